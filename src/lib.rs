@@ -3,19 +3,25 @@
 
 mod alexnet;
 mod files;
+mod gpu;
+mod kernels;
 mod model;
 mod network;
+mod pipeline;
 mod preprocess;
 pub mod reference;
 mod weights;
 
 pub use alexnet::{AlexNet, UnknownNetwork, Variant, imagenet_labels};
 pub use files::write_atomically;
+pub use gpu::{AdapterSummary, Gpu, GpuError, GpuOptions, Shortfall};
+pub use kernels::{Family, Storage, Style};
 pub use model::{Model, ModelOptions};
 pub use network::{
     AdaptiveAvgPool, Conv, Layer, Linear, LocalResponseNorm, LrnConvention, MaxPool, Network, NetworkBuilder,
     NetworkError, Op, Padding, Shape, Window,
 };
+pub use pipeline::{Builder, Checks, Entry, MAX_BATCH, Pipeline, PipelineError, RunError};
 pub use preprocess::{ChannelOrder, Preprocessing, Resize};
 pub use weights::{DType, Tensor, Weights, WeightsError, splitmix};
 pub use wgpu;

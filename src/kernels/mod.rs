@@ -1,0 +1,178 @@
+//! The Rust half of each shader: its settings, its uniforms, how its weights are packed and how many
+//! workgroups it takes. A [`Dispatch`] is a value: it can be listed, compared and tested without a network.
+
+mod gemm;
+mod local_response_norm;
+mod pool;
+mod vector;
+
+pub(crate) use gemm::{Gemm, Packing};
+pub(crate) use local_response_norm::local_response_norm;
+pub(crate) use pool::{adaptive_avg_pool, max_pool};
+pub(crate) use vector::{softmax, top_k};
+
+use std::sync::OnceLock;
+
+use minijinja::syntax::SyntaxConfig;
+
+use crate::network::Shape;
+
+/// Where activations and weights live on the device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Storage {
+    /// Storage buffers.
+    Buffer,
+    /// rgba32float textures: quicker to read on old lavapipe.
+    Texture,
+}
+
+/// How the large layers are computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Family {
+    /// Tiles in workgroup memory; needs nothing beyond WebGPU's defaults. For GPUs.
+    Tiled,
+    /// Tiles in registers, one operand by subgroup broadcast. For adapters that are a processor; needs
+    /// subgroups of at least `lanes` lanes.
+    Broadcast {
+        /// Lanes a workgroup uses: 4, 8 or 16.
+        lanes: u32,
+    },
+}
+
+/// A choice of kernels for one adapter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Style {
+    /// Kernels of the convolutions and fully connected layers.
+    pub family: Family,
+    /// Where they read and write.
+    pub storage: Storage,
+}
+
+/// Texels in a row of a texture that stands for a flat array.
+pub(crate) const TEXTURE_WIDTH: u32 = 4096;
+
+/// Invocations of a workgroup in the shaders that have one invocation an output.
+pub(crate) const WORKGROUP: u32 = 64;
+
+/// A shader in one configuration.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Kernel {
+    /// File in `shaders/`, without its ending.
+    pub shader: &'static str,
+    /// Where activations and weights live.
+    pub texture: bool,
+    /// Values the file is rendered with.
+    pub settings: Vec<(&'static str, u32)>,
+    /// Values of its pipeline-overridable constants.
+    pub constants: Vec<(&'static str, u32)>,
+    /// What its output is: an activation, or a plain storage buffer.
+    pub writes_activation: bool,
+    /// Whether it reads packed weights and a bias.
+    pub reads_weights: bool,
+}
+
+/// One dispatch of a kernel.
+#[derive(Clone, Debug)]
+pub(crate) struct Dispatch {
+    pub kernel: Kernel,
+    /// The bytes of its uniform.
+    pub uniform: Vec<u8>,
+    pub workgroups: [u32; 3],
+    /// Which column blocks of the packed weights it reads.
+    pub blocks: std::ops::Range<u32>,
+}
+
+/// vec4s that an activation of one picture takes: channels last, padded to a multiple of four.
+pub(crate) fn activation_quads(shape: Shape) -> usize {
+    shape.height * shape.width * shape.channels.div_ceil(4)
+}
+
+macro_rules! shaders {
+    ($($name:literal),* $(,)?) => {
+        &[$(($name, include_str!(concat!("../../shaders/", $name, ".wgsl")))),*]
+    };
+}
+
+const SHADERS: &[(&str, &str)] = shaders![
+    "adaptive_avg_pool",
+    "gemm_broadcast",
+    "gemm_tiled",
+    "input",
+    "local_response_norm",
+    "matvec_broadcast",
+    "matvec_tiled",
+    "max_pool",
+    "output",
+    "softmax",
+    "top_k",
+    "weights",
+];
+
+/// The files of `shaders/` as templates: lines that start with `//%` are statements, `${…}` is a value.
+fn templates() -> &'static minijinja::Environment<'static> {
+    static TEMPLATES: OnceLock<minijinja::Environment<'static>> = OnceLock::new();
+    TEMPLATES.get_or_init(|| {
+        let mut templates = minijinja::Environment::new();
+        templates.set_undefined_behavior(minijinja::UndefinedBehavior::Strict);
+        if let Ok(syntax) = SyntaxConfig::builder()
+            .variable_delimiters("${", "}")
+            .comment_delimiters("/*#", "#*/")
+            .line_statement_prefix("//%")
+            .build()
+        {
+            templates.set_syntax(syntax);
+        }
+        for (name, source) in SHADERS {
+            let name = format!("{name}.wgsl");
+            if let Err(e) = templates.add_template_owned(name, *source) {
+                log::error!("shader template: {e:#}");
+            }
+        }
+        templates
+    })
+}
+
+impl Kernel {
+    /// The WGSL.
+    ///
+    /// # Errors
+    ///
+    /// A template that does not render; none in a library that passes its tests.
+    pub fn source(&self) -> Result<String, minijinja::Error> {
+        let mut values: std::collections::BTreeMap<&str, minijinja::Value> =
+            self.settings.iter().map(|&(name, value)| (name, value.into())).collect();
+        values.insert("storage", if self.texture { "texture" } else { "buffer" }.into());
+        values.insert("TEXTURE_WIDTH", TEXTURE_WIDTH.into());
+        templates().get_template(&format!("{}.wgsl", self.shader))?.render(values)
+    }
+
+    /// What this kernel is, in a word or two: for lists and labels.
+    pub fn label(&self) -> String {
+        let mut label = self.shader.to_string();
+        for (name, value) in self.settings.iter().filter(|(n, _)| *n != "WORKGROUP") {
+            label += &format!(" {}={value}", name.to_lowercase());
+        }
+        if self.texture {
+            label += " texture";
+        }
+        label
+    }
+}
+
+/// A kernel with one invocation an output quad, [`WORKGROUP`] of them a workgroup along x.
+pub(crate) fn pointwise(shader: &'static str, storage: Storage) -> Kernel {
+    Kernel {
+        shader,
+        texture: storage == Storage::Texture,
+        settings: vec![("WORKGROUP", WORKGROUP)],
+        constants: vec![],
+        writes_activation: true,
+        reads_weights: false,
+    }
+}
+
+/// The workgroups of a [`pointwise`] kernel for `batch` outputs of `shape`.
+fn pointwise_workgroups(shape: Shape, batch: usize) -> [u32; 3] {
+    let quads = (shape.width * shape.channels.div_ceil(4)) as u32;
+    [quads.div_ceil(WORKGROUP), shape.height as u32, batch as u32]
+}

@@ -1,0 +1,117 @@
+//! Whole networks against reference vectors that were computed in f64, independently of this project
+//! (tests/data/reference, described in docs/networks.md).
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+mod common;
+
+use alexnet_wgpu::{AlexNet, Network, Pipeline, Style, Weights, reference, splitmix};
+use pollster::block_on;
+use safetensors::SafeTensors;
+
+const SEED: u64 = 20_121_203;
+
+/// What a reference file holds of a layer: norm, and numbers at some positions.
+struct Vector {
+    shape: Vec<usize>,
+    norm: f64,
+    index: Vec<usize>,
+    value: Vec<f64>,
+}
+
+fn vector(file: &SafeTensors<'_>, layer: &str) -> Vector {
+    let i64s = |name: &str| -> Vec<usize> {
+        let data = file.tensor(&format!("{layer}.{name}")).unwrap().data().to_vec();
+        data.chunks_exact(8).map(|b| i64::from_le_bytes(b.try_into().unwrap()) as usize).collect()
+    };
+    Vector {
+        shape: i64s("shape"),
+        norm: f64s(file, &format!("{layer}.l2"))[0],
+        index: i64s("index"),
+        value: f64s(file, &format!("{layer}.value")),
+    }
+}
+
+fn f64s(file: &SafeTensors<'_>, name: &str) -> Vec<f64> {
+    let data = file.tensor(name).unwrap().data().to_vec();
+    data.chunks_exact(8).map(|b| f64::from_le_bytes(b.try_into().unwrap())).collect()
+}
+
+/// The seed's weights and input.
+fn seeded(network: &Network) -> (Weights, Vec<f32>) {
+    let weights = Weights::random(network, SEED);
+    let input = splitmix::uniform(SEED + weights.tensors.len() as u64, network.input().len(), 2.0);
+    (weights, input)
+}
+
+fn check(alexnet: AlexNet, styles: &[Style]) {
+    let network = alexnet.network().unwrap();
+    let path = format!("{}/tests/data/reference/{}-seed{SEED}.safetensors", env!("CARGO_MANIFEST_DIR"), network.name());
+    let bytes = std::fs::read(path).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let (weights, input) = seeded(&network);
+    let names: Vec<&str> = network
+        .layers()
+        .iter()
+        .map(|l| l.name.as_str())
+        .filter(|name| file.tensor(&format!("{name}.l2")).is_ok())
+        .collect();
+    assert!(names.len() >= 12, "{names:?}");
+    for &style in styles {
+        let start = std::time::Instant::now();
+        let pipeline = Pipeline::builder(common::gpu(), &network, &weights).style(style).build().unwrap();
+        let built = start.elapsed();
+        let start = std::time::Instant::now();
+        let activations = block_on(pipeline.run_layers(&input, &names)).unwrap();
+        println!("{} {style:?}: built in {built:.2?}, ran in {:.2?}", network.name(), start.elapsed());
+        for (name, activation) in names.iter().zip(&activations) {
+            let expected = vector(&file, name);
+            assert_eq!(network.layer(name).unwrap().output_dims(), expected.shape, "{name}");
+            let norm = activation.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>().sqrt();
+            let norm_error = (norm / expected.norm - 1.0).abs();
+            assert!(norm_error <= 1e-5, "{name} {style:?}: norm {norm}, expected {}", expected.norm);
+            let found: Vec<f32> = expected.index.iter().map(|&i| activation[i]).collect();
+            let error = reference::relative_error(&found, &expected.value);
+            println!("  {name:8} {error:.1e} (norm {norm_error:.1e})");
+            // The positions of prob leave out its peak, so an error relative to them says little: it is whole below.
+            assert!(error <= 1e-5 || *name == "prob", "{name} {style:?}: error {error:e}");
+        }
+        for name in ["fc8", "prob"] {
+            let found = &activations[names.iter().position(|n| *n == name).unwrap()];
+            let error = reference::relative_error(found, &f64s(&file, &format!("{name}.all")));
+            println!("  {name:8} {error:.1e} whole");
+            assert!(error <= 1e-5, "{name} {style:?}: {error:e}");
+        }
+        let probabilities = activations.last().unwrap();
+        for (p, e) in probabilities.iter().zip(f64s(&file, "prob.all")) {
+            assert!((f64::from(*p) - e).abs() <= 1e-5, "{style:?}: {p} {e}");
+        }
+
+        let top = &block_on(pipeline.run_top(&input)).unwrap()[0];
+        let mut order: Vec<usize> = (0..probabilities.len()).collect();
+        order.sort_by(|&a, &b| probabilities[b].total_cmp(&probabilities[a]));
+        let found: Vec<usize> = top.iter().map(|e| e.index as usize).collect();
+        assert_eq!(found, order[..5], "{style:?}");
+    }
+}
+
+/// The style that the library chooses, for whole networks in reasonable time; each layer's test forces all.
+fn chosen() -> [Style; 1] {
+    let network = AlexNet::UNGROUPED.width(0.1).head(8, 8).network().unwrap();
+    let weights = Weights::random(&network, 0);
+    [Pipeline::builder(common::gpu(), &network, &weights).build().unwrap().style()]
+}
+
+#[test]
+fn ungrouped_matches_the_reference() {
+    check(AlexNet::UNGROUPED, &chosen());
+}
+
+#[test]
+fn caffe_matches_the_reference() {
+    check(AlexNet::CAFFE, &chosen());
+}
+
+#[test]
+fn torchvision_matches_the_reference() {
+    check(AlexNet::TORCHVISION, &chosen());
+}
