@@ -29,7 +29,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(subgroup_invocation_id
 //% endfor
 
 //% for r in range(ROWS)
-  var acc${r} = vec4f(0.0);
+  var sum${r} = vec4f(0.0);
 //% endfor
 
   var w = (group * p.bound_blocks + workgroup.y) * p.block_k * ${LANES}u + lane;
@@ -41,6 +41,10 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(subgroup_invocation_id
       let inside${j} = iy${j} >= 0 && iy${j} < i32(p.in_height) && ix${j} >= 0 && ix${j} < i32(p.in_width);
       let pixel_in${j} = select(0u, (picture${j} + u32(iy${j})) * p.in_width + u32(ix${j}), inside${j});
       let base${j} = pixel_in${j} * p.in_quads + group * p.group_in_quads;
+//% endfor
+      // Each kernel position is summed apart, so that rounding errors grow with k / (kernel size), not k.
+//% for r in range(ROWS)
+      var acc${r} = vec4f(0.0);
 //% endfor
       for (var c = 0u; c < p.group_in_quads; c++) {
 //% for j in range(ROWS // LANES)
@@ -58,6 +62,9 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(subgroup_invocation_id
         acc${r} = fma(vec4f(s${r}.w), b3, acc${r});
 //% endfor
       }
+//% for r in range(ROWS)
+      sum${r} += acc${r};
+//% endfor
     }
   }
 
@@ -69,7 +76,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(subgroup_invocation_id
   let out = first_row * p.out_quads + group * p.group_out_quads + quad;
 //% for r in range(ROWS)
   if first_row + ${r}u < p.rows {
-    store_y(out + ${r}u * p.out_quads, activate(acc${r} + b));
+    store_y(out + ${r}u * p.out_quads, activate(sum${r} + b));
   }
 //% endfor
 }

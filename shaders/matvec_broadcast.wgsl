@@ -17,7 +17,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(subgroup_invocation_id
   let k_quads = p.in_height * p.in_width * p.in_quads;
 //% for r in range(ROWS)
   let base${r} = min(row0 + ${r}u, p.rows - 1u) * k_quads;
-  var acc${r} = vec4f(0.0);
+  var sum${r} = vec4f(0.0);
 //% endfor
 
   var w = workgroup.y * p.block_k * ${LANES}u + lane;
@@ -26,6 +26,10 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(subgroup_invocation_id
     let i = min(k + lane, k_quads - 1u);
 //% for r in range(ROWS)
     let a${r} = load_x(base${r} + i);
+//% endfor
+    // Each turn is summed apart, so that rounding errors grow with its length and the number of turns, not k.
+//% for r in range(ROWS)
+    var acc${r} = vec4f(0.0);
 //% endfor
 //% for l in range(LANES)
     {
@@ -41,6 +45,9 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(subgroup_invocation_id
 //% endfor
     }
 //% endfor
+//% for r in range(ROWS)
+    sum${r} += acc${r};
+//% endfor
     w += ${4 * LANES * LANES}u;
   }
 
@@ -51,7 +58,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(subgroup_invocation_id
   let b = bias[quad];
 //% for r in range(ROWS)
   if row0 + ${r}u < p.rows {
-    store_y((row0 + ${r}u) * p.out_quads + quad, activate(acc${r} + b));
+    store_y((row0 + ${r}u) * p.out_quads + quad, activate(sum${r} + b));
   }
 //% endfor
 }

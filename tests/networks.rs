@@ -82,9 +82,10 @@ fn check(alexnet: AlexNet, styles: &[Style]) {
             assert!(error <= 1e-5, "{name} {style:?}: {error:e}");
         }
         let probabilities = activations.last().unwrap();
-        for (p, e) in probabilities.iter().zip(f64s(&file, "prob.all")) {
-            assert!((f64::from(*p) - e).abs() <= 1e-5, "{style:?}: {p} {e}");
-        }
+        let differences = probabilities.iter().zip(f64s(&file, "prob.all")).map(|(&p, e)| (f64::from(p) - e).abs());
+        let difference = differences.fold(0.0, f64::max);
+        println!("  prob     {difference:.1e} largest difference");
+        assert!(difference <= 1e-5, "{style:?}: {difference:e}");
 
         let top = &block_on(pipeline.run_top(&input)).unwrap()[0];
         let mut order: Vec<usize> = (0..probabilities.len()).collect();
