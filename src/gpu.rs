@@ -1,6 +1,10 @@
 //! An adapter found, or the host's device taken over, and what it can do.
 
-use std::fmt;
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use wgpu::{AdapterInfo, Backend, Backends, Device, DeviceType, Features, Limits, Queue};
 
@@ -12,6 +16,14 @@ pub struct Gpu {
     device: Device,
     queue: Queue,
     info: AdapterInfo,
+    compiled: Arc<Mutex<HashMap<String, Compiled>>>,
+}
+
+/// A compute pipeline and the layout of its bind group.
+#[derive(Clone, Debug)]
+pub(crate) struct Compiled {
+    pub pipeline: wgpu::ComputePipeline,
+    pub layout: wgpu::BindGroupLayout,
 }
 
 /// Which adapter to open; the default takes the best there is.
@@ -109,8 +121,7 @@ impl Gpu {
             ..Default::default()
         };
         let opened = adapter.request_device(&descriptor).await;
-        let (device, queue) =
-            opened.map_err(|source| GpuError::Open { adapter: adapter.get_info().name, source })?;
+        let (device, queue) = opened.map_err(|source| GpuError::Open { adapter: adapter.get_info().name, source })?;
         Self::from_device(device, queue)
     }
 
@@ -136,7 +147,7 @@ impl Gpu {
         if !lacking.is_empty() {
             return Err(GpuError::BelowLimits { adapter: info.name, shortfalls: lacking });
         }
-        Ok(Self { device, queue, info })
+        Ok(Self { device, queue, info, compiled: Arc::default() })
     }
 
     /// All adapters of `backends` (all when `None`), the one that [`Gpu::new`] would take first.
@@ -164,6 +175,11 @@ impl Gpu {
     /// Name, driver, backend and type of the adapter.
     pub fn info(&self) -> &AdapterInfo {
         &self.info
+    }
+
+    /// What was compiled on this device so far, by what it was made of: networks share it.
+    pub(crate) fn compiled(&self) -> MutexGuard<'_, HashMap<String, Compiled>> {
+        self.compiled.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Lanes of a subgroup where their number is fixed and shaders may use them.
@@ -204,12 +220,8 @@ fn matches(info: &AdapterInfo, text: Option<&str>) -> bool {
 }
 
 fn wanted(options: &GpuOptions) -> String {
-    let backends: Vec<String> = options
-        .backends
-        .unwrap_or_else(Backends::all)
-        .iter_names()
-        .map(|(name, _)| name.to_lowercase())
-        .collect();
+    let backends: Vec<String> =
+        options.backends.unwrap_or_else(Backends::all).iter_names().map(|(name, _)| name.to_lowercase()).collect();
     match &options.adapter {
         Some(text) => format!("named `{text}` for {}", backends.join(", ")),
         None => format!("for {}", backends.join(", ")),

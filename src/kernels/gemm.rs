@@ -69,8 +69,7 @@ impl Gemm {
 
     /// A fully connected layer of `batch` pictures: a convolution whose kernel is its whole input.
     pub fn linear(linear: &Linear, input: Shape, batch: usize) -> Self {
-        let window =
-            Window { kernel: [input.height, input.width], stride: [1, 1], padding: Default::default() };
+        let window = Window { kernel: [input.height, input.width], stride: [1, 1], padding: Default::default() };
         let conv = Conv { out_channels: linear.out_features, window, groups: 1, relu: linear.relu };
         Self::conv(&conv, input, Shape::vector(linear.out_features), batch)
     }

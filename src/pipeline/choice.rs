@@ -14,9 +14,7 @@ pub(super) fn style(gpu: &Gpu) -> Style {
         return tiled;
     }
     match gpu.subgroup_lanes() {
-        Some(lanes @ (4 | 8 | 16)) => {
-            Style { family: Family::Broadcast { lanes }, storage: cpu_storage(gpu.info()) }
-        }
+        Some(lanes @ (4 | 8 | 16)) => Style { family: Family::Broadcast { lanes }, storage: cpu_storage(gpu.info()) },
         _ => tiled,
     }
 }

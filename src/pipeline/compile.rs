@@ -2,17 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use wgpu::{BindGroupLayout, BindGroupLayoutEntry, BindingType, ComputePipeline, Device};
+use wgpu::{BindGroupLayoutEntry, BindingType};
 
 use super::PipelineError;
-use crate::kernels::Kernel;
-
-/// A kernel ready to run.
-#[derive(Clone, Debug)]
-pub(super) struct Compiled {
-    pub pipeline: ComputePipeline,
-    pub layout: BindGroupLayout,
-}
+use crate::{
+    gpu::{Compiled, Gpu},
+    kernels::Kernel,
+};
 
 /// Whether shaders are made with the checks that wgpu adds to every access.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,12 +27,8 @@ impl Default for Checks {
 }
 
 fn layout_entries(kernel: &Kernel) -> Vec<BindGroupLayoutEntry> {
-    let entry = |binding, ty| BindGroupLayoutEntry {
-        binding,
-        visibility: wgpu::ShaderStages::COMPUTE,
-        ty,
-        count: None,
-    };
+    let entry =
+        |binding, ty| BindGroupLayoutEntry { binding, visibility: wgpu::ShaderStages::COMPUTE, ty, count: None };
     let buffer = |ty| BindingType::Buffer { ty, has_dynamic_offset: false, min_binding_size: None };
     let read_only = buffer(wgpu::BufferBindingType::Storage { read_only: true });
     let read_write = buffer(wgpu::BufferBindingType::Storage { read_only: false });
@@ -63,8 +55,13 @@ fn layout_entries(kernel: &Kernel) -> Vec<BindGroupLayoutEntry> {
     entries
 }
 
-/// Compiles one kernel.
-fn compile(device: &Device, kernel: &Kernel, checks: Checks) -> Result<Compiled, PipelineError> {
+/// Compiles one kernel, unless the device has it already.
+fn compile(gpu: &Gpu, kernel: &Kernel, checks: Checks) -> Result<Compiled, PipelineError> {
+    let key = format!("{kernel:?} {checks:?}");
+    if let Some(compiled) = gpu.compiled().get(&key) {
+        return Ok(compiled.clone());
+    }
+    let device = gpu.device();
     let label = kernel.label();
     let fail = |reason: String| PipelineError::Shader { kernel: label.clone(), reason };
     let source = kernel.source().map_err(|e| fail(format!("{e:#}")))?;
@@ -115,18 +112,20 @@ fn compile(device: &Device, kernel: &Kernel, checks: Checks) -> Result<Compiled,
     }
     #[cfg(target_arch = "wasm32")]
     drop(scope);
-    Ok(Compiled { pipeline, layout })
+    let compiled = Compiled { pipeline, layout };
+    gpu.compiled().insert(key, compiled.clone());
+    Ok(compiled)
 }
 
 /// Compiles each distinct kernel once.
 pub(super) fn compile_all<'k>(
-    device: &Device,
+    gpu: &Gpu,
     kernels: impl Iterator<Item = &'k Kernel>,
     checks: Checks,
 ) -> Result<BTreeMap<Kernel, Compiled>, PipelineError> {
     let distinct: std::collections::BTreeSet<&Kernel> = kernels.collect();
     #[cfg(target_arch = "wasm32")]
-    let results: Vec<_> = distinct.iter().map(|kernel| compile(device, kernel, checks)).collect();
+    let results: Vec<_> = distinct.iter().map(|kernel| compile(gpu, kernel, checks)).collect();
     #[cfg(not(target_arch = "wasm32"))]
     let results: Vec<_> = {
         let queue = std::sync::Mutex::new(distinct.iter().enumerate());
@@ -134,7 +133,7 @@ pub(super) fn compile_all<'k>(
         let work = || {
             let mut done = Vec::new();
             while let Some((i, kernel)) = next() {
-                done.push((i, compile(device, kernel, checks)));
+                done.push((i, compile(gpu, kernel, checks)));
             }
             done
         };

@@ -141,8 +141,8 @@ impl Builder<'_> {
             .collect::<Result<_, _>>()?;
         let classes = network.output().len();
         let top = top.clamp(1, classes);
-        let top_dispatch = (network.output() == Shape::vector(classes))
-            .then(|| kernels::top_k(top, classes, batch, style.storage));
+        let top_dispatch =
+            (network.output() == Shape::vector(classes)).then(|| kernels::top_k(top, classes, batch, style.storage));
         let dispatches = plans.iter().flat_map(|p| &p.dispatches).chain(&top_dispatch);
 
         let max_workgroups = device.limits().max_compute_workgroups_per_dimension;
@@ -154,7 +154,7 @@ impl Builder<'_> {
         let upload = || -> Result<Vec<Parameters>, PipelineError> {
             plans.iter().map(|plan| plan.upload(gpu, weights, style.storage)).collect()
         };
-        let compile = || compile::compile_all(device, dispatches.map(|d| &d.kernel), checks);
+        let compile = || compile::compile_all(gpu, dispatches.map(|d| &d.kernel), checks);
         #[cfg(target_arch = "wasm32")]
         let (compiled, parameters) = (compile()?, upload()?);
         #[cfg(not(target_arch = "wasm32"))]
@@ -176,7 +176,10 @@ impl Builder<'_> {
         }
         let activations = sizes.map(|quads| Memory::new(device, "activation", quads, style.storage, true));
 
-        let bind = |dispatch: &Dispatch, x: &Memory, y: wgpu::BindingResource<'_>, chunk: Option<(&Memory, &Buffer)>| {
+        let bind = |dispatch: &Dispatch,
+                    x: &Memory,
+                    y: wgpu::BindingResource<'_>,
+                    chunk: Option<(&Memory, &Buffer)>| {
             let compiled = &compiled[&dispatch.kernel];
             let uniform = wgpu::util::DeviceExt::create_buffer_init(
                 device,
@@ -191,10 +194,8 @@ impl Builder<'_> {
                 resources.push(weights.binding());
                 resources.push(bias.as_entire_binding());
             }
-            let entries: Vec<_> = (0..)
-                .zip(resources)
-                .map(|(binding, resource)| wgpu::BindGroupEntry { binding, resource })
-                .collect();
+            let entries: Vec<_> =
+                (0..).zip(resources).map(|(binding, resource)| wgpu::BindGroupEntry { binding, resource }).collect();
             let bind_group = device.create_bind_group(&wgpu::BindGroupDescriptor {
                 label: Some(&dispatch.kernel.label()),
                 layout: &compiled.layout,
@@ -574,7 +575,9 @@ pub enum PipelineError {
         limit: u64,
     },
     /// A piece of weights that cannot be split further is larger than a binding.
-    #[error("layer `{layer}` needs {needed} bytes of weights at once, the adapter binds at most {limit}: use another adapter")]
+    #[error(
+        "layer `{layer}` needs {needed} bytes of weights at once, the adapter binds at most {limit}: use another adapter"
+    )]
     Weights {
         /// The layer.
         layer: String,
@@ -584,7 +587,9 @@ pub enum PipelineError {
         limit: u64,
     },
     /// A layer takes more workgroups than the adapter dispatches.
-    #[error("kernel `{kernel}` takes more workgroups than the adapter's {limit} a dimension: use a smaller batch or input")]
+    #[error(
+        "kernel `{kernel}` takes more workgroups than the adapter's {limit} a dimension: use a smaller batch or input"
+    )]
     Workgroups {
         /// The kernel.
         kernel: String,
