@@ -40,13 +40,13 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(subgroup_invocation_id
       let ix${j} = x${j} + i32(kx);
       let inside${j} = iy${j} >= 0 && iy${j} < i32(p.in_height) && ix${j} >= 0 && ix${j} < i32(p.in_width);
       let pixel_in${j} = select(0u, (picture${j} + u32(iy${j})) * p.in_width + u32(ix${j}), inside${j});
-      let base${j} = pixel_in${j} * p.in_quads + group * p.group_in_quads;
+      let base${j} = pixel_in${j} * p.in_quads + group * p.tap_quads;
 //% endfor
       // Each kernel position is summed apart, so that rounding errors grow with k / (kernel size), not k.
 //% for r in range(ROWS)
       var acc${r} = vec4f(0.0);
 //% endfor
-      for (var c = 0u; c < p.group_in_quads; c++) {
+      for (var c = 0u; c < p.tap_quads; c++) {
 //% for j in range(ROWS // LANES)
         let a${j} = select(vec4f(0.0), load_x(base${j} + c), inside${j});
 //% endfor

@@ -32,7 +32,7 @@ fn main(
   let threads = COLUMN_THREADS * ROW_THREADS;
   let row0 = workgroup.x * tile_rows;
   let pixels = p.out_height * p.out_width;
-  let k_quads = p.kernel_height * p.kernel_width * p.group_in_quads;
+  let k_quads = p.kernel_height * p.kernel_width * p.tap_quads;
   let w0 = (group * p.bound_blocks + workgroup.y) * p.block_k * COLUMN_THREADS;
 
 //% for r in range(ROWS)
@@ -45,14 +45,14 @@ fn main(
       let k = k0 + i % K_QUADS;
       var value = vec4f(0.0);
       if row < p.rows && k < k_quads {
-        let c = k % p.group_in_quads;
-        let tap = k / p.group_in_quads;
+        let c = k % p.tap_quads;
+        let tap = k / p.tap_quads;
         let pixel = row % pixels;
         let iy = i32(pixel / p.out_width * p.stride_y + tap / p.kernel_width) - i32(p.pad_top);
         let ix = i32(pixel % p.out_width * p.stride_x + tap % p.kernel_width) - i32(p.pad_left);
         if iy >= 0 && iy < i32(p.in_height) && ix >= 0 && ix < i32(p.in_width) {
           let pixel_in = (row / pixels * p.in_height + u32(iy)) * p.in_width + u32(ix);
-          value = load_x(pixel_in * p.in_quads + group * p.group_in_quads + c);
+          value = load_x(pixel_in * p.in_quads + group * p.tap_quads + c);
         }
       }
       a_tile[i] = value;

@@ -23,7 +23,7 @@ struct Gemm {
   in_height: u32,
   in_width: u32,
   in_quads: u32,         // input channels / 4, of all groups
-  group_in_quads: u32,   // input channels / 4 that one group sees
+  tap_quads: u32,        // consecutive vec4s read at one kernel position: a group's input channels / 4
 
   out_height: u32,
   out_width: u32,

@@ -4,7 +4,7 @@
 
 mod common;
 
-use alexnet_wgpu::{AlexNet, Network, Pipeline, Style, Weights, reference, splitmix};
+use alexnet_wgpu::{AlexNet, Conv, Linear, MaxPool, Network, Pipeline, Shape, Style, Weights, reference, splitmix};
 use pollster::block_on;
 use safetensors::SafeTensors;
 
@@ -93,6 +93,56 @@ fn check(alexnet: AlexNet, styles: &[Style]) {
         let found: Vec<usize> = top.iter().map(|e| e.index as usize).collect();
         assert_eq!(found, order[..5], "{style:?}");
     }
+}
+
+/// VGG-11 (Simonyan, Zisserman 2014, configuration A) at a quarter of its width, through the same builder.
+#[test]
+fn vgg_11_matches_the_twin() {
+    let mut builder = Network::builder("vgg11", Shape::new(3, 224, 224));
+    let blocks: [&[usize]; 5] = [&[16], &[32], &[64, 64], &[128, 128], &[128, 128]];
+    for (block, filters) in blocks.into_iter().enumerate() {
+        for (i, &out) in filters.iter().enumerate() {
+            builder = builder.conv(format!("conv{}_{}", block + 1, i + 1), Conv::new(out, 3).padding(1).relu());
+        }
+        builder = builder.max_pool(format!("pool{}", block + 1), MaxPool::new(2, 2));
+    }
+    let network = builder
+        .linear("fc6", Linear::new(512).relu())
+        .dropout("drop6")
+        .linear("fc7", Linear::new(512).relu())
+        .dropout("drop7")
+        .linear("fc8", Linear::new(1000))
+        .softmax("prob")
+        .build()
+        .unwrap();
+    let (weights, input) = seeded(&network);
+    let expected =
+        reference::run(&network, &weights, &input.iter().map(|&v| f64::from(v)).collect::<Vec<_>>()).unwrap();
+    let pipeline = Pipeline::builder(common::gpu(), &network, &weights).build().unwrap();
+    let names: Vec<&str> = network.layers().iter().map(|l| l.name.as_str()).collect();
+    let found = block_on(pipeline.run_layers(&input, &names)).unwrap();
+    for ((name, found), expected) in names.iter().zip(&found).zip(&expected) {
+        let error = reference::relative_error(found, expected);
+        assert!(error <= 1e-5, "{name}: {error:e}");
+    }
+}
+
+/// A batch gives each picture what it gets alone, to the bit.
+#[test]
+fn batches_repeat_single_pictures() {
+    let network = AlexNet::CAFFENET.width(0.25).head(100, 50).classes(20).network().unwrap();
+    let (weights, first) = seeded(&network);
+    let pictures: Vec<Vec<f32>> =
+        (0..3).map(|i| splitmix::uniform(i, network.input().len(), 2.0)).chain([first]).collect();
+    let run = |batch: usize, input: &[f32], name: &str| {
+        let pipeline = Pipeline::builder(common::gpu(), &network, &weights).batch(batch).build().unwrap();
+        block_on(pipeline.run_layers(input, &[name])).unwrap().remove(0)
+    };
+    let alone: Vec<f32> = pictures.iter().flat_map(|p| run(1, p, "pool5")).collect();
+    assert_eq!(run(4, &pictures.concat(), "pool5"), alone);
+    // The fully connected layers may use another kernel for a batch, and so another order of summation.
+    let alone: Vec<f64> = pictures.iter().flat_map(|p| run(1, p, "fc8")).map(f64::from).collect();
+    assert!(reference::relative_error(&run(4, &pictures.concat(), "fc8"), &alone) < 1e-6);
 }
 
 /// The style that the library chooses, for whole networks in reasonable time; each layer's test forces all.

@@ -15,6 +15,60 @@ pub(crate) struct Gemm {
     batch: usize,
     /// Groups as the kernel sees them: neighbours are merged until each has a multiple of four channels.
     groups: usize,
+    /// Set where the input is the network's, laid out so that a kernel row is consecutive.
+    rows_layout: Option<RowsLayout>,
+}
+
+/// A network's input with its three channels interleaved and not padded to four: what a kernel row covers is
+/// then consecutive, and is read as one position of `kernel_quads` instead of a position a pixel with a quarter
+/// of every quad wasted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RowsLayout {
+    channels: usize,
+    height: usize,
+    width: usize,
+    /// Zero pixels before each row.
+    pad_left: usize,
+    /// Quads from one window to the next.
+    step_quads: usize,
+    /// Quads of a kernel row.
+    kernel_quads: usize,
+    /// Quads of a row.
+    row_quads: usize,
+}
+
+impl RowsLayout {
+    /// The layout for a network that begins with `conv`; `None` where windows would not start at whole quads.
+    pub fn of(conv: &Conv, input: Shape, output: Shape) -> Option<Self> {
+        let Shape { channels, height, width } = input;
+        let step = channels * conv.window.stride[1];
+        if conv.groups != 1 || channels.is_multiple_of(4) || !step.is_multiple_of(4) {
+            return None;
+        }
+        let pad_left = conv.window.padding.left;
+        let step_quads = step / 4;
+        let kernel_quads = (channels * conv.window.kernel[1]).div_ceil(4);
+        let needed = ((output.width - 1) * step_quads + kernel_quads).max((channels * (pad_left + width)).div_ceil(4));
+        let row_quads = needed.next_multiple_of(step_quads);
+        Some(Self { channels, height, width, pad_left, step_quads, kernel_quads, row_quads })
+    }
+
+    /// vec4s of one picture.
+    pub fn quads(&self) -> usize {
+        self.height * self.row_quads
+    }
+
+    /// Lays out `picture` (CHW) in `out`, which is zero and has four numbers a quad.
+    pub fn write(&self, picture: &[f32], out: &mut [f32]) {
+        for (c, plane) in picture.chunks_exact(self.height * self.width).enumerate() {
+            for (row, out) in plane.chunks_exact(self.width).zip(out.chunks_exact_mut(self.row_quads * 4)) {
+                let pixels = out.chunks_exact_mut(self.channels).skip(self.pad_left);
+                for (&value, pixel) in row.iter().zip(pixels) {
+                    pixel[c] = value;
+                }
+            }
+        }
+    }
 }
 
 /// The `Gemm` struct of shaders/weights.wgsl.
@@ -24,7 +78,7 @@ struct Uniform {
     in_height: u32,
     in_width: u32,
     in_quads: u32,
-    group_in_quads: u32,
+    tap_quads: u32,
     out_height: u32,
     out_width: u32,
     out_quads: u32,
@@ -64,7 +118,22 @@ impl Gemm {
         let (i, o, groups) = (input.channels / conv.groups, conv.out_channels / conv.groups, conv.groups);
         let aligned = |m: &usize| groups.is_multiple_of(*m) && (m * i).is_multiple_of(4) && (m * o).is_multiple_of(4);
         let merged = if groups == 1 { 1 } else { [1, 2, 4].into_iter().find(aligned).unwrap_or(groups) };
-        Self { conv: *conv, input, output, batch, groups: groups / merged }
+        Self { conv: *conv, input, output, batch, groups: groups / merged, rows_layout: None }
+    }
+
+    /// The same convolution of an input that is laid out in rows.
+    pub fn with_rows_layout(mut self, layout: Option<RowsLayout>) -> Self {
+        self.rows_layout = layout;
+        self
+    }
+
+    /// Kernel positions that the shader walks, and the quads that it reads at each.
+    fn taps(&self) -> ([usize; 2], usize) {
+        let [kh, kw] = self.conv.window.kernel;
+        match self.rows_layout {
+            Some(layout) => ([kh, 1], layout.kernel_quads),
+            None => ([kh, kw], self.group_in_channels().div_ceil(4)),
+        }
     }
 
     /// A fully connected layer of `batch` pictures: a convolution whose kernel is its whole input.
@@ -137,8 +206,8 @@ impl Gemm {
     /// How the kernel of `style` wants this layer's weights.
     pub fn packing(&self, style: Style) -> Packing {
         let (_, columns, _) = self.kernel(style);
-        let [kh, kw] = self.conv.window.kernel;
-        let k = kh * kw * self.group_in_channels().div_ceil(4) * 4;
+        let ([kh, kw], tap_quads) = self.taps();
+        let k = kh * kw * tap_quads * 4;
         Packing {
             gemm: self.clone(),
             columns,
@@ -154,22 +223,28 @@ impl Gemm {
         let packing = self.packing(style);
         let window = self.conv.window;
         let quads = |channels: usize| channels.div_ceil(4) as u32;
+        let ([kernel_height, kernel_width], tap_quads) = self.taps();
+        let (in_width, in_quads, stride_x, pad_left) = match self.rows_layout {
+            // A pixel is what lies between two windows.
+            Some(l) => (l.row_quads / l.step_quads, l.step_quads as u32, 1, 0),
+            None => (self.input.width, quads(self.input.channels), window.stride[1], window.padding.left),
+        };
         let dispatch = |chunk: &Range<u32>| {
             let uniform = Uniform {
                 in_height: self.input.height as u32,
-                in_width: self.input.width as u32,
-                in_quads: quads(self.input.channels),
-                group_in_quads: quads(self.group_in_channels()),
+                in_width: in_width as u32,
+                in_quads,
+                tap_quads: tap_quads as u32,
                 out_height: self.output.height as u32,
                 out_width: self.output.width as u32,
                 out_quads: quads(self.conv.out_channels),
                 group_out_quads: quads(self.group_out_channels()),
-                kernel_height: window.kernel[0] as u32,
-                kernel_width: window.kernel[1] as u32,
+                kernel_height: kernel_height as u32,
+                kernel_width: kernel_width as u32,
                 stride_y: window.stride[0] as u32,
-                stride_x: window.stride[1] as u32,
+                stride_x: stride_x as u32,
                 pad_top: window.padding.top as u32,
-                pad_left: window.padding.left as u32,
+                pad_left: pad_left as u32,
                 rows: self.rows() as u32,
                 relu: self.conv.relu.into(),
                 blocks: packing.blocks as u32,
@@ -228,7 +303,12 @@ impl Packing {
         let Gemm { conv, input, .. } = &self.gemm;
         let [kh, kw] = conv.window.kernel;
         let (in_group, out_group) = (input.channels / conv.groups, conv.out_channels / conv.groups);
-        let padded = self.gemm.group_in_channels().div_ceil(4) * 4;
+        let (_, tap_quads) = self.gemm.taps();
+        // Where channel i of tap (ky, kx) lies in k.
+        let k = |ky: usize, kx: usize, i: usize| match self.gemm.rows_layout {
+            Some(layout) => ky * tap_quads * 4 + kx * layout.channels + i,
+            None => (ky * kw + kx) * tap_quads * 4 + i,
+        };
         out.fill(0.0);
         for (o, column) in self.columns_of(group, block) {
             // Where the filter's own group starts in the merged one.
@@ -236,7 +316,7 @@ impl Packing {
             let filter = &weight[o * in_group * kh * kw..][..in_group * kh * kw];
             for (i, plane) in filter.chunks_exact(kh * kw).enumerate() {
                 for (tap, &value) in plane.iter().enumerate() {
-                    out[(tap * padded + offset + i) * self.columns + column] = value;
+                    out[k(tap / kw, tap % kw, offset + i) * self.columns + column] = value;
                 }
             }
         }

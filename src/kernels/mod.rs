@@ -6,7 +6,7 @@ mod local_response_norm;
 mod pool;
 mod vector;
 
-pub(crate) use gemm::{Gemm, Packing};
+pub(crate) use gemm::{Gemm, Packing, RowsLayout};
 pub(crate) use local_response_norm::local_response_norm;
 pub(crate) use pool::{adaptive_avg_pool, max_pool};
 pub(crate) use vector::{softmax, top_k};

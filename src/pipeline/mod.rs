@@ -5,6 +5,8 @@
 
 mod choice;
 mod compile;
+#[cfg(test)]
+mod conformance;
 mod memory;
 
 use std::{cmp, ops::Range};
@@ -15,7 +17,7 @@ pub use compile::Checks;
 
 use crate::{
     gpu::Gpu,
-    kernels::{self, Dispatch, Gemm, Packing, Storage, Style, activation_quads},
+    kernels::{self, Dispatch, Gemm, Packing, RowsLayout, Storage, Style, activation_quads},
     network::{Layer, Network, NetworkError, Op, Shape},
     weights::{Weights, WeightsError},
 };
@@ -32,6 +34,8 @@ pub struct Pipeline {
     batch: usize,
     style: Style,
     input: Memory,
+    /// How the input is laid out; channels last and padded, as every activation, where `None`.
+    rows_layout: Option<RowsLayout>,
     /// Even steps write the first, odd steps the second.
     activations: [Memory; 2],
     steps: Vec<Step>,
@@ -134,10 +138,18 @@ impl Builder<'_> {
         let memory_scope = device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let scope = device.push_error_scope(wgpu::ErrorFilter::Validation);
 
+        let rows_layout = match &network.layers()[0] {
+            Layer { op: Op::Conv(conv), input, output, .. } => RowsLayout::of(conv, *input, *output),
+            _ => None,
+        };
         let plans: Vec<Plan> = network
             .layers()
             .iter()
-            .map(|layer| Plan::new(layer, batch, style, limit as usize * 4))
+            .enumerate()
+            .map(|(i, layer)| {
+                let rows_layout = rows_layout.filter(|_| i == 0);
+                Plan::new(layer, rows_layout, batch, style, limit as usize * 4)
+            })
             .collect::<Result<_, _>>()?;
         let classes = network.output().len();
         let top = top.clamp(1, classes);
@@ -165,7 +177,8 @@ impl Builder<'_> {
             Ok::<_, PipelineError>((compiled?, parameters?))
         })?;
 
-        let input = Memory::new(device, "input", largest(network.input()), style.storage, true);
+        let input_quads = rows_layout.map_or(activation_quads(network.input()), |l| l.quads());
+        let input = Memory::new(device, "input", (input_quads * batch) as u64, style.storage, true);
         let mut sizes = [1, 1];
         let mut writers = 0;
         for (layer, plan) in network.layers().iter().zip(&plans) {
@@ -239,7 +252,7 @@ impl Builder<'_> {
             + activations.iter().map(Memory::size).sum::<u64>()
             + parameters.iter().map(Parameters::size).sum::<u64>();
         let (gpu, network) = (gpu.clone(), network.clone());
-        Ok(Pipeline { gpu, network, batch, style, input, activations, steps, done, top, device_bytes })
+        Ok(Pipeline { gpu, network, batch, style, input, rows_layout, activations, steps, done, top, device_bytes })
     }
 }
 
@@ -275,10 +288,16 @@ impl Parameters {
 
 impl Plan {
     /// `limit`: the most numbers of one binding.
-    fn new(layer: &Layer, batch: usize, style: Style, limit: usize) -> Result<Self, PipelineError> {
+    fn new(
+        layer: &Layer,
+        rows_layout: Option<RowsLayout>,
+        batch: usize,
+        style: Style,
+        limit: usize,
+    ) -> Result<Self, PipelineError> {
         let (input, output) = (layer.input, layer.output);
         let gemm = match &layer.op {
-            Op::Conv(conv) => Some(Gemm::conv(conv, input, output, batch)),
+            Op::Conv(conv) => Some(Gemm::conv(conv, input, output, batch).with_rows_layout(rows_layout)),
             Op::Linear(linear) => Some(Gemm::linear(linear, input, batch)),
             _ => None,
         };
@@ -389,17 +408,15 @@ impl Pipeline {
         if input.len() != shape.len() * self.batch {
             return Err(RunError::Input { expected: shape.len() * self.batch, found: input.len() });
         }
-        let mut quads = vec![0.0f32; activation_quads(shape) * 4 * self.batch];
-        let pixels = shape.height * shape.width;
-        let padded = shape.channels.div_ceil(4) * 4;
-        for (picture, out) in input.chunks_exact(shape.len()).zip(quads.chunks_exact_mut(padded * pixels)) {
-            for (c, plane) in picture.chunks_exact(pixels).enumerate() {
-                for (pixel, &value) in plane.iter().enumerate() {
-                    out[pixel * padded + c] = value;
-                }
+        let quads = self.rows_layout.map_or(activation_quads(shape), |l| l.quads());
+        let mut laid_out = vec![0.0f32; quads * 4 * self.batch];
+        for (picture, out) in input.chunks_exact(shape.len()).zip(laid_out.chunks_exact_mut(quads * 4)) {
+            match self.rows_layout {
+                Some(layout) => layout.write(picture, out),
+                None => from_chw(picture, shape, out),
             }
         }
-        self.input.write(self.gpu.queue(), &quads);
+        self.input.write(self.gpu.queue(), &laid_out);
         Ok(())
     }
 
@@ -532,6 +549,16 @@ impl Pipeline {
 
 fn begin(encoder: &mut CommandEncoder) -> wgpu::ComputePass<'_> {
     encoder.begin_compute_pass(&wgpu::ComputePassDescriptor { label: Some("alexnet-wgpu"), timestamp_writes: None })
+}
+
+/// CHW to channels-last quads; `out` is zero.
+fn from_chw(picture: &[f32], shape: Shape, out: &mut [f32]) {
+    let padded = shape.channels.div_ceil(4) * 4;
+    for (c, plane) in picture.chunks_exact(shape.height * shape.width).enumerate() {
+        for (&value, pixel) in plane.iter().zip(out.chunks_exact_mut(padded)) {
+            pixel[c] = value;
+        }
+    }
 }
 
 /// Channels-last quads to CHW.
