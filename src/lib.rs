@@ -21,7 +21,7 @@ pub use network::{
     AdaptiveAvgPool, Conv, Layer, Linear, LocalResponseNorm, LrnConvention, MaxPool, Network, NetworkBuilder,
     NetworkError, Op, Padding, Shape, Window,
 };
-pub use pipeline::{Builder, Checks, Entry, MAX_BATCH, Pipeline, PipelineError, RunError};
+pub use pipeline::{Builder, Checks, Entry, MAX_BATCH, Pipeline, PipelineError, PlannedDispatch, RunError, plan};
 pub use preprocess::{ChannelOrder, Preprocessing, Resize};
 pub use weights::{DType, Tensor, Weights, WeightsError, splitmix};
 pub use wgpu;

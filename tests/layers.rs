@@ -50,8 +50,7 @@ fn check(op: Op, input: Shape, batch: usize) -> Result<(), String> {
         }
         let difference: Vec<f64> = found.iter().zip(&expected).map(|(&f, e)| f64::from(f) - e).collect();
         let error = norm(&difference) / norm(&scale).max(1e-30);
-        // Written so that NaN fails.
-        if !(error <= tolerance) {
+        if error.is_nan() || error > tolerance {
             return Err(format!("{style:?} {op:?} of {input}, batch {batch}: error {error:e}"));
         }
     }

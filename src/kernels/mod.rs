@@ -7,15 +7,13 @@ mod pool;
 mod vector;
 
 pub(crate) use gemm::{Gemm, Packing, RowsLayout};
-pub(crate) use local_response_norm::local_response_norm;
-pub(crate) use pool::{adaptive_avg_pool, max_pool};
-pub(crate) use vector::{softmax, top_k};
+pub(crate) use vector::top_k;
 
 use std::sync::OnceLock;
 
 use minijinja::syntax::SyntaxConfig;
 
-use crate::network::Shape;
+use crate::network::{Layer, Op, Shape};
 
 /// Where activations and weights live on the device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -80,6 +78,39 @@ pub(crate) struct Dispatch {
     pub workgroups: [u32; 3],
     /// Which column blocks of the packed weights it reads.
     pub blocks: std::ops::Range<u32>,
+}
+
+/// What computes a layer.
+#[derive(Debug)]
+pub(crate) enum Computation {
+    /// A matrix product, which wants its weights packed.
+    Gemm(Gemm),
+    /// One dispatch without weights.
+    Dispatch(Dispatch),
+    /// The output is the input.
+    Nothing,
+}
+
+/// What computes `layer` for `batch` pictures. `rows_layout` says how its input is laid out where it is the
+/// network's.
+pub(crate) fn computation(
+    layer: &Layer,
+    rows_layout: Option<RowsLayout>,
+    batch: usize,
+    storage: Storage,
+) -> Computation {
+    let (input, output) = (layer.input, layer.output);
+    match &layer.op {
+        Op::Conv(conv) => Computation::Gemm(Gemm::conv(conv, input, output, batch).with_rows_layout(rows_layout)),
+        Op::Linear(linear) => Computation::Gemm(Gemm::linear(linear, input, batch)),
+        Op::MaxPool(pool) => Computation::Dispatch(pool::max_pool(pool, input, output, batch, storage)),
+        Op::AdaptiveAvgPool(_) => Computation::Dispatch(pool::adaptive_avg_pool(input, output, batch, storage)),
+        Op::LocalResponseNorm(norm) => {
+            Computation::Dispatch(local_response_norm::local_response_norm(norm, input, batch, storage))
+        }
+        Op::Softmax => Computation::Dispatch(vector::softmax(input.len(), batch, storage)),
+        Op::Dropout => Computation::Nothing,
+    }
 }
 
 /// vec4s that an activation of one picture takes: channels last, padded to a multiple of four.

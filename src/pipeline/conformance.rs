@@ -34,10 +34,8 @@ fn kernels_of_all_plans() -> BTreeSet<Kernel> {
             all.insert(kernels::top_k(5, 1000, 1, storage).kernel);
             for network in &networks {
                 for batch in [1, 2, 3, 7, 8, 9, 64] {
-                    for layer in network.layers() {
-                        let plan = Plan::new(layer, None, batch, style, (128 << 20) / 4).unwrap();
-                        all.extend(plan.dispatches.into_iter().map(|d| d.kernel));
-                    }
+                    let plans = Plan::all(network, batch, style, (128 << 20) / 4).unwrap();
+                    all.extend(plans.into_iter().flat_map(|p| p.dispatches).map(|d| d.kernel));
                 }
             }
         }

@@ -1,4 +1,4 @@
-//! Flat arrays of vec4<f32> on the device, as a storage buffer or as a texture.
+//! Flat arrays of `vec4<f32>` on the device, as a storage buffer or as a texture.
 
 use wgpu::{
     BindingResource, Buffer, BufferUsages, CommandEncoder, Device, Extent3d, Origin3d, Queue, TexelCopyBufferInfo,
@@ -7,14 +7,14 @@ use wgpu::{
 
 use crate::kernels::{Storage, TEXTURE_WIDTH};
 
-/// Bytes of one vec4<f32>.
+/// Bytes of one `vec4<f32>`.
 pub(super) const QUAD: u64 = 16;
 /// Bytes of a texture's row.
 const ROW: u64 = TEXTURE_WIDTH as u64 * QUAD;
 /// Bytes uploaded between two submissions, so that staging memory stays small.
 const UPLOAD: u64 = 8 << 20;
 
-/// A flat array of vec4<f32>.
+/// A flat array of `vec4<f32>`.
 #[derive(Debug)]
 pub(super) enum Memory {
     Buffer(Buffer),

@@ -17,7 +17,7 @@ pub use compile::Checks;
 
 use crate::{
     gpu::Gpu,
-    kernels::{self, Dispatch, Gemm, Packing, RowsLayout, Storage, Style, activation_quads},
+    kernels::{self, Computation, Dispatch, Packing, RowsLayout, Storage, Style, activation_quads},
     network::{Layer, Network, NetworkError, Op, Shape},
     weights::{Weights, WeightsError},
 };
@@ -138,19 +138,8 @@ impl Builder<'_> {
         let memory_scope = device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let scope = device.push_error_scope(wgpu::ErrorFilter::Validation);
 
-        let rows_layout = match &network.layers()[0] {
-            Layer { op: Op::Conv(conv), input, output, .. } => RowsLayout::of(conv, *input, *output),
-            _ => None,
-        };
-        let plans: Vec<Plan> = network
-            .layers()
-            .iter()
-            .enumerate()
-            .map(|(i, layer)| {
-                let rows_layout = rows_layout.filter(|_| i == 0);
-                Plan::new(layer, rows_layout, batch, style, limit as usize * 4)
-            })
-            .collect::<Result<_, _>>()?;
+        let rows_layout = rows_layout(network);
+        let plans = Plan::all(network, batch, style, limit as usize * 4)?;
         let classes = network.output().len();
         let top = top.clamp(1, classes);
         let top_dispatch =
@@ -267,6 +256,50 @@ fn pollster_or_none(scope: wgpu::ErrorScopeGuard) -> Option<wgpu::Error> {
     }
 }
 
+/// One dispatch of a plan: what [`plan`] lists.
+#[derive(Clone, Debug)]
+pub struct PlannedDispatch {
+    /// The layer's name.
+    pub layer: String,
+    /// What the kernel is, in a few words.
+    pub kernel: String,
+    /// The shader.
+    pub wgsl: String,
+    /// Values of the shader's pipeline-overridable constants.
+    pub constants: Vec<(&'static str, u32)>,
+    /// Workgroups along x, y and z.
+    pub workgroups: [u32; 3],
+}
+
+/// The dispatches that run `network` on `batch` pictures in `style`, on a device with WebGPU's default limits:
+/// for tools that compile, count or print shaders. No device is needed.
+///
+/// # Errors
+///
+/// [`PipelineError`] when a layer does not fit those limits.
+pub fn plan(network: &Network, batch: usize, style: Style) -> Result<Vec<PlannedDispatch>, PipelineError> {
+    let limit = wgpu::Limits::default().max_storage_buffer_binding_size as usize / size_of::<f32>();
+    let mut planned = Vec::new();
+    for plan in Plan::all(network, batch, style, limit)? {
+        for dispatch in plan.dispatches {
+            let kernel = dispatch.kernel;
+            let wgsl = kernel
+                .source()
+                .map_err(|e| PipelineError::Shader { kernel: kernel.label(), reason: format!("{e:#}") })?;
+            let label = kernel.label();
+            let workgroups = dispatch.workgroups;
+            planned.push(PlannedDispatch {
+                layer: plan.layer.clone(),
+                kernel: label,
+                wgsl,
+                constants: kernel.constants,
+                workgroups,
+            });
+        }
+    }
+    Ok(planned)
+}
+
 /// How one layer will be computed.
 struct Plan {
     layer: String,
@@ -286,8 +319,22 @@ impl Parameters {
     }
 }
 
+/// How the network's input is laid out; as every activation where `None`.
+fn rows_layout(network: &Network) -> Option<RowsLayout> {
+    match network.layers().first()? {
+        Layer { op: Op::Conv(conv), input, output, .. } => RowsLayout::of(conv, *input, *output),
+        _ => None,
+    }
+}
+
 impl Plan {
-    /// `limit`: the most numbers of one binding.
+    /// The plans of all layers, in order. `limit`: the most numbers of one binding.
+    fn all(network: &Network, batch: usize, style: Style, limit: usize) -> Result<Vec<Self>, PipelineError> {
+        let first = std::iter::once(rows_layout(network));
+        let layouts = first.chain(std::iter::repeat(None));
+        network.layers().iter().zip(layouts).map(|(layer, rows)| Self::new(layer, rows, batch, style, limit)).collect()
+    }
+
     fn new(
         layer: &Layer,
         rows_layout: Option<RowsLayout>,
@@ -295,14 +342,8 @@ impl Plan {
         style: Style,
         limit: usize,
     ) -> Result<Self, PipelineError> {
-        let (input, output) = (layer.input, layer.output);
-        let gemm = match &layer.op {
-            Op::Conv(conv) => Some(Gemm::conv(conv, input, output, batch).with_rows_layout(rows_layout)),
-            Op::Linear(linear) => Some(Gemm::linear(linear, input, batch)),
-            _ => None,
-        };
-        let (dispatches, packing) = match (&layer.op, gemm) {
-            (_, Some(gemm)) => {
+        let (dispatches, packing) = match kernels::computation(layer, rows_layout, batch, style.storage) {
+            Computation::Gemm(gemm) => {
                 let packing = gemm.packing(style);
                 let chunks = packing.chunks(limit).ok_or_else(|| PipelineError::Weights {
                     layer: layer.name.clone(),
@@ -311,15 +352,8 @@ impl Plan {
                 })?;
                 (gemm.dispatches(style, &chunks), Some(packing))
             }
-            (Op::MaxPool(pool), _) => (vec![kernels::max_pool(pool, input, output, batch, style.storage)], None),
-            (Op::AdaptiveAvgPool(_), _) => {
-                (vec![kernels::adaptive_avg_pool(input, output, batch, style.storage)], None)
-            }
-            (Op::LocalResponseNorm(norm), _) => {
-                (vec![kernels::local_response_norm(norm, input, batch, style.storage)], None)
-            }
-            (Op::Softmax, _) => (vec![kernels::softmax(input.len(), batch, style.storage)], None),
-            (Op::Dropout | Op::Conv(_) | Op::Linear(_), _) => (vec![], None),
+            Computation::Dispatch(dispatch) => (vec![dispatch], None),
+            Computation::Nothing => (vec![], None),
         };
         Ok(Self { layer: layer.name.clone(), dispatches, packing })
     }
