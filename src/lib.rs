@@ -15,7 +15,7 @@ mod weights;
 pub use alexnet::{AlexNet, UnknownNetwork, Variant, imagenet_labels};
 pub use files::write_atomically;
 pub use gpu::{AdapterSummary, Gpu, GpuError, GpuOptions, Shortfall};
-pub use kernels::{Family, Storage, Style};
+pub use kernels::{Algorithm, Family, Storage, Style};
 pub use model::{Model, ModelOptions};
 pub use network::{
     AdaptiveAvgPool, Conv, Layer, Linear, LocalResponseNorm, LrnConvention, MaxPool, Network, NetworkBuilder,

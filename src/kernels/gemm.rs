@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{Dispatch, Family, Kernel, Storage, Style};
+use super::{Bias, Dispatch, Family, Kernel, Place, Storage, Style};
 use crate::network::{Conv, Linear, Shape, Window};
 
 /// A convolution seen as a matrix product: rows are output pixels of all pictures, columns are output
@@ -173,6 +173,7 @@ impl Gemm {
             constants,
             writes_activation: true,
             reads_weights: true,
+            reads_bias: true,
         };
         match style.family {
             Family::Broadcast { lanes } => {
@@ -229,7 +230,7 @@ impl Gemm {
             Some(l) => (l.row_quads / l.step_quads, l.step_quads as u32, 1, 0),
             None => (self.input.width, quads(self.input.channels), window.stride[1], window.padding.left),
         };
-        let dispatch = |chunk: &Range<u32>| {
+        let dispatch = |(index, chunk): (usize, &Range<u32>)| {
             let uniform = Uniform {
                 in_height: self.input.height as u32,
                 in_width: in_width as u32,
@@ -256,10 +257,13 @@ impl Gemm {
                 kernel: kernel.clone(),
                 uniform: bytemuck::bytes_of(&uniform).to_vec(),
                 workgroups: [self.rows().div_ceil(tile_rows) as u32, chunk.len() as u32, self.groups as u32],
-                blocks: chunk.clone(),
+                reads: Place::Layer,
+                writes: Place::Layer,
+                chunk: Some(index),
+                bias: Some(Bias::Columns),
             }
         };
-        chunks.iter().map(dispatch).collect()
+        chunks.iter().enumerate().map(dispatch).collect()
     }
 }
 
@@ -323,7 +327,7 @@ impl Packing {
     }
 
     /// Packs `bias` as `[group][block][columns]`.
-    pub fn pack_bias(&self, bias: &[f32]) -> Vec<f32> {
+    pub fn pack_columns(&self, bias: &[f32]) -> Vec<f32> {
         let mut out = vec![0.0; self.bias_len()];
         for group in 0..self.gemm.groups {
             for block in 0..self.blocks {

@@ -29,10 +29,9 @@ pub(crate) fn local_response_norm(norm: &LocalResponseNorm, shape: Shape, batch:
         beta: norm.beta,
         k: norm.k,
     };
-    Dispatch {
-        kernel: pointwise("local_response_norm", storage),
-        uniform: bytemuck::bytes_of(&uniform).to_vec(),
-        workgroups: pointwise_workgroups(shape, batch),
-        blocks: 0..0,
-    }
+    Dispatch::pointwise(
+        pointwise("local_response_norm", storage),
+        bytemuck::bytes_of(&uniform),
+        pointwise_workgroups(shape, batch),
+    )
 }

@@ -5,9 +5,11 @@ mod gemm;
 mod local_response_norm;
 mod pool;
 mod vector;
+mod winograd;
 
 pub(crate) use gemm::{Gemm, Packing, RowsLayout};
 pub(crate) use vector::top_k;
+pub(crate) use winograd::Winograd;
 
 use std::sync::OnceLock;
 
@@ -65,8 +67,10 @@ pub(crate) struct Kernel {
     pub constants: Vec<(&'static str, u32)>,
     /// What its output is: an activation, or a plain storage buffer.
     pub writes_activation: bool,
-    /// Whether it reads packed weights and a bias.
+    /// Whether it reads packed weights.
     pub reads_weights: bool,
+    /// Whether it reads a bias.
+    pub reads_bias: bool,
 }
 
 /// One dispatch of a kernel.
@@ -76,8 +80,42 @@ pub(crate) struct Dispatch {
     /// The bytes of its uniform.
     pub uniform: Vec<u8>,
     pub workgroups: [u32; 3],
-    /// Which column blocks of the packed weights it reads.
-    pub blocks: std::ops::Range<u32>,
+    /// What it reads.
+    pub reads: Place,
+    /// What it writes.
+    pub writes: Place,
+    /// Which chunk of the layer's packed weights it reads.
+    pub chunk: Option<usize>,
+    /// Which bias it reads.
+    pub bias: Option<Bias>,
+}
+
+/// Where a dispatch of a layer reads or writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// The layer's input, or its output.
+    Layer,
+    /// One of two arrays between the dispatches of one layer.
+    Scratch(usize),
+}
+
+/// The layer's bias as a kernel wants it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Bias {
+    /// `[group][block][columns]`, as the weights are packed.
+    Columns,
+    /// As many zeros.
+    Zero,
+    /// One number a channel, padded to whole quads.
+    Quads,
+}
+
+impl Dispatch {
+    /// A dispatch without weights, from the layer's input to its output.
+    fn pointwise(kernel: Kernel, uniform: &[u8], workgroups: [u32; 3]) -> Self {
+        let uniform = uniform.to_vec();
+        Self { kernel, uniform, workgroups, reads: Place::Layer, writes: Place::Layer, chunk: None, bias: None }
+    }
 }
 
 /// What computes a layer.
@@ -85,23 +123,50 @@ pub(crate) struct Dispatch {
 pub(crate) enum Computation {
     /// A matrix product, which wants its weights packed.
     Gemm(Gemm),
+    /// A convolution through transformed tiles, which wants its weights transformed and packed.
+    Winograd(Winograd),
     /// One dispatch without weights.
     Dispatch(Dispatch),
     /// The output is the input.
     Nothing,
 }
 
+/// How a convolution is computed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Algorithm {
+    /// As the definition says.
+    #[default]
+    Direct,
+    /// Winograd's minimal filtering, by tiles of `tile` × `tile` outputs: fewer multiplications, larger weights.
+    /// Convolutions that it does not apply to (other strides than 1, kernels that are not square or too large) are
+    /// computed directly.
+    Winograd {
+        /// 2 to 6 for 3×3 kernels, 2 to 4 for 5×5.
+        tile: usize,
+    },
+}
+
 /// What computes `layer` for `batch` pictures. `rows_layout` says how its input is laid out where it is the
 /// network's.
 pub(crate) fn computation(
     layer: &Layer,
+    algorithm: Algorithm,
     rows_layout: Option<RowsLayout>,
     batch: usize,
     storage: Storage,
 ) -> Computation {
     let (input, output) = (layer.input, layer.output);
     match &layer.op {
-        Op::Conv(conv) => Computation::Gemm(Gemm::conv(conv, input, output, batch).with_rows_layout(rows_layout)),
+        Op::Conv(conv) => {
+            let winograd = match algorithm {
+                Algorithm::Winograd { tile } if rows_layout.is_none() => {
+                    Winograd::new(conv, input, output, batch, tile)
+                }
+                _ => None,
+            };
+            let gemm = || Gemm::conv(conv, input, output, batch).with_rows_layout(rows_layout);
+            winograd.map_or_else(|| Computation::Gemm(gemm()), Computation::Winograd)
+        }
         Op::Linear(linear) => Computation::Gemm(Gemm::linear(linear, input, batch)),
         Op::MaxPool(pool) => Computation::Dispatch(pool::max_pool(pool, input, output, batch, storage)),
         Op::AdaptiveAvgPool(_) => Computation::Dispatch(pool::adaptive_avg_pool(input, output, batch, storage)),
@@ -137,6 +202,8 @@ const SHADERS: &[(&str, &str)] = shaders![
     "softmax",
     "top_k",
     "weights",
+    "winograd_input",
+    "winograd_output",
 ];
 
 /// The files of `shaders/` as templates: lines that start with `//%` are statements, `${…}` is a value.
@@ -174,6 +241,12 @@ impl Kernel {
             self.settings.iter().map(|&(name, value)| (name, value.into())).collect();
         values.insert("storage", if self.texture { "texture" } else { "buffer" }.into());
         values.insert("TEXTURE_WIDTH", TEXTURE_WIDTH.into());
+        let setting = |name| self.settings.iter().find(|(n, _)| *n == name).map(|&(_, value)| value as usize);
+        if let (Some(m), Some(r)) = (setting("M"), setting("R")) {
+            let transforms = winograd::Transforms::new(m, r);
+            values.insert("AT", minijinja::Value::from_serialize(&transforms.at));
+            values.insert("BT", minijinja::Value::from_serialize(&transforms.bt));
+        }
         templates().get_template(&format!("{}.wgsl", self.shader))?.render(values)
     }
 
@@ -199,6 +272,7 @@ pub(crate) fn pointwise(shader: &'static str, storage: Storage) -> Kernel {
         constants: vec![],
         writes_activation: true,
         reads_weights: false,
+        reads_bias: false,
     }
 }
 

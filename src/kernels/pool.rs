@@ -35,12 +35,11 @@ pub(crate) fn max_pool(pool: &MaxPool, input: Shape, output: Shape, batch: usize
         pad_top: window.padding.top as u32,
         pad_left: window.padding.left as u32,
     };
-    Dispatch {
-        kernel: pointwise("max_pool", storage),
-        uniform: bytemuck::bytes_of(&uniform).to_vec(),
-        workgroups: pointwise_workgroups(output, batch),
-        blocks: 0..0,
-    }
+    Dispatch::pointwise(
+        pointwise("max_pool", storage),
+        bytemuck::bytes_of(&uniform),
+        pointwise_workgroups(output, batch),
+    )
 }
 
 #[repr(C)]
@@ -62,10 +61,9 @@ pub(crate) fn adaptive_avg_pool(input: Shape, output: Shape, batch: usize, stora
         out_height: output.height as u32,
         out_width: output.width as u32,
     };
-    Dispatch {
-        kernel: pointwise("adaptive_avg_pool", storage),
-        uniform: bytemuck::bytes_of(&uniform).to_vec(),
-        workgroups: pointwise_workgroups(output, batch),
-        blocks: 0..0,
-    }
+    Dispatch::pointwise(
+        pointwise("adaptive_avg_pool", storage),
+        bytemuck::bytes_of(&uniform),
+        pointwise_workgroups(output, batch),
+    )
 }

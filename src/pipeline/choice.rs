@@ -4,7 +4,8 @@ use wgpu::{AdapterInfo, DeviceType, Features};
 
 use crate::{
     gpu::Gpu,
-    kernels::{Family, Storage, Style},
+    kernels::{Algorithm, Family, Storage, Style},
+    network::Layer,
 };
 
 /// The style that suits an adapter best.
@@ -30,6 +31,12 @@ fn cpu_storage(info: &AdapterInfo) -> Storage {
 /// The major version in "Mesa 22.3.6 (LLVM 15.0.6)".
 fn mesa_version(driver_info: &str) -> Option<u32> {
     driver_info.strip_prefix("Mesa ")?.split('.').next()?.parse().ok()
+}
+
+/// How `layer` is computed best in `style`.
+pub(super) fn algorithm(style: Style, layer: &Layer) -> Algorithm {
+    let _ = (style, layer);
+    Algorithm::Direct
 }
 
 /// Why `gpu` cannot run `style`, if so.

@@ -50,6 +50,8 @@ fn layout_entries(kernel: &Kernel) -> Vec<BindGroupLayoutEntry> {
     ];
     if kernel.reads_weights {
         entries.push(entry(3, input));
+    }
+    if kernel.reads_bias {
         entries.push(entry(4, read_only));
     }
     entries
@@ -76,7 +78,7 @@ fn compile(gpu: &Gpu, kernel: &Kernel, checks: Checks) -> Result<Compiled, Pipel
         //   clipped to it (pools), channel quads run below the quads of a pixel;
         // - y: guarded by the number of rows and of quads;
         // - weights: a block is `block_k` × columns and every loop over k ends at or before `block_k`;
-        // - bias: one quad a column of every block.
+        // - bias: one quad a column of every block, or one a quad of channels.
         // Loops run to bounds from the uniforms and end; no divisor among them is zero, since shapes are not.
         // The same tests pass with checks on (ALEXNET_SHADER_CHECKS=1, a step of .ci/run).
         Checks::Off => unsafe {

@@ -8,10 +8,10 @@ use naga::{
     valid::{Capabilities, ValidationFlags, Validator},
 };
 
-use super::{Plan, kernels};
+use super::{Algorithms, Plan, kernels};
 use crate::{
     alexnet::Variant,
-    kernels::{Family, Kernel, Storage, Style},
+    kernels::{Algorithm, Family, Kernel, Storage, Style},
     network::{Conv, LocalResponseNorm, Network, Shape},
 };
 
@@ -27,14 +27,17 @@ fn kernels_of_all_plans() -> BTreeSet<Kernel> {
             .unwrap(),
     );
     let families = [Family::Tiled].into_iter().chain([4, 8, 16].map(|lanes| Family::Broadcast { lanes }));
+    let algorithms = [Algorithm::Direct, Algorithm::Winograd { tile: 2 }, Algorithm::Winograd { tile: 4 }];
     let mut all = BTreeSet::new();
     for family in families {
         for storage in [Storage::Buffer, Storage::Texture] {
             let style = Style { family, storage };
             all.insert(kernels::top_k(5, 1000, 1, storage).kernel);
-            for network in &networks {
+            for (network, algorithm) in networks.iter().flat_map(|n| algorithms.map(|a| (n, a))) {
+                let layers = network.layers().iter();
+                let algorithms: Algorithms = layers.map(|l| (l.name.clone(), algorithm)).collect();
                 for batch in [1, 2, 3, 7, 8, 9, 64] {
-                    let plans = Plan::all(network, batch, style, (128 << 20) / 4).unwrap();
+                    let plans = Plan::all(network, &algorithms, batch, style, (128 << 20) / 4).unwrap();
                     all.extend(plans.into_iter().flat_map(|p| p.dispatches).map(|d| d.kernel));
                 }
             }

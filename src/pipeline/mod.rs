@@ -8,20 +8,23 @@ mod compile;
 #[cfg(test)]
 mod conformance;
 mod memory;
+mod plan;
 
-use std::{cmp, ops::Range};
+use std::{cmp, collections::BTreeMap, ops::Range};
 
 use wgpu::{BindGroup, Buffer, BufferUsages, CommandEncoder, ComputePipeline};
 
 pub use compile::Checks;
+pub use plan::{PlannedDispatch, plan};
 
 use crate::{
     gpu::Gpu,
-    kernels::{self, Computation, Dispatch, Packing, RowsLayout, Storage, Style, activation_quads},
-    network::{Layer, Network, NetworkError, Op, Shape},
+    kernels::{self, Algorithm, Dispatch, Place, RowsLayout, Style, activation_quads},
+    network::{Network, NetworkError, Shape},
     weights::{Weights, WeightsError},
 };
-use memory::{Memory, Upload};
+use memory::Memory;
+use plan::{Algorithms, Parameters, Plan};
 
 /// The most pictures of a batch.
 pub const MAX_BATCH: usize = 1024;
@@ -82,6 +85,7 @@ pub struct Builder<'a> {
     batch: usize,
     top: usize,
     style: Option<Style>,
+    algorithms: Algorithms,
     checks: Checks,
 }
 
@@ -104,6 +108,12 @@ impl Builder<'_> {
         self
     }
 
+    /// How the convolution called `layer` is computed; what suits the adapter best by default.
+    pub fn algorithm(mut self, layer: impl Into<String>, algorithm: Algorithm) -> Self {
+        self.algorithms.insert(layer.into(), algorithm);
+        self
+    }
+
     /// Whether shaders check every index.
     pub fn checks(mut self, checks: Checks) -> Self {
         self.checks = checks;
@@ -117,7 +127,7 @@ impl Builder<'_> {
     /// [`PipelineError`] when the weights do not fit the network, the network does not fit the adapter, or the
     /// driver refuses.
     pub fn build(self) -> Result<Pipeline, PipelineError> {
-        let Self { gpu, network, weights, batch, top, checks, .. } = self;
+        let Self { gpu, network, weights, batch, top, algorithms, checks, .. } = self;
         let device = gpu.device();
         if !(1..=MAX_BATCH).contains(&batch) {
             return Err(PipelineError::Batch { found: batch });
@@ -138,8 +148,8 @@ impl Builder<'_> {
         let memory_scope = device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let scope = device.push_error_scope(wgpu::ErrorFilter::Validation);
 
-        let rows_layout = rows_layout(network);
-        let plans = Plan::all(network, batch, style, limit as usize * 4)?;
+        let rows_layout = plan::rows_layout(network);
+        let plans = Plan::all(network, &algorithms, batch, style, limit as usize * 4)?;
         let classes = network.output().len();
         let top = top.clamp(1, classes);
         let top_dispatch =
@@ -152,7 +162,7 @@ impl Builder<'_> {
         }
 
         // Compilation and upload both take long; neither needs the other.
-        let upload = || -> Result<Vec<Parameters>, PipelineError> {
+        let upload = || -> Result<Vec<Option<Parameters>>, PipelineError> {
             plans.iter().map(|plan| plan.upload(gpu, weights, style.storage)).collect()
         };
         let compile = || compile::compile_all(gpu, dispatches.map(|d| &d.kernel), checks);
@@ -178,10 +188,13 @@ impl Builder<'_> {
         }
         let activations = sizes.map(|quads| Memory::new(device, "activation", quads, style.storage, true));
 
-        let bind = |dispatch: &Dispatch,
-                    x: &Memory,
-                    y: wgpu::BindingResource<'_>,
-                    chunk: Option<(&Memory, &Buffer)>| {
+        // What lies between the dispatches of one layer; layers share it.
+        let scratch = [0, 1].map(|i| {
+            let quads = plans.iter().map(|p| p.scratch[i]).max().unwrap_or(0).max(1);
+            Memory::new(device, "scratch", quads as u64, style.storage, true)
+        });
+
+        let bind = |dispatch: &Dispatch, x: &Memory, y: wgpu::BindingResource<'_>, parameters: Option<&Parameters>| {
             let compiled = &compiled[&dispatch.kernel];
             let uniform = wgpu::util::DeviceExt::create_buffer_init(
                 device,
@@ -191,13 +204,13 @@ impl Builder<'_> {
                     usage: BufferUsages::UNIFORM,
                 },
             );
-            let mut resources = vec![x.binding(), y, uniform.as_entire_binding()];
-            if let Some((weights, bias)) = chunk {
-                resources.push(weights.binding());
-                resources.push(bias.as_entire_binding());
+            let mut resources = vec![(0, x.binding()), (1, y), (2, uniform.as_entire_binding())];
+            if let Some(parameters) = parameters {
+                resources.extend(dispatch.chunk.map(|i| (3, parameters.weights[i].binding())));
+                resources.extend(dispatch.bias.map(|kind| (4, parameters.biases[&kind].as_entire_binding())));
             }
-            let entries: Vec<_> =
-                (0..).zip(resources).map(|(binding, resource)| wgpu::BindGroupEntry { binding, resource }).collect();
+            let entry = |(binding, resource)| wgpu::BindGroupEntry { binding, resource };
+            let entries: Vec<_> = resources.into_iter().map(entry).collect();
             let bind_group = device.create_bind_group(&wgpu::BindGroupDescriptor {
                 label: Some(&dispatch.kernel.label()),
                 layout: &compiled.layout,
@@ -213,9 +226,13 @@ impl Builder<'_> {
                 let x = if steps.is_empty() { &input } else { &activations[(steps.len() - 1) % 2] };
                 let y = &activations[steps.len() % 2];
                 let mut bound = Vec::new();
-                for (i, dispatch) in plan.dispatches.iter().enumerate() {
-                    let chunk = parameters.bias.as_ref().map(|bias| (&parameters.weights[i], bias));
-                    bound.push(bind(dispatch, x, y.binding(), chunk));
+                for dispatch in &plan.dispatches {
+                    let place = |place, outer| match place {
+                        Place::Layer => outer,
+                        Place::Scratch(i) => &scratch[i],
+                    };
+                    let y = place(dispatch.writes, y).binding();
+                    bound.push(bind(dispatch, place(dispatch.reads, x), y, parameters.as_ref()));
                 }
                 steps.push(Step { layer, kernel: first.kernel.label(), dispatches: bound });
             }
@@ -239,7 +256,8 @@ impl Builder<'_> {
         }
         let device_bytes = input.size()
             + activations.iter().map(Memory::size).sum::<u64>()
-            + parameters.iter().map(Parameters::size).sum::<u64>();
+            + scratch.iter().map(Memory::size).sum::<u64>()
+            + parameters.iter().flatten().map(Parameters::size).sum::<u64>();
         let (gpu, network) = (gpu.clone(), network.clone());
         Ok(Pipeline { gpu, network, batch, style, input, rows_layout, activations, steps, done, top, device_bytes })
     }
@@ -256,149 +274,19 @@ fn pollster_or_none(scope: wgpu::ErrorScopeGuard) -> Option<wgpu::Error> {
     }
 }
 
-/// One dispatch of a plan: what [`plan`] lists.
-#[derive(Clone, Debug)]
-pub struct PlannedDispatch {
-    /// The layer's name.
-    pub layer: String,
-    /// What the kernel is, in a few words.
-    pub kernel: String,
-    /// The shader.
-    pub wgsl: String,
-    /// Values of the shader's pipeline-overridable constants.
-    pub constants: Vec<(&'static str, u32)>,
-    /// Workgroups along x, y and z.
-    pub workgroups: [u32; 3],
-}
-
-/// The dispatches that run `network` on `batch` pictures in `style`, on a device with WebGPU's default limits:
-/// for tools that compile, count or print shaders. No device is needed.
-///
-/// # Errors
-///
-/// [`PipelineError`] when a layer does not fit those limits.
-pub fn plan(network: &Network, batch: usize, style: Style) -> Result<Vec<PlannedDispatch>, PipelineError> {
-    let limit = wgpu::Limits::default().max_storage_buffer_binding_size as usize / size_of::<f32>();
-    let mut planned = Vec::new();
-    for plan in Plan::all(network, batch, style, limit)? {
-        for dispatch in plan.dispatches {
-            let kernel = dispatch.kernel;
-            let wgsl = kernel
-                .source()
-                .map_err(|e| PipelineError::Shader { kernel: kernel.label(), reason: format!("{e:#}") })?;
-            let label = kernel.label();
-            let workgroups = dispatch.workgroups;
-            planned.push(PlannedDispatch {
-                layer: plan.layer.clone(),
-                kernel: label,
-                wgsl,
-                constants: kernel.constants,
-                workgroups,
-            });
-        }
-    }
-    Ok(planned)
-}
-
-/// How one layer will be computed.
-struct Plan {
-    layer: String,
-    dispatches: Vec<Dispatch>,
-    packing: Option<Packing>,
-}
-
-/// A layer's packed weights, in as many pieces as it has dispatches, and its bias.
-struct Parameters {
-    weights: Vec<Memory>,
-    bias: Option<Buffer>,
-}
-
-impl Parameters {
-    fn size(&self) -> u64 {
-        self.weights.iter().map(Memory::size).sum::<u64>() + self.bias.as_ref().map_or(0, Buffer::size)
-    }
-}
-
-/// How the network's input is laid out; as every activation where `None`.
-fn rows_layout(network: &Network) -> Option<RowsLayout> {
-    match network.layers().first()? {
-        Layer { op: Op::Conv(conv), input, output, .. } => RowsLayout::of(conv, *input, *output),
-        _ => None,
-    }
-}
-
-impl Plan {
-    /// The plans of all layers, in order. `limit`: the most numbers of one binding.
-    fn all(network: &Network, batch: usize, style: Style, limit: usize) -> Result<Vec<Self>, PipelineError> {
-        let first = std::iter::once(rows_layout(network));
-        let layouts = first.chain(std::iter::repeat(None));
-        network.layers().iter().zip(layouts).map(|(layer, rows)| Self::new(layer, rows, batch, style, limit)).collect()
-    }
-
-    fn new(
-        layer: &Layer,
-        rows_layout: Option<RowsLayout>,
-        batch: usize,
-        style: Style,
-        limit: usize,
-    ) -> Result<Self, PipelineError> {
-        let (dispatches, packing) = match kernels::computation(layer, rows_layout, batch, style.storage) {
-            Computation::Gemm(gemm) => {
-                let packing = gemm.packing(style);
-                let chunks = packing.chunks(limit).ok_or_else(|| PipelineError::Weights {
-                    layer: layer.name.clone(),
-                    needed: (packing.block_len() * packing.groups()) as u64 * 4,
-                    limit: limit as u64 * 4,
-                })?;
-                (gemm.dispatches(style, &chunks), Some(packing))
-            }
-            Computation::Dispatch(dispatch) => (vec![dispatch], None),
-            Computation::Nothing => (vec![], None),
-        };
-        Ok(Self { layer: layer.name.clone(), dispatches, packing })
-    }
-
-    /// Packs the layer's tensors piece by piece onto the device.
-    fn upload(&self, gpu: &Gpu, weights: &Weights, storage: Storage) -> Result<Parameters, PipelineError> {
-        let Some(packing) = &self.packing else { return Ok(Parameters { weights: vec![], bias: None }) };
-        let tensor = |kind: &str| {
-            let name = format!("{}.{kind}", self.layer);
-            let values = weights.tensor(&name)?.to_f32();
-            match values.iter().position(|v| !v.is_finite()) {
-                Some(index) => Err(WeightsError::NotFinite { tensor: name, index, value: values[index] }),
-                None => Ok(values),
-            }
-        };
-        let (weight, bias) = (tensor("weight")?, tensor("bias")?);
-        let pack_chunk = |blocks: Range<u32>| {
-            let quads = packing.groups() * blocks.len() * packing.block_len() / 4;
-            let memory = Memory::new(gpu.device(), &self.layer, quads as u64, storage, false);
-            let mut upload = Upload::new(gpu.device(), gpu.queue(), &memory);
-            for group in 0..packing.groups() {
-                for block in blocks.clone() {
-                    packing.pack_block(&weight, group, block as usize, upload.next(packing.block_len()));
-                }
-            }
-            upload.finish();
-            memory
-        };
-        let weights = self.dispatches.iter().map(|d| pack_chunk(d.blocks.clone())).collect();
-        let bias = wgpu::util::DeviceExt::create_buffer_init(
-            gpu.device(),
-            &wgpu::util::BufferInitDescriptor {
-                label: Some("bias"),
-                contents: bytemuck::cast_slice(&packing.pack_bias(&bias)),
-                usage: BufferUsages::STORAGE,
-            },
-        );
-        Ok(Parameters { weights, bias: Some(bias) })
-    }
-}
-
 impl Pipeline {
     /// Starts a pipeline for `network` with `weights` on `gpu`.
     pub fn builder<'a>(gpu: &'a Gpu, network: &'a Network, weights: &'a Weights) -> Builder<'a> {
-        Builder { gpu, network, weights, batch: 1, top: 5, style: None, checks: Checks::default() }
+        Builder {
+            gpu,
+            network,
+            weights,
+            batch: 1,
+            top: 5,
+            style: None,
+            algorithms: BTreeMap::new(),
+            checks: Checks::default(),
+        }
     }
 
     /// The device.
