@@ -22,6 +22,6 @@ pub use network::{
     NetworkError, Op, Padding, Shape, Window,
 };
 pub use pipeline::{Builder, Checks, Entry, MAX_BATCH, Pipeline, PipelineError, PlannedDispatch, RunError, plan};
-pub use preprocess::{ChannelOrder, Preprocessing, Resize};
+pub use preprocess::{ChannelOrder, Picture, PictureError, Preprocessing, PreprocessingError, Resize};
 pub use weights::{DType, Tensor, Weights, WeightsError, splitmix};
 pub use wgpu;
