@@ -2,6 +2,7 @@
 #![warn(missing_docs)]
 
 mod alexnet;
+mod classify;
 mod files;
 mod gpu;
 mod kernels;
@@ -13,6 +14,7 @@ pub mod reference;
 mod weights;
 
 pub use alexnet::{AlexNet, UnknownNetwork, Variant, imagenet_labels};
+pub use classify::{Classifier, ClassifyError, Prediction};
 pub use files::write_atomically;
 pub use gpu::{AdapterSummary, Gpu, GpuError, GpuOptions, Shortfall};
 pub use kernels::{Algorithm, Family, Storage, Style};

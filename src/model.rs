@@ -86,6 +86,7 @@ impl Model {
             (None, Some(variant)) => variant.preprocessing(),
             (None, None) => Preprocessing::torchvision(network.input().height),
         };
+        preprocessing.check().map_err(|e| metadata(key::PREPROCESSING, &e, "what the file says"))?;
         let input = network.input();
         if input.channels != 3 || preprocessing.crop != [input.height, input.width] {
             return Err(metadata(
