@@ -107,23 +107,17 @@ impl Tensor {
         Self::new(self.dtype, shape.into(), self.bytes.clone())
     }
 
-    /// The numbers rounded to another type.
+    /// The numbers rounded to another type, by way of f32.
     pub fn cast(&self, dtype: DType) -> Self {
         if dtype == self.dtype {
             return self.clone();
         }
-        // f64 holds every number of every type, so that each is rounded once.
-        let values: Box<dyn Iterator<Item = f64>> = match self.dtype {
-            DType::F64 => Box::new(self.bytes.as_chunks().0.iter().map(|&b| f64::from_le_bytes(b))),
-            DType::F32 => Box::new(self.bytes.as_chunks().0.iter().map(|&b| f32::from_le_bytes(b).into())),
-            DType::F16 => Box::new(self.bytes.as_chunks().0.iter().map(|&b| f16::from_le_bytes(b).into())),
-            DType::BF16 => Box::new(self.bytes.as_chunks().0.iter().map(|&b| bf16::from_le_bytes(b).into())),
-        };
+        let values = self.to_f32();
         let bytes: Vec<u8> = match dtype {
-            DType::F64 => values.flat_map(f64::to_le_bytes).collect(),
-            DType::F32 => values.flat_map(|v| (v as f32).to_le_bytes()).collect(),
-            DType::F16 => values.flat_map(|v| f16::from_f64(v).to_le_bytes()).collect(),
-            DType::BF16 => values.flat_map(|v| bf16::from_f64(v).to_le_bytes()).collect(),
+            DType::F16 => values.iter().flat_map(|&v| f16::from_f32(v).to_le_bytes()).collect(),
+            DType::BF16 => values.iter().flat_map(|&v| bf16::from_f32(v).to_le_bytes()).collect(),
+            DType::F32 => values.iter().flat_map(|v| v.to_le_bytes()).collect(),
+            DType::F64 => values.iter().flat_map(|&v| f64::from(v).to_le_bytes()).collect(),
         };
         Self { dtype, shape: self.shape.clone(), bytes: bytes.into() }
     }

@@ -163,6 +163,10 @@ impl Net {
                 _ => {}
             }
             let bottom = layer.bottom.first().map(String::as_str).unwrap_or_default();
+            // The first layer of a net without a data layer takes the picture.
+            if current.is_empty() {
+                current.push(bottom);
+            }
             if !current.contains(&bottom) {
                 return Err(fail(format!("to take `{}`, found `{bottom:.80}`", current.first().unwrap_or(&""))));
             }
