@@ -67,6 +67,13 @@ fn learnt_layers(weights: &Weights) -> Result<Vec<(String, [Tensor; 2])>, Weight
         let Some(layer) = name.strip_suffix(".weight") else { continue };
         let bias = weights.tensor(&format!("{layer}.bias"))?.clone();
         match *weight.shape() {
+            // A fully connected layer may be written as the convolution that it is on its whole input.
+            [rows, channels, 6, 6] | [rows, channels, 1, 1] => {
+                let side = weight.shape()[2];
+                let weight = weight.reshaped([rows, channels.saturating_mul(side * side)]);
+                let weight = weight.ok_or_else(|| WeightsError::Unrecognised(format!("`{name}` is too large")))?;
+                connected.push((layer.to_string(), [weight, bias]));
+            }
             [_, _] => connected.push((layer.to_string(), [weight.clone(), bias])),
             [_, _, _, _] => convolutions.push((layer.to_string(), [weight.clone(), bias])),
             ref shape => {
@@ -78,15 +85,6 @@ fn learnt_layers(weights: &Weights) -> Result<Vec<(String, [Tensor; 2])>, Weight
     }
     let by_name = |a: &(String, _), b: &(String, _)| natural_order(&a.0, &b.0);
     convolutions.sort_by(by_name);
-    // A fully connected layer may be written as the convolution that it is on its whole input: the last ones are.
-    while convolutions.len() > 5 && connected.len() < 3 {
-        let Some((name, [weight, bias])) = convolutions.pop() else { break };
-        let rows = weight.shape()[0];
-        let columns = weight.shape()[1..].iter().product();
-        let weight = weight.reshaped([rows, columns]);
-        let weight = weight.ok_or_else(|| WeightsError::Unrecognised(format!("`{name}.weight` is empty")))?;
-        connected.push((name, [weight, bias]));
-    }
     connected.sort_by(by_name);
     if convolutions.len() != 5 || connected.len() != 3 || weights.tensors.len() != 16 {
         return Err(WeightsError::Unrecognised(format!(

@@ -211,7 +211,10 @@ fn the_callers_network_wins() {
 fn one_file_carries_everything_that_another_format_said() {
     let folder = tempfile::tempdir().unwrap();
     for name in ["zoo.onnx", "v1.caffemodel", "checkpoint.pth", "operators.onnx", "half.onnx"] {
-        let model = open(name).unwrap();
+        let mut model = open(name).unwrap();
+        if name == "v1.caffemodel" {
+            model.weights = model.weights.cast(DType::F16);
+        }
         let path = folder.path().join("converted.safetensors");
         model.to_weights().unwrap().save(&path).unwrap();
         let converted = Model::open(&path, &ModelOptions::default()).unwrap();
@@ -448,6 +451,36 @@ fn pickles_that_unfold_are_stopped() {
     }
 }
 
+/// A file in PyTorch's legacy format that holds one view, `conv1.weight`, of a storage of 0, 1, 2, ….
+fn legacy_view(numbers: usize, offset: usize, shape: &[usize], strides: &[usize]) -> Vec<u8> {
+    let int = |v: usize| [&b"J"[..], &(v as i32).to_le_bytes()].concat();
+    let tuple =
+        |values: &[usize]| [b"(".to_vec(), values.iter().flat_map(|&v| int(v)).collect(), b"t".to_vec()].concat();
+    let text = |t: &str| [&b"X"[..], &(t.len() as u32).to_le_bytes(), t.as_bytes()].concat();
+    let parts: Vec<Vec<u8>> = vec![
+        b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02M\xe9\x03.\x80\x02}.".to_vec(),
+        b"\x80\x02}".to_vec(),
+        text("conv1.weight"),
+        b"ctorch._utils\n_rebuild_tensor_v2\n((".to_vec(),
+        text("storage"),
+        b"ctorch\nFloatStorage\n".to_vec(),
+        text("1"),
+        text("cpu"),
+        int(numbers),
+        b"NtQ".to_vec(),
+        int(offset),
+        tuple(shape),
+        tuple(strides),
+        b"\x89}tRs.".to_vec(),
+        b"\x80\x02]".to_vec(),
+        text("1"),
+        b"a.".to_vec(),
+        (numbers as u64).to_le_bytes().to_vec(),
+        (0..numbers).flat_map(|i| (i as f32).to_le_bytes()).collect(),
+    ];
+    parts.concat()
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -470,6 +503,32 @@ proptest! {
         let (result, allocated) = allocations(|| from_bytes(bytes).map(|model| model.network.parameter_count()));
         prop_assert!(allocated < 64 * len + (8 << 20), "allocated {}", allocated);
         drop(result);
+    }
+
+    /// Any view that lies within its storage is unfolded as its strides say; any other is an error.
+    #[test]
+    fn views_are_unfolded(
+        numbers in 0usize..200,
+        offset in 0usize..50,
+        dims in prop::collection::vec((0usize..6, 0usize..12), 0..5),
+    ) {
+        let (shape, strides): (Vec<usize>, Vec<usize>) = dims.into_iter().unzip();
+        // The last dimension fastest, as the numbers of a tensor lie.
+        let mut places = vec![offset];
+        for (&n, &stride) in shape.iter().zip(&strides) {
+            places = places.into_iter().flat_map(|at| (0..n).map(move |i| at + i * stride)).collect();
+        }
+        let inside = places.iter().all(|&at| at < numbers);
+        match Weights::from_bytes(legacy_view(numbers, offset, &shape, &strides)) {
+            Ok(weights) => {
+                prop_assert!(inside);
+                let tensor = &weights.tensors["conv1.weight"];
+                let expected: Vec<f32> = places.iter().map(|&at| at as f32).collect();
+                prop_assert_eq!(tensor.shape(), &shape[..]);
+                prop_assert!(*tensor.to_f32() == expected[..]);
+            }
+            Err(e) => prop_assert!(!inside, "{}", e),
+        }
     }
 
     #[test]

@@ -22,6 +22,9 @@ pub(crate) struct Graph {
 /// everybody else's.
 pub(super) const USUAL_SIDES: [usize; 2] = [227, 224];
 
+/// The most averages in a row or column that are compared with those of an adaptive pooling.
+const MAX_AVERAGES: usize = 4096;
+
 /// How the output size of a pooling is rounded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Rounding {
@@ -179,7 +182,8 @@ impl Chain {
         for axis in 0..2 {
             let (size, kernel, stride) = (sizes[axis], window.kernel[axis], window.stride[axis]);
             let room = size.checked_sub(kernel).filter(|_| window.padding == Padding::default() && stride > 0);
-            let out = room.map(|room| room / stride + 1);
+            // Longer rows are no picture's, and would take long to compare.
+            let out = room.map(|room| room / stride + 1).filter(|&out| out <= MAX_AVERAGES);
             let adaptive = |out: usize| {
                 (0..out).all(|o| o * size / out == o * stride && ((o + 1) * size).div_ceil(out) == o * stride + kernel)
             };
@@ -226,5 +230,94 @@ pub(super) fn transpose(tensor: &Tensor, budget: &mut Budget) -> Result<Tensor, 
     match *tensor.shape() {
         [rows, columns] => gather(tensor.dtype(), vec![columns, rows], &[1, columns], 0, &tensor.bytes, budget),
         _ => Err(format!("a matrix, found shape {:?}", tensor.shape())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn side(chain: &Chain) -> usize {
+        chain.shape().height
+    }
+
+    /// PyTorch's `pooling_output_shape` and Caffe's `PoolingLayer::Reshape`.
+    #[test]
+    fn poolings_are_rounded_as_the_frameworks_do() {
+        for (size, kernel, stride) in
+            (1usize..24).flat_map(|n| (1..6).flat_map(move |k| (1..6).map(move |s| (n, k, s))))
+        {
+            for padding in 0..=kernel / 2 {
+                let Some(room) = (size + 2 * padding).checked_sub(kernel) else { continue };
+                let floor = room / stride + 1;
+                let mut ceil = room.div_ceil(stride) + 1;
+                if (ceil - 1) * stride >= size + padding {
+                    ceil -= 1;
+                }
+                for (rounding, expected) in [(Rounding::Floor, floor), (Rounding::Ceil, ceil)] {
+                    let mut chain = Chain::new(Shape::new(1, size, size)).unwrap();
+                    let window = Window { padding: padding.into(), ..Window::square(kernel, stride) };
+                    chain.max_pool("p", window, rounding).unwrap();
+                    assert_eq!(side(&chain), expected, "{size}, kernel {kernel}, stride {stride}, padding {padding}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn averages_are_adaptive_ones_or_refused() {
+        // Of 7 in windows of 3: rows 0–2, 2–4, 4–6, as an adaptive pooling to 3 takes them.
+        for (size, kernel, stride, expected) in [
+            (6, 1, 1, Some(6)),
+            (6, 3, 3, Some(2)),
+            (7, 3, 2, Some(3)),
+            (6, 6, 1, Some(1)),
+            (6, 3, 1, None),
+            (7, 3, 3, None),
+        ] {
+            let mut chain = Chain::new(Shape::new(1, size, size)).unwrap();
+            let result = chain.average_pool("a", Window::square(kernel, stride));
+            assert_eq!(result.is_ok().then(|| side(&chain)), expected, "{size}, kernel {kernel}, stride {stride}");
+        }
+    }
+
+    fn conv(chain: &mut Chain) {
+        let weight = Tensor::from_f32([2, 1, 1, 1], vec![1.0; 2]);
+        chain.conv("c", Conv::new(2, 1), weight, None).unwrap();
+    }
+
+    fn relu(chain: &Chain) -> bool {
+        chain.layers.iter().any(|(_, op)| matches!(op, Op::Conv(conv) if conv.relu))
+    }
+
+    #[test]
+    fn a_relu_joins_the_layer_before_it() {
+        let norm = Op::LocalResponseNorm(crate::LocalResponseNorm::CAFFE);
+        let mut chain = Chain::new(Shape::new(1, 4, 4)).unwrap();
+        assert!(chain.relu().is_err(), "no layer yet");
+        conv(&mut chain);
+        chain.max_pool("p", Window::square(2, 2), Rounding::Floor).unwrap();
+        chain.push("d", Op::Dropout).unwrap();
+        chain.relu().unwrap();
+        assert!(relu(&chain));
+        chain.push("n", norm).unwrap();
+        chain.relu().unwrap();
+
+        let mut chain = Chain::new(Shape::new(1, 4, 4)).unwrap();
+        conv(&mut chain);
+        chain.push("n", norm).unwrap();
+        assert!(chain.relu().is_err(), "normalisation sees negative numbers");
+        assert!(!relu(&chain));
+    }
+
+    #[test]
+    fn a_bias_comes_once() {
+        let mut chain = Chain::new(Shape::vector(3)).unwrap();
+        chain.linear("f", Tensor::from_f32([2, 3], vec![0.0; 6]), None).unwrap();
+        assert!(chain.bias(Tensor::from_f32([3], vec![1.0; 3])).is_err(), "of another size");
+        chain.linear("g", Tensor::from_f32([2, 2], vec![0.0; 4]), None).unwrap();
+        chain.bias(Tensor::from_f32([1, 2], vec![1.0; 2])).unwrap();
+        assert!(chain.bias(Tensor::from_f32([2], vec![1.0; 2])).is_err(), "twice");
+        assert_eq!(*chain.tensors["g.bias"].to_f32(), [1.0, 1.0]);
     }
 }

@@ -297,6 +297,12 @@ fn map(path: &Path) -> Result<Bytes, WeightsError> {
     Ok(Bytes::from_owner(map))
 }
 
+/// There are no files in a browser.
+#[cfg(target_arch = "wasm32")]
+fn map(path: &Path) -> Result<Bytes, WeightsError> {
+    Err(WeightsError::Read { path: path.into(), source: std::io::ErrorKind::Unsupported.into() })
+}
+
 /// How many bytes of tensors may be made, rather than borrowed, for one file. Views of a few bytes can be
 /// unfolded to any size; no real file needs more than a few times its own.
 struct Budget(usize);
@@ -409,6 +415,12 @@ impl Weights {
     #[cfg(not(target_arch = "wasm32"))]
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), WeightsError> {
         safetensors::write(self, path.as_ref())
+    }
+
+    /// The same with every number rounded to another type. Numbers beyond f16's 65504 become infinite there.
+    pub fn cast(&self, dtype: DType) -> Self {
+        let tensors = self.tensors.iter().map(|(name, tensor)| (name.clone(), tensor.cast(dtype))).collect();
+        Self { tensors, metadata: self.metadata.clone() }
     }
 
     /// The tensor called `name`.

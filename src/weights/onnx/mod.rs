@@ -239,12 +239,6 @@ impl Reader<'_> {
         })
     }
 
-    #[cfg(target_arch = "wasm32")]
-    fn open(&self, location: &str) -> Result<Bytes, WeightsError> {
-        Err(malformed(format!("all numbers in one file, found some in `{location:.200}`")))
-    }
-
-    #[cfg(not(target_arch = "wasm32"))]
     fn open(&self, location: &str) -> Result<Bytes, WeightsError> {
         let outside = || malformed(format!("external data in the model's own folder, found `{location:.200}`"));
         let folder = self.folder.ok_or_else(|| {
