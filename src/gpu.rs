@@ -220,11 +220,11 @@ fn matches(info: &AdapterInfo, text: Option<&str>) -> bool {
 }
 
 fn wanted(options: &GpuOptions) -> String {
-    let backends: Vec<String> =
-        options.backends.unwrap_or_else(Backends::all).iter_names().map(|(name, _)| name.to_lowercase()).collect();
+    let backends = options.backends.unwrap_or_else(wgpu::Instance::enabled_backend_features) - Backends::NOOP;
+    let names: Vec<String> = backends.iter_names().map(|(name, _)| name.to_lowercase()).collect();
     match &options.adapter {
-        Some(text) => format!("named `{text}` for {}", backends.join(", ")),
-        None => format!("for {}", backends.join(", ")),
+        Some(text) => format!("named `{text}` for {}", names.join(", ")),
+        None => format!("for {}", names.join(", ")),
     }
 }
 

@@ -1,4 +1,32 @@
-//! AlexNet on any GPU.
+//! AlexNet on any GPU: wgpu and WGSL compute shaders, from a picture to labels.
+//!
+//! A picture in, labels out, on the best adapter of the machine and with the small model that the library carries:
+//!
+//! ```
+//! use alexnet_wgpu::{Classifier, Gpu, GpuOptions, Model, Picture};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // The best adapter there is; a real GPU before a software one. A program that owns a device already uses
+//! // `Gpu::from_device(device, queue)` instead.
+//! let gpu = Gpu::open(&GpuOptions::default())?;
+//!
+//! // A network with its weights, preprocessing and labels. `Model::open(path, …)` reads a file.
+//! let model = Model::embedded()?;
+//!
+//! // Kernels are chosen and compiled and weights are uploaded here, once.
+//! let classifier = Classifier::new(&gpu, &model, 3)?;
+//!
+//! // One submission and one small readback a picture.
+//! let picture = Picture::open("examples/pictures/ankle-boot.png")?;
+//! let classes = pollster::block_on(classifier.classify(&picture))?;
+//! assert_eq!(classes[0].label, "Ankle boot");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Underneath, a [`Network`] is a list of layers, [`Weights`] are named tensors, and a [`Pipeline`] is both on a
+//! device: it records into a command encoder of yours ([`Pipeline::encode`]), runs ([`Pipeline::run`]) and reads
+//! any layer ([`Pipeline::run_layers`]). [`mod@reference`] computes the same in double precision, to check against.
 #![warn(missing_docs)]
 
 mod alexnet;
@@ -10,6 +38,7 @@ mod model;
 mod network;
 mod pipeline;
 mod preprocess;
+mod recognise;
 pub mod reference;
 mod weights;
 
@@ -18,12 +47,14 @@ pub use classify::{Classifier, ClassifyError, Prediction};
 pub use files::write_atomically;
 pub use gpu::{AdapterSummary, Gpu, GpuError, GpuOptions, Shortfall};
 pub use kernels::{Algorithm, Family, Storage, Style};
-pub use model::{Model, ModelOptions};
+pub use model::{Model, ModelOptions, Origin};
 pub use network::{
     AdaptiveAvgPool, Conv, Layer, Linear, LocalResponseNorm, LrnConvention, MaxPool, Network, NetworkBuilder,
     NetworkError, Op, Padding, Shape, Window,
 };
-pub use pipeline::{Builder, Checks, Entry, MAX_BATCH, Pipeline, PipelineError, PlannedDispatch, RunError, plan};
+pub use pipeline::{
+    Builder, Checks, Entry, LayerTime, MAX_BATCH, Pipeline, PipelineError, PlannedDispatch, RunError, plan,
+};
 pub use preprocess::{ChannelOrder, Picture, PictureError, Preprocessing, PreprocessingError, Resize};
-pub use weights::{DType, Tensor, Weights, WeightsError, splitmix};
+pub use weights::{DType, Format, Tensor, Weights, WeightsError, splitmix};
 pub use wgpu;

@@ -1,12 +1,13 @@
 //! A network with its weights, preprocessing and labels: what a weight file comes to.
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 use crate::{
-    alexnet::{AlexNet, Variant, imagenet_labels},
+    alexnet::{Variant, imagenet_labels},
     network::Network,
     preprocess::Preprocessing,
-    weights::{Weights, WeightsError},
+    recognise::{self, Recognised},
+    weights::{File, Format, Graph, Weights, WeightsError},
 };
 
 /// A network, its weights under the network's own names, and how pictures and classes go with it.
@@ -20,6 +21,21 @@ pub struct Model {
     pub preprocessing: Preprocessing,
     /// One label a class, in index order.
     pub labels: Vec<String>,
+    /// Where all this comes from.
+    pub origin: Origin,
+}
+
+/// What decided on the parts of a [`Model`], in words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The file's format; none for weights that were made in memory.
+    pub format: Option<Format>,
+    /// Why it is this network.
+    pub network: String,
+    /// Why it is this preprocessing.
+    pub preprocessing: String,
+    /// Why they are these labels.
+    pub labels: String,
 }
 
 /// What a file does not say, or says wrongly.
@@ -42,52 +58,107 @@ mod key {
 }
 
 impl Model {
-    /// Reads a weight file, recognises its network and checks every tensor's shape.
+    /// Reads a weight file of any [`Format`], recognises its network and checks every tensor's shape.
     ///
-    /// The file's metadata says which network, preprocessing and labels go with it; where it does not, an
-    /// AlexNet is recognised from the shapes of conv1 … fc8. A network of 1000 classes without labels gets
-    /// ImageNet's; any other gets `class 0`, `class 1`, ….
+    /// The network, preprocessing and labels are those that the file speaks of: its metadata, or the graph of an
+    /// ONNX or Caffe file. Where it is silent, an AlexNet is recognised from the shapes of its tensors, and gets the
+    /// preprocessing that its published weights were trained with. A network of 1000 classes without labels gets
+    /// ImageNet's; any other gets `class 0`, `class 1`, …. [`Model::origin`] says what was decided by what.
     ///
     /// # Errors
     ///
-    /// [`WeightsError`] says which tensor or note does not fit.
+    /// [`WeightsError`] says which tensor, node or note does not fit.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn open(path: impl AsRef<Path>, options: &ModelOptions) -> Result<Self, WeightsError> {
-        Self::from_weights(Weights::open(path)?, options)
+        Self::from_file(File::open(path.as_ref())?, options)
     }
 
-    /// The same for weights that are already read.
+    /// The same for a file that lies in memory.
+    ///
+    /// # Errors
+    ///
+    /// As [`Model::open`]; an ONNX model with numbers in further files can only be opened by its path.
+    pub fn from_bytes(
+        bytes: impl AsRef<[u8]> + Send + Sync + 'static,
+        options: &ModelOptions,
+    ) -> Result<Self, WeightsError> {
+        Self::from_file(File::read(bytes::Bytes::from_owner(bytes), None)?, options)
+    }
+
+    /// The same for tensors that are already read.
     ///
     /// # Errors
     ///
     /// As [`Model::open`].
     pub fn from_weights(weights: Weights, options: &ModelOptions) -> Result<Self, WeightsError> {
+        Self::from_tensors(None, weights, options)
+    }
+
+    fn from_file(file: File, options: &ModelOptions) -> Result<Self, WeightsError> {
+        let format = file.format();
+        let Some(graph) = file.graph() else {
+            return Self::from_tensors(Some(format), file.into_weights()?, options);
+        };
+        let Graph { network, tensors, preprocessing } = graph?;
+        let recognised = recognise::graph(&network, &tensors)
+            .map_err(|e| WeightsError::Unrecognised(e.to_string()))?
+            .unwrap_or_else(|| Recognised { network, tensors, why: "the file's layers; they are no AlexNet's".into() });
+        let metadata = BTreeMap::new();
+        let Recognised { network, tensors, why } = match options.variant {
+            Some(_) => recognise::tensors(&Weights { tensors: recognised.tensors, metadata }, options.variant)?,
+            None => recognised,
+        };
+        let input = network.input();
+        let preprocessing = preprocessing
+            .map(|p| (p.cropped(input.height, input.width), format!("{format}'s, with what the file says of it")));
+        let weights = Weights { tensors, metadata: BTreeMap::new() };
+        Self::assemble(Some(format), network, why, weights, preprocessing, options)
+    }
+
+    fn from_tensors(format: Option<Format>, weights: Weights, options: &ModelOptions) -> Result<Self, WeightsError> {
         let note = weights.metadata.get(key::NETWORK).map(String::as_str);
-        let (network, variant) = match (note, options.variant) {
+        let (network, weights, why) = match (note, options.variant) {
             (Some(json), None) if json.trim_start().starts_with('{') => {
                 let network: Network = from_json(key::NETWORK, json, "a network as JSON")?;
-                let variant = network.name().parse().ok();
-                (network, variant)
+                (network, weights, "the file's metadata".into())
             }
-            (Some(name), None) => {
-                let variant: Variant = name.parse().map_err(|e| metadata(key::NETWORK, &e, name))?;
-                (recognise(&weights, Some(variant))?, Some(variant))
-            }
-            (_, variant) => {
-                let network = recognise(&weights, variant)?;
-                let variant = network.name().parse().ok();
-                (network, variant)
+            (note, variant) => {
+                let variant = match (note, variant) {
+                    (Some(name), None) => Some(name.parse().map_err(|e| metadata(key::NETWORK, &e, name))?),
+                    (_, variant) => variant,
+                };
+                let Recognised { network, tensors, why } = recognise::tensors(&weights, variant)?;
+                (network, Weights { tensors, metadata: weights.metadata }, why)
             }
         };
-        weights.check(&network)?;
+        let preprocessing = match weights.metadata.get(key::PREPROCESSING) {
+            Some(json) => {
+                let p = from_json(key::PREPROCESSING, json, "this project's preprocessing as JSON")?;
+                Some((p, "the file's metadata".to_string()))
+            }
+            None => None,
+        };
+        Self::assemble(format, network, why, weights, preprocessing, options)
+    }
 
-        let preprocessing: Preprocessing = match (weights.metadata.get(key::PREPROCESSING), variant) {
-            (Some(json), _) => from_json(key::PREPROCESSING, json, "this project's preprocessing as JSON")?,
-            (None, Some(variant)) => variant.preprocessing(),
-            (None, None) => Preprocessing::torchvision(network.input().height),
-        };
-        preprocessing.check().map_err(|e| metadata(key::PREPROCESSING, &e, "what the file says"))?;
+    fn assemble(
+        format: Option<Format>,
+        network: Network,
+        why: String,
+        weights: Weights,
+        preprocessing: Option<(Preprocessing, String)>,
+        options: &ModelOptions,
+    ) -> Result<Self, WeightsError> {
+        weights.check(&network)?;
         let input = network.input();
+        let (preprocessing, why_preprocessing) = preprocessing.unwrap_or_else(|| {
+            let (p, why) = match network.name().parse::<Variant>() {
+                Ok(variant) => (variant.preprocessing(), format!("that of {variant}'s published weights")),
+                Err(_) => (Preprocessing::torchvision(input.height), "torchvision's, as the file is silent".into()),
+            };
+            (p.cropped(input.height, input.width), why)
+        });
+        preprocessing.check().map_err(|e| metadata(key::PREPROCESSING, &e, "what the file says"))?;
         if input.channels != 3 || preprocessing.crop != [input.height, input.width] {
             return Err(metadata(
                 key::PREPROCESSING,
@@ -97,16 +168,17 @@ impl Model {
         }
 
         let classes = network.output().len();
-        let labels = match (&options.labels, weights.metadata.get(key::LABELS)) {
-            (Some(labels), _) => labels.clone(),
-            (None, Some(json)) => from_json(key::LABELS, json, "a JSON list of strings")?,
-            (None, None) if classes == 1000 => imagenet_labels(),
-            (None, None) => (0..classes).map(|i| format!("class {i}")).collect(),
+        let (labels, why_labels) = match (&options.labels, weights.metadata.get(key::LABELS)) {
+            (Some(labels), _) => (labels.clone(), "given by the caller"),
+            (None, Some(json)) => (from_json(key::LABELS, json, "a JSON list of strings")?, "the file's metadata"),
+            (None, None) if classes == 1000 => (imagenet_labels(), "ImageNet's, as there are 1000 classes"),
+            (None, None) => ((0..classes).map(|i| format!("class {i}")).collect(), "numbers, as the file is silent"),
         };
         if labels.len() != classes {
             return Err(WeightsError::Labels { expected: classes, found: labels.len() });
         }
-        Ok(Self { network, weights, preprocessing, labels })
+        let origin = Origin { format, network: why, preprocessing: why_preprocessing, labels: why_labels.to_string() };
+        Ok(Self { network, weights, preprocessing, labels, origin })
     }
 
     /// The small model in the library: half-width `ungrouped` AlexNet that knows Fashion-MNIST's ten kinds of
@@ -118,7 +190,7 @@ impl Model {
     #[cfg(feature = "embedded")]
     pub fn embedded() -> Result<Self, WeightsError> {
         let bytes: &'static [u8] = include_bytes!("../assets/fashion-mnist.safetensors");
-        Self::from_weights(Weights::from_bytes(bytes)?, &ModelOptions::default())
+        Self::from_bytes(bytes, &ModelOptions::default())
     }
 
     /// The weights with notes of the network, preprocessing and labels: [`Weights::save`] then writes one
@@ -135,45 +207,6 @@ impl Model {
         note(key::LABELS, serde_json::to_string(&self.labels)?);
         Ok(weights)
     }
-}
-
-/// The AlexNet whose tensors these are, from their shapes; `variant` decides where they leave it open.
-fn recognise(weights: &Weights, variant: Option<Variant>) -> Result<Network, WeightsError> {
-    let shape = |name: &str| weights.tensor(name).map(|t| t.shape().to_vec());
-    let unrecognised = |what: String| WeightsError::Unrecognised(what);
-
-    let mut channels = [0; 5];
-    let mut grouped = false;
-    for (i, out) in channels.iter_mut().enumerate() {
-        let name = format!("conv{}.weight", i + 1);
-        match *shape(&name)? {
-            [o, inputs, _, _] => {
-                *out = o;
-                if i == 1 {
-                    grouped = Some(inputs) != weights.tensor("conv1.weight")?.shape().first().copied();
-                }
-            }
-            ref other => return Err(unrecognised(format!("`{name}` is {other:?}, not OIHW"))),
-        }
-    }
-    let rows = |name: &str| -> Result<usize, WeightsError> {
-        match *shape(name)? {
-            [out, _] => Ok(out),
-            ref other => Err(unrecognised(format!("`{name}` is {other:?}, not (out, in)"))),
-        }
-    };
-    let head = [rows("fc6.weight")?, rows("fc7.weight")?];
-    let classes = rows("fc8.weight")?;
-    // torchvision's conv3 has six times the filters of its conv1, the others' four times; at small widths that
-    // ratio survives rounding well enough to tell 4 from 6.
-    let variant = variant.unwrap_or(if grouped {
-        Variant::Caffe
-    } else if channels[2] > channels[0].saturating_mul(5) {
-        Variant::Torchvision
-    } else {
-        Variant::Ungrouped
-    });
-    AlexNet { variant, channels, head, classes }.network().map_err(|e| unrecognised(e.to_string()))
 }
 
 fn metadata(key: &str, expected: &dyn std::fmt::Display, found: &str) -> WeightsError {

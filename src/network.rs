@@ -49,7 +49,7 @@ impl Shape {
         self.len() == 0
     }
 
-    fn checked_len(&self) -> Option<usize> {
+    pub(crate) fn checked_len(&self) -> Option<usize> {
         self.channels.checked_mul(self.height)?.checked_mul(self.width)
     }
 }
@@ -309,7 +309,7 @@ impl Op {
     }
 
     /// The shape this layer makes of `input`, or what it expected and found.
-    fn output(&self, input: Shape) -> Result<Shape, String> {
+    pub(crate) fn output(&self, input: Shape) -> Result<Shape, String> {
         match self {
             Op::Conv(c) => {
                 if c.groups == 0

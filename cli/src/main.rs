@@ -1,6 +1,7 @@
 //! The `alexnet` command: pictures in, labels or features out, on any GPU.
 
 mod adapters;
+mod bench;
 mod classify;
 mod failure;
 mod features;
@@ -19,6 +20,7 @@ Examples:
   alexnet classify shoe.jpg                                what a picture shows
   alexnet features shoe.jpg --layer fc7 --output shoe.npy  what a layer makes of it
   alexnet adapters                                         what there is to run on
+  alexnet bench                                            how fast it runs
 
 `alexnet COMMAND --help` tells all options of a command.
 With RUST_LOG=warn (or info, debug) the graphics library tells what it meets.";
@@ -36,6 +38,7 @@ enum Command {
     Classify(classify::Args),
     Features(features::Args),
     Adapters(adapters::Args),
+    Bench(bench::Args),
 }
 
 impl Command {
@@ -44,6 +47,7 @@ impl Command {
             Self::Classify(args) => classify::run(args),
             Self::Features(args) => features::run(args),
             Self::Adapters(args) => adapters::run(args),
+            Self::Bench(args) => bench::run(args),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Options that several subcommands share: which model, on which adapter.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use alexnet_wgpu::{Gpu, GpuOptions, Model, ModelOptions, Variant, WeightsError, wgpu::Backends};
 use clap::ValueEnum;
@@ -10,7 +10,8 @@ use crate::failure::Failure;
 /// Which network with which weights.
 #[derive(Debug, clap::Args)]
 pub struct ModelArgs {
-    /// Weights as safetensors; without it, the embedded model, which knows ten kinds of garment
+    /// Weights: PyTorch (.pth), ONNX, Caffe or safetensors; without it, the embedded model, which knows ten kinds of
+    /// garment
     #[arg(long, value_name = "FILE")]
     weights: Option<PathBuf>,
     /// The network that the weights are for: ungrouped, caffe, caffenet or torchvision; without it, the one that
@@ -20,6 +21,11 @@ pub struct ModelArgs {
 }
 
 impl ModelArgs {
+    /// The model in the file at `path`, with what the file says of it.
+    pub fn of(path: &Path) -> Self {
+        Self { weights: Some(path.into()), network: None }
+    }
+
     /// Whether this is the model in the library.
     pub fn embedded(&self) -> bool {
         self.weights.is_none()
@@ -34,7 +40,11 @@ impl ModelArgs {
         };
         model.map_err(|error| match error {
             WeightsError::Labels { .. } if given => Failure::usage(error),
-            error => error.into(),
+            error @ (WeightsError::Read { .. } | WeightsError::Write { .. }) => error.into(),
+            error => match &self.weights {
+                Some(path) => Failure::run(format_args!("{}: {error}", path.display())),
+                None => error.into(),
+            },
         })
     }
 }

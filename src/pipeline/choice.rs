@@ -5,7 +5,7 @@ use wgpu::{AdapterInfo, DeviceType, Features};
 use crate::{
     gpu::Gpu,
     kernels::{Algorithm, Family, Storage, Style},
-    network::Layer,
+    network::{Layer, Op},
 };
 
 /// The style that suits an adapter best.
@@ -35,8 +35,14 @@ fn mesa_version(driver_info: &str) -> Option<u32> {
 
 /// How `layer` is computed best in `style`.
 pub(super) fn algorithm(style: Style, layer: &Layer) -> Algorithm {
-    let _ = (style, layer);
-    Algorithm::Direct
+    let Op::Conv(conv) = layer.op else { return Algorithm::Direct };
+    match (style.family, conv.window.kernel) {
+        // SwiftShader, with four lanes and slow arithmetic: fewer multiplications pay for more passes.
+        (Family::Broadcast { lanes: 4 }, [3, 3]) => Algorithm::Winograd { tile: 4 },
+        (Family::Broadcast { lanes: 4 }, [5, 5]) => Algorithm::Winograd { tile: 3 },
+        // On lavapipe the passes over the activations cost what the products save.
+        _ => Algorithm::Direct,
+    }
 }
 
 /// Why `gpu` cannot run `style`, if so.

@@ -9,6 +9,7 @@ mod compile;
 mod conformance;
 mod memory;
 mod plan;
+mod profile;
 
 use std::{cmp, collections::BTreeMap, ops::Range};
 
@@ -16,6 +17,7 @@ use wgpu::{BindGroup, Buffer, BufferUsages, CommandEncoder, ComputePipeline};
 
 pub use compile::Checks;
 pub use plan::{PlannedDispatch, plan};
+pub use profile::LayerTime;
 
 use crate::{
     gpu::Gpu,
@@ -344,17 +346,22 @@ impl Pipeline {
 
     /// Records one run into `encoder`: every layer, then the largest outputs.
     pub fn encode(&self, encoder: &mut CommandEncoder) {
-        self.encode_steps(encoder, 0..self.steps.len());
+        self.encode_steps(encoder, 0..self.steps.len(), None);
         if let Some(top) = &self.top {
-            let mut pass = begin(encoder);
+            let mut pass = begin(encoder, None);
             pass.set_pipeline(&top.pipeline);
             pass.set_bind_group(0, &top.bind_group, &[]);
             pass.dispatch_workgroups(self.batch as u32, 1, 1);
         }
     }
 
-    fn encode_steps(&self, encoder: &mut CommandEncoder, steps: Range<usize>) {
-        let mut pass = begin(encoder);
+    fn encode_steps(
+        &self,
+        encoder: &mut CommandEncoder,
+        steps: Range<usize>,
+        timestamp_writes: Option<wgpu::ComputePassTimestampWrites<'_>>,
+    ) {
+        let mut pass = begin(encoder, timestamp_writes);
         for (pipeline, bind_group, [x, y, z]) in self.steps[steps].iter().flat_map(|s| &s.dispatches) {
             pass.set_pipeline(pipeline);
             pass.set_bind_group(0, bind_group, &[]);
@@ -400,7 +407,7 @@ impl Pipeline {
         stops.dedup();
         let mut from = 0;
         for stop in stops {
-            self.encode_steps(&mut encoder, from..stop);
+            self.encode_steps(&mut encoder, from..stop, None);
             from = stop;
             let memory = self.after(stop);
             for ((at, shape), read) in wanted.iter().zip(&mut reads) {
@@ -428,8 +435,17 @@ impl Pipeline {
     /// [`RunError::NotAVector`] when the last layer's output is not a vector, [`RunError::NotANumber`] when the
     /// outputs are not numbers; otherwise as [`Pipeline::run`].
     pub async fn run_top(&self, input: &[f32]) -> Result<Vec<Vec<Entry>>, RunError> {
-        let Some(top) = &self.top else { return Err(RunError::NotAVector { output: self.network.output() }) };
         self.write_input(input)?;
+        self.run_top_again().await
+    }
+
+    /// [`Pipeline::run_top`] on the input that was written last.
+    ///
+    /// # Errors
+    ///
+    /// As [`Pipeline::run_top`].
+    pub async fn run_top_again(&self) -> Result<Vec<Vec<Entry>>, RunError> {
+        let Some(top) = &self.top else { return Err(RunError::NotAVector { output: self.network.output() }) };
         let mut encoder = self.gpu.device().create_command_encoder(&Default::default());
         self.encode(&mut encoder);
         let buffer = self.readback(top.entries.size());
@@ -469,8 +485,11 @@ impl Pipeline {
     }
 }
 
-fn begin(encoder: &mut CommandEncoder) -> wgpu::ComputePass<'_> {
-    encoder.begin_compute_pass(&wgpu::ComputePassDescriptor { label: Some("alexnet-wgpu"), timestamp_writes: None })
+fn begin<'e>(
+    encoder: &'e mut CommandEncoder,
+    timestamp_writes: Option<wgpu::ComputePassTimestampWrites<'_>>,
+) -> wgpu::ComputePass<'e> {
+    encoder.begin_compute_pass(&wgpu::ComputePassDescriptor { label: Some("alexnet-wgpu"), timestamp_writes })
 }
 
 /// CHW to channels-last quads; `out` is zero.

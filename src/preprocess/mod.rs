@@ -63,6 +63,16 @@ impl Preprocessing {
         }
     }
 
+    /// The same with a centre crop of `height`×`width`; the picture is resized to no less than that.
+    pub fn cropped(mut self, height: usize, width: usize) -> Self {
+        self.crop = [height, width];
+        self.resize = match self.resize {
+            Resize::ShorterSide(side) => Resize::ShorterSide(side.max(height).max(width)),
+            Resize::Warp([h, w]) => Resize::Warp([h.max(height), w.max(width)]),
+        };
+        self
+    }
+
     /// BVLC's: warp to 256×256, centre crop of `size`, BGR in 0…255 less ILSVRC-2012's mean.
     pub const fn caffe(size: usize) -> Self {
         Self {

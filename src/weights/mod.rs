@@ -3,7 +3,11 @@
 //! A [`Tensor`] keeps the bytes as the file has them, shared with the memory map they lie in, and turns
 //! them to f32 when they are packed for a kernel: a file is never held twice.
 
+mod caffe;
+mod graph;
+mod onnx;
 mod safetensors;
+mod torch;
 
 use std::{
     borrow::Cow,
@@ -11,11 +15,12 @@ use std::{
     fmt,
     ops::Range,
     path::{Path, PathBuf},
-    sync::Arc,
 };
 
+use bytes::Bytes;
 use half::{bf16, f16};
 
+pub(crate) use self::graph::Graph;
 use crate::network::{Network, nearest};
 
 /// How a tensor's numbers are stored.
@@ -54,31 +59,9 @@ impl fmt::Display for DType {
     }
 }
 
-/// Bytes that somebody owns: a memory map, a buffer, the program itself.
-#[derive(Clone)]
-pub(crate) struct Bytes {
-    owner: Arc<dyn AsRef<[u8]> + Send + Sync>,
-    range: Range<usize>,
-}
-
-impl Bytes {
-    pub(crate) fn new(owner: impl AsRef<[u8]> + Send + Sync + 'static) -> Self {
-        let len = owner.as_ref().len();
-        Self { owner: Arc::new(owner), range: 0..len }
-    }
-
-    /// A part of these bytes; `None` where it does not lie within them.
-    pub(crate) fn slice(&self, range: Range<usize>) -> Option<Self> {
-        let start = self.range.start.checked_add(range.start)?;
-        let end = self.range.start.checked_add(range.end)?;
-        (start <= end && end <= self.range.end).then(|| Self { owner: self.owner.clone(), range: start..end })
-    }
-}
-
-impl AsRef<[u8]> for Bytes {
-    fn as_ref(&self) -> &[u8] {
-        &(*self.owner).as_ref()[self.range.clone()]
-    }
+/// A part of `bytes`; `None` where it does not lie within them.
+fn part(bytes: &Bytes, range: Range<usize>) -> Option<Bytes> {
+    (range.start <= range.end && range.end <= bytes.len()).then(|| bytes.slice(range))
 }
 
 /// A tensor as a file stores it: little-endian numbers, the last dimension contiguous.
@@ -99,7 +82,7 @@ impl Tensor {
     /// A tensor over bytes; `None` where their number is not that of the shape.
     pub(crate) fn new(dtype: DType, shape: Vec<usize>, bytes: Bytes) -> Option<Self> {
         let count = shape.iter().try_fold(dtype.size(), |a, &d| a.checked_mul(d))?;
-        (count == bytes.as_ref().len()).then_some(Self { dtype, shape, bytes })
+        (count == bytes.len()).then_some(Self { dtype, shape, bytes })
     }
 
     /// A tensor of f32 numbers, the last dimension contiguous.
@@ -116,7 +99,27 @@ impl Tensor {
         }
         let shape = shape.into();
         assert_eq!(shape.iter().product::<usize>(), values.len(), "a shape and its numbers");
-        Self { dtype: DType::F32, shape, bytes: Bytes::new(Floats(values)) }
+        Self { dtype: DType::F32, shape, bytes: Bytes::from_owner(Floats(values)) }
+    }
+
+    /// The same numbers in another shape; `None` where their number is not that of the shape.
+    pub(crate) fn reshaped(&self, shape: impl Into<Vec<usize>>) -> Option<Self> {
+        Self::new(self.dtype, shape.into(), self.bytes.clone())
+    }
+
+    /// The numbers rounded to another type, by way of f32.
+    pub fn cast(&self, dtype: DType) -> Self {
+        if dtype == self.dtype {
+            return self.clone();
+        }
+        let values = self.to_f32();
+        let bytes: Vec<u8> = match dtype {
+            DType::F16 => values.iter().flat_map(|&v| f16::from_f32(v).to_le_bytes()).collect(),
+            DType::BF16 => values.iter().flat_map(|&v| bf16::from_f32(v).to_le_bytes()).collect(),
+            DType::F32 => values.iter().flat_map(|v| v.to_le_bytes()).collect(),
+            DType::F64 => values.iter().flat_map(|&v| f64::from(v).to_le_bytes()).collect(),
+        };
+        Self { dtype, shape: self.shape.clone(), bytes: bytes.into() }
     }
 
     /// How the numbers are stored.
@@ -131,7 +134,7 @@ impl Tensor {
 
     /// The numbers as the file stores them, little-endian.
     pub fn bytes(&self) -> &[u8] {
-        self.bytes.as_ref()
+        &self.bytes
     }
 
     /// The numbers as f32, borrowed where they are stored so; f64 is rounded to nearest.
@@ -155,6 +158,224 @@ fn read<const N: usize>(bytes: &[u8], number: impl Fn([u8; N]) -> f32) -> Vec<f3
     chunks.iter().map(|&b| number(b)).collect()
 }
 
+/// How a weight file is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Format {
+    /// safetensors: a JSON header and the numbers.
+    Safetensors,
+    /// PyTorch's `torch.save` since 1.6: a zip archive.
+    Torch,
+    /// PyTorch's `torch.save` before 1.6: pickles one after another.
+    TorchLegacy,
+    /// An ONNX model: a graph with its weights.
+    Onnx,
+    /// A `.caffemodel`: layers with their weights.
+    Caffe,
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Safetensors => "safetensors",
+            Self::Torch => "PyTorch",
+            Self::TorchLegacy => "PyTorch (legacy)",
+            Self::Onnx => "ONNX",
+            Self::Caffe => "Caffe",
+        })
+    }
+}
+
+/// A weight file that is read: tensors by name, or layers with their tensors.
+pub(crate) enum File {
+    Tensors(Format, Weights),
+    Onnx(onnx::Model),
+    Caffe(caffe::Net),
+}
+
+impl File {
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn open(path: &Path) -> Result<Self, WeightsError> {
+        let bytes = map(path)?;
+        if bytes.is_empty() {
+            return Err(WeightsError::Format {
+                format: "weight file",
+                what: "at least a header, found an empty file".into(),
+            });
+        }
+        let folder = match path.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder,
+            _ => Path::new("."),
+        };
+        Self::read(bytes, Some(folder))
+    }
+
+    /// Reads a file that lies in memory; `folder` is where files lie that it names.
+    pub fn read(bytes: Bytes, folder: Option<&Path>) -> Result<Self, WeightsError> {
+        if safetensors::recognise(&bytes) {
+            return Ok(Self::Tensors(Format::Safetensors, safetensors::read(bytes)?));
+        }
+        if torch::is_zip(&bytes) {
+            return Ok(Self::Tensors(Format::Torch, torch::read_zip(&bytes)?));
+        }
+        if torch::is_pickle(&bytes) {
+            return Ok(Self::Tensors(Format::TorchLegacy, torch::read_legacy(&bytes)?));
+        }
+        // Protocol buffers have no magic number: the one whose fields make sense is it.
+        match (onnx::Model::read(&bytes, folder), caffe::Net::read(&bytes)) {
+            (Ok(Some(model)), _) => Ok(Self::Onnx(model)),
+            (_, Ok(Some(net))) => Ok(Self::Caffe(net)),
+            (Err(e), _) if onnx::begins(&bytes) => Err(e),
+            (_, Err(e)) if caffe::begins(&bytes) => Err(e),
+            // A header that lies about its length.
+            _ if bytes.get(8) == Some(&b'{') => Ok(Self::Tensors(Format::Safetensors, safetensors::read(bytes)?)),
+            _ => Err(WeightsError::Format {
+                format: "weight file",
+                what: format!("safetensors, PyTorch, ONNX or Caffe, found {}", describe(&bytes)),
+            }),
+        }
+    }
+
+    pub fn format(&self) -> Format {
+        match self {
+            Self::Tensors(format, _) => *format,
+            Self::Onnx(_) => Format::Onnx,
+            Self::Caffe(_) => Format::Caffe,
+        }
+    }
+
+    /// The layers, where the file says them.
+    pub fn graph(&self) -> Option<Result<Graph, WeightsError>> {
+        match self {
+            Self::Tensors(..) => None,
+            Self::Onnx(model) => Some(model.graph()),
+            Self::Caffe(net) => Some(net.graph()),
+        }
+    }
+
+    /// The tensors under the names that the file gives them.
+    pub fn into_weights(self) -> Result<Weights, WeightsError> {
+        match self {
+            Self::Tensors(_, weights) => Ok(weights),
+            Self::Onnx(model) => model.weights(),
+            Self::Caffe(net) => net.weights(),
+        }
+    }
+}
+
+/// What the first bytes look like, for a message.
+fn describe(bytes: &[u8]) -> String {
+    let start = &bytes[..bytes.len().min(40)];
+    match std::str::from_utf8(start) {
+        Ok(text) if text.chars().all(|c| !c.is_control() || c.is_whitespace()) => {
+            format!("the text {text:?} (a web page or a pointer in place of the file?)")
+        }
+        _ => format!("the bytes {}", start.iter().take(8).map(|b| format!("{b:02x} ")).collect::<String>().trim_end()),
+    }
+}
+
+/// A text of a file, short enough for a message.
+fn clip(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(80).collect()
+}
+
+/// Maps a file into memory.
+#[cfg(not(target_arch = "wasm32"))]
+fn map(path: &Path) -> Result<Bytes, WeightsError> {
+    let fail = |source| WeightsError::Read { path: path.into(), source };
+    let file = std::fs::File::open(path).map_err(fail)?;
+    let metadata = file.metadata().map_err(fail)?;
+    if !metadata.is_file() {
+        return Err(fail(std::io::Error::other("not a regular file")));
+    }
+    if metadata.len() == 0 {
+        return Ok(Bytes::new());
+    }
+    // SAFETY: the map is only read, and lives as long as the tensors that point into it. Another program
+    // that shortens the file meanwhile is the documented risk of every memory-mapped reader.
+    let map = unsafe { memmap2::Mmap::map(&file) }.map_err(fail)?;
+    Ok(Bytes::from_owner(map))
+}
+
+/// There are no files in a browser.
+#[cfg(target_arch = "wasm32")]
+fn map(path: &Path) -> Result<Bytes, WeightsError> {
+    Err(WeightsError::Read { path: path.into(), source: std::io::ErrorKind::Unsupported.into() })
+}
+
+/// How many bytes of tensors may be made, rather than borrowed, for one file. Views of a few bytes can be
+/// unfolded to any size; no real file needs more than a few times its own.
+struct Budget(usize);
+
+impl Budget {
+    /// For a file of `len` bytes.
+    fn new(len: usize) -> Self {
+        Self(len.saturating_mul(8).max(1 << 20))
+    }
+
+    fn take(&mut self, bytes: usize) -> Result<(), String> {
+        self.0 = self.0.checked_sub(bytes).ok_or("tensors in proportion to the file, found far larger ones")?;
+        Ok(())
+    }
+}
+
+/// Copies a strided view (sizes, strides and offset in numbers) to a tensor whose last dimension is contiguous;
+/// a view that is contiguous already is borrowed.
+fn gather(
+    dtype: DType,
+    shape: Vec<usize>,
+    strides: &[usize],
+    offset: usize,
+    source: &Bytes,
+    budget: &mut Budget,
+) -> Result<Tensor, String> {
+    let size = dtype.size();
+    let outside = || "a view that lies within its numbers".to_string();
+    let count = shape.iter().try_fold(size, |a, &d| a.checked_mul(d)).ok_or_else(outside)?;
+    let mut contiguous = true;
+    let (mut last, mut step) = (offset, 1usize);
+    for (&n, &stride) in shape.iter().zip(strides).rev() {
+        contiguous &= n <= 1 || stride == step;
+        last = n.saturating_sub(1).checked_mul(stride).and_then(|d| last.checked_add(d)).ok_or_else(outside)?;
+        step = step.saturating_mul(n);
+    }
+    let tensor = |bytes| Tensor::new(dtype, shape.clone(), bytes).ok_or_else(outside);
+    if count == 0 {
+        return tensor(Bytes::new());
+    }
+    let end = last.checked_add(1).and_then(|n| n.checked_mul(size)).filter(|&n| n <= source.len());
+    let end = end.ok_or_else(outside)?;
+    if contiguous {
+        return tensor(part(source, offset * size..end).ok_or_else(outside)?);
+    }
+    budget.take(count)?;
+    let mut bytes = Vec::with_capacity(count);
+    // Walks the dimensions but the last like an odometer.
+    let (inner, inner_stride) = (shape[shape.len() - 1], strides[shape.len() - 1]);
+    let mut index = vec![0; shape.len() - 1];
+    let mut start = offset;
+    loop {
+        for i in 0..inner {
+            let at = (start + i * inner_stride) * size;
+            bytes.extend_from_slice(&source[at..at + size]);
+        }
+        let mut axis = index.len();
+        loop {
+            if axis == 0 {
+                return tensor(bytes.into());
+            }
+            axis -= 1;
+            index[axis] += 1;
+            start += strides[axis];
+            if index[axis] < shape[axis] {
+                break;
+            }
+            start -= strides[axis] * shape[axis];
+            index[axis] = 0;
+        }
+    }
+}
+
 /// Named tensors, and the notes that came with them.
 #[derive(Clone, Debug, Default)]
 pub struct Weights {
@@ -165,31 +386,16 @@ pub struct Weights {
 }
 
 impl Weights {
-    /// Reads a weight file; the format is recognised from its first bytes. The file is mapped into memory,
-    /// and must not be changed by another program while it is in use.
+    /// Reads a weight file; the format is recognised from its first bytes ([`Format`] lists them). The tensors
+    /// keep the names they have in the file. The file is mapped into memory, and must not be changed by another
+    /// program while it is in use.
     ///
     /// # Errors
     ///
     /// [`WeightsError`] when the file cannot be read or is not what its header says.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn open(path: impl AsRef<Path>) -> Result<Self, WeightsError> {
-        let path = path.as_ref();
-        let fail = |source| WeightsError::Read { path: path.into(), source };
-        let file = std::fs::File::open(path).map_err(fail)?;
-        let metadata = file.metadata().map_err(fail)?;
-        if !metadata.is_file() {
-            return Err(fail(std::io::Error::other("not a regular file")));
-        }
-        if metadata.len() == 0 {
-            return Err(WeightsError::Format {
-                format: "weight file",
-                what: "at least a header, found an empty file".into(),
-            });
-        }
-        // SAFETY: the map is only read, and lives as long as the tensors that point into it. Another program
-        // that shortens the file meanwhile is the documented risk of every memory-mapped reader.
-        let map = unsafe { memmap2::Mmap::map(&file) }.map_err(fail)?;
-        Self::from_owner(Bytes::new(map))
+        File::open(path.as_ref())?.into_weights()
     }
 
     /// Reads weights that lie in memory already.
@@ -198,11 +404,7 @@ impl Weights {
     ///
     /// [`WeightsError`] when the bytes are not what their header says.
     pub fn from_bytes(bytes: impl AsRef<[u8]> + Send + Sync + 'static) -> Result<Self, WeightsError> {
-        Self::from_owner(Bytes::new(bytes))
-    }
-
-    fn from_owner(bytes: Bytes) -> Result<Self, WeightsError> {
-        safetensors::read(bytes)
+        File::read(Bytes::from_owner(bytes), None)?.into_weights()
     }
 
     /// Writes safetensors: the tensors as they are, and the metadata.
@@ -213,6 +415,12 @@ impl Weights {
     #[cfg(not(target_arch = "wasm32"))]
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), WeightsError> {
         safetensors::write(self, path.as_ref())
+    }
+
+    /// The same with every number rounded to another type. Numbers beyond f16's 65504 become infinite there.
+    pub fn cast(&self, dtype: DType) -> Self {
+        let tensors = self.tensors.iter().map(|(name, tensor)| (name.clone(), tensor.cast(dtype))).collect();
+        Self { tensors, metadata: self.metadata.clone() }
     }
 
     /// The tensor called `name`.
@@ -310,6 +518,25 @@ pub enum WeightsError {
         /// What was expected and found.
         what: String,
     },
+    /// A pickle asks for something that is not a tensor.
+    #[error(
+        "the pickle asks for `{global}`, which is no tensor (nothing was executed): load it with the program that \
+         wrote it, and save `model.state_dict()`"
+    )]
+    Global {
+        /// Module and name.
+        global: String,
+    },
+    /// A graph's node that cannot be run as a layer of a sequential network.
+    #[error("node `{node}`: operator {operator} expected {what}; only sequential convolutional networks can be run")]
+    Operator {
+        /// The node.
+        node: String,
+        /// The operator.
+        operator: String,
+        /// What was expected and found.
+        what: String,
+    },
     /// A tensor's numbers are of a kind that is not read.
     #[error("tensor `{tensor}`: expected f16, bf16, f32 or f64, found {found}: convert the file first")]
     DType {
@@ -401,8 +628,7 @@ mod tests {
         ];
         for (dtype, bytes) in cases {
             // At an odd address, where f32 cannot be borrowed.
-            let padded = Bytes::new([vec![0], bytes].concat());
-            let bytes = padded.slice(1..padded.as_ref().len()).unwrap();
+            let bytes = Bytes::from([vec![0], bytes].concat()).slice(1..);
             let tensor = Tensor::new(dtype, vec![2, 2], bytes).unwrap();
             let last = if dtype == DType::BF16 { 65536.0 } else { 65504.0 };
             assert_eq!(*tensor.to_f32(), [1.5, -2.0, 0.0, last], "{dtype}");

@@ -4,14 +4,22 @@ use std::collections::{BTreeMap, HashMap};
 
 use safetensors::{Dtype, SafeTensors};
 
-use super::{Bytes, DType, Tensor, Weights, WeightsError};
+use bytes::Bytes;
+
+use super::{DType, Tensor, Weights, WeightsError, part};
+
+/// Whether a file begins as safetensors do: the length of the header in eight bytes, then its brace. No other
+/// format has four zeros before a brace there.
+pub(super) fn recognise(bytes: &[u8]) -> bool {
+    matches!(bytes, [_, _, _, _, 0, 0, 0, 0, b'{', ..])
+}
 
 pub(super) fn read(bytes: Bytes) -> Result<Weights, WeightsError> {
     let format = |e: safetensors::SafeTensorError| WeightsError::Format {
         format: "safetensors file",
         what: format!("a whole header and the tensors it names, found {e}"),
     };
-    let data = bytes.as_ref();
+    let data: &[u8] = &bytes;
     let (_, header) = SafeTensors::read_metadata(data).map_err(format)?;
     let file = SafeTensors::deserialize(data).map_err(format)?;
     let mut tensors = BTreeMap::new();
@@ -26,8 +34,7 @@ pub(super) fn read(bytes: Bytes) -> Result<Weights, WeightsError> {
             }
         };
         let start = view.data().as_ptr() as usize - data.as_ptr() as usize;
-        let tensor = bytes
-            .slice(start..start + view.data().len())
+        let tensor = part(&bytes, start..start + view.data().len())
             .and_then(|part| Tensor::new(dtype, view.shape().to_vec(), part))
             .ok_or_else(|| WeightsError::Format {
                 format: "safetensors file",

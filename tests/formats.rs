@@ -1,0 +1,615 @@
+//! Weight files that the real tools wrote (`tests/data/formats/make.py` is how), and files that lie.
+#![allow(clippy::unwrap_used)]
+
+use std::{
+    alloc::{GlobalAlloc, Layout, System},
+    cell::Cell,
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use alexnet_wgpu::{
+    AlexNet, ChannelOrder, DType, Format, Model, ModelOptions, Op, Padding, Preprocessing, Resize, Shape, Tensor,
+    Variant, Weights, WeightsError,
+    reference::{relative_error, run},
+    splitmix,
+};
+use proptest::prelude::*;
+
+/// Where make.py starts its random numbers.
+const SEED: u64 = 1;
+
+/// A line of expected.json.
+#[derive(serde::Deserialize)]
+struct Expected {
+    network: String,
+    input: [usize; 3],
+    logits: Vec<f64>,
+    dtype: String,
+}
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/formats")
+}
+
+fn expected(folder: &Path) -> BTreeMap<String, Expected> {
+    serde_json::from_str(&fs::read_to_string(folder.join("expected.json")).unwrap()).unwrap()
+}
+
+fn open(name: &str) -> Result<Model, WeightsError> {
+    Model::open(folder().join(name), &ModelOptions::default())
+}
+
+fn format_of(name: &str) -> Format {
+    match name.rsplit_once('.').unwrap() {
+        (stem, "pth" | "pt") if stem.ends_with("-legacy") => Format::TorchLegacy,
+        (_, "pth" | "pt") => Format::Torch,
+        (_, "onnx") => Format::Onnx,
+        (_, "caffemodel") => Format::Caffe,
+        (_, "safetensors") => Format::Safetensors,
+        other => panic!("no format for {other:?}"),
+    }
+}
+
+/// Opens `name`, and holds its tensors and its output against what the tool that wrote it says.
+fn check(folder: &Path, name: &str, expected: &Expected) {
+    let model = Model::open(folder.join(name), &ModelOptions::default()).unwrap_or_else(|e| panic!("{name}: {e}"));
+    assert_eq!(model.origin.format, Some(format_of(name)), "{name}");
+    assert_eq!(model.network.name(), expected.network, "{name}: {}", model.origin.network);
+    let input = model.network.input();
+    assert_eq!([input.channels, input.height, input.width], expected.input, "{name}");
+    assert_eq!(model.labels.len(), expected.logits.len(), "{name}");
+
+    if model.network.alexnet().is_some() {
+        let random = Weights::random(&model.network, SEED);
+        assert_eq!(random.tensors.len(), model.weights.tensors.len(), "{name}");
+        for (key, tensor) in &model.weights.tensors {
+            // Old Caffe files and one layer of the new one have their own types.
+            let dtype = if name.ends_with("caffemodel") { tensor.dtype().to_string() } else { expected.dtype.clone() };
+            assert_eq!(tensor.dtype().to_string(), dtype, "{name} {key}");
+            let drawn = random.tensors[key].cast(tensor.dtype());
+            assert!(tensor.shape() == drawn.shape() && tensor.bytes() == drawn.bytes(), "{name} {key}");
+        }
+    }
+
+    let picture: Vec<f64> = splitmix::uniform(SEED + 16, input.len(), 2.0).into_iter().map(f64::from).collect();
+    let activations = run(&model.network, &model.weights, &picture).unwrap();
+    let [.., logits, probabilities] = activations.as_slice() else { panic!("{name}: two layers") };
+    assert!(matches!(model.network.layers().last().unwrap().op, Op::Softmax), "{name}");
+    assert!((probabilities.iter().sum::<f64>() - 1.0).abs() < 1e-12, "{name}");
+    let found: Vec<f32> = logits.iter().map(|&v| v as f32).collect();
+    let error = relative_error(&found, &expected.logits);
+    // What ONNX Runtime rounds in f32 is the largest part of it.
+    assert!(error < 3e-6, "{name}: error {error:e}");
+}
+
+#[test]
+fn files_of_the_real_tools_mean_what_their_tools_say() {
+    let files = expected(&folder());
+    assert!(files.len() > 20);
+    for (name, expected) in &files {
+        check(&folder(), name, expected);
+    }
+}
+
+/// `make.py --full DIR` writes the files; ALEXNET_FULL_SIZE=DIR says where.
+#[test]
+#[ignore = "needs a gigabyte of files that make.py --full writes"]
+fn full_size() {
+    let folder = PathBuf::from(std::env::var_os("ALEXNET_FULL_SIZE").expect("ALEXNET_FULL_SIZE=DIR"));
+    let files = expected(&folder);
+    assert!(!files.is_empty());
+    for (name, expected) in &files {
+        let start = std::time::Instant::now();
+        let (model, allocated) = allocations(|| Model::open(folder.join(name), &ModelOptions::default()).unwrap());
+        println!("{name}: opened in {:?}, {allocated} bytes allocated", start.elapsed());
+        assert!(allocated < 2 << 20, "{name}: tensors are borrowed from the memory map");
+        let variant: Variant = expected.network.parse().unwrap();
+        assert_eq!(model.network.alexnet(), Some(variant.standard()), "{name}");
+        check(&folder, name, expected);
+    }
+}
+
+#[test]
+fn layers_have_an_alexnets_names_whatever_the_file_calls_them() {
+    let names = |file| -> Vec<String> { open(file).unwrap().network.layers().iter().map(|l| l.name.clone()).collect() };
+    let caffe = "conv1 norm1 pool1 conv2 norm2 pool2 conv3 conv4 conv5 pool5 fc6 drop6 fc7 drop7 fc8 prob";
+    let torchvision = "conv1 pool1 conv2 pool2 conv3 conv4 conv5 pool5 avgpool fc6 fc7 fc8 prob";
+    let cases = [
+        ("zoo.onnx", caffe),
+        ("opset3.onnx", caffe),
+        ("v1.caffemodel", caffe),
+        ("exported.onnx", torchvision),
+        ("dynamo.onnx", torchvision),
+        ("operators.onnx", "c1 l1 p1 c2 p2 a2 m3 y prob"),
+    ];
+    for (file, expected) in cases {
+        assert_eq!(names(file).join(" "), expected, "{file}");
+    }
+}
+
+#[test]
+fn graphs_of_the_published_layouts_are_the_published_networks() {
+    let published =
+        |variant: Variant, channels| AlexNet { variant, channels, head: [8, 8], classes: 10 }.network().unwrap();
+    let caffe = published(Variant::Caffe, [4, 8, 12, 12, 8]);
+    let caffenet = published(Variant::CaffeNet, [4, 8, 12, 12, 8]);
+    assert_eq!(open("v1.caffemodel").unwrap().network, caffe);
+    assert_eq!(open("opset3.onnx").unwrap().network, caffe);
+    assert_eq!(open("v2.caffemodel").unwrap().network, caffenet);
+    assert_eq!(open("no-input.caffemodel").unwrap().network, caffenet);
+    assert_eq!(open("typed.onnx").unwrap().network, caffenet);
+    let torchvision = published(Variant::Torchvision, [2, 6, 12, 8, 4]);
+    for file in ["torchvision.pth", "torchvision-legacy.pth", "torchvision.safetensors", "timm.safetensors"] {
+        assert_eq!(open(file).unwrap().network, torchvision, "{file}");
+    }
+
+    // The zoo's pads at 224.
+    let zoo = open("zoo.onnx").unwrap();
+    let pool = |name: &str| match zoo.network.layer(name).unwrap().op {
+        Op::MaxPool(pool) => pool.window.padding,
+        op => panic!("{op:?}"),
+    };
+    let extra = Padding { bottom: 1, right: 1, ..0.into() };
+    assert_eq!([pool("pool1"), pool("pool2"), pool("pool5")], [extra, 0.into(), 0.into()]);
+    assert_eq!(zoo.network.layer("conv1").unwrap().output, Shape::new(4, 54, 54));
+    assert_eq!(zoo.network.layer("pool5").unwrap().output, Shape::new(8, 6, 6));
+    assert_eq!(zoo.network.alexnet().unwrap().variant, Variant::Caffe);
+}
+
+#[test]
+fn preprocessing_and_labels_go_with_the_network() {
+    let torchvision = open("torchvision.pth").unwrap();
+    assert_eq!(torchvision.preprocessing, Preprocessing::torchvision(224));
+    assert_eq!(torchvision.labels[3], "class 3");
+
+    let zoo = open("zoo.onnx").unwrap();
+    assert_eq!(zoo.preprocessing, Preprocessing::caffe(224));
+    assert_eq!(open("typed.onnx").unwrap().preprocessing, Preprocessing::caffe(227));
+    assert!(zoo.origin.preprocessing.contains("caffe"), "{}", zoo.origin.preprocessing);
+    assert!(zoo.origin.network.contains("caffe"), "{}", zoo.origin.network);
+
+    // The data layer of a snapshot says its mean; a deployed net says none.
+    let v1 = open("v1.caffemodel").unwrap().preprocessing;
+    assert_eq!((v1.mean, v1.channels, v1.crop), ([104.0, 117.0, 123.0], ChannelOrder::Bgr, [227, 227]));
+    assert_eq!(open("v2.caffemodel").unwrap().preprocessing, Preprocessing::caffe(227));
+    let small = open("rounding.caffemodel").unwrap().preprocessing;
+    assert_eq!((small.crop, small.resize), ([31, 30], Resize::Warp([256, 256])));
+
+    let labels: Vec<String> = (0..10).map(|i| format!("thing {i}")).collect();
+    let options = ModelOptions { labels: Some(labels.clone()), ..ModelOptions::default() };
+    assert_eq!(Model::open(folder().join("zoo.onnx"), &options).unwrap().labels, labels);
+    let options = ModelOptions { labels: Some(vec!["one".into()]), ..ModelOptions::default() };
+    let err = Model::open(folder().join("zoo.onnx"), &options).unwrap_err();
+    assert!(matches!(err, WeightsError::Labels { expected: 10, found: 1 }), "{err}");
+
+    let imagenet = AlexNet::TORCHVISION.width(0.05).head(4, 4).network().unwrap();
+    let model = Model::from_weights(Weights::random(&imagenet, 1), &ModelOptions::default()).unwrap();
+    assert_eq!(model.labels[967], "espresso");
+}
+
+#[test]
+fn the_callers_network_wins() {
+    // The tensors of caffe and caffenet have the same shapes: only the caller can know.
+    let network = AlexNet::CAFFENET.width(0.05).head(8, 8).classes(10).network().unwrap();
+    let weights = Weights::random(&network, 1);
+    let recognised = Model::from_weights(weights.clone(), &ModelOptions::default()).unwrap();
+    assert_eq!(recognised.network.name(), "caffe");
+    assert!(recognised.origin.network.contains("caffenet"), "{}", recognised.origin.network);
+    let options = ModelOptions { variant: Some(Variant::CaffeNet), ..ModelOptions::default() };
+    assert_eq!(Model::from_weights(weights, &options).unwrap().network, network);
+    // Also over what a graph says.
+    let model = Model::open(folder().join("zoo.onnx"), &options).unwrap();
+    assert_eq!((model.network.name(), model.preprocessing.crop), ("caffenet", [227, 227]));
+    let options = ModelOptions { variant: Some(Variant::Torchvision), ..ModelOptions::default() };
+    let err = Model::open(folder().join("zoo.onnx"), &options).unwrap_err();
+    assert!(matches!(err, WeightsError::Shape { .. }), "{err}");
+}
+
+#[test]
+fn one_file_carries_everything_that_another_format_said() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["zoo.onnx", "v1.caffemodel", "checkpoint.pth", "operators.onnx", "half.onnx"] {
+        let mut model = open(name).unwrap();
+        if name == "v1.caffemodel" {
+            model.weights = model.weights.cast(DType::F16);
+        }
+        let path = folder.path().join("converted.safetensors");
+        model.to_weights().unwrap().save(&path).unwrap();
+        let converted = Model::open(&path, &ModelOptions::default()).unwrap();
+        assert_eq!(converted.network, model.network, "{name}");
+        assert_eq!(converted.preprocessing, model.preprocessing, "{name}");
+        assert_eq!(converted.labels, model.labels, "{name}");
+        for (key, tensor) in &model.weights.tensors {
+            let other = &converted.weights.tensors[key];
+            assert!(tensor.dtype() == other.dtype() && tensor.bytes() == other.bytes(), "{name} {key}");
+        }
+    }
+}
+
+#[test]
+fn weights_keep_the_names_that_the_file_gives_them() {
+    let names = |file: &str| Weights::open(folder().join(file)).unwrap().tensors.into_keys().collect::<Vec<_>>();
+    assert_eq!(names("checkpoint.pth")[0], "classifier.1.bias");
+    assert_eq!(names("torchvision.safetensors")[0], "classifier.1.bias");
+    assert_eq!(names("zoo.onnx")[..2], ["conv1_b_0", "conv1_w_0"]);
+    assert_eq!(names("v1.caffemodel")[..2], ["conv1.bias", "conv1.weight"]);
+    // Readable, though no network.
+    assert_eq!(names("refused-norm.onnx"), ["b", "m", "s", "v", "w"]);
+}
+
+/// The message with which `name` is refused.
+fn refusal(name: &str) -> String {
+    match open(name) {
+        Ok(_) => panic!("{name} was taken"),
+        Err(e) => e.to_string(),
+    }
+}
+
+#[test]
+fn what_cannot_be_run_is_refused_by_name() {
+    let cases = [
+        ("refused-malice.pth", vec!["`posix.system`", "nothing was executed"]),
+        ("refused-malice-legacy.pth", vec!["`posix.system`"]),
+        ("refused-module.pth", vec!["`torch.nn.modules.linear.Linear`", "state_dict"]),
+        ("refused-script.pt", vec!["`__torch__.torch.nn.modules.linear.Linear`", "state_dict"]),
+        ("refused-integers.pth", vec!["`fc8.weight`", "LongStorage"]),
+        ("refused-empty.pth", vec!["state dict with tensors"]),
+        ("refused-sigmoid.onnx", vec!["`squash`", "Sigmoid"]),
+        ("refused-branch.onnx", vec!["`shortcut`", "Add"]),
+        ("refused-norm.onnx", vec!["`bn`", "BatchNormalization"]),
+        ("refused-dilated.onnx", vec!["`wide`", "dilations"]),
+        ("refused-nan.onnx", vec!["`lrn`", "NaN"]),
+        ("refused-average.onnx", vec!["`blur`", "kernel 3"]),
+        ("refused-softmax.onnx", vec!["`columns`", "axis -1"]),
+        ("refused-reshape.onnx", vec!["`r`", "[3, 64]"]),
+        ("refused-sigmoid.caffemodel", vec!["`squash`", "Sigmoid"]),
+        ("refused-untrained.caffemodel", vec!["without any"]),
+    ];
+    let there = fs::read_dir(folder()).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap());
+    assert_eq!(there.filter(|name| name.starts_with("refused-")).count(), cases.len());
+    for (name, parts) in cases {
+        let message = refusal(name);
+        for part in parts {
+            assert!(message.contains(part), "{name}: `{message}` without `{part}`");
+        }
+    }
+}
+
+fn from_bytes(bytes: Vec<u8>) -> Result<Model, WeightsError> {
+    Model::from_bytes(bytes, &ModelOptions::default())
+}
+
+#[test]
+fn no_format_says_what_was_found() {
+    let message = |bytes: &[u8]| from_bytes(bytes.to_vec()).unwrap_err().to_string();
+    assert!(message(b"<!DOCTYPE html><html>not found").contains("<!DOCTYPE html>"));
+    assert!(message(b"version https://git-lfs.github.com/spec/v1\noid sha256:1").contains("git-lfs"));
+    assert!(message(&[0xff, 0xd8, 0xff, 0xe0, 0, 16]).contains("ff d8 ff e0 00 10"));
+    assert!(message(&[]).contains("expected"));
+    let path = tempfile::NamedTempFile::new().unwrap().into_temp_path();
+    let err = Model::open(&path, &ModelOptions::default()).unwrap_err();
+    assert!(err.to_string().contains("an empty file"), "{err}");
+    let err = Model::open(folder(), &ModelOptions::default()).unwrap_err();
+    assert!(matches!(err, WeightsError::Read { .. }), "{err}");
+    let err = Model::open(folder().join("none"), &ModelOptions::default()).unwrap_err();
+    assert!(matches!(err, WeightsError::Read { .. }), "{err}");
+}
+
+#[test]
+fn tensors_of_no_alexnet_are_listed() {
+    let network = alexnet_wgpu::Network::builder("lenet", Shape::new(3, 28, 28))
+        .conv("conv1", alexnet_wgpu::Conv::new(6, 5))
+        .linear("fc2", alexnet_wgpu::Linear::new(10))
+        .build()
+        .unwrap();
+    let err = Model::from_weights(Weights::random(&network, 1), &ModelOptions::default()).unwrap_err().to_string();
+    assert!(err.contains("found 1 and 1 in 4 tensors (conv1.bias, conv1.weight, fc2.bias, fc2.weight)"), "{err}");
+}
+
+/// A copy of external.onnx and its data in a folder of its own, with the location replaced.
+fn external(location: &str) -> (tempfile::TempDir, PathBuf) {
+    let mut bytes = fs::read(folder().join("external.onnx")).unwrap();
+    let written = b"external.onnx.bin";
+    assert_eq!(location.len(), written.len(), "protobuf lengths stay");
+    while let Some(at) = bytes.windows(written.len()).position(|w| w == written) {
+        if location.as_bytes() == written {
+            break;
+        }
+        bytes[at..at + written.len()].copy_from_slice(location.as_bytes());
+    }
+    let inside = tempfile::tempdir().unwrap();
+    fs::create_dir(inside.path().join("model")).unwrap();
+    let path = inside.path().join("model/external.onnx");
+    fs::write(&path, bytes).unwrap();
+    (inside, path)
+}
+
+#[test]
+fn external_data_stays_in_the_models_folder() {
+    let data = folder().join("external.onnx.bin");
+    let open = |path: &Path| Model::open(path, &ModelOptions::default());
+
+    let (_guard, path) = external("external.onnx.bin");
+    assert!(matches!(open(&path), Err(WeightsError::Read { .. })), "no data");
+    fs::copy(&data, path.with_file_name("external.onnx.bin")).unwrap();
+    assert_eq!(open(&path).unwrap().network.name(), "ungrouped");
+    fs::write(path.with_file_name("external.onnx.bin"), &fs::read(&data).unwrap()[..1000]).unwrap();
+    let err = open(&path).unwrap_err().to_string();
+    assert!(err.contains("found 1000 bytes"), "{err}");
+
+    for location in ["../escape/him.bin", "/etc/ssl/cert.pem", "a/../../other.bin"] {
+        let (guard, path) = external(location);
+        fs::create_dir(guard.path().join("escape")).unwrap();
+        fs::copy(&data, guard.path().join("escape/him.bin")).unwrap();
+        fs::copy(&data, guard.path().join("other.bin")).unwrap();
+        let err = open(&path).unwrap_err().to_string();
+        assert!(err.contains("own folder") && err.contains(location), "{err}");
+    }
+
+    // A folder below is the model's own too.
+    let (_guard, path) = external("below/weights.bin");
+    fs::create_dir(path.with_file_name("below")).unwrap();
+    fs::copy(&data, path.with_file_name("below").join("weights.bin")).unwrap();
+    assert_eq!(open(&path).unwrap().network.name(), "ungrouped");
+
+    #[cfg(unix)]
+    {
+        let (_guard, path) = external("external.onnx.bin");
+        std::os::unix::fs::symlink(&data, path.with_file_name("external.onnx.bin")).unwrap();
+        let err = open(&path).unwrap_err().to_string();
+        assert!(err.contains("own folder"), "{err}");
+    }
+
+    // In memory there is no folder.
+    let err = from_bytes(fs::read(folder().join("external.onnx")).unwrap()).unwrap_err().to_string();
+    assert!(err.contains("by its path"), "{err}");
+}
+
+/// All files that are here, with their contents.
+fn fixtures() -> Vec<(String, Vec<u8>)> {
+    let mut files: Vec<(String, Vec<u8>)> = fs::read_dir(folder())
+        .unwrap()
+        .map(|e| e.unwrap().path())
+        .filter(|path| {
+            let extension = path.extension().unwrap().to_str().unwrap();
+            ["pth", "pt", "onnx", "caffemodel", "safetensors"].contains(&extension)
+        })
+        .map(|path| (path.file_name().unwrap().to_str().unwrap().into(), fs::read(&path).unwrap()))
+        .collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn truncated_files_are_errors() {
+    for (name, bytes) in fixtures() {
+        for sixteenth in 0..16 {
+            let cut = bytes[..bytes.len() * sixteenth / 16].to_vec();
+            let (result, allocated) = allocations(|| from_bytes(cut));
+            assert!(result.is_err(), "{name} at {sixteenth}/16");
+            assert!(allocated < 4 << 20, "{name} at {sixteenth}/16 allocated {allocated}");
+        }
+    }
+}
+
+#[test]
+fn headers_that_lie_allocate_nothing() {
+    let file = |name: &str| fs::read(folder().join(name)).unwrap();
+    let replace = |bytes: &[u8], from: &[u8], to: &[u8]| {
+        let at = bytes.windows(from.len()).position(|w| w == from).expect("what is replaced");
+        [&bytes[..at], to, &bytes[at + from.len()..]].concat()
+    };
+    let huge = (1u64 << 60).to_le_bytes();
+    let torchvision = file("torchvision.safetensors");
+    let legacy = file("torchvision-legacy.pth");
+    // The first number of each: 726 in conv1.weight, as BININT2.
+    let numbers = [b'M', 0xd6, 0x02];
+    let pickled_huge = [b'\x8a', 8, 0, 0, 0, 0, 0, 0, 0, 0x10];
+    // The count before the first storage that is written, after the list of keys.
+    let list_end = legacy.windows(2).rposition(|w| w == b"e.").expect("the list of storages") + 2;
+    let onnx = file("zoo.onnx");
+    let cases: Vec<(&str, Vec<u8>)> = vec![
+        ("a header of 2⁶⁰ bytes", [&huge[..], &torchvision[8..]].concat()),
+        ("a header of 4 GB", [&[0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0], &torchvision[8..]].concat()),
+        ("offsets beyond the file", replace(&torchvision, b"\"data_offsets\":[0,", b"\"data_offsets\":[9,")),
+        ("a shape that overflows", replace(&torchvision, b"\"shape\":[10]", b"\"shape\":[4611686018427387904,4]")),
+        ("a storage of 2⁶⁰ numbers", replace(&legacy, &numbers, &pickled_huge)),
+        ("a count of 2⁶⁰ numbers", [&legacy[..list_end], &huge[..], &legacy[list_end + 8..]].concat()),
+        // Dimensions of conv1's weight: 4, 3, 11, 11.
+        ("dimensions that overflow", replace(&onnx, &[8, 4, 8, 3, 8, 11, 8, 11], &[8, 0x7f, 8, 0x7f, 8, 0x7f, 8, 11])),
+        ("a text of 4 GB", b"\x80\x02X\xff\xff\xff\xff".to_vec()),
+        ("a text of 2⁶³ bytes", b"\x80\x04\x8d\xff\xff\xff\xff\xff\xff\xff\x7f".to_vec()),
+        ("a field of 2⁶³ bytes", b"\x08\x03\x3a\xff\xff\xff\xff\xff\xff\xff\xff\x7f".to_vec()),
+        ("a layer of 2⁶³ bytes", b"\x0a\x01a\x12\xff\xff\xff\xff\xff\xff\xff\xff\x7f".to_vec()),
+    ];
+    for (what, bytes) in cases {
+        let (result, allocated) = allocations(|| from_bytes(bytes));
+        assert!(result.is_err(), "{what} was taken");
+        assert!(allocated < 4 << 20, "{what} allocated {allocated}");
+    }
+}
+
+#[test]
+fn pickles_that_unfold_are_stopped() {
+    // `\x80\x02` is the protocol; `]` an empty list, `q\0` remembers it, `h\0` recalls it.
+    let deep = [b"\x80\x02".to_vec(), b"]".repeat(100_000), b"a".repeat(99_999), b".".to_vec()].concat();
+    let itself = b"\x80\x02]q\0h\0a.".to_vec();
+    let dict_in_itself = b"\x80\x02}q\0X\x05\0\0\0modelh\0s.".to_vec();
+    let memo = [b"\x80\x02Nr\xff\xff\xff\xff".to_vec(), b"j\xff\xff\xff\xff".repeat(10), b".".to_vec()].concat();
+    // A list of pairs, copied to an OrderedDict again and again.
+    let pairs = [b"\x80\x02ccollections\nOrderedDict\nq\0](".to_vec(), b"NN\x86".repeat(50_000), b"eq\x01".to_vec()];
+    let copies = [pairs.concat(), b"h\0h\x01\x85R".repeat(50_000), b".".to_vec()].concat();
+    for (what, bytes) in
+        [("deep", deep), ("itself", itself), ("dict", dict_in_itself), ("memo", memo), ("copies", copies)]
+    {
+        let len = bytes.len();
+        let (result, allocated) = allocations(|| from_bytes(bytes));
+        assert!(result.is_err(), "{what} was taken");
+        assert!(allocated < 128 * len + (32 << 20), "{what} allocated {allocated}");
+    }
+}
+
+/// A file in PyTorch's legacy format that holds one view, `conv1.weight`, of a storage of 0, 1, 2, ….
+fn legacy_view(numbers: usize, offset: usize, shape: &[usize], strides: &[usize]) -> Vec<u8> {
+    let int = |v: usize| [&b"J"[..], &(v as i32).to_le_bytes()].concat();
+    let tuple =
+        |values: &[usize]| [b"(".to_vec(), values.iter().flat_map(|&v| int(v)).collect(), b"t".to_vec()].concat();
+    let text = |t: &str| [&b"X"[..], &(t.len() as u32).to_le_bytes(), t.as_bytes()].concat();
+    let parts: Vec<Vec<u8>> = vec![
+        b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02M\xe9\x03.\x80\x02}.".to_vec(),
+        b"\x80\x02}".to_vec(),
+        text("conv1.weight"),
+        b"ctorch._utils\n_rebuild_tensor_v2\n((".to_vec(),
+        text("storage"),
+        b"ctorch\nFloatStorage\n".to_vec(),
+        text("1"),
+        text("cpu"),
+        int(numbers),
+        b"NtQ".to_vec(),
+        int(offset),
+        tuple(shape),
+        tuple(strides),
+        b"\x89}tRs.".to_vec(),
+        b"\x80\x02]".to_vec(),
+        text("1"),
+        b"a.".to_vec(),
+        (numbers as u64).to_le_bytes().to_vec(),
+        (0..numbers).flat_map(|i| (i as f32).to_le_bytes()).collect(),
+    ];
+    parts.concat()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever bytes of a real file are replaced: an error or a model, in memory in proportion to the file.
+    #[test]
+    fn damaged_files_do_no_harm(
+        file in any::<prop::sample::Index>(),
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>(), any::<bool>()), 1..6),
+    ) {
+        thread_local! {
+            static FILES: Vec<(String, Vec<u8>)> = fixtures();
+        }
+        let mut bytes = FILES.with(|files| file.get(files).1.clone());
+        // Half of the changes go to the header, which is a small part of most files.
+        for (at, value, anywhere) in changes {
+            let reach = if anywhere { bytes.len() } else { bytes.len().min(512) };
+            bytes[at.index(reach)] = value;
+        }
+        let len = bytes.len();
+        let (result, allocated) = allocations(|| from_bytes(bytes).map(|model| model.network.parameter_count()));
+        prop_assert!(allocated < 64 * len + (8 << 20), "allocated {}", allocated);
+        drop(result);
+    }
+
+    /// Any view that lies within its storage is unfolded as its strides say; any other is an error.
+    #[test]
+    fn views_are_unfolded(
+        numbers in 0usize..200,
+        offset in 0usize..50,
+        dims in prop::collection::vec((0usize..6, 0usize..12), 0..5),
+    ) {
+        let (shape, strides): (Vec<usize>, Vec<usize>) = dims.into_iter().unzip();
+        // The last dimension fastest, as the numbers of a tensor lie.
+        let mut places = vec![offset];
+        for (&n, &stride) in shape.iter().zip(&strides) {
+            places = places.into_iter().flat_map(|at| (0..n).map(move |i| at + i * stride)).collect();
+        }
+        let inside = places.iter().all(|&at| at < numbers);
+        match Weights::from_bytes(legacy_view(numbers, offset, &shape, &strides)) {
+            Ok(weights) => {
+                prop_assert!(inside);
+                let tensor = &weights.tensors["conv1.weight"];
+                let expected: Vec<f32> = places.iter().map(|&at| at as f32).collect();
+                prop_assert_eq!(tensor.shape(), &shape[..]);
+                prop_assert!(*tensor.to_f32() == expected[..]);
+            }
+            Err(e) => prop_assert!(!inside, "{}", e),
+        }
+    }
+
+    #[test]
+    fn safetensors_round_trip(
+        tensors in prop::collection::btree_map(
+            "[a-z.0-9]{1,12}",
+            (prop::sample::select(vec![DType::F16, DType::BF16, DType::F32, DType::F64]),
+             prop::collection::vec(0usize..4, 0..4),
+             any::<u64>()),
+            1..6,
+        ),
+        metadata in prop::collection::btree_map("\\PC{1,8}", "\\PC{0,20}", 0..4),
+    ) {
+        let made = tensors.into_iter().map(|(name, (dtype, shape, seed))| {
+            let values = splitmix::uniform(seed, shape.iter().product(), 3.0);
+            (name, Tensor::from_f32(shape, values).cast(dtype))
+        });
+        let weights = Weights { tensors: made.collect(), metadata };
+        let path = tempfile::NamedTempFile::new().unwrap().into_temp_path();
+        weights.save(&path).unwrap();
+        let read = Weights::open(&path).unwrap();
+        prop_assert_eq!(&read.metadata, &weights.metadata);
+        prop_assert!(read.tensors.keys().eq(weights.tensors.keys()));
+        for (name, tensor) in &weights.tensors {
+            let other = &read.tensors[name];
+            prop_assert_eq!((other.dtype(), other.shape(), other.bytes()), (tensor.dtype(), tensor.shape(), tensor.bytes()));
+        }
+    }
+
+    /// f16 and bf16 are read as what they were rounded to, and f64 holds f32.
+    #[test]
+    fn casts_round_to_nearest(values in prop::collection::vec(-60000f32..60000.0, 1..50)) {
+        let tensor = Tensor::from_f32([values.len()], values.clone());
+        let f64 = tensor.cast(DType::F64);
+        prop_assert_eq!(&*f64.to_f32(), &values[..]);
+        prop_assert!(f64.cast(DType::F32).bytes() == tensor.bytes());
+        let half: Vec<f32> = values.iter().map(|&v| half::f16::from_f32(v).to_f32()).collect();
+        prop_assert!(*tensor.cast(DType::F16).to_f32() == half[..]);
+        let brain: Vec<f32> = values.iter().map(|&v| half::bf16::from_f32(v).to_f32()).collect();
+        prop_assert!(*tensor.cast(DType::BF16).to_f32() == brain[..]);
+    }
+}
+
+/// Counts what a thread allocates.
+struct Counting;
+
+thread_local! {
+    static LIVE: Cell<isize> = const { Cell::new(0) };
+    static PEAK: Cell<isize> = const { Cell::new(0) };
+}
+
+fn count(bytes: isize) {
+    // A thread that ends has no counters any more.
+    let _ = LIVE.try_with(|live| {
+        live.set(live.get() + bytes);
+        let _ = PEAK.try_with(|peak| peak.set(peak.get().max(live.get())));
+    });
+}
+
+// SAFETY: everything is done by the system's allocator; the counters allocate nothing.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count(layout.size() as isize);
+        // SAFETY: the caller's promise is passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        count(-(layout.size() as isize));
+        // SAFETY: the caller's promise is passed on.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// The most bytes that `f` held at once, beyond those that were there before, with its result.
+fn allocations<T>(f: impl FnOnce() -> T) -> (T, usize) {
+    let before = LIVE.get();
+    PEAK.set(before);
+    let result = f();
+    (result, (PEAK.get() - before).max(0) as usize)
+}
