@@ -26,7 +26,7 @@ pub struct Model {
 }
 
 /// What decided on the parts of a [`Model`], in words.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Origin {
     /// The file's format; none for weights that were made in memory.
     pub format: Option<Format>,
@@ -158,6 +158,7 @@ impl Model {
             };
             (p.cropped(input.height, input.width), why)
         });
+        preprocessing.check().map_err(|e| metadata(key::PREPROCESSING, &e, "what the file says"))?;
         if input.channels != 3 || preprocessing.crop != [input.height, input.width] {
             return Err(metadata(
                 key::PREPROCESSING,

@@ -1,2 +1,76 @@
-//! x
-fn main() {}
+//! The `alexnet` command: pictures in, labels or features out, on any GPU.
+
+mod adapters;
+mod classify;
+mod failure;
+mod features;
+mod files;
+mod options;
+mod progress;
+
+use std::{env, path::Path, process::ExitCode};
+
+use clap::{Parser, Subcommand, error::ErrorKind};
+
+use crate::failure::Failure;
+
+const FOOTER: &str = "\
+Examples:
+  alexnet classify shoe.jpg                                what a picture shows
+  alexnet features shoe.jpg --layer fc7 --output shoe.npy  what a layer makes of it
+  alexnet adapters                                         what there is to run on
+
+`alexnet COMMAND --help` tells all options of a command.
+With RUST_LOG=warn (or info, debug) the graphics library tells what it meets.";
+
+/// AlexNet on any GPU: classifies pictures, and tells what its layers see
+#[derive(Debug, Parser)]
+#[command(name = "alexnet", version, after_help = FOOTER)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Classify(classify::Args),
+    Features(features::Args),
+    Adapters(adapters::Args),
+}
+
+impl Command {
+    fn run(&self) -> Result<ExitCode, Failure> {
+        match self {
+            Self::Classify(args) => classify::run(args),
+            Self::Features(args) => features::run(args),
+            Self::Adapters(args) => adapters::run(args),
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    quiet_wayland();
+    // Drivers log errors of what they only try; a user is told the one that counts.
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("off")).init();
+    let result = match Cli::try_parse() {
+        Ok(cli) => cli.command.run(),
+        Err(asked_for)
+            if !asked_for.use_stderr() || asked_for.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand =>
+        {
+            asked_for.exit()
+        }
+        Err(error) => Err(Failure::arguments(&error)),
+    };
+    result.unwrap_or_else(Failure::report)
+}
+
+/// Mesa's Vulkan layer that orders GPUs looks for a Wayland display, and libwayland complains on standard error where
+/// XDG_RUNTIME_DIR names no folder: on servers, in containers. In a folder without a display it keeps quiet.
+fn quiet_wayland() {
+    const FOLDER: &str = "XDG_RUNTIME_DIR";
+    let named = env::var_os(FOLDER).is_some_and(|folder| Path::new(&folder).is_absolute());
+    if cfg!(target_os = "linux") && !named {
+        // SAFETY: first in `main`, while no other thread is there to read the environment.
+        unsafe { env::set_var(FOLDER, "/") };
+    }
+}

@@ -1,0 +1,209 @@
+//! `alexnet adapters`: what there is to run on.
+
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
+
+use alexnet_wgpu::{
+    AdapterSummary, Gpu, GpuOptions,
+    wgpu::{Backend, DeviceType, Features},
+};
+use anstyle::Style;
+use indicatif::HumanBytes;
+use serde::Serialize;
+
+use crate::failure::{Failure, printable};
+
+const EXAMPLES: &str = "\
+Examples:
+  alexnet adapters
+  alexnet adapters --json
+  alexnet classify shoe.jpg --adapter nvidia --backend vulkan
+
+Exit codes: 0 there is one that networks can run on; 1 there is none; 2 the arguments are wrong.";
+
+/// What there is to run on, and which of it would be picked
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// One JSON object for each adapter, on a line of its own, the best first
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(args: &Args) -> Result<ExitCode, Failure> {
+    let adapters = pollster::block_on(Gpu::adapters(None));
+    if adapters.is_empty() {
+        // The library says what was looked for, and where to get a driver.
+        Gpu::open(&GpuOptions::default())?;
+    }
+    let reason = reason(&adapters);
+    print(&adapters, reason.as_deref(), args.json).map_err(Failure::output)?;
+    match reason {
+        Some(_) => Ok(ExitCode::SUCCESS),
+        None => Err(Failure::run("every adapter lacks something: update its driver, or get another")),
+    }
+}
+
+/// Why the first adapter, the best, would be picked; `None` where it would not.
+fn reason(adapters: &[AdapterSummary]) -> Option<String> {
+    let first = adapters.first().filter(|a| a.shortfalls.is_empty())?;
+    let Some(second) = adapters.get(1) else { return Some("the only adapter".into()) };
+    Some(if !second.shortfalls.is_empty() {
+        "the only adapter that lacks nothing".into()
+    } else if first.info.device_type != second.info.device_type {
+        format!("of type {}, which comes before {}", kind(first), kind(second))
+    } else if first.info.backend != second.info.backend && second.info.backend == Backend::Gl {
+        format!("{} comes before gl", first.info.backend)
+    } else {
+        "the first of its kind that the system lists".into()
+    })
+}
+
+fn kind(adapter: &AdapterSummary) -> &'static str {
+    match adapter.info.device_type {
+        DeviceType::DiscreteGpu => "discrete",
+        DeviceType::IntegratedGpu => "integrated",
+        DeviceType::VirtualGpu => "virtual",
+        DeviceType::Cpu => "software",
+        DeviceType::Other => "unknown",
+    }
+}
+
+fn print(adapters: &[AdapterSummary], reason: Option<&str>, json: bool) -> io::Result<()> {
+    let mut out = anstream::stdout().lock();
+    for (i, adapter) in adapters.iter().enumerate() {
+        let picked = reason.filter(|_| i == 0);
+        if json {
+            writeln!(out, "{}", serde_json::to_string(&Record::new(adapter, picked))?)?;
+        } else {
+            if i > 0 {
+                writeln!(out)?;
+            }
+            describe(&mut out, adapter, picked)?;
+        }
+    }
+    Ok(())
+}
+
+/// The limits that decide what runs.
+fn limits(adapter: &AdapterSummary) -> Limits {
+    Limits {
+        max_storage_buffer_binding_size: adapter.limits.max_storage_buffer_binding_size,
+        max_buffer_size: adapter.limits.max_buffer_size,
+        max_compute_invocations_per_workgroup: adapter.limits.max_compute_invocations_per_workgroup,
+        max_compute_workgroup_storage_size: adapter.limits.max_compute_workgroup_storage_size,
+    }
+}
+
+/// Fewest and most lanes of a subgroup, where shaders may use them.
+fn subgroups(adapter: &AdapterSummary) -> Option<[u32; 2]> {
+    let AdapterSummary { info, features, .. } = adapter;
+    features.contains(Features::SUBGROUP).then_some([info.subgroup_min_size, info.subgroup_max_size])
+}
+
+fn describe(out: &mut impl Write, adapter: &AdapterSummary, picked: Option<&str>) -> io::Result<()> {
+    let bold = Style::new().bold();
+    let Limits {
+        max_storage_buffer_binding_size: binding,
+        max_buffer_size: buffer,
+        max_compute_invocations_per_workgroup: invocations,
+        max_compute_workgroup_storage_size: workgroup_memory,
+    } = limits(adapter);
+    let has = |feature| if adapter.features.contains(feature) { "yes" } else { "no" };
+    let subgroups = match subgroups(adapter) {
+        None => "no".into(),
+        Some([least, most]) if least == most => format!("of {least}"),
+        Some([least, most]) => format!("of {least} to {most}"),
+    };
+    let info = &adapter.info;
+    writeln!(out, "{bold}{}{bold:#}", printable(&info.name))?;
+    let mut line = |key: &str, value: &str| writeln!(out, "  {key:<9} {}", printable(value));
+    line("backend", info.backend.to_str())?;
+    line("type", kind(adapter))?;
+    line("driver", &format!("{} {}", info.driver, info.driver_info))?;
+    line(
+        "limits",
+        &format!(
+            "{} a storage binding, {} a buffer; {invocations} invocations and {} a workgroup",
+            bytes(binding),
+            bytes(buffer),
+            bytes(workgroup_memory.into())
+        ),
+    )?;
+    line(
+        "features",
+        &format!(
+            "f16 {}, subgroups {subgroups}, timestamps {}",
+            has(Features::SHADER_F16),
+            has(Features::TIMESTAMP_QUERY)
+        ),
+    )?;
+    for shortfall in &adapter.shortfalls {
+        line("lacks", &shortfall.to_string())?;
+    }
+    if let Some(reason) = picked {
+        line("picked", reason)?;
+    }
+    Ok(())
+}
+
+/// Such as 128 MiB.
+fn bytes(count: u64) -> String {
+    HumanBytes(count).to_string().replace(".00 ", " ")
+}
+
+/// A line of `--json`; limits and features have WebGPU's names.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Record<'a> {
+    name: &'a str,
+    backend: &'static str,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    driver: &'a str,
+    driver_info: &'a str,
+    picked: Option<&'a str>,
+    shortfalls: Vec<String>,
+    limits: Limits,
+    features: AdapterFeatures,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Limits {
+    max_storage_buffer_binding_size: u64,
+    max_buffer_size: u64,
+    max_compute_invocations_per_workgroup: u32,
+    max_compute_workgroup_storage_size: u32,
+}
+
+#[derive(Serialize)]
+struct AdapterFeatures {
+    f16: bool,
+    /// Fewest and most lanes.
+    subgroups: Option<[u32; 2]>,
+    timestamps: bool,
+}
+
+impl<'a> Record<'a> {
+    fn new(adapter: &'a AdapterSummary, picked: Option<&'a str>) -> Self {
+        let AdapterSummary { info, features, shortfalls, .. } = adapter;
+        Self {
+            name: &info.name,
+            backend: info.backend.to_str(),
+            kind: kind(adapter),
+            driver: &info.driver,
+            driver_info: &info.driver_info,
+            picked,
+            shortfalls: shortfalls.iter().map(ToString::to_string).collect(),
+            limits: limits(adapter),
+            features: AdapterFeatures {
+                f16: features.contains(Features::SHADER_F16),
+                subgroups: subgroups(adapter),
+                timestamps: features.contains(Features::TIMESTAMP_QUERY),
+            },
+        }
+    }
+}

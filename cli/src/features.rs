@@ -1,0 +1,109 @@
+//! `alexnet features`: what a layer makes of a picture.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use alexnet_wgpu::{Layer, Model, Pipeline, Tensor, Weights, write_atomically};
+
+use crate::{
+    failure::Failure,
+    files,
+    options::{GpuArgs, ModelArgs},
+    progress,
+};
+
+const EXAMPLES: &str = "\
+Examples:
+  alexnet features shoe.jpg --layer fc7 --output shoe.npy
+  alexnet features shoe.jpg --layer conv1 --output shoe.safetensors --weights alexnet.safetensors
+  alexnet features --input tensor.npy --layer pool5 --output pool5.npy
+
+Exit codes: 0 done; 1 the picture or a file failed, or nothing could be run;
+2 the arguments are wrong, or there is no such layer.";
+
+/// The activation of a layer, as a NumPy or safetensors file
+///
+/// float32, after the layer's ReLU where it has one; channels × rows × columns, or one dimension behind the fully
+/// connected layers.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// A picture file
+    #[arg(required_unless_present = "input", conflicts_with = "input", value_name = "IMAGE")]
+    image: Option<PathBuf>,
+    /// The network's input itself in place of a picture, without preprocessing: a .npy file of little-endian float32,
+    /// channels × rows × columns (3×227×227 for the embedded model) in C order
+    #[arg(long, value_name = "FILE.npy")]
+    input: Option<PathBuf>,
+    /// The layer: conv1 … conv5, pool1, pool2, pool5, fc6, fc7, fc8, prob, and what else the network has (norm1,
+    /// norm2, avgpool, drop6, …)
+    #[arg(long, value_name = "NAME")]
+    layer: String,
+    /// Where to write; the ending says what: .npy, or .safetensors with one tensor that is called as the layer
+    #[arg(long, value_name = "FILE.npy|FILE.safetensors")]
+    output: PathBuf,
+    #[command(flatten)]
+    model: ModelArgs,
+    #[command(flatten)]
+    gpu: GpuArgs,
+}
+
+/// A kind of file.
+#[derive(Clone, Copy, Debug)]
+enum Format {
+    Npy,
+    Safetensors,
+}
+
+impl Format {
+    fn of(path: &Path) -> Result<Self, Failure> {
+        match path.extension().and_then(|extension| extension.to_str()) {
+            Some("npy") => Ok(Self::Npy),
+            Some("safetensors") => Ok(Self::Safetensors),
+            _ => Err(Failure::usage(format!(
+                "expected an output that ends in .npy or .safetensors, found {}",
+                path.display()
+            ))),
+        }
+    }
+
+    fn write(self, path: &Path, layer: &Layer, values: Vec<f32>) -> Result<(), Failure> {
+        let shape = layer.output_dims();
+        match self {
+            Self::Npy => write_atomically(path, |temporary| files::write_npy(temporary, &shape, &values))
+                .map_err(|e| Failure::run(format!("cannot write {}: {e}", path.display()))),
+            Self::Safetensors => {
+                let tensors = BTreeMap::from([(layer.name.clone(), Tensor::from_f32(shape, values))]);
+                Ok(Weights { tensors, metadata: BTreeMap::new() }.save(path)?)
+            }
+        }
+    }
+}
+
+pub fn run(args: &Args) -> Result<ExitCode, Failure> {
+    let format = Format::of(&args.output)?;
+    let model = args.model.open(None)?;
+    let layer = model.network.layer(&args.layer).map_err(Failure::usage)?;
+    let input = input(args, &model)?;
+
+    let gpu = args.gpu.open()?;
+    let message = format!("putting {} on {}", model.network.name(), gpu.info().name);
+    let pipeline =
+        progress::while_working(message, || Pipeline::builder(&gpu, &model.network, &model.weights).build())?;
+    let activations = pollster::block_on(pipeline.run_layers(&input, &[&layer.name]))?;
+    format.write(&args.output, layer, activations.concat())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// CHW, as the network sees it.
+fn input(args: &Args, model: &Model) -> Result<Vec<f32>, Failure> {
+    if let Some(path) = &args.input {
+        let shape = model.network.input();
+        return files::read_npy(path, &[shape.channels, shape.height, shape.width]);
+    }
+    let image = args.image.as_deref().unwrap_or(Path::new(""));
+    files::picture(image, &model.preprocessing).map_err(Failure::run)
+}

@@ -1,0 +1,81 @@
+//! `alexnet adapters`, and what happens without one.
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+mod common;
+
+use common::{Output, alexnet, command, picture};
+use serde_json::Value;
+
+#[test]
+fn adapters_are_listed_the_best_first() {
+    let text = Output::of(command().arg("adapters")).success();
+    let json = Output::of(command().args(["adapters", "--json"])).success();
+    let records: Vec<Value> = json.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(!records.is_empty());
+    let picked: Vec<bool> = records.iter().map(|record| record["picked"].is_string()).collect();
+    assert!(picked[0] && !picked[1..].contains(&true), "{json}");
+    for record in &records {
+        let name = record["name"].as_str().unwrap();
+        assert!(text.contains(name), "{name} in {text}");
+        assert!(["vulkan", "metal", "dx12", "gl"].contains(&record["backend"].as_str().unwrap()));
+        assert!(record["driver"].is_string() && record["driverInfo"].is_string());
+        assert!(
+            ["discrete", "integrated", "virtual", "software", "unknown"].contains(&record["type"].as_str().unwrap())
+        );
+        assert!(record["limits"]["maxStorageBufferBindingSize"].as_u64().unwrap() > 0);
+        assert!(record["features"]["f16"].is_boolean() && record["features"]["timestamps"].is_boolean());
+    }
+    assert_eq!(text.matches("\n  picked").count(), 1, "{text}");
+}
+
+#[test]
+fn the_picked_adapter_is_the_one_that_runs() {
+    let json = Output::of(command().args(["adapters", "--json"])).success();
+    let picked: Value = serde_json::from_str(json.lines().next().unwrap()).unwrap();
+    let mut classify = command();
+    let run = Output::of(classify.args(["classify", "--json"]).arg(picture("bag.png"))).success();
+    let run: Value = serde_json::from_str(&run).unwrap();
+    assert_eq!((&run["adapter"], &run["backend"]), (&picked["name"], &picked["backend"]));
+}
+
+#[test]
+fn an_adapter_of_no_such_name_is_an_error() {
+    let mut classify = command();
+    let output = Output::of(classify.args(["classify", "--adapter", "Voodoo 2"]).arg(picture("bag.png")));
+    output.failure(1, &["no GPU adapter named `Voodoo 2`", "found "]);
+    assert_eq!(output.stdout, "");
+}
+
+#[test]
+fn a_backend_of_no_such_name_is_a_mistake_of_usage() {
+    alexnet("classify --backend glide", &[&picture("bag.png")])
+        .failure(2, &["'glide'", "--backend", "vulkan, metal, dx12, gl"]);
+}
+
+/// The command where neither Vulkan nor EGL finds a driver.
+#[cfg(target_os = "linux")]
+fn without_drivers() -> std::process::Command {
+    let mut command = command();
+    for variable in ["VK_DRIVER_FILES", "VK_ICD_FILENAMES", "__EGL_VENDOR_LIBRARY_FILENAMES"] {
+        command.env(variable, "/nonexistent");
+    }
+    command.env_remove("VK_ADD_DRIVER_FILES");
+    command
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn no_adapter_at_all_is_an_error() {
+    let how = ["install a graphics driver", "apt install mesa-vulkan-drivers"];
+    Output::of(without_drivers().args(["classify", "--backend", "vulkan"]).arg(picture("bag.png"))).failure(1, &how);
+    Output::of(without_drivers().args(["adapters", "--json"])).failure(1, &how);
+    Output::of(without_drivers().arg("adapters")).failure(1, &how);
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_bad_picture_is_told_without_an_adapter() {
+    let output = Output::of(without_drivers().args(["classify", "missing.png"]));
+    output.failure(1, &["missing.png: No such file"]);
+    assert_eq!(output.stderr.matches("missing.png").count(), 1);
+}

@@ -1,0 +1,134 @@
+//! What the tests of the command share.
+#![allow(dead_code, reason = "each test program uses its part")]
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use alexnet_wgpu::{Conv, Linear, MaxPool, Model, Network, Origin, Preprocessing, Resize, Shape, Weights};
+use tempfile::TempDir;
+
+/// What the command did.
+#[derive(Debug)]
+pub struct Output {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Output {
+    pub fn of(command: &mut Command) -> Self {
+        let output = command.output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        Self { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+    }
+
+    /// What it printed, where all went well: nothing on standard error then, no progress either.
+    #[track_caller]
+    pub fn success(self) -> String {
+        assert_eq!((self.code, self.stderr.as_str()), (Some(0), ""), "{self:?}");
+        self.stdout
+    }
+
+    /// That it ended with `code`, and one line on standard error with all of `parts`.
+    #[track_caller]
+    pub fn failure(&self, code: i32, parts: &[&str]) {
+        assert_eq!(self.code, Some(code), "{self:?}");
+        assert_eq!(self.stderr.lines().count(), 1, "{self:?}");
+        assert!(self.stderr.starts_with("alexnet: ") && self.stderr.ends_with('\n'), "{self:?}");
+        assert!(!self.stderr.contains("panicked"), "{self:?}");
+        for part in parts {
+            assert!(self.stderr.contains(part), "expected {part:?} in {self:?}");
+        }
+    }
+}
+
+/// The command, in an environment without what changes its output.
+pub fn command() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_alexnet"));
+    command.env_remove("XDG_RUNTIME_DIR").env_remove("RUST_LOG").env_remove("NO_COLOR").env_remove("CLICOLOR_FORCE");
+    command
+}
+
+/// `alexnet` with these arguments, separated by spaces, and then with `files`; where it runs something, on the adapter
+/// that the environment variable `ALEXNET_ADAPTER` names.
+pub fn prepared(arguments: &str, files: &[&Path]) -> Command {
+    let mut command = command();
+    command.args(arguments.split_whitespace()).args(files);
+    if let Some(adapter) = std::env::var_os("ALEXNET_ADAPTER") {
+        command.arg("--adapter").arg(adapter);
+    }
+    command
+}
+
+/// Runs it.
+pub fn alexnet(arguments: &str, files: &[&Path]) -> Output {
+    Output::of(&mut prepared(arguments, files))
+}
+
+/// A picture of examples/pictures/.
+pub fn picture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/pictures").join(name)
+}
+
+/// The embedded model's file.
+pub fn embedded() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../assets/fashion-mnist.safetensors")
+}
+
+/// A folder for a test's files.
+pub struct Folder(TempDir);
+
+impl Folder {
+    pub fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    pub fn file(&self, name: &str, bytes: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.path(name);
+        fs::write(&path, bytes).unwrap();
+        path
+    }
+
+    /// A picture of one colour, as PPM.
+    pub fn plain_picture(&self, name: &str, width: usize, height: usize) -> PathBuf {
+        let mut bytes = format!("P6 {width} {height} 255\n").into_bytes();
+        bytes.resize(bytes.len() + 3 * width * height, 128);
+        self.file(name, bytes)
+    }
+
+    pub fn weights(&self, name: &str, weights: &Weights) -> PathBuf {
+        let path = self.path(name);
+        weights.save(&path).unwrap();
+        path
+    }
+
+    /// The names of all files.
+    pub fn names(&self) -> Vec<String> {
+        let name = |entry: std::io::Result<fs::DirEntry>| entry.unwrap().file_name().into_string().unwrap();
+        let mut names: Vec<_> = fs::read_dir(self.0.path()).unwrap().map(name).collect();
+        names.sort();
+        names
+    }
+}
+
+/// A network of few numbers, with four classes.
+pub fn tiny() -> Model {
+    let network = Network::builder("tiny", Shape::new(3, 16, 16))
+        .conv("conv1", Conv::new(6, 3).padding(1).relu())
+        .max_pool("pool1", MaxPool::new(2, 2))
+        .linear("fc2", Linear::new(4))
+        .softmax("prob")
+        .build()
+        .unwrap();
+    let preprocessing = Preprocessing { resize: Resize::Warp([16, 16]), ..Preprocessing::torchvision(16) };
+    let labels = ["red", "green", "blue", "grey"].map(String::from).to_vec();
+    Model { weights: Weights::random(&network, 1), network, preprocessing, labels, origin: Origin::default() }
+}

@@ -1,0 +1,64 @@
+# shellcheck shell=bash
+# Shared by the scripts beside it, which unpack packages of Debian 12 under target/adapters/ and install nothing:
+# no root needed, and the system's own driver stays the default. Sourced at the top of the checkout.
+
+adapters=$PWD/target/adapters
+
+say() { printf '%s\n' "$*" >&2; }
+die() { say "${0##*/}: $*"; exit 1; }
+
+# unpack NAME SUITE PACKAGE...: the packages' files under target/adapters/NAME, kept from one run to the next.
+unpack() {
+    local name=$1 suite=$2 debs=$adapters/debs-$1 mirror deb
+    shift 2
+    [ -d "$adapters/$name" ] && return
+    # The packages were built against this release's libraries.
+    # shellcheck source=/dev/null
+    [ "$(. /etc/os-release && echo "$ID $VERSION_ID")" = "debian 12" ] || die "$name can be had on Debian 12 only"
+    # The machine's own mirror, whichever way its sources are written.
+    mirror=$(apt-get update --print-uris | sed -n "s|^'\(.*\)/dists/bookworm/InRelease'.*|\1|p" | head -n 1)
+    [ -n "$mirror" ] || die "no mirror of Debian 12 among this machine's apt sources"
+
+    # An apt with sources, lists and cache of its own: it can be anybody's, and has the backports too.
+    rm -rf "$debs"
+    mkdir -p "$debs/lists/partial" "$debs/cache/archives/partial"
+    printf "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror %s main\n" \
+        bookworm bookworm-backports > "$debs/sources.list"
+    cat > "$debs/apt.conf" <<EOF
+Dir::Etc::sourcelist "$debs/sources.list";
+Dir::Etc::sourceparts "-";
+Dir::State::lists "$debs/lists";
+Dir::Cache "$debs/cache";
+APT::Sandbox::User "root";
+Acquire::Languages "none";
+Acquire::IndexTargets::deb::DEP-11::DefaultEnabled "false";
+#clear APT::Update::Post-Invoke;
+#clear APT::Update::Post-Invoke-Success;
+EOF
+    say "downloading $* from $suite"
+    (
+        cd "$debs" || exit
+        apt-get -qq -c apt.conf update
+        apt-get -qq -c apt.conf -t "$suite" download "$@"
+        for deb in *.deb; do dpkg -x "$deb" root; done
+        mv root "$adapters/$name"
+    ) >&2
+    rm -rf "$debs"
+}
+
+# environment NAME LINE...: the lines as target/adapters/NAME.env, to be sourced. They are printed too.
+environment() {
+    local name=$1
+    shift
+    printf '%s\n' "$@" | tee "$adapters/$name.env"
+    say "to use it: . $adapters/$name.env"
+}
+
+# libraries NAME FILE: the folder under target/adapters/NAME that holds the library, whose own libraries must be there too.
+libraries() {
+    local library missing
+    library=$(find "$adapters/$1" -name "$2")
+    missing=$(LD_LIBRARY_PATH=${library%/*} ldd "$library" | awk '/not found/ { print $1 }')
+    [ -z "$missing" ] || die "libraries are missing, which \`apt-get install mesa-vulkan-drivers\` brings:" "$missing"
+    echo "${library%/*}"
+}

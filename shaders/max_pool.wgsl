@@ -1,0 +1,46 @@
+// Max pooling. One invocation computes four channels of one output pixel.
+//
+// x: [n][in_height][in_width][quads], y: [n][out_height][out_width][quads]
+// Workgroups: (out_width · quads / ${WORKGROUP}, out_height, n).
+
+//% include "input.wgsl"
+//% include "output.wgsl"
+
+struct MaxPool {
+  in_height: u32,
+  in_width: u32,
+  quads: u32,
+  out_height: u32,
+  out_width: u32,
+  kernel_height: u32,
+  kernel_width: u32,
+  stride_y: u32,
+  stride_x: u32,
+  pad_top: u32,
+  pad_left: u32,
+}
+@group(0) @binding(2) var<uniform> p: MaxPool;
+
+@compute @workgroup_size(${WORKGROUP})
+fn main(@builtin(global_invocation_id) id: vec3u) {
+  if id.x >= p.out_width * p.quads {
+    return;
+  }
+  let c = id.x % p.quads;
+  // The window's rows and columns that exist; padding never wins.
+  let top = id.y * p.stride_y;
+  let left = id.x / p.quads * p.stride_x;
+  let row0 = max(top, p.pad_top) - p.pad_top;
+  let row1 = min(top + p.kernel_height - p.pad_top, p.in_height);
+  let column0 = max(left, p.pad_left) - p.pad_left;
+  let column1 = min(left + p.kernel_width - p.pad_left, p.in_width);
+  // The first of them starts the maximum; one exists, since padding is smaller than the kernel.
+  let picture = id.z * p.in_height;
+  var best = load_x(((picture + row0) * p.in_width + column0) * p.quads + c);
+  for (var row = row0; row < row1; row++) {
+    for (var column = column0; column < column1; column++) {
+      best = max(best, load_x(((picture + row) * p.in_width + column) * p.quads + c));
+    }
+  }
+  store_y((id.z * p.out_height + id.y) * p.out_width * p.quads + id.x, best);
+}

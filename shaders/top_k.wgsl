@@ -1,0 +1,66 @@
+// The k largest numbers of each picture's vector, largest first, the lower index first among equals.
+// One workgroup a picture.
+//
+// x: [n][quads]; y: [n][k] of Entry. Where fewer than k numbers are left (or they are NaN), the index is NONE.
+// Workgroups: (n, 1, 1).
+
+struct Entry {
+  index: u32,
+  value: f32,
+}
+struct TopK {
+  quads: u32,
+  classes: u32,
+  k: u32,
+}
+
+//% include "input.wgsl"
+@group(0) @binding(1) var<storage, read_write> y: array<Entry>;
+@group(0) @binding(2) var<uniform> p: TopK;
+
+const NONE = 0xffffffffu;
+const THREADS = ${WORKGROUP}u;
+
+var<workgroup> partial: array<Entry, THREADS>;
+
+// Whether a comes before b. NONE comes last; a NaN before nothing.
+fn precedes(a: Entry, b: Entry) -> bool {
+  if a.index == NONE || b.index == NONE {
+    return a.index != NONE;
+  }
+  return a.value > b.value || (a.value == b.value && a.index < b.index);
+}
+
+@compute @workgroup_size(THREADS)
+fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index) thread: u32) {
+  let first = workgroup.x * p.quads;
+  var previous = Entry(NONE, 0.0);
+  for (var i = 0u; i < p.k; i++) {
+    var best = Entry(NONE, 0.0);
+    for (var q = thread; q < p.quads; q += THREADS) {
+      let values = load_x(first + q);
+      for (var j = 0u; j < 4u; j++) {
+        let entry = Entry(4u * q + j, values[j]);
+        // Compared as bits: a compiler may assume that no float is NaN.
+        let number = (bitcast<u32>(entry.value) & 0x7fffffffu) <= 0x7f800000u && entry.index < p.classes;
+        let left = i == 0u || precedes(previous, entry);
+        if number && left && precedes(entry, best) {
+          best = entry;
+        }
+      }
+    }
+    partial[thread] = best;
+    workgroupBarrier();
+    for (var half = THREADS / 2u; half > 0u; half /= 2u) {
+      if thread < half && precedes(partial[thread + half], partial[thread]) {
+        partial[thread] = partial[thread + half];
+      }
+      workgroupBarrier();
+    }
+    previous = partial[0];
+    if thread == 0u {
+      y[workgroup.x * p.k + i] = previous;
+    }
+    workgroupBarrier();
+  }
+}

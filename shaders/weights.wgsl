@@ -1,0 +1,52 @@
+// Included by the shaders that multiply: packed weights [group][column block][k][column / 4 in the block] of
+// vec4<f32> (four output channels), and the bias, one vec4 a column quad, in a storage buffer.
+
+//% if storage == "texture"
+@group(0) @binding(3) var weights: texture_2d<f32>;
+
+fn load_w(i: u32) -> vec4f {
+  return textureLoad(weights, vec2u(i % ${TEXTURE_WIDTH}u, i / ${TEXTURE_WIDTH}u), 0);
+}
+//% else
+@group(0) @binding(3) var<storage, read> weights: array<vec4f>;
+
+fn load_w(i: u32) -> vec4f {
+  return weights[i];
+}
+//% endif
+@group(0) @binding(4) var<storage, read> bias: array<vec4f>;
+
+// A convolution seen as a matrix product: rows are output pixels (of all pictures), columns are output
+// channels, k runs over kernel rows, kernel columns and input channels. A fully connected layer is a
+// convolution whose kernel is its whole input.
+struct Gemm {
+  in_height: u32,
+  in_width: u32,
+  in_quads: u32,         // input channels / 4, of all groups
+  tap_quads: u32,        // consecutive vec4s read at one kernel position: a group's input channels / 4
+
+  out_height: u32,
+  out_width: u32,
+  out_quads: u32,        // output channels / 4, of all groups
+  group_out_quads: u32,  // output channels / 4 of one group
+
+  kernel_height: u32,
+  kernel_width: u32,
+  stride_y: u32,
+  stride_x: u32,
+
+  pad_top: u32,
+  pad_left: u32,
+  rows: u32,             // pictures × out_height × out_width
+  relu: u32,
+
+  blocks: u32,           // column blocks of one group, in all
+  first_block: u32,      // the first block in this dispatch (weights too large for one binding)
+  bound_blocks: u32,     // blocks of a group in the bound weights
+  block_k: u32,          // k of one block: kernel_height × kernel_width × group_in_quads × 4, padded
+}
+@group(0) @binding(2) var<uniform> p: Gemm;
+
+fn activate(v: vec4f) -> vec4f {
+  return select(v, max(v, vec4f(0.0)), p.relu != 0u);
+}

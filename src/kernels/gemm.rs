@@ -1,0 +1,341 @@
+//! Convolution and fully connected layers as matrix products: shaders/gemm_*.wgsl and shaders/matvec_*.wgsl.
+
+use std::ops::Range;
+
+use super::{Bias, Dispatch, Family, Kernel, Place, Storage, Style};
+use crate::network::{Conv, Linear, Shape, Window};
+
+/// A convolution seen as a matrix product: rows are output pixels of all pictures, columns are output
+/// channels, k runs over kernel rows, kernel columns and input channels.
+#[derive(Clone, Debug)]
+pub(crate) struct Gemm {
+    conv: Conv,
+    input: Shape,
+    output: Shape,
+    batch: usize,
+    /// Groups as the kernel sees them: neighbours are merged until each has a multiple of four channels.
+    groups: usize,
+    /// Set where the input is the network's, laid out so that a kernel row is consecutive.
+    rows_layout: Option<RowsLayout>,
+}
+
+/// A network's input with its three channels interleaved and not padded to four: what a kernel row covers is
+/// then consecutive, and is read as one position of `kernel_quads` instead of a position a pixel with a quarter
+/// of every quad wasted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RowsLayout {
+    channels: usize,
+    height: usize,
+    width: usize,
+    /// Zero pixels before each row.
+    pad_left: usize,
+    /// Quads from one window to the next.
+    step_quads: usize,
+    /// Quads of a kernel row.
+    kernel_quads: usize,
+    /// Quads of a row.
+    row_quads: usize,
+}
+
+impl RowsLayout {
+    /// The layout for a network that begins with `conv`; `None` where windows would not start at whole quads.
+    pub fn of(conv: &Conv, input: Shape, output: Shape) -> Option<Self> {
+        let Shape { channels, height, width } = input;
+        let step = channels * conv.window.stride[1];
+        if conv.groups != 1 || channels.is_multiple_of(4) || !step.is_multiple_of(4) {
+            return None;
+        }
+        let pad_left = conv.window.padding.left;
+        let step_quads = step / 4;
+        let kernel_quads = (channels * conv.window.kernel[1]).div_ceil(4);
+        let needed = ((output.width - 1) * step_quads + kernel_quads).max((channels * (pad_left + width)).div_ceil(4));
+        let row_quads = needed.next_multiple_of(step_quads);
+        Some(Self { channels, height, width, pad_left, step_quads, kernel_quads, row_quads })
+    }
+
+    /// vec4s of one picture.
+    pub fn quads(&self) -> usize {
+        self.height * self.row_quads
+    }
+
+    /// Lays out `picture` (CHW) in `out`, which is zero and has four numbers a quad.
+    pub fn write(&self, picture: &[f32], out: &mut [f32]) {
+        for (c, plane) in picture.chunks_exact(self.height * self.width).enumerate() {
+            for (row, out) in plane.chunks_exact(self.width).zip(out.chunks_exact_mut(self.row_quads * 4)) {
+                let pixels = out.chunks_exact_mut(self.channels).skip(self.pad_left);
+                for (&value, pixel) in row.iter().zip(pixels) {
+                    pixel[c] = value;
+                }
+            }
+        }
+    }
+}
+
+/// The `Gemm` struct of shaders/weights.wgsl.
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+struct Uniform {
+    in_height: u32,
+    in_width: u32,
+    in_quads: u32,
+    tap_quads: u32,
+    out_height: u32,
+    out_width: u32,
+    out_quads: u32,
+    group_out_quads: u32,
+    kernel_height: u32,
+    kernel_width: u32,
+    stride_y: u32,
+    stride_x: u32,
+    pad_top: u32,
+    pad_left: u32,
+    rows: u32,
+    relu: u32,
+    blocks: u32,
+    first_block: u32,
+    bound_blocks: u32,
+    block_k: u32,
+}
+
+/// At most this many rows are worth a kernel that reads every weight once per row tile without reuse.
+const MATVEC_ROWS: usize = 8;
+
+/// How a kernel wants its weights: `[group][block][k][columns]`, columns of a block side by side.
+#[derive(Clone, Debug)]
+pub(crate) struct Packing {
+    gemm: Gemm,
+    /// Columns (output channels) of a block, a multiple of four.
+    columns: usize,
+    /// k of a block, padded.
+    block_k: usize,
+    /// Blocks of one group.
+    blocks: usize,
+}
+
+impl Gemm {
+    /// A convolution of `batch` pictures.
+    pub fn conv(conv: &Conv, input: Shape, output: Shape, batch: usize) -> Self {
+        let (i, o, groups) = (input.channels / conv.groups, conv.out_channels / conv.groups, conv.groups);
+        let aligned = |m: &usize| groups.is_multiple_of(*m) && (m * i).is_multiple_of(4) && (m * o).is_multiple_of(4);
+        let merged = if groups == 1 { 1 } else { [1, 2, 4].into_iter().find(aligned).unwrap_or(groups) };
+        Self { conv: *conv, input, output, batch, groups: groups / merged, rows_layout: None }
+    }
+
+    /// The same convolution of an input that is laid out in rows.
+    pub fn with_rows_layout(mut self, layout: Option<RowsLayout>) -> Self {
+        self.rows_layout = layout;
+        self
+    }
+
+    /// Kernel positions that the shader walks, and the quads that it reads at each.
+    fn taps(&self) -> ([usize; 2], usize) {
+        let [kh, kw] = self.conv.window.kernel;
+        match self.rows_layout {
+            Some(layout) => ([kh, 1], layout.kernel_quads),
+            None => ([kh, kw], self.group_in_channels().div_ceil(4)),
+        }
+    }
+
+    /// A fully connected layer of `batch` pictures: a convolution whose kernel is its whole input.
+    pub fn linear(linear: &Linear, input: Shape, batch: usize) -> Self {
+        let window = Window { kernel: [input.height, input.width], stride: [1, 1], padding: Default::default() };
+        let conv = Conv { out_channels: linear.out_features, window, groups: 1, relu: linear.relu };
+        Self::conv(&conv, input, Shape::vector(linear.out_features), batch)
+    }
+
+    fn rows(&self) -> usize {
+        self.batch * self.output.height * self.output.width
+    }
+
+    /// Whether each output reads the whole input of its picture.
+    fn is_fully_connected(&self) -> bool {
+        self.groups == 1
+            && self.conv.window.padding == Default::default()
+            && self.conv.window.kernel == [self.input.height, self.input.width]
+    }
+
+    fn group_in_channels(&self) -> usize {
+        self.input.channels / self.groups
+    }
+
+    fn group_out_channels(&self) -> usize {
+        self.conv.out_channels / self.groups
+    }
+
+    /// Kernel, and columns of a block and rows of a workgroup.
+    fn kernel(&self, style: Style) -> (Kernel, usize, usize) {
+        let texture = style.storage == Storage::Texture;
+        let matvec = self.is_fully_connected() && self.rows() <= MATVEC_ROWS;
+        let kernel = |shader, settings, constants| Kernel {
+            shader,
+            texture,
+            settings,
+            constants,
+            writes_activation: true,
+            reads_weights: true,
+            reads_bias: true,
+        };
+        match style.family {
+            Family::Broadcast { lanes } => {
+                let columns = lanes as usize * 4;
+                if matvec {
+                    let rows = self.rows().next_power_of_two();
+                    let settings = vec![("LANES", lanes), ("ROWS", rows as u32)];
+                    (kernel("matvec_broadcast", settings, vec![]), columns, rows)
+                } else {
+                    let rows = 4 * lanes as usize;
+                    let settings = vec![("LANES", lanes), ("ROWS", rows as u32)];
+                    (kernel("gemm_broadcast", settings, vec![]), columns, rows)
+                }
+            }
+            Family::Tiled => {
+                let column_threads = 8;
+                let columns = column_threads as usize * 4;
+                if matvec {
+                    let constants = vec![("COLUMN_THREADS", column_threads), ("SLICES", 32)];
+                    (kernel("matvec_tiled", vec![], constants), columns, 1)
+                } else {
+                    let (rows, row_threads) = (4, 8);
+                    let settings = vec![("ROWS", rows), ("K_QUADS", 4)];
+                    let constants = vec![("COLUMN_THREADS", column_threads), ("ROW_THREADS", row_threads)];
+                    (kernel("gemm_tiled", settings, constants), columns, (rows * row_threads) as usize)
+                }
+            }
+        }
+    }
+
+    /// How the kernel of `style` wants this layer's weights.
+    pub fn packing(&self, style: Style) -> Packing {
+        let (_, columns, _) = self.kernel(style);
+        let ([kh, kw], tap_quads) = self.taps();
+        let k = kh * kw * tap_quads * 4;
+        Packing {
+            gemm: self.clone(),
+            columns,
+            // matvec_broadcast.wgsl reads as many k a turn as a block has columns.
+            block_k: k.next_multiple_of(columns),
+            blocks: self.group_out_channels().div_ceil(columns),
+        }
+    }
+
+    /// The dispatches that compute the layer, one for each of `chunks` (ranges of column blocks).
+    pub fn dispatches(&self, style: Style, chunks: &[Range<u32>]) -> Vec<Dispatch> {
+        let (kernel, _, tile_rows) = self.kernel(style);
+        let packing = self.packing(style);
+        let window = self.conv.window;
+        let quads = |channels: usize| channels.div_ceil(4) as u32;
+        let ([kernel_height, kernel_width], tap_quads) = self.taps();
+        let (in_width, in_quads, stride_x, pad_left) = match self.rows_layout {
+            // A pixel is what lies between two windows.
+            Some(l) => (l.row_quads / l.step_quads, l.step_quads as u32, 1, 0),
+            None => (self.input.width, quads(self.input.channels), window.stride[1], window.padding.left),
+        };
+        let dispatch = |(index, chunk): (usize, &Range<u32>)| {
+            let uniform = Uniform {
+                in_height: self.input.height as u32,
+                in_width: in_width as u32,
+                in_quads,
+                tap_quads: tap_quads as u32,
+                out_height: self.output.height as u32,
+                out_width: self.output.width as u32,
+                out_quads: quads(self.conv.out_channels),
+                group_out_quads: quads(self.group_out_channels()),
+                kernel_height: kernel_height as u32,
+                kernel_width: kernel_width as u32,
+                stride_y: window.stride[0] as u32,
+                stride_x: stride_x as u32,
+                pad_top: window.padding.top as u32,
+                pad_left: pad_left as u32,
+                rows: self.rows() as u32,
+                relu: self.conv.relu.into(),
+                blocks: packing.blocks as u32,
+                first_block: chunk.start,
+                bound_blocks: chunk.len() as u32,
+                block_k: packing.block_k as u32,
+            };
+            Dispatch {
+                kernel: kernel.clone(),
+                uniform: bytemuck::bytes_of(&uniform).to_vec(),
+                workgroups: [self.rows().div_ceil(tile_rows) as u32, chunk.len() as u32, self.groups as u32],
+                reads: Place::Layer,
+                writes: Place::Layer,
+                chunk: Some(index),
+                bias: Some(Bias::Columns),
+            }
+        };
+        chunks.iter().enumerate().map(dispatch).collect()
+    }
+}
+
+impl Packing {
+    /// Numbers of one block.
+    pub fn block_len(&self) -> usize {
+        self.block_k * self.columns
+    }
+
+    /// Numbers of the packed bias: one a column of every block.
+    pub fn bias_len(&self) -> usize {
+        self.gemm.groups * self.blocks * self.columns
+    }
+
+    /// Groups as the kernel sees them.
+    pub fn groups(&self) -> usize {
+        self.gemm.groups
+    }
+
+    /// The blocks of a group in ranges of which all groups together hold at most `limit` numbers; `None` where
+    /// not even one block does.
+    pub fn chunks(&self, limit: usize) -> Option<Vec<Range<u32>>> {
+        let blocks = limit / (self.block_len() * self.gemm.groups);
+        if blocks == 0 {
+            return None;
+        }
+        let starts = (0..self.blocks).step_by(blocks);
+        Some(starts.map(|s| s as u32..(s + blocks).min(self.blocks) as u32).collect())
+    }
+
+    /// The output channels of a block, with their column in it.
+    fn columns_of(&self, group: usize, block: usize) -> impl Iterator<Item = (usize, usize)> {
+        let per_group = self.gemm.group_out_channels();
+        let first = block * self.columns;
+        let count = self.columns.min(per_group - first);
+        (0..count).map(move |column| (group * per_group + first + column, column))
+    }
+
+    /// Packs one block of `weight` (OIHW) as `[k][columns]` into `out`.
+    pub fn pack_block(&self, weight: &[f32], group: usize, block: usize, out: &mut [f32]) {
+        let Gemm { conv, input, .. } = &self.gemm;
+        let [kh, kw] = conv.window.kernel;
+        let (in_group, out_group) = (input.channels / conv.groups, conv.out_channels / conv.groups);
+        let (_, tap_quads) = self.gemm.taps();
+        // Where channel i of tap (ky, kx) lies in k.
+        let k = |ky: usize, kx: usize, i: usize| match self.gemm.rows_layout {
+            Some(layout) => ky * tap_quads * 4 + kx * layout.channels + i,
+            None => (ky * kw + kx) * tap_quads * 4 + i,
+        };
+        out.fill(0.0);
+        for (o, column) in self.columns_of(group, block) {
+            // Where the filter's own group starts in the merged one.
+            let offset = o / out_group * in_group - group * self.gemm.group_in_channels();
+            let filter = &weight[o * in_group * kh * kw..][..in_group * kh * kw];
+            for (i, plane) in filter.chunks_exact(kh * kw).enumerate() {
+                for (tap, &value) in plane.iter().enumerate() {
+                    out[k(tap / kw, tap % kw, offset + i) * self.columns + column] = value;
+                }
+            }
+        }
+    }
+
+    /// Packs `bias` as `[group][block][columns]`.
+    pub fn pack_columns(&self, bias: &[f32]) -> Vec<f32> {
+        let mut out = vec![0.0; self.bias_len()];
+        for group in 0..self.gemm.groups {
+            for block in 0..self.blocks {
+                for (o, column) in self.columns_of(group, block) {
+                    out[(group * self.blocks + block) * self.columns + column] = bias[o];
+                }
+            }
+        }
+        out
+    }
+}

@@ -1,0 +1,283 @@
+//! The Rust half of each shader: its settings, its uniforms, how its weights are packed and how many
+//! workgroups it takes. A [`Dispatch`] is a value: it can be listed, compared and tested without a network.
+
+mod gemm;
+mod local_response_norm;
+mod pool;
+mod vector;
+mod winograd;
+
+pub(crate) use gemm::{Gemm, Packing, RowsLayout};
+pub(crate) use vector::top_k;
+pub(crate) use winograd::Winograd;
+
+use std::sync::OnceLock;
+
+use minijinja::syntax::SyntaxConfig;
+
+use crate::network::{Layer, Op, Shape};
+
+/// Where activations and weights live on the device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Storage {
+    /// Storage buffers.
+    Buffer,
+    /// rgba32float textures: quicker to read on old lavapipe.
+    Texture,
+}
+
+/// How the large layers are computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Family {
+    /// Tiles in workgroup memory; needs nothing beyond WebGPU's defaults. For GPUs.
+    Tiled,
+    /// Tiles in registers, one operand by subgroup broadcast. For adapters that are a processor; needs
+    /// subgroups of at least `lanes` lanes.
+    Broadcast {
+        /// Lanes a workgroup uses: 4, 8 or 16.
+        lanes: u32,
+    },
+}
+
+/// A choice of kernels for one adapter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Style {
+    /// Kernels of the convolutions and fully connected layers.
+    pub family: Family,
+    /// Where they read and write.
+    pub storage: Storage,
+}
+
+/// Texels in a row of a texture that stands for a flat array.
+pub(crate) const TEXTURE_WIDTH: u32 = 4096;
+
+/// Invocations of a workgroup in the shaders that have one invocation an output.
+pub(crate) const WORKGROUP: u32 = 64;
+
+/// A shader in one configuration.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Kernel {
+    /// File in `shaders/`, without its ending.
+    pub shader: &'static str,
+    /// Where activations and weights live.
+    pub texture: bool,
+    /// Values the file is rendered with.
+    pub settings: Vec<(&'static str, u32)>,
+    /// Values of its pipeline-overridable constants.
+    pub constants: Vec<(&'static str, u32)>,
+    /// What its output is: an activation, or a plain storage buffer.
+    pub writes_activation: bool,
+    /// Whether it reads packed weights.
+    pub reads_weights: bool,
+    /// Whether it reads a bias.
+    pub reads_bias: bool,
+}
+
+/// One dispatch of a kernel.
+#[derive(Clone, Debug)]
+pub(crate) struct Dispatch {
+    pub kernel: Kernel,
+    /// The bytes of its uniform.
+    pub uniform: Vec<u8>,
+    pub workgroups: [u32; 3],
+    /// What it reads.
+    pub reads: Place,
+    /// What it writes.
+    pub writes: Place,
+    /// Which chunk of the layer's packed weights it reads.
+    pub chunk: Option<usize>,
+    /// Which bias it reads.
+    pub bias: Option<Bias>,
+}
+
+/// Where a dispatch of a layer reads or writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// The layer's input, or its output.
+    Layer,
+    /// One of two arrays between the dispatches of one layer.
+    Scratch(usize),
+}
+
+/// The layer's bias as a kernel wants it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Bias {
+    /// `[group][block][columns]`, as the weights are packed.
+    Columns,
+    /// As many zeros.
+    Zero,
+    /// One number a channel, padded to whole quads.
+    Quads,
+}
+
+impl Dispatch {
+    /// A dispatch without weights, from the layer's input to its output.
+    fn pointwise(kernel: Kernel, uniform: &[u8], workgroups: [u32; 3]) -> Self {
+        let uniform = uniform.to_vec();
+        Self { kernel, uniform, workgroups, reads: Place::Layer, writes: Place::Layer, chunk: None, bias: None }
+    }
+}
+
+/// What computes a layer.
+#[derive(Debug)]
+pub(crate) enum Computation {
+    /// A matrix product, which wants its weights packed.
+    Gemm(Gemm),
+    /// A convolution through transformed tiles, which wants its weights transformed and packed.
+    Winograd(Winograd),
+    /// One dispatch without weights.
+    Dispatch(Dispatch),
+    /// The output is the input.
+    Nothing,
+}
+
+/// How a convolution is computed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Algorithm {
+    /// As the definition says.
+    #[default]
+    Direct,
+    /// Winograd's minimal filtering, by tiles of `tile` × `tile` outputs: fewer multiplications, larger weights.
+    /// Convolutions that it does not apply to (other strides than 1, kernels that are not square or too large) are
+    /// computed directly.
+    Winograd {
+        /// 2 to 6 for 3×3 kernels, 2 to 4 for 5×5.
+        tile: usize,
+    },
+}
+
+/// What computes `layer` for `batch` pictures. `rows_layout` says how its input is laid out where it is the
+/// network's.
+pub(crate) fn computation(
+    layer: &Layer,
+    algorithm: Algorithm,
+    rows_layout: Option<RowsLayout>,
+    batch: usize,
+    storage: Storage,
+) -> Computation {
+    let (input, output) = (layer.input, layer.output);
+    match &layer.op {
+        Op::Conv(conv) => {
+            let winograd = match algorithm {
+                Algorithm::Winograd { tile } if rows_layout.is_none() => {
+                    Winograd::new(conv, input, output, batch, tile)
+                }
+                _ => None,
+            };
+            let gemm = || Gemm::conv(conv, input, output, batch).with_rows_layout(rows_layout);
+            winograd.map_or_else(|| Computation::Gemm(gemm()), Computation::Winograd)
+        }
+        Op::Linear(linear) => Computation::Gemm(Gemm::linear(linear, input, batch)),
+        Op::MaxPool(pool) => Computation::Dispatch(pool::max_pool(pool, input, output, batch, storage)),
+        Op::AdaptiveAvgPool(_) => Computation::Dispatch(pool::adaptive_avg_pool(input, output, batch, storage)),
+        Op::LocalResponseNorm(norm) => {
+            Computation::Dispatch(local_response_norm::local_response_norm(norm, input, batch, storage))
+        }
+        Op::Softmax => Computation::Dispatch(vector::softmax(input.len(), batch, storage)),
+        Op::Dropout => Computation::Nothing,
+    }
+}
+
+/// vec4s that an activation of one picture takes: channels last, padded to a multiple of four.
+pub(crate) fn activation_quads(shape: Shape) -> usize {
+    shape.height * shape.width * shape.channels.div_ceil(4)
+}
+
+macro_rules! shaders {
+    ($($name:literal),* $(,)?) => {
+        &[$(($name, include_str!(concat!("../../shaders/", $name, ".wgsl")))),*]
+    };
+}
+
+const SHADERS: &[(&str, &str)] = shaders![
+    "adaptive_avg_pool",
+    "gemm_broadcast",
+    "gemm_tiled",
+    "input",
+    "local_response_norm",
+    "matvec_broadcast",
+    "matvec_tiled",
+    "max_pool",
+    "output",
+    "softmax",
+    "top_k",
+    "weights",
+    "winograd_input",
+    "winograd_output",
+];
+
+/// The files of `shaders/` as templates: lines that start with `//%` are statements, `${…}` is a value.
+fn templates() -> &'static minijinja::Environment<'static> {
+    static TEMPLATES: OnceLock<minijinja::Environment<'static>> = OnceLock::new();
+    TEMPLATES.get_or_init(|| {
+        let mut templates = minijinja::Environment::new();
+        templates.set_undefined_behavior(minijinja::UndefinedBehavior::Strict);
+        if let Ok(syntax) = SyntaxConfig::builder()
+            .variable_delimiters("${", "}")
+            .comment_delimiters("/*#", "#*/")
+            .line_statement_prefix("//%")
+            .build()
+        {
+            templates.set_syntax(syntax);
+        }
+        for (name, source) in SHADERS {
+            let name = format!("{name}.wgsl");
+            if let Err(e) = templates.add_template_owned(name, *source) {
+                log::error!("shader template: {e:#}");
+            }
+        }
+        templates
+    })
+}
+
+impl Kernel {
+    /// The WGSL.
+    ///
+    /// # Errors
+    ///
+    /// A template that does not render; none in a library that passes its tests.
+    pub fn source(&self) -> Result<String, minijinja::Error> {
+        let mut values: std::collections::BTreeMap<&str, minijinja::Value> =
+            self.settings.iter().map(|&(name, value)| (name, value.into())).collect();
+        values.insert("storage", if self.texture { "texture" } else { "buffer" }.into());
+        values.insert("TEXTURE_WIDTH", TEXTURE_WIDTH.into());
+        let setting = |name| self.settings.iter().find(|(n, _)| *n == name).map(|&(_, value)| value as usize);
+        if let (Some(m), Some(r)) = (setting("M"), setting("R")) {
+            let transforms = winograd::Transforms::new(m, r);
+            values.insert("AT", minijinja::Value::from_serialize(&transforms.at));
+            values.insert("BT", minijinja::Value::from_serialize(&transforms.bt));
+        }
+        templates().get_template(&format!("{}.wgsl", self.shader))?.render(values)
+    }
+
+    /// What this kernel is, in a word or two: for lists and labels.
+    pub fn label(&self) -> String {
+        let mut label = self.shader.to_string();
+        for (name, value) in self.settings.iter().filter(|(n, _)| *n != "WORKGROUP") {
+            label += &format!(" {}={value}", name.to_lowercase());
+        }
+        if self.texture {
+            label += " texture";
+        }
+        label
+    }
+}
+
+/// A kernel with one invocation an output quad, [`WORKGROUP`] of them a workgroup along x.
+pub(crate) fn pointwise(shader: &'static str, storage: Storage) -> Kernel {
+    Kernel {
+        shader,
+        texture: storage == Storage::Texture,
+        settings: vec![("WORKGROUP", WORKGROUP)],
+        constants: vec![],
+        writes_activation: true,
+        reads_weights: false,
+        reads_bias: false,
+    }
+}
+
+/// The workgroups of a [`pointwise`] kernel for `batch` outputs of `shape`.
+fn pointwise_workgroups(shape: Shape, batch: usize) -> [u32; 3] {
+    let quads = (shape.width * shape.channels.div_ceil(4)) as u32;
+    [quads.div_ceil(WORKGROUP), shape.height as u32, batch as u32]
+}

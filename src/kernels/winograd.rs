@@ -1,0 +1,277 @@
+//! Winograd convolution: shaders/winograd_input.wgsl, a matrix product, shaders/winograd_output.wgsl.
+//!
+//! F(m×m, r×r) computes m×m outputs of an r×r kernel from n×n inputs, n = m + r − 1, with n² multiplications
+//! instead of m²·r² (Lavin, Gray 2015). The price is larger weights (n² numbers for r²), two more passes over the
+//! activations and a little accuracy.
+
+use super::{Bias, Dispatch, Gemm, Kernel, Packing, Place, Storage, Style, WORKGROUP, pointwise};
+use crate::network::{Conv, Shape, Window};
+
+/// Interpolation points in order of use; small ones keep rounding errors small. Infinity comes last, by itself.
+const POINTS: [f64; 7] = [0.0, 1.0, -1.0, 2.0, -2.0, 0.5, -0.5];
+
+/// Tiles that are computed at once, if there are as many: what lies between the three steps stays small.
+const TILES_AT_ONCE: usize = 64;
+
+/// The transforms of F(m, r) in one dimension: y = Aᵀ ((G g) ⊙ (Bᵀ d)).
+pub(crate) struct Transforms {
+    /// m × n.
+    pub at: Vec<Vec<f64>>,
+    /// n × r.
+    pub g: Vec<Vec<f64>>,
+    /// n × n.
+    pub bt: Vec<Vec<f64>>,
+}
+
+impl Transforms {
+    /// Toom-Cook with [`POINTS`] and infinity (Blahut 2010, "Fast algorithms for signal processing", chapter 5).
+    pub fn new(m: usize, r: usize) -> Self {
+        let n = m + r - 1;
+        let points = &POINTS[..n - 1];
+        // Coefficients of Π (x − p) over `points`, lowest first.
+        let product = |points: &mut dyn Iterator<Item = f64>| {
+            points.fold(vec![1.0], |polynomial: Vec<f64>, p| {
+                let mut next = vec![0.0; polynomial.len() + 1];
+                for (i, c) in polynomial.iter().enumerate() {
+                    next[i + 1] += c;
+                    next[i] -= p * c;
+                }
+                next
+            })
+        };
+        let others = |j: usize| points.iter().copied().enumerate().filter(move |&(l, _)| l != j).map(|(_, p)| p);
+        let power = |p: f64, i: usize| p.powi(i as i32);
+
+        let at = (0..m)
+            .map(|i| {
+                let last = f64::from(u8::from(i == m - 1));
+                points.iter().map(|&p| power(p, i)).chain([last]).collect()
+            })
+            .collect();
+        let mut g: Vec<Vec<f64>> = (0..n - 1)
+            .map(|j| {
+                let norm: f64 = others(j).map(|p| points[j] - p).product();
+                (0..r).map(|k| power(points[j], k) / norm).collect()
+            })
+            .collect();
+        g.push((0..r).map(|k| f64::from(u8::from(k == r - 1))).collect());
+        let mut bt: Vec<Vec<f64>> = (0..n - 1).map(|j| product(&mut others(j))).collect();
+        for row in &mut bt {
+            row.resize(n, 0.0);
+        }
+        bt.push(product(&mut points.iter().copied()));
+        Self { at, g, bt }
+    }
+}
+
+/// A convolution by Winograd's algorithm.
+#[derive(Clone, Debug)]
+pub(crate) struct Winograd {
+    conv: Conv,
+    input: Shape,
+    output: Shape,
+    batch: usize,
+    /// Outputs of a tile along each axis, m.
+    tile: usize,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+struct InputUniform {
+    in_height: u32,
+    in_width: u32,
+    quads: u32,
+    tiles_y: u32,
+    tiles_x: u32,
+    pad_top: u32,
+    pad_left: u32,
+    first_tile: u32,
+    tiles: u32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+struct OutputUniform {
+    out_height: u32,
+    out_width: u32,
+    quads: u32,
+    tiles_y: u32,
+    tiles_x: u32,
+    first_tile: u32,
+    tiles: u32,
+    relu: u32,
+}
+
+impl Winograd {
+    /// The convolution with tiles of `tile` × `tile` outputs; `None` where the algorithm does not apply: it takes a
+    /// square kernel of at least 2, stride 1, groups of whole quads and a tile that [`POINTS`] suffice for.
+    pub fn new(conv: &Conv, input: Shape, output: Shape, batch: usize, tile: usize) -> Option<Self> {
+        let Window { kernel: [kh, kw], stride, .. } = conv.window;
+        let whole = |channels: usize| conv.groups == 1 || (channels / conv.groups).is_multiple_of(4);
+        let applies = kh == kw
+            && kh >= 2
+            && tile >= 2
+            && tile + kh <= POINTS.len() + 2
+            && stride == [1, 1]
+            && whole(input.channels)
+            && whole(output.channels);
+        applies.then_some(Self { conv: *conv, input, output, batch, tile })
+    }
+
+    fn kernel(&self) -> usize {
+        self.conv.window.kernel[0]
+    }
+
+    /// Inputs of a tile along each axis, n.
+    fn reach(&self) -> usize {
+        self.tile + self.kernel() - 1
+    }
+
+    fn tiles_y(&self) -> usize {
+        self.output.height.div_ceil(self.tile)
+    }
+
+    fn tiles_x(&self) -> usize {
+        self.output.width.div_ceil(self.tile)
+    }
+
+    /// Tiles in one go: first, and how many.
+    fn parts(&self) -> Vec<(usize, usize)> {
+        let tiles = self.batch * self.tiles_y() * self.tiles_x();
+        let parts = (tiles / TILES_AT_ONCE).max(1);
+        let count = |i: usize| if i + 1 == parts { tiles - i * TILES_AT_ONCE } else { TILES_AT_ONCE };
+        (0..parts).map(|i| (i * TILES_AT_ONCE, count(i))).collect()
+    }
+
+    /// The products of `tiles` tiles: a 1×1 convolution with a group for each position of a tile.
+    fn gemm(&self, tiles: usize) -> Gemm {
+        let positions = self.reach() * self.reach();
+        let padded = |channels: usize| positions * channels.next_multiple_of(4);
+        let (i, o) = (padded(self.input.channels), padded(self.output.channels));
+        let conv = Conv::new(o, 1).groups(positions * self.conv.groups);
+        Gemm::conv(&conv, Shape::new(i, 1, tiles), Shape::new(o, 1, tiles), 1)
+    }
+
+    /// How the matrix product of `style` wants the transformed weights.
+    pub fn packing(&self, style: Style) -> Packing {
+        // One kernel for all parts, so that one packing serves them.
+        self.gemm(TILES_AT_ONCE).packing(style)
+    }
+
+    /// vec4s between the first and second, and the second and third step.
+    pub fn scratch(&self) -> [usize; 2] {
+        let most = self.parts().iter().map(|&(_, count)| count).max().unwrap_or(0);
+        let positions = self.reach() * self.reach();
+        [self.input.channels, self.output.channels].map(|c| most * positions * c.div_ceil(4))
+    }
+
+    /// G g Gᵀ of every filter: the weights (OIHW) of [`Winograd::gemm`].
+    pub fn transform_weights(&self, weight: &[f32]) -> Vec<f32> {
+        let (r, n) = (self.kernel(), self.reach());
+        let g = Transforms::new(self.tile, r).g;
+        let inputs = self.input.channels / self.conv.groups;
+        let (padded_in, padded_out) = (inputs.next_multiple_of(4), self.output.channels.next_multiple_of(4));
+        let mut out = vec![0.0; n * n * padded_out * padded_in];
+        let mut half = vec![0.0f64; n * r];
+        for (i, filter) in weight.chunks_exact(r * r).enumerate() {
+            for (row, g) in half.chunks_exact_mut(r).zip(&g) {
+                for (column, value) in row.iter_mut().enumerate() {
+                    *value = (0..r).map(|k| g[k] * f64::from(filter[k * r + column])).sum();
+                }
+            }
+            for position in 0..n * n {
+                let row = &half[position / n * r..][..r];
+                let value: f64 = row.iter().zip(&g[position % n]).map(|(a, b)| a * b).sum();
+                out[(position * padded_out + i / inputs) * padded_in + i % inputs] = value as f32;
+            }
+        }
+        out
+    }
+
+    fn step(&self, shader: &'static str, storage: Storage) -> Kernel {
+        let mut kernel = pointwise(shader, storage);
+        kernel.settings.extend([("M", self.tile as u32), ("R", self.kernel() as u32), ("N", self.reach() as u32)]);
+        kernel
+    }
+
+    /// The three steps of every part. `chunks`: ranges of column blocks of the weights.
+    pub fn dispatches(&self, style: Style, chunks: &[std::ops::Range<u32>]) -> Vec<Dispatch> {
+        let quads = |shape: Shape| shape.channels.div_ceil(4) as u32;
+        let (tiles_y, tiles_x) = (self.tiles_y() as u32, self.tiles_x() as u32);
+        let padding = self.conv.window.padding;
+        let mut all = Vec::new();
+        for (first_tile, tiles) in self.parts() {
+            let (first_tile, count) = (first_tile as u32, tiles as u32);
+            let uniform = InputUniform {
+                in_height: self.input.height as u32,
+                in_width: self.input.width as u32,
+                quads: quads(self.input),
+                tiles_y,
+                tiles_x,
+                pad_top: padding.top as u32,
+                pad_left: padding.left as u32,
+                first_tile,
+                tiles: count,
+            };
+            all.push(Dispatch {
+                writes: Place::Scratch(0),
+                ..Dispatch::pointwise(
+                    self.step("winograd_input", style.storage),
+                    bytemuck::bytes_of(&uniform),
+                    [(count * quads(self.input)).div_ceil(WORKGROUP), 1, 1],
+                )
+            });
+            all.extend(self.gemm(tiles).dispatches(style, chunks).into_iter().map(|gemm| Dispatch {
+                reads: Place::Scratch(0),
+                writes: Place::Scratch(1),
+                bias: Some(Bias::Zero),
+                ..gemm
+            }));
+            let uniform = OutputUniform {
+                out_height: self.output.height as u32,
+                out_width: self.output.width as u32,
+                quads: quads(self.output),
+                tiles_y,
+                tiles_x,
+                first_tile,
+                tiles: count,
+                relu: self.conv.relu.into(),
+            };
+            let kernel = Kernel { reads_bias: true, ..self.step("winograd_output", style.storage) };
+            all.push(Dispatch {
+                reads: Place::Scratch(1),
+                bias: Some(Bias::Quads),
+                ..Dispatch::pointwise(
+                    kernel,
+                    bytemuck::bytes_of(&uniform),
+                    [(count * quads(self.output)).div_ceil(WORKGROUP), 1, 1],
+                )
+            });
+        }
+        all
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn transforms_convolve() {
+        for (m, r) in [(2, 2), (2, 3), (3, 3), (4, 3), (2, 5), (3, 5), (4, 5), (5, 3), (6, 3)] {
+            let t = Transforms::new(m, r);
+            let n = m + r - 1;
+            let signal: Vec<f64> = (0..n).map(|i| ((i * 7 + 3) % 11) as f64 - 5.0).collect();
+            let filter: Vec<f64> = (0..r).map(|i| ((i * 5 + 2) % 7) as f64 - 3.0).collect();
+            let times = |matrix: &[Vec<f64>], v: &[f64]| -> Vec<f64> {
+                matrix.iter().map(|row| row.iter().zip(v).map(|(a, b)| a * b).sum()).collect()
+            };
+            let products: Vec<f64> =
+                times(&t.g, &filter).iter().zip(times(&t.bt, &signal)).map(|(a, b)| a * b).collect();
+            for (i, found) in times(&t.at, &products).into_iter().enumerate() {
+                let expected: f64 = (0..r).map(|k| signal[i + k] * filter[k]).sum();
+                assert!((found - expected).abs() < 1e-9, "F({m}, {r}) output {i}: {found}, expected {expected}");
+            }
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! Which kernels run on which adapter. One table, measured: PERFORMANCE.md has the figures.
+
+use wgpu::{AdapterInfo, DeviceType, Features};
+
+use crate::{
+    gpu::Gpu,
+    kernels::{Algorithm, Family, Storage, Style},
+    network::Layer,
+};
+
+/// The style that suits an adapter best.
+pub(super) fn style(gpu: &Gpu) -> Style {
+    let tiled = Style { family: Family::Tiled, storage: Storage::Buffer };
+    if gpu.info().device_type != DeviceType::Cpu {
+        return tiled;
+    }
+    match gpu.subgroup_lanes() {
+        Some(lanes @ (4 | 8 | 16)) => Style { family: Family::Broadcast { lanes }, storage: cpu_storage(gpu.info()) },
+        _ => tiled,
+    }
+}
+
+/// lavapipe before Mesa 23 loads storage buffers lane by lane, but textures as vectors.
+fn cpu_storage(info: &AdapterInfo) -> Storage {
+    match mesa_version(&info.driver_info) {
+        Some(version) if version < 23 => Storage::Texture,
+        _ => Storage::Buffer,
+    }
+}
+
+/// The major version in "Mesa 22.3.6 (LLVM 15.0.6)".
+fn mesa_version(driver_info: &str) -> Option<u32> {
+    driver_info.strip_prefix("Mesa ")?.split('.').next()?.parse().ok()
+}
+
+/// How `layer` is computed best in `style`.
+pub(super) fn algorithm(style: Style, layer: &Layer) -> Algorithm {
+    let _ = (style, layer);
+    Algorithm::Direct
+}
+
+/// Why `gpu` cannot run `style`, if so.
+pub(super) fn refusal(gpu: &Gpu, style: Style) -> Option<String> {
+    let Family::Broadcast { lanes } = style.family else { return None };
+    if !gpu.device().features().contains(Features::SUBGROUP) {
+        return Some("the device was made without the subgroup feature".into());
+    }
+    if !matches!(lanes, 4 | 8 | 16) {
+        return Some(format!("expected 4, 8 or 16 lanes, found {lanes}"));
+    }
+    let least = gpu.info().subgroup_min_size;
+    (least < lanes).then(|| format!("expected subgroups of at least {lanes} lanes, found {least}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mesa_versions_are_read() {
+        assert_eq!(mesa_version("Mesa 22.3.6 (LLVM 15.0.6)"), Some(22));
+        assert_eq!(mesa_version("Mesa 25.0.7-2~bpo12+1 (LLVM 15.0.6)"), Some(25));
+        assert_eq!(mesa_version("SwiftShader driver"), None);
+    }
+}

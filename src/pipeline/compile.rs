@@ -1,0 +1,155 @@
+//! Kernels to compute pipelines, each compiled once, on as many threads as there are.
+
+use std::collections::BTreeMap;
+
+use wgpu::{BindGroupLayoutEntry, BindingType};
+
+use super::PipelineError;
+use crate::{
+    gpu::{Compiled, Gpu},
+    kernels::Kernel,
+};
+
+/// Whether shaders are made with the checks that wgpu adds to every access.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Checks {
+    /// Every index is checked by the shader.
+    On,
+    /// Indices are trusted: they are bounded by construction, see [`Checks::default`].
+    Off,
+}
+
+impl Default for Checks {
+    /// Off, unless the environment variable `ALEXNET_SHADER_CHECKS=1` asks for them.
+    fn default() -> Self {
+        if std::env::var_os("ALEXNET_SHADER_CHECKS").is_some_and(|v| v == "1") { Self::On } else { Self::Off }
+    }
+}
+
+fn layout_entries(kernel: &Kernel) -> Vec<BindGroupLayoutEntry> {
+    let entry =
+        |binding, ty| BindGroupLayoutEntry { binding, visibility: wgpu::ShaderStages::COMPUTE, ty, count: None };
+    let buffer = |ty| BindingType::Buffer { ty, has_dynamic_offset: false, min_binding_size: None };
+    let read_only = buffer(wgpu::BufferBindingType::Storage { read_only: true });
+    let read_write = buffer(wgpu::BufferBindingType::Storage { read_only: false });
+    let sampled = BindingType::Texture {
+        sample_type: wgpu::TextureSampleType::Float { filterable: false },
+        view_dimension: wgpu::TextureViewDimension::D2,
+        multisampled: false,
+    };
+    let written = BindingType::StorageTexture {
+        access: wgpu::StorageTextureAccess::WriteOnly,
+        format: wgpu::TextureFormat::Rgba32Float,
+        view_dimension: wgpu::TextureViewDimension::D2,
+    };
+    let (input, output) = if kernel.texture { (sampled, written) } else { (read_only, read_write) };
+    let mut entries = vec![
+        entry(0, input),
+        entry(1, if kernel.writes_activation { output } else { read_write }),
+        entry(2, buffer(wgpu::BufferBindingType::Uniform)),
+    ];
+    if kernel.reads_weights {
+        entries.push(entry(3, input));
+    }
+    if kernel.reads_bias {
+        entries.push(entry(4, read_only));
+    }
+    entries
+}
+
+/// Compiles one kernel, unless the device has it already.
+fn compile(gpu: &Gpu, kernel: &Kernel, checks: Checks) -> Result<Compiled, PipelineError> {
+    let key = format!("{kernel:?} {checks:?}");
+    if let Some(compiled) = gpu.compiled().get(&key) {
+        return Ok(compiled.clone());
+    }
+    let device = gpu.device();
+    let label = kernel.label();
+    let fail = |reason: String| PipelineError::Shader { kernel: label.clone(), reason };
+    let source = kernel.source().map_err(|e| fail(format!("{e:#}")))?;
+    let scope = device.push_error_scope(wgpu::ErrorFilter::Validation);
+    let descriptor =
+        wgpu::ShaderModuleDescriptor { label: Some(&label), source: wgpu::ShaderSource::Wgsl(source.into()) };
+    let module = match checks {
+        Checks::On => device.create_shader_module(descriptor),
+        // SAFETY: every index into a binding is bounded by the shapes that the uniforms carry, and the pipeline
+        // makes each binding at least that large:
+        // - x: rows are clamped to `rows − 1` or guarded, window positions are tested against the input (gemm) or
+        //   clipped to it (pools), channel quads run below the quads of a pixel;
+        // - y: guarded by the number of rows and of quads;
+        // - weights: a block is `block_k` × columns and every loop over k ends at or before `block_k`;
+        // - bias: one quad a column of every block, or one a quad of channels.
+        // Loops run to bounds from the uniforms and end; no divisor among them is zero, since shapes are not.
+        // The same tests pass with checks on (ALEXNET_SHADER_CHECKS=1, a step of .ci/run).
+        Checks::Off => unsafe {
+            device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked())
+        },
+    };
+    let layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
+        label: Some(&label),
+        entries: &layout_entries(kernel),
+    });
+    let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+        label: Some(&label),
+        bind_group_layouts: &[Some(&layout)],
+        immediate_size: 0,
+    });
+    let constants: Vec<(&str, f64)> = kernel.constants.iter().map(|&(n, v)| (n, f64::from(v))).collect();
+    let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+        label: Some(&label),
+        layout: Some(&pipeline_layout),
+        module: &module,
+        entry_point: Some("main"),
+        compilation_options: wgpu::PipelineCompilationOptions {
+            constants: &constants,
+            // Every shader writes its workgroup memory before it reads it.
+            zero_initialize_workgroup_memory: false,
+        },
+        cache: None,
+    });
+    // On the web the scope's answer comes later; there a broken shader shows as an error of the first run.
+    #[cfg(not(target_arch = "wasm32"))]
+    if let Some(error) = pollster::block_on(scope.pop()) {
+        return Err(fail(error.to_string()));
+    }
+    #[cfg(target_arch = "wasm32")]
+    drop(scope);
+    let compiled = Compiled { pipeline, layout };
+    gpu.compiled().insert(key, compiled.clone());
+    Ok(compiled)
+}
+
+/// Compiles each distinct kernel once.
+pub(super) fn compile_all<'k>(
+    gpu: &Gpu,
+    kernels: impl Iterator<Item = &'k Kernel>,
+    checks: Checks,
+) -> Result<BTreeMap<Kernel, Compiled>, PipelineError> {
+    let distinct: std::collections::BTreeSet<&Kernel> = kernels.collect();
+    #[cfg(target_arch = "wasm32")]
+    let results: Vec<_> = distinct.iter().map(|kernel| compile(gpu, kernel, checks)).collect();
+    #[cfg(not(target_arch = "wasm32"))]
+    let results: Vec<_> = {
+        let queue = std::sync::Mutex::new(distinct.iter().enumerate());
+        let next = || queue.lock().unwrap_or_else(std::sync::PoisonError::into_inner).next();
+        let work = || {
+            let mut done = Vec::new();
+            while let Some((i, kernel)) = next() {
+                done.push((i, compile(gpu, kernel, checks)));
+            }
+            done
+        };
+        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(distinct.len());
+        let mut done: Vec<_> = std::thread::scope(|scope| {
+            let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
+            let mut done = work();
+            for other in others {
+                done.extend(other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+            }
+            done
+        });
+        done.sort_by_key(|(i, _)| *i);
+        done.into_iter().map(|(_, result)| result).collect()
+    };
+    distinct.into_iter().zip(results).map(|(kernel, result)| Ok((kernel.clone(), result?))).collect()
+}

@@ -1,0 +1,600 @@
+//! A network on a device: kernels chosen, weights packed and uploaded, bind groups chained.
+//!
+//! [`Pipeline::builder`] does all of that once; a run is then one encode, one submission and one small
+//! readback.
+
+mod choice;
+mod compile;
+#[cfg(test)]
+mod conformance;
+mod memory;
+mod plan;
+
+use std::{cmp, collections::BTreeMap, ops::Range};
+
+use wgpu::{BindGroup, Buffer, BufferUsages, CommandEncoder, ComputePipeline};
+
+pub use compile::Checks;
+pub use plan::{PlannedDispatch, plan};
+
+use crate::{
+    gpu::Gpu,
+    kernels::{self, Algorithm, Dispatch, Place, RowsLayout, Style, activation_quads},
+    network::{Network, NetworkError, Shape},
+    weights::{Weights, WeightsError},
+};
+use memory::Memory;
+use plan::{Algorithms, Parameters, Plan};
+
+/// The most pictures of a batch.
+pub const MAX_BATCH: usize = 1024;
+
+/// A network on a device, ready to run any number of times.
+#[derive(Debug)]
+pub struct Pipeline {
+    gpu: Gpu,
+    network: Network,
+    batch: usize,
+    style: Style,
+    input: Memory,
+    /// How the input is laid out; channels last and padded, as every activation, where `None`.
+    rows_layout: Option<RowsLayout>,
+    /// Even steps write the first, odd steps the second.
+    activations: [Memory; 2],
+    steps: Vec<Step>,
+    /// Where each layer's output is found: after how many steps.
+    done: Vec<usize>,
+    /// The largest outputs and their indices, and how many there are a picture.
+    top: Option<Top>,
+    device_bytes: u64,
+}
+
+/// One layer's dispatches. They write the same activation.
+#[derive(Debug)]
+struct Step {
+    layer: usize,
+    kernel: String,
+    dispatches: Vec<(ComputePipeline, BindGroup, [u32; 3])>,
+}
+
+#[derive(Debug)]
+struct Top {
+    k: usize,
+    pipeline: ComputePipeline,
+    bind_group: BindGroup,
+    entries: Buffer,
+}
+
+/// One of the largest outputs.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
+pub struct Entry {
+    /// Index of the class.
+    pub index: u32,
+    /// Its output: a probability where the network ends in a softmax.
+    pub value: f32,
+}
+
+/// What a pipeline is made of; see [`Pipeline::builder`].
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Builder<'a> {
+    gpu: &'a Gpu,
+    network: &'a Network,
+    weights: &'a Weights,
+    batch: usize,
+    top: usize,
+    style: Option<Style>,
+    algorithms: Algorithms,
+    checks: Checks,
+}
+
+impl Builder<'_> {
+    /// Pictures a run, 1 to [`MAX_BATCH`]; 1 by default.
+    pub fn batch(mut self, batch: usize) -> Self {
+        self.batch = batch;
+        self
+    }
+
+    /// How many of the largest outputs [`Pipeline::run_top`] finds; 5 by default, never more than there are outputs.
+    pub fn top(mut self, k: usize) -> Self {
+        self.top = k;
+        self
+    }
+
+    /// Which kernels; what suits the adapter best by default.
+    pub fn style(mut self, style: Style) -> Self {
+        self.style = Some(style);
+        self
+    }
+
+    /// How the convolution called `layer` is computed; what suits the adapter best by default.
+    pub fn algorithm(mut self, layer: impl Into<String>, algorithm: Algorithm) -> Self {
+        self.algorithms.insert(layer.into(), algorithm);
+        self
+    }
+
+    /// Whether shaders check every index.
+    pub fn checks(mut self, checks: Checks) -> Self {
+        self.checks = checks;
+        self
+    }
+
+    /// Compiles, packs, uploads and chains.
+    ///
+    /// # Errors
+    ///
+    /// [`PipelineError`] when the weights do not fit the network, the network does not fit the adapter, or the
+    /// driver refuses.
+    pub fn build(self) -> Result<Pipeline, PipelineError> {
+        let Self { gpu, network, weights, batch, top, algorithms, checks, .. } = self;
+        let device = gpu.device();
+        if !(1..=MAX_BATCH).contains(&batch) {
+            return Err(PipelineError::Batch { found: batch });
+        }
+        let style = self.style.unwrap_or_else(|| choice::style(gpu));
+        if let Some(reason) = choice::refusal(gpu, style) {
+            return Err(PipelineError::Style { reason });
+        }
+        weights.check(network)?;
+
+        let limit = Memory::limit(device, style.storage);
+        let largest = |shape: Shape| (activation_quads(shape) * batch) as u64;
+        let needed = network.layers().iter().map(|l| cmp::max(largest(l.input), largest(l.output))).max().unwrap_or(0);
+        if needed > limit {
+            return Err(PipelineError::Activation { needed: needed * memory::QUAD, limit: limit * memory::QUAD });
+        }
+
+        let memory_scope = device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+        let scope = device.push_error_scope(wgpu::ErrorFilter::Validation);
+
+        let rows_layout = plan::rows_layout(network);
+        let plans = Plan::all(network, &algorithms, batch, style, limit as usize * 4)?;
+        let classes = network.output().len();
+        let top = top.clamp(1, classes);
+        let top_dispatch =
+            (network.output() == Shape::vector(classes)).then(|| kernels::top_k(top, classes, batch, style.storage));
+        let dispatches = plans.iter().flat_map(|p| &p.dispatches).chain(&top_dispatch);
+
+        let max_workgroups = device.limits().max_compute_workgroups_per_dimension;
+        if let Some(d) = dispatches.clone().find(|d| d.workgroups.iter().any(|&n| n > max_workgroups)) {
+            return Err(PipelineError::Workgroups { kernel: d.kernel.label(), limit: max_workgroups });
+        }
+
+        // Compilation and upload both take long; neither needs the other.
+        let upload = || -> Result<Vec<Option<Parameters>>, PipelineError> {
+            plans.iter().map(|plan| plan.upload(gpu, weights, style.storage)).collect()
+        };
+        let compile = || compile::compile_all(gpu, dispatches.map(|d| &d.kernel), checks);
+        #[cfg(target_arch = "wasm32")]
+        let (compiled, parameters) = (compile()?, upload()?);
+        #[cfg(not(target_arch = "wasm32"))]
+        let (compiled, parameters) = std::thread::scope(|threads| {
+            let compiled = threads.spawn(compile);
+            let parameters = upload();
+            let compiled = compiled.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            Ok::<_, PipelineError>((compiled?, parameters?))
+        })?;
+
+        let input_quads = rows_layout.map_or(activation_quads(network.input()), |l| l.quads());
+        let input = Memory::new(device, "input", (input_quads * batch) as u64, style.storage, true);
+        let mut sizes = [1, 1];
+        let mut writers = 0;
+        for (layer, plan) in network.layers().iter().zip(&plans) {
+            if !plan.dispatches.is_empty() {
+                sizes[writers % 2] = cmp::max(sizes[writers % 2], largest(layer.output));
+                writers += 1;
+            }
+        }
+        let activations = sizes.map(|quads| Memory::new(device, "activation", quads, style.storage, true));
+
+        // What lies between the dispatches of one layer; layers share it.
+        let scratch = [0, 1].map(|i| {
+            let quads = plans.iter().map(|p| p.scratch[i]).max().unwrap_or(0).max(1);
+            Memory::new(device, "scratch", quads as u64, style.storage, true)
+        });
+
+        let bind = |dispatch: &Dispatch, x: &Memory, y: wgpu::BindingResource<'_>, parameters: Option<&Parameters>| {
+            let compiled = &compiled[&dispatch.kernel];
+            let uniform = wgpu::util::DeviceExt::create_buffer_init(
+                device,
+                &wgpu::util::BufferInitDescriptor {
+                    label: Some("uniform"),
+                    contents: &dispatch.uniform,
+                    usage: BufferUsages::UNIFORM,
+                },
+            );
+            let mut resources = vec![(0, x.binding()), (1, y), (2, uniform.as_entire_binding())];
+            if let Some(parameters) = parameters {
+                resources.extend(dispatch.chunk.map(|i| (3, parameters.weights[i].binding())));
+                resources.extend(dispatch.bias.map(|kind| (4, parameters.biases[&kind].as_entire_binding())));
+            }
+            let entry = |(binding, resource)| wgpu::BindGroupEntry { binding, resource };
+            let entries: Vec<_> = resources.into_iter().map(entry).collect();
+            let bind_group = device.create_bind_group(&wgpu::BindGroupDescriptor {
+                label: Some(&dispatch.kernel.label()),
+                layout: &compiled.layout,
+                entries: &entries,
+            });
+            (compiled.pipeline.clone(), bind_group, dispatch.workgroups)
+        };
+
+        let mut steps: Vec<Step> = Vec::new();
+        let mut done = Vec::new();
+        for (layer, (plan, parameters)) in plans.iter().zip(&parameters).enumerate() {
+            if let Some(first) = plan.dispatches.first() {
+                let x = if steps.is_empty() { &input } else { &activations[(steps.len() - 1) % 2] };
+                let y = &activations[steps.len() % 2];
+                let mut bound = Vec::new();
+                for dispatch in &plan.dispatches {
+                    let place = |place, outer| match place {
+                        Place::Layer => outer,
+                        Place::Scratch(i) => &scratch[i],
+                    };
+                    let y = place(dispatch.writes, y).binding();
+                    bound.push(bind(dispatch, place(dispatch.reads, x), y, parameters.as_ref()));
+                }
+                steps.push(Step { layer, kernel: first.kernel.label(), dispatches: bound });
+            }
+            done.push(steps.len());
+        }
+        let last = if steps.is_empty() { &input } else { &activations[(steps.len() - 1) % 2] };
+        let top = top_dispatch.map(|dispatch| {
+            let entries = device.create_buffer(&wgpu::BufferDescriptor {
+                label: Some("top"),
+                size: (batch * top * size_of::<Entry>()) as u64,
+                usage: BufferUsages::STORAGE | BufferUsages::COPY_SRC,
+                mapped_at_creation: false,
+            });
+            let (pipeline, bind_group, _) = bind(&dispatch, last, entries.as_entire_binding(), None);
+            Top { k: top, pipeline, bind_group, entries }
+        });
+
+        let errors = [pollster_or_none(scope), pollster_or_none(memory_scope)];
+        if let Some(error) = errors.into_iter().flatten().next() {
+            return Err(error.into());
+        }
+        let device_bytes = input.size()
+            + activations.iter().map(Memory::size).sum::<u64>()
+            + scratch.iter().map(Memory::size).sum::<u64>()
+            + parameters.iter().flatten().map(Parameters::size).sum::<u64>();
+        let (gpu, network) = (gpu.clone(), network.clone());
+        Ok(Pipeline { gpu, network, batch, style, input, rows_layout, activations, steps, done, top, device_bytes })
+    }
+}
+
+/// What an error scope caught. On the web the answer comes later, and shows as an error of the first run.
+fn pollster_or_none(scope: wgpu::ErrorScopeGuard) -> Option<wgpu::Error> {
+    #[cfg(not(target_arch = "wasm32"))]
+    return pollster::block_on(scope.pop());
+    #[cfg(target_arch = "wasm32")]
+    {
+        drop(scope);
+        None
+    }
+}
+
+impl Pipeline {
+    /// Starts a pipeline for `network` with `weights` on `gpu`.
+    pub fn builder<'a>(gpu: &'a Gpu, network: &'a Network, weights: &'a Weights) -> Builder<'a> {
+        Builder {
+            gpu,
+            network,
+            weights,
+            batch: 1,
+            top: 5,
+            style: None,
+            algorithms: BTreeMap::new(),
+            checks: Checks::default(),
+        }
+    }
+
+    /// The device.
+    pub fn gpu(&self) -> &Gpu {
+        &self.gpu
+    }
+
+    /// The network.
+    pub fn network(&self) -> &Network {
+        &self.network
+    }
+
+    /// Pictures a run.
+    pub fn batch(&self) -> usize {
+        self.batch
+    }
+
+    /// Which kernels run.
+    pub fn style(&self) -> Style {
+        self.style
+    }
+
+    /// Layer and kernel of each step.
+    pub fn kernels(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.steps.iter().map(|s| (self.network.layers()[s.layer].name.as_str(), s.kernel.as_str()))
+    }
+
+    /// Bytes of buffers and textures on the device.
+    pub fn device_bytes(&self) -> u64 {
+        self.device_bytes
+    }
+
+    /// Writes the input: `batch` pictures in CHW order, as the network sees them. It takes effect with the next
+    /// submission to the queue.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::Input`] when the length is not that of the batch.
+    pub fn write_input(&self, input: &[f32]) -> Result<(), RunError> {
+        let shape = self.network.input();
+        if input.len() != shape.len() * self.batch {
+            return Err(RunError::Input { expected: shape.len() * self.batch, found: input.len() });
+        }
+        let quads = self.rows_layout.map_or(activation_quads(shape), |l| l.quads());
+        let mut laid_out = vec![0.0f32; quads * 4 * self.batch];
+        for (picture, out) in input.chunks_exact(shape.len()).zip(laid_out.chunks_exact_mut(quads * 4)) {
+            match self.rows_layout {
+                Some(layout) => layout.write(picture, out),
+                None => from_chw(picture, shape, out),
+            }
+        }
+        self.input.write(self.gpu.queue(), &laid_out);
+        Ok(())
+    }
+
+    /// Records one run into `encoder`: every layer, then the largest outputs.
+    pub fn encode(&self, encoder: &mut CommandEncoder) {
+        self.encode_steps(encoder, 0..self.steps.len());
+        if let Some(top) = &self.top {
+            let mut pass = begin(encoder);
+            pass.set_pipeline(&top.pipeline);
+            pass.set_bind_group(0, &top.bind_group, &[]);
+            pass.dispatch_workgroups(self.batch as u32, 1, 1);
+        }
+    }
+
+    fn encode_steps(&self, encoder: &mut CommandEncoder, steps: Range<usize>) {
+        let mut pass = begin(encoder);
+        for (pipeline, bind_group, [x, y, z]) in self.steps[steps].iter().flat_map(|s| &s.dispatches) {
+            pass.set_pipeline(pipeline);
+            pass.set_bind_group(0, bind_group, &[]);
+            pass.dispatch_workgroups(*x, *y, *z);
+        }
+    }
+
+    /// The activation after `steps` steps.
+    fn after(&self, steps: usize) -> &Memory {
+        if steps == 0 { &self.input } else { &self.activations[(steps - 1) % 2] }
+    }
+
+    /// Runs the network and reads the last layer: `batch` outputs, CHW each.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError`] when the input has the wrong length or the device is lost.
+    pub async fn run(&self, input: &[f32]) -> Result<Vec<f32>, RunError> {
+        let last = self.network.layers().last().map(|l| l.name.as_str()).unwrap_or_default();
+        let mut activations = self.run_layers(input, &[last]).await?;
+        Ok(activations.pop().unwrap_or_default())
+    }
+
+    /// Runs the network and reads the activations of the layers called `names`: for each, `batch` activations in
+    /// CHW order.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError`] when a name is unknown, the input has the wrong length or the device is lost.
+    pub async fn run_layers(&self, input: &[f32], names: &[&str]) -> Result<Vec<Vec<f32>>, RunError> {
+        let mut wanted = Vec::new();
+        for name in names {
+            let layer = self.network.layer(name)?;
+            let index = self.network.layers().iter().position(|l| l.name == layer.name).unwrap_or_default();
+            wanted.push((self.done[index], layer.output));
+        }
+        self.write_input(input)?;
+        let mut encoder = self.gpu.device().create_command_encoder(&Default::default());
+        let mut reads: Vec<Option<Buffer>> = wanted.iter().map(|_| None).collect();
+        // The end of the pass is where an activation can be copied before later layers write over it.
+        let mut stops: Vec<usize> = wanted.iter().map(|w| w.0).collect();
+        stops.sort_unstable();
+        stops.dedup();
+        let mut from = 0;
+        for stop in stops {
+            self.encode_steps(&mut encoder, from..stop);
+            from = stop;
+            let memory = self.after(stop);
+            for ((at, shape), read) in wanted.iter().zip(&mut reads) {
+                if *at == stop {
+                    let quads = (activation_quads(*shape) * self.batch) as u64;
+                    let buffer = self.readback(memory.copy_size(quads));
+                    memory.copy_to(&mut encoder, quads, &buffer);
+                    *read = Some(buffer);
+                }
+            }
+        }
+        self.gpu.queue().submit([encoder.finish()]);
+        let mut activations = Vec::new();
+        for ((_, shape), buffer) in wanted.into_iter().zip(reads.into_iter().flatten()) {
+            let values = self.read(&buffer).await?;
+            activations.push(to_chw(&values, shape, self.batch));
+        }
+        Ok(activations)
+    }
+
+    /// Runs the network and reads the largest outputs of each picture, largest first.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::NotAVector`] when the last layer's output is not a vector, [`RunError::NotANumber`] when the
+    /// outputs are not numbers; otherwise as [`Pipeline::run`].
+    pub async fn run_top(&self, input: &[f32]) -> Result<Vec<Vec<Entry>>, RunError> {
+        let Some(top) = &self.top else { return Err(RunError::NotAVector { output: self.network.output() }) };
+        self.write_input(input)?;
+        let mut encoder = self.gpu.device().create_command_encoder(&Default::default());
+        self.encode(&mut encoder);
+        let buffer = self.readback(top.entries.size());
+        encoder.copy_buffer_to_buffer(&top.entries, 0, &buffer, 0, top.entries.size());
+        self.gpu.queue().submit([encoder.finish()]);
+        let entries: Vec<Entry> = self.read(&buffer).await?;
+        if entries.iter().any(|e| e.index == u32::MAX) {
+            return Err(RunError::NotANumber);
+        }
+        Ok(entries.chunks_exact(top.k).map(<[Entry]>::to_vec).collect())
+    }
+
+    fn readback(&self, size: u64) -> Buffer {
+        self.gpu.device().create_buffer(&wgpu::BufferDescriptor {
+            label: Some("readback"),
+            size,
+            usage: BufferUsages::MAP_READ | BufferUsages::COPY_DST,
+            mapped_at_creation: false,
+        })
+    }
+
+    async fn read<T: bytemuck::Pod>(&self, buffer: &Buffer) -> Result<Vec<T>, RunError> {
+        let (send, receive) = futures::channel::oneshot::channel();
+        buffer.map_async(wgpu::MapMode::Read, .., move |result| {
+            let _ = send.send(result);
+        });
+        // On the web the browser polls.
+        #[cfg(not(target_arch = "wasm32"))]
+        self.gpu.device().poll(wgpu::PollType::wait_indefinitely()).map_err(|e| RunError::Device(e.to_string()))?;
+        match receive.await {
+            Ok(Ok(())) => {}
+            Ok(Err(e)) => return Err(RunError::Device(e.to_string())),
+            Err(_) => return Err(RunError::Device("the readback was dropped".into())),
+        }
+        let bytes = buffer.get_mapped_range(..).map_err(|e| RunError::Device(e.to_string()))?;
+        Ok(bytemuck::pod_collect_to_vec(&bytes))
+    }
+}
+
+fn begin(encoder: &mut CommandEncoder) -> wgpu::ComputePass<'_> {
+    encoder.begin_compute_pass(&wgpu::ComputePassDescriptor { label: Some("alexnet-wgpu"), timestamp_writes: None })
+}
+
+/// CHW to channels-last quads; `out` is zero.
+fn from_chw(picture: &[f32], shape: Shape, out: &mut [f32]) {
+    let padded = shape.channels.div_ceil(4) * 4;
+    for (c, plane) in picture.chunks_exact(shape.height * shape.width).enumerate() {
+        for (&value, pixel) in plane.iter().zip(out.chunks_exact_mut(padded)) {
+            pixel[c] = value;
+        }
+    }
+}
+
+/// Channels-last quads to CHW.
+fn to_chw(quads: &[f32], shape: Shape, batch: usize) -> Vec<f32> {
+    let padded = shape.channels.div_ceil(4) * 4;
+    let pixels = shape.height * shape.width;
+    let mut out = Vec::with_capacity(shape.len() * batch);
+    for picture in quads.chunks_exact(padded * pixels).take(batch) {
+        for c in 0..shape.channels {
+            out.extend(picture.iter().skip(c).step_by(padded));
+        }
+    }
+    out
+}
+
+/// A pipeline that cannot be made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PipelineError {
+    /// The weights are not those of the network.
+    #[error(transparent)]
+    Tensors(#[from] WeightsError),
+    /// The batch is empty or too large.
+    #[error("expected a batch of 1 to {MAX_BATCH} pictures, found {found}: split the pictures")]
+    Batch {
+        /// The batch asked for.
+        found: usize,
+    },
+    /// The adapter cannot run the kernels asked for.
+    #[error("these kernels do not run on this adapter: {reason}; leave the choice of style to the library")]
+    Style {
+        /// Why.
+        reason: String,
+    },
+    /// An activation is larger than a binding.
+    #[error("an activation takes {needed} bytes, the adapter binds at most {limit}: use a smaller batch")]
+    Activation {
+        /// Bytes needed.
+        needed: u64,
+        /// Bytes that a binding may have.
+        limit: u64,
+    },
+    /// A piece of weights that cannot be split further is larger than a binding.
+    #[error(
+        "layer `{layer}` needs {needed} bytes of weights at once, the adapter binds at most {limit}: use another adapter"
+    )]
+    Weights {
+        /// The layer.
+        layer: String,
+        /// Bytes needed.
+        needed: u64,
+        /// Bytes that a binding may have.
+        limit: u64,
+    },
+    /// A layer takes more workgroups than the adapter dispatches.
+    #[error(
+        "kernel `{kernel}` takes more workgroups than the adapter's {limit} a dimension: use a smaller batch or input"
+    )]
+    Workgroups {
+        /// The kernel.
+        kernel: String,
+        /// The adapter's limit.
+        limit: u32,
+    },
+    /// A shader does not compile on this adapter.
+    #[error("kernel `{kernel}` does not compile on this adapter: {reason}; please report it with the adapter's name")]
+    Shader {
+        /// The kernel.
+        kernel: String,
+        /// What the compiler said.
+        reason: String,
+    },
+    /// The device has too little memory.
+    #[error("the device has too little memory for this network and batch: {0}; use a smaller batch")]
+    OutOfMemory(String),
+    /// The driver refused something.
+    #[error("the device refused to build the network: {0}; please report it with the adapter's name")]
+    Device(String),
+}
+
+impl From<wgpu::Error> for PipelineError {
+    fn from(error: wgpu::Error) -> Self {
+        match error {
+            wgpu::Error::OutOfMemory { .. } => Self::OutOfMemory(error.to_string()),
+            other => Self::Device(other.to_string()),
+        }
+    }
+}
+
+/// A run that gave no result.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// The input has the wrong length.
+    #[error("expected an input of {expected} numbers (batch × channels × height × width), found {found}")]
+    Input {
+        /// Numbers that the batch takes.
+        expected: usize,
+        /// Numbers given.
+        found: usize,
+    },
+    /// There is no such layer.
+    #[error(transparent)]
+    Layer(#[from] NetworkError),
+    /// The network's output has no largest entries.
+    #[error("expected a network that ends in a vector, found an output of {output}: read its layers instead")]
+    NotAVector {
+        /// The output's shape.
+        output: Shape,
+    },
+    /// The outputs are NaN.
+    #[error("the network's outputs are not numbers: check the input and the weights for very large values")]
+    NotANumber,
+    /// The device was lost or refused.
+    #[error("the device did not finish: {0}; it may be lost, make it and the pipeline again")]
+    Device(String),
+}

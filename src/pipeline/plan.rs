@@ -1,0 +1,205 @@
+//! How each layer will be computed, and its weights on their way to the device.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    iter,
+    ops::Range,
+};
+
+use wgpu::{Buffer, BufferUsages};
+
+use super::{
+    PipelineError, choice,
+    memory::{Memory, Upload},
+};
+use crate::{
+    gpu::Gpu,
+    kernels::{self, Algorithm, Bias, Computation, Dispatch, Packing, RowsLayout, Storage, Style, Winograd},
+    network::{Layer, Network, Op},
+    weights::{Weights, WeightsError},
+};
+
+/// Algorithms that somebody chose, by the layer's name.
+pub(super) type Algorithms = BTreeMap<String, Algorithm>;
+
+/// One dispatch of a plan: what [`plan`] lists.
+#[derive(Clone, Debug)]
+pub struct PlannedDispatch {
+    /// The layer's name.
+    pub layer: String,
+    /// What the kernel is, in a few words.
+    pub kernel: String,
+    /// The shader.
+    pub wgsl: String,
+    /// Values of the shader's pipeline-overridable constants.
+    pub constants: Vec<(&'static str, u32)>,
+    /// Workgroups along x, y and z.
+    pub workgroups: [u32; 3],
+}
+
+/// The dispatches that run `network` on `batch` pictures in `style`, on a device with WebGPU's default limits:
+/// for tools that compile, count or print shaders. No device is needed.
+///
+/// # Errors
+///
+/// [`PipelineError`] when a layer does not fit those limits.
+pub fn plan(network: &Network, batch: usize, style: Style) -> Result<Vec<PlannedDispatch>, PipelineError> {
+    let limit = wgpu::Limits::default().max_storage_buffer_binding_size as usize / size_of::<f32>();
+    let mut planned = Vec::new();
+    for plan in Plan::all(network, &Algorithms::new(), batch, style, limit)? {
+        for Dispatch { kernel, workgroups, .. } in plan.dispatches {
+            let label = kernel.label();
+            let wgsl = kernel
+                .source()
+                .map_err(|e| PipelineError::Shader { kernel: label.clone(), reason: format!("{e:#}") })?;
+            let (layer, constants) = (plan.layer.clone(), kernel.constants);
+            planned.push(PlannedDispatch { layer, kernel: label, wgsl, constants, workgroups });
+        }
+    }
+    Ok(planned)
+}
+
+/// How the network's input is laid out; as every activation where `None`.
+pub(super) fn rows_layout(network: &Network) -> Option<RowsLayout> {
+    match network.layers().first()? {
+        Layer { op: Op::Conv(conv), input, output, .. } => RowsLayout::of(conv, *input, *output),
+        _ => None,
+    }
+}
+
+/// How one layer will be computed.
+pub(super) struct Plan {
+    pub layer: String,
+    /// In order; none where the output is the input.
+    pub dispatches: Vec<Dispatch>,
+    /// vec4s of the arrays between the dispatches.
+    pub scratch: [usize; 2],
+    weights: Option<WeightsPlan>,
+}
+
+/// How a layer's weights go to the device.
+struct WeightsPlan {
+    packing: Packing,
+    /// The pieces, as column blocks: each fits a binding.
+    chunks: Vec<Range<u32>>,
+    winograd: Option<Winograd>,
+}
+
+/// A layer's weights on the device, in chunks, and its bias in each form that the layer's kernels want.
+pub(super) struct Parameters {
+    pub weights: Vec<Memory>,
+    pub biases: BTreeMap<Bias, Buffer>,
+}
+
+impl Parameters {
+    /// Bytes on the device.
+    pub fn size(&self) -> u64 {
+        self.weights.iter().map(Memory::size).sum::<u64>() + self.biases.values().map(Buffer::size).sum::<u64>()
+    }
+}
+
+impl Plan {
+    /// The plans of all layers, in order. `limit`: the most numbers of one binding.
+    pub fn all(
+        network: &Network,
+        algorithms: &Algorithms,
+        batch: usize,
+        style: Style,
+        limit: usize,
+    ) -> Result<Vec<Self>, PipelineError> {
+        let layouts = iter::once(rows_layout(network)).chain(iter::repeat(None));
+        let plan = |(layer, rows_layout): (&Layer, _)| {
+            let chosen = algorithms.get(&layer.name).copied();
+            let algorithm = chosen.unwrap_or_else(|| choice::algorithm(style, layer));
+            match kernels::computation(layer, algorithm, rows_layout, batch, style.storage) {
+                Computation::Gemm(gemm) => {
+                    let weights = WeightsPlan::new(layer, gemm.packing(style), None, limit)?;
+                    Ok(Self {
+                        layer: layer.name.clone(),
+                        dispatches: gemm.dispatches(style, &weights.chunks),
+                        scratch: [0, 0],
+                        weights: Some(weights),
+                    })
+                }
+                Computation::Winograd(winograd) => {
+                    let weights = WeightsPlan::new(layer, winograd.packing(style), Some(winograd.clone()), limit)?;
+                    Ok(Self {
+                        layer: layer.name.clone(),
+                        dispatches: winograd.dispatches(style, &weights.chunks),
+                        scratch: winograd.scratch(),
+                        weights: Some(weights),
+                    })
+                }
+                Computation::Dispatch(dispatch) => Ok(Self::without_weights(layer, vec![dispatch])),
+                Computation::Nothing => Ok(Self::without_weights(layer, vec![])),
+            }
+        };
+        network.layers().iter().zip(layouts).map(plan).collect()
+    }
+
+    fn without_weights(layer: &Layer, dispatches: Vec<Dispatch>) -> Self {
+        Self { layer: layer.name.clone(), dispatches, scratch: [0, 0], weights: None }
+    }
+
+    /// Packs the layer's tensors piece by piece onto the device; `None` where it has none.
+    pub fn upload(&self, gpu: &Gpu, weights: &Weights, storage: Storage) -> Result<Option<Parameters>, PipelineError> {
+        let Some(WeightsPlan { packing, chunks, winograd }) = &self.weights else { return Ok(None) };
+        let tensor = |kind: &str| {
+            let name = format!("{}.{kind}", self.layer);
+            let values = weights.tensor(&name)?.to_f32();
+            match values.iter().position(|v| !v.is_finite()) {
+                Some(index) => Err(WeightsError::NotFinite { tensor: name, index, value: values[index] }),
+                None => Ok(values),
+            }
+        };
+        let (mut weight, bias) = (tensor("weight")?, tensor("bias")?);
+        if let Some(winograd) = winograd {
+            weight = winograd.transform_weights(&weight).into();
+        }
+        let upload_chunk = |blocks: &Range<u32>| {
+            let quads = packing.groups() * blocks.len() * packing.block_len() / 4;
+            let memory = Memory::new(gpu.device(), &self.layer, quads as u64, storage, false);
+            let mut upload = Upload::new(gpu.device(), gpu.queue(), &memory);
+            for group in 0..packing.groups() {
+                for block in blocks.clone() {
+                    packing.pack_block(&weight, group, block as usize, upload.next(packing.block_len()));
+                }
+            }
+            upload.finish();
+            memory
+        };
+        let upload_bias = |kind: Bias| {
+            let values = match kind {
+                Bias::Columns => packing.pack_columns(&bias),
+                Bias::Zero => vec![0.0; packing.bias_len()],
+                Bias::Quads => {
+                    let mut quads = bias.to_vec();
+                    quads.resize(bias.len().next_multiple_of(4), 0.0);
+                    quads
+                }
+            };
+            let descriptor = wgpu::util::BufferInitDescriptor {
+                label: Some("bias"),
+                contents: bytemuck::cast_slice(&values),
+                usage: BufferUsages::STORAGE,
+            };
+            (kind, wgpu::util::DeviceExt::create_buffer_init(gpu.device(), &descriptor))
+        };
+        let kinds: BTreeSet<Bias> = self.dispatches.iter().filter_map(|d| d.bias).collect();
+        Ok(Some(Parameters {
+            weights: chunks.iter().map(upload_chunk).collect(),
+            biases: kinds.into_iter().map(upload_bias).collect(),
+        }))
+    }
+}
+
+impl WeightsPlan {
+    fn new(layer: &Layer, packing: Packing, winograd: Option<Winograd>, limit: usize) -> Result<Self, PipelineError> {
+        let chunks = packing.chunks(limit).ok_or_else(|| PipelineError::Weights {
+            layer: layer.name.clone(),
+            needed: (packing.block_len() * packing.groups() * size_of::<f32>()) as u64,
+            limit: (limit * size_of::<f32>()) as u64,
+        })?;
+        Ok(Self { packing, chunks, winograd })
+    }
+}

@@ -1,0 +1,248 @@
+//! From a picture to the network's input: decode, orient, resize, crop, normalise.
+
+mod jpeg;
+mod picture;
+
+use fast_image_resize::{
+    FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer,
+    images::{Image, ImageRef},
+};
+use serde::{Deserialize, Serialize};
+
+pub use picture::{Picture, PictureError};
+
+/// How a picture becomes the network's input, in order: resize, centre crop, channel order, then
+/// `(x · scale − mean) / std` for each channel with x in 0…255.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Preprocessing {
+    /// How the whole picture is resized.
+    pub resize: Resize,
+    /// Rows and columns of the centre crop that follows.
+    pub crop: [usize; 2],
+    /// Which channel comes first.
+    pub channels: ChannelOrder,
+    /// What multiplies a sample of 0…255.
+    pub scale: f32,
+    /// Subtracted from each channel after `scale`, in the order of `channels`.
+    pub mean: [f32; 3],
+    /// Divides each channel last, in the order of `channels`.
+    pub std: [f32; 3],
+}
+
+/// How a picture is resized (bilinear, antialiased when it shrinks, as Pillow and torchvision do).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Resize {
+    /// The shorter side to this many pixels; the longer in proportion, rounded down.
+    ShorterSide(usize),
+    /// To these rows and columns, whatever the proportions.
+    Warp([usize; 2]),
+}
+
+/// The order of the three colour channels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ChannelOrder {
+    /// Red, green, blue.
+    Rgb,
+    /// Blue, green, red: OpenCV's, and so Caffe's.
+    Bgr,
+}
+
+impl Preprocessing {
+    /// torchvision's for ImageNet: shorter side to 256, centre crop of `size`, 0…1, mean and deviation of
+    /// ImageNet (`transforms._presets.ImageClassification`).
+    pub const fn torchvision(size: usize) -> Self {
+        Self {
+            resize: Resize::ShorterSide(256),
+            crop: [size, size],
+            channels: ChannelOrder::Rgb,
+            scale: 1.0 / 255.0,
+            mean: [0.485, 0.456, 0.406],
+            std: [0.229, 0.224, 0.225],
+        }
+    }
+
+    /// The same with a centre crop of `height`×`width`; the picture is resized to no less than that.
+    pub fn cropped(mut self, height: usize, width: usize) -> Self {
+        self.crop = [height, width];
+        self.resize = match self.resize {
+            Resize::ShorterSide(side) => Resize::ShorterSide(side.max(height).max(width)),
+            Resize::Warp([h, w]) => Resize::Warp([h.max(height), w.max(width)]),
+        };
+        self
+    }
+
+    /// BVLC's: warp to 256×256, centre crop of `size`, BGR in 0…255 less ILSVRC-2012's mean.
+    pub const fn caffe(size: usize) -> Self {
+        Self {
+            resize: Resize::Warp([256, 256]),
+            crop: [size, size],
+            channels: ChannelOrder::Bgr,
+            scale: 1.0,
+            mean: [104.007, 116.669, 122.679],
+            std: [1.0, 1.0, 1.0],
+        }
+    }
+
+    /// The most pixels that a side may be resized or cropped to.
+    pub const MAX_SIDE: usize = 4096;
+
+    /// Whether [`Preprocessing::apply`] can do this: sizes of 1 to [`Preprocessing::MAX_SIDE`], and a scale, mean
+    /// and deviation that turn 0…255 into finite numbers.
+    ///
+    /// # Errors
+    ///
+    /// [`PreprocessingError`] names the value.
+    pub fn check(&self) -> Result<(), PreprocessingError> {
+        let [rows, columns] = match self.resize {
+            Resize::ShorterSide(size) => [size, size],
+            Resize::Warp(size) => size,
+        };
+        for (what, found) in [("resize", rows), ("resize", columns), ("crop", self.crop[0]), ("crop", self.crop[1])] {
+            if !(1..=Self::MAX_SIDE).contains(&found) {
+                return Err(PreprocessingError::Side { what, found });
+            }
+        }
+        for channel in 0..3 {
+            let [low, high] = [0, 255].map(|sample| self.value(channel, sample));
+            if !low.is_finite() || !high.is_finite() {
+                return Err(PreprocessingError::NotFinite {
+                    channel,
+                    scale: self.scale,
+                    mean: self.mean[channel],
+                    std: self.std[channel],
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// The network's input for a picture: `3 × crop rows × crop columns` numbers, the channels outermost.
+    ///
+    /// Resizing is Pillow's `resize(…, BILINEAR)` to within one step of 8 bits; only what the crop keeps is
+    /// computed. Sizes and offsets are torchvision's (`Resize`, `CenterCrop`): the longer side is rounded
+    /// down, an odd margin is halved to the even number, and a picture smaller than the crop is surrounded
+    /// with black.
+    ///
+    /// # Errors
+    ///
+    /// As [`Preprocessing::check`].
+    pub fn apply(&self, picture: &Picture) -> Result<Vec<f32>, PreprocessingError> {
+        self.check()?;
+        let [height, width] = [picture.height(), picture.width()].map(|side| side as usize);
+        let [rows, columns] = match self.resize {
+            Resize::ShorterSide(size) => {
+                let shorter = width.min(height);
+                // torchvision computes the quotient in floating point and truncates; for numbers of this size
+                // that is the whole quotient.
+                [height, width].map(|side| (size as u64 * side as u64 / shorter as u64) as usize)
+            }
+            Resize::Warp(size) => size,
+        };
+        let y = Span::centre(height, rows, self.crop[0]);
+        let x = Span::centre(width, columns, self.crop[1]);
+        let samples = resize(picture, &y, &x);
+
+        let plane = self.crop[0] * self.crop[1];
+        let mut input = Vec::with_capacity(3 * plane);
+        for channel in 0..3 {
+            let from = match self.channels {
+                ChannelOrder::Rgb => channel,
+                ChannelOrder::Bgr => 2 - channel,
+            };
+            let values: [f32; 256] = std::array::from_fn(|sample| self.value(channel, sample as u8));
+            input.resize((channel + 1) * plane, values[0]);
+            let rows = input[channel * plane..].chunks_exact_mut(self.crop[1]).skip(y.offset);
+            for (row, samples) in rows.zip(samples.chunks_exact(3 * x.len)) {
+                for (value, sample) in row[x.offset..].iter_mut().zip(samples.chunks_exact(3)) {
+                    *value = values[usize::from(sample[from])];
+                }
+            }
+        }
+        Ok(input)
+    }
+
+    /// What a sample becomes.
+    fn value(&self, channel: usize, sample: u8) -> f32 {
+        (f32::from(sample) * self.scale - self.mean[channel]) / self.std[channel]
+    }
+}
+
+/// Why a [`Preprocessing`] cannot be applied.
+#[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PreprocessingError {
+    /// A size is zero or absurd.
+    #[error("expected a {what} of 1 to {} pixels a side, found {found}", Preprocessing::MAX_SIDE)]
+    Side {
+        /// `resize` or `crop`.
+        what: &'static str,
+        /// Pixels.
+        found: usize,
+    },
+    /// Samples would become NaN or infinite.
+    #[error(
+        "expected scale, mean and std that keep samples finite, found {scale}, {mean} and {std} in channel {channel}"
+    )]
+    NotFinite {
+        /// Which, in the preprocessing's order.
+        channel: usize,
+        /// The scale.
+        scale: f32,
+        /// The channel's mean.
+        mean: f32,
+        /// The channel's deviation.
+        std: f32,
+    },
+}
+
+/// What one axis of the crop keeps of the picture.
+struct Span {
+    /// Where it begins and ends in the picture, in pixels.
+    source: [f64; 2],
+    /// How many of the crop's pixels it fills.
+    len: usize,
+    /// How many of the crop's pixels come before it.
+    offset: usize,
+}
+
+impl Span {
+    /// The middle `crop` pixels of `side` pixels resized to `resized`.
+    fn centre(side: usize, resized: usize, crop: usize) -> Self {
+        let len = crop.min(resized);
+        let start = ((resized - len) as f64 / 2.0).round_ties_even() as usize;
+        // Products first: they are whole numbers, so the picture's edge comes out exactly.
+        let source = [start, start + len].map(|at| (at as f64 * side as f64) / resized as f64);
+        Self { source, len, offset: (crop - len) / 2 }
+    }
+
+    /// The first of the picture's pixels that the bilinear kernels reach, and the one after the last.
+    fn support(&self, side: u32) -> [u32; 2] {
+        let [start, end] = self.source;
+        let scale = (end - start) / self.len as f64;
+        // From the centre of the outermost kernel; a kernel is as wide as two pixels, of whichever are larger.
+        let reach = scale.max(1.0) - scale / 2.0;
+        [(start - reach).floor().max(0.0) as u32, ((end + reach).ceil() as u32).min(side)]
+    }
+}
+
+/// RGB of `y.len × x.len` pixels.
+///
+/// Columns first and then rows, each rounded to 8 bits, as Pillow does it: the other order differs by one step
+/// in every fifth sample.
+fn resize(picture: &Picture, y: &Span, x: &Span) -> Vec<u8> {
+    let [top, bottom] = y.support(picture.height());
+    let rows = bottom - top;
+    let mut narrow = Image::new(x.len as u32, rows, PixelType::U8x3);
+    let mut resized = Image::new(x.len as u32, y.len as u32, PixelType::U8x3);
+    let bilinear = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
+    let columns = bilinear.crop(x.source[0], f64::from(top), x.source[1] - x.source[0], f64::from(rows));
+    let lines = bilinear.crop(0.0, y.source[0] - f64::from(top), x.len as f64, y.source[1] - y.source[0]);
+    let mut resizer = Resizer::new();
+    let source =
+        ImageRef::new(picture.width(), picture.height(), picture.rgb(), PixelType::U8x3).expect("three bytes a pixel");
+    resizer.resize(&source, &mut narrow, &columns).expect("a span within the picture");
+    resizer.resize(&narrow, &mut resized, &lines).expect("a span within the picture");
+    resized.into_vec()
+}

@@ -1,0 +1,209 @@
+//! Every layer, in every style that the device can run, against the f64 twin: odd shapes by name, then random
+//! ones.
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+mod common;
+
+use alexnet_wgpu::{
+    AdaptiveAvgPool, Algorithm, Conv, Linear, LocalResponseNorm, LrnConvention, MaxPool, Network, Op, Padding,
+    Pipeline, Shape, Tensor, Weights, Window, reference, splitmix,
+};
+use pollster::block_on;
+use proptest::prelude::*;
+
+/// Runs one layer on `batch` random pictures in every style; `Err` says where it differs from the twin.
+fn check(op: Op, input: Shape, batch: usize) -> Result<(), String> {
+    let network = Network::new("one layer", input, [("layer".to_string(), op)]).map_err(|e| e.to_string())?;
+    let layer = &network.layers()[0];
+    let weights = Weights::random(&network, 7);
+    let x = splitmix::uniform(99, input.len() * batch, 2.0);
+
+    // Rounding errors are in proportion to the sum of magnitudes, which cancellation leaves out of the result.
+    let magnitude = |values: &[f32]| values.iter().map(|v| v.abs()).collect::<Vec<f32>>();
+    let mut absolute = weights.clone();
+    for tensor in absolute.tensors.values_mut() {
+        *tensor = Tensor::from_f32(tensor.shape(), magnitude(&tensor.to_f32()));
+    }
+    let twin = |weights: &Weights, x: &[f32]| -> Vec<f64> {
+        let pictures = x.chunks_exact(input.len()).map(|picture| {
+            let picture: Vec<f64> = picture.iter().map(|&v| f64::from(v)).collect();
+            reference::run_layer(layer, weights, &picture).unwrap()
+        });
+        pictures.flatten().collect()
+    };
+    let expected = twin(&weights, &x);
+    let scale = match op {
+        Op::Conv(_) | Op::Linear(_) => twin(&absolute, &magnitude(&x)),
+        _ => expected.clone(),
+    };
+    let tolerance = match op {
+        Op::MaxPool(_) | Op::Dropout => 0.0,
+        _ => 2e-6,
+    };
+    let norm = |values: &[f64]| values.iter().map(|v| v * v).sum::<f64>().sqrt();
+
+    // Winograd's larger coefficients cost accuracy: F(4×4, 5×5) has products of 16.
+    let algorithms: &[(Algorithm, f64)] = match op {
+        Op::Conv(_) => {
+            &[(Algorithm::Direct, 1.0), (Algorithm::Winograd { tile: 2 }, 3.0), (Algorithm::Winograd { tile: 4 }, 10.0)]
+        }
+        _ => &[(Algorithm::Direct, 1.0)],
+    };
+    let ways = common::styles(common::gpu()).into_iter().flat_map(|s| algorithms.iter().map(move |a| (s, a)));
+    for (style, &(algorithm, factor)) in ways {
+        let tolerance = tolerance * factor;
+        let pipeline = Pipeline::builder(common::gpu(), &network, &weights)
+            .style(style)
+            .algorithm("layer", algorithm)
+            .batch(batch)
+            .build();
+        let found = block_on(pipeline.map_err(|e| e.to_string())?.run(&x)).map_err(|e| e.to_string())?;
+        if found.len() != expected.len() {
+            return Err(format!("{style:?}: {} numbers, expected {}", found.len(), expected.len()));
+        }
+        let difference: Vec<f64> = found.iter().zip(&expected).map(|(&f, e)| f64::from(f) - e).collect();
+        let error = norm(&difference) / norm(&scale).max(1e-30);
+        if error.is_nan() || error > tolerance {
+            return Err(format!("{style:?} {algorithm:?} {op:?} of {input}, batch {batch}: error {error:e}"));
+        }
+    }
+    Ok(())
+}
+
+fn check_all(cases: impl IntoIterator<Item = (Op, Shape, usize)>) {
+    for (op, input, batch) in cases {
+        check(op, input, batch).unwrap();
+    }
+}
+
+#[test]
+fn convolutions_of_odd_shapes() {
+    let conv = |conv| move |c, h, w, batch| (Op::Conv(conv), Shape::new(c, h, w), batch);
+    let uneven = Padding { top: 0, left: 2, bottom: 1, right: 0 };
+    let rectangle = Window { kernel: [2, 5], stride: [2, 1], padding: uneven };
+    check_all([
+        conv(Conv::new(1, 1))(1, 1, 1, 1),                      // 1×1 input, one channel
+        conv(Conv::new(5, 3).padding(1))(3, 1, 1, 2),           // mostly padding
+        conv(Conv::new(6, 5).relu())(3, 5, 5, 3),               // kernel = input
+        conv(Conv::new(7, 2).stride(3))(2, 9, 11, 1),           // stride > kernel
+        conv(Conv::new(33, 3).padding(1).relu())(9, 13, 13, 1), // channels not multiples of 4
+        conv(Conv::new(8, 3).groups(8).padding(1))(8, 6, 7, 2), // depthwise
+        conv(Conv::new(5, 3).groups(5))(5, 6, 7, 1),            // depthwise, odd
+        conv(Conv::new(14, 3).groups(7))(21, 5, 5, 1),          // groups of 3 in, 2 out
+        conv(Conv::new(64, 3).groups(2).padding(1).relu())(32, 13, 13, 1), // AlexNet's
+        conv(Conv::new(24, 11).stride(4))(3, 51, 47, 2),        // conv1's
+        conv(Conv { window: rectangle, ..Conv::new(10, 1) })(6, 8, 9, 1),
+        conv(Conv::new(40, 5).padding(2).relu())(12, 27, 25, 2), // more tiles than are computed at once
+        conv(Conv::new(12, 1))(260, 3, 3, 1),                    // pointwise
+    ]);
+}
+
+#[test]
+fn fully_connected_layers_of_odd_shapes() {
+    let mut cases = Vec::new();
+    for batch in [1, 2, 3, 5, 8, 9, 33] {
+        cases.push((Op::Linear(Linear::new(10).relu()), Shape::new(5, 3, 2), batch));
+        cases.push((Op::Linear(Linear::new(131)), Shape::vector(77), batch));
+    }
+    cases.push((Op::Linear(Linear::new(1)), Shape::vector(1), 1));
+    cases.push((Op::Linear(Linear::new(1000)), Shape::vector(256), 1));
+    check_all(cases);
+}
+
+#[test]
+fn pooling_of_odd_shapes() {
+    let max = |pool| Op::MaxPool(pool);
+    let average = |h, w| Op::AdaptiveAvgPool(AdaptiveAvgPool { output: [h, w] });
+    let uneven = Padding { top: 0, left: 0, bottom: 1, right: 2 };
+    check_all([
+        (max(MaxPool::new(1, 1)), Shape::new(1, 1, 1), 1),
+        (max(MaxPool::new(3, 2)), Shape::new(5, 13, 13), 3),
+        (max(MaxPool::new(3, 2).padding(uneven)), Shape::new(7, 12, 10), 1),
+        (max(MaxPool::new(2, 3).padding(1)), Shape::new(4, 9, 9), 2),
+        (max(MaxPool::new(6, 1)), Shape::new(9, 6, 6), 1),
+        (average(6, 6), Shape::new(256, 6, 6), 1),
+        (average(6, 6), Shape::new(6, 13, 7), 2),
+        (average(3, 5), Shape::new(3, 2, 2), 1), // larger than its input
+        (average(1, 1), Shape::new(10, 7, 5), 1),
+    ]);
+}
+
+#[test]
+fn normalisation_of_odd_shapes() {
+    let strong = |size| LocalResponseNorm { size, alpha: 0.5, beta: 0.75, k: 1.0, convention: LrnConvention::Sum };
+    let general = LocalResponseNorm { beta: 0.6, ..strong(3) };
+    let norms = [LocalResponseNorm::CAFFE, LocalResponseNorm::PAPER, strong(1), strong(4), strong(5), strong(9)];
+    for norm in norms {
+        check_all([1, 2, 5, 48].map(|c| (Op::LocalResponseNorm(norm), Shape::new(c, 3, 2), 2)));
+    }
+    // Another beta goes through pow, which drivers approximate.
+    let input = Shape::new(5, 3, 2);
+    check(Op::LocalResponseNorm(general), input, 2).unwrap();
+}
+
+#[test]
+fn softmax_and_dropout() {
+    let softmax = [1, 3, 4, 10, 257, 1000].map(|n| (Op::Softmax, Shape::vector(n), 3));
+    check_all(softmax);
+    check(Op::Dropout, Shape::new(3, 4, 5), 2).unwrap();
+}
+
+#[test]
+fn top_k_orders_by_value_then_index() {
+    let values = [0.5, 2.0, -1.0, 2.0, f32::MIN, 0.0, 7.0];
+    let network = Network::builder("top", Shape::vector(7)).dropout("identity").build().unwrap();
+    for style in common::styles(common::gpu()) {
+        let weights = Weights::default();
+        let pipeline =
+            Pipeline::builder(common::gpu(), &network, &weights).style(style).top(7).batch(2).build().unwrap();
+        let top = block_on(pipeline.run_top(&[values, values.map(|v| -v)].concat())).unwrap();
+        let indices: Vec<Vec<u32>> = top.iter().map(|t| t.iter().map(|e| e.index).collect()).collect();
+        assert_eq!(indices, [[6, 1, 3, 0, 5, 2, 4], [4, 2, 5, 0, 1, 3, 6]], "{style:?}");
+        assert_eq!(top[0][0].value, 7.0);
+
+        // Where outputs are not numbers there is no answer, rather than a wrong one.
+        let nan = [f32::NAN; 14];
+        assert!(block_on(pipeline.run_top(&nan)).is_err(), "{style:?}");
+    }
+}
+
+fn window() -> impl Strategy<Value = Window> {
+    (1usize..6, 1usize..6, 1usize..4, 1usize..4).prop_flat_map(|(kh, kw, sh, sw)| {
+        (0..kh, 0..kw, 0..kh, 0..kw).prop_map(move |(top, left, bottom, right)| Window {
+            kernel: [kh, kw],
+            stride: [sh, sw],
+            padding: Padding { top, left, bottom, right },
+        })
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn random_convolutions(
+        window in window(), groups in 1usize..5, i in 1usize..7, o in 1usize..12,
+        height in 5usize..12, width in 5usize..12, batch in 1usize..4, relu: bool,
+    ) {
+        let conv = Conv { out_channels: groups * o, window, groups, relu };
+        prop_assert_eq!(check(Op::Conv(conv), Shape::new(groups * i, height, width), batch), Ok(()));
+    }
+
+    #[test]
+    fn random_fully_connected_layers(
+        c in 1usize..20, height in 1usize..5, width in 1usize..5, o in 1usize..80, batch in 1usize..20,
+    ) {
+        prop_assert_eq!(check(Op::Linear(Linear::new(o)), Shape::new(c, height, width), batch), Ok(()));
+    }
+
+    #[test]
+    fn random_pooling(
+        window in window(), c in 1usize..10, height in 5usize..12, width in 5usize..12,
+        out in (1usize..9, 1usize..9), batch in 1usize..3,
+    ) {
+        let input = Shape::new(c, height, width);
+        prop_assert_eq!(check(Op::MaxPool(MaxPool { window }), input, batch), Ok(()));
+        let average = AdaptiveAvgPool { output: [out.0, out.1] };
+        prop_assert_eq!(check(Op::AdaptiveAvgPool(average), input, batch), Ok(()));
+    }
+}

@@ -1,0 +1,377 @@
+//! Pictures of every kind against Pillow and torchvision, and files that are none.
+//!
+//! What Pillow says lies in `tests/data/preprocessing`; `tests/preprocessing/make.py` wrote it.
+#![allow(clippy::unwrap_used, reason = "a test that cannot read its data has failed")]
+
+use std::{
+    alloc::{GlobalAlloc, Layout, System},
+    cell::Cell,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use alexnet_wgpu::{ChannelOrder, Picture, PictureError, Preprocessing, PreprocessingError, Resize};
+use proptest::prelude::*;
+use safetensors::SafeTensors;
+
+/// The system's allocator, and the largest block that each thread ever asked it for.
+struct Watched;
+
+thread_local! {
+    static LARGEST: Cell<usize> = const { Cell::new(0) };
+}
+
+// SAFETY: every call goes to `System` unchanged.
+unsafe impl GlobalAlloc for Watched {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        LARGEST.set(LARGEST.get().max(layout.size()));
+        // SAFETY: the caller's promises are passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        LARGEST.set(LARGEST.get().max(layout.size()));
+        // SAFETY: the caller's promises are passed on.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        LARGEST.set(LARGEST.get().max(size));
+        // SAFETY: the caller's promises are passed on.
+        unsafe { System.realloc(block, layout, size) }
+    }
+
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promises are passed on.
+        unsafe { System.dealloc(block, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Watched = Watched;
+
+/// The largest block that `work` asks for, in bytes.
+fn largest_block<T>(work: impl FnOnce() -> T) -> (T, usize) {
+    LARGEST.set(0);
+    let result = work();
+    (result, LARGEST.get())
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn data(name: &str) -> PathBuf {
+    root().join("tests/data/preprocessing").join(name)
+}
+
+fn files(folder: &str) -> Vec<(String, Vec<u8>)> {
+    let mut files: Vec<_> = fs::read_dir(data(folder))
+        .unwrap()
+        .map(|entry| entry.unwrap())
+        .map(|entry| (entry.file_name().into_string().unwrap(), fs::read(entry.path()).unwrap()))
+        .collect();
+    files.sort();
+    assert!(!files.is_empty(), "no files in {folder}");
+    files
+}
+
+fn largest_difference(a: &[u8], b: &[u8]) -> u8 {
+    assert_eq!(a.len(), b.len());
+    a.iter().zip(b).map(|(a, b)| a.abs_diff(*b)).max().unwrap()
+}
+
+/// Every kind of file comes to the RGB bytes that Pillow sees: to the bit, but where decoders differ.
+#[test]
+fn kinds_of_files() {
+    let expected = fs::read(data("kinds.safetensors")).unwrap();
+    let expected = SafeTensors::deserialize(&expected).unwrap();
+    let kinds = files("kinds");
+    assert_eq!(kinds.len(), expected.len());
+    let mut wrong = Vec::new();
+    for (name, bytes) in kinds {
+        let expected = expected.tensor(&name).unwrap();
+        let steps = match name.as_str() {
+            // The general JPEG decoder, which rounds otherwise than libjpeg-turbo.
+            "jpeg-cmyk.jpg" | "jpeg-cmyk-plain.jpg" => 1,
+            "jpeg-ycck.jpg" => 2,
+            // Rounded down where Pillow rounds to nearest.
+            "tiff-cmyk.tif" => 1,
+            _ => 0,
+        };
+        match Picture::decode(&bytes) {
+            Ok(picture) => {
+                let shape = [picture.height() as usize, picture.width() as usize, 3];
+                if shape != expected.shape() {
+                    wrong.push(format!("{name}: {shape:?}, expected {:?}", expected.shape()));
+                } else {
+                    let difference = largest_difference(picture.rgb(), expected.data());
+                    if difference > steps {
+                        wrong.push(format!("{name}: {difference} steps from Pillow, expected {steps} at most"));
+                    }
+                }
+            }
+            Err(e) => wrong.push(format!("{name}: {e}")),
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// The whole of torchvision's and Caffe's pipelines over odd sizes and crops.
+#[test]
+fn odd_sizes() {
+    let bytes = fs::read(data("sizes.safetensors")).unwrap();
+    let tensors = SafeTensors::deserialize(&bytes).unwrap();
+    let mut cases = 0;
+    for name in tensors.names() {
+        let parts: Vec<&str> = name.split('/').collect();
+        let [pipeline, size, resize, crop] = parts[..] else { continue };
+        let noise = tensors.tensor(&format!("noise/{size}")).unwrap();
+        let picture =
+            Picture::from_rgb8(noise.shape()[1] as u32, noise.shape()[0] as u32, noise.data().to_vec()).unwrap();
+        let (resize, crop): (usize, usize) = (resize.parse().unwrap(), crop.parse().unwrap());
+        let preprocessing = match pipeline {
+            "torchvision" => Preprocessing { resize: Resize::ShorterSide(resize), ..Preprocessing::torchvision(crop) },
+            _ => Preprocessing { resize: Resize::Warp([resize, resize]), ..Preprocessing::caffe(crop) },
+        };
+        let expected = tensors.tensor(name).unwrap();
+        let expected = expected.data().chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap()));
+        let found = preprocessing.apply(&picture).unwrap();
+        assert_eq!(found.len(), expected.len(), "{name}");
+        for (i, (found, expected)) in found.iter().zip(expected).enumerate() {
+            let step = 255.0 * preprocessing.scale / 255.0 / preprocessing.std[i / (crop * crop)];
+            assert!((found - expected).abs() <= 1.001 * step, "{name} [{i}]: {found}, expected {expected}");
+        }
+        cases += 1;
+    }
+    assert_eq!(cases, 72);
+}
+
+/// Photographs, from the file to the crop, are within one step of 8 bits (1/255) of Pillow, and nearly all of
+/// their samples are the same.
+#[test]
+fn photographs() {
+    let [chelsea, coffee, rocket] =
+        ["chelsea.png", "coffee.png", "rocket.jpg"].map(|name| root().join("examples/pictures").join(name));
+    for (photo, preprocessing, expected) in [
+        (&chelsea, Preprocessing::torchvision(227), "chelsea-torchvision-227.png"),
+        (&chelsea, Preprocessing::torchvision(224), "chelsea-torchvision-224.png"),
+        (&chelsea, Preprocessing::caffe(227), "chelsea-caffe-227.png"),
+        (&coffee, Preprocessing::torchvision(227), "coffee-torchvision-227.png"),
+        (&coffee, Preprocessing::caffe(227), "coffee-caffe-227.png"),
+        (&rocket, Preprocessing::torchvision(227), "rocket-torchvision-227.png"),
+        (&rocket, Preprocessing::caffe(227), "rocket-caffe-227.png"),
+        // With colours at half the resolution, as telephones write them.
+        (&data("photos/coffee-420.jpg"), Preprocessing::torchvision(227), "coffee-420-torchvision-227.png"),
+    ] {
+        let picture = Picture::open(photo).unwrap();
+        let expected_crop = Picture::open(data("photos").join(expected)).unwrap();
+        // The same pipeline with nothing after the crop.
+        let samples =
+            Preprocessing { channels: ChannelOrder::Rgb, scale: 1.0, mean: [0.0; 3], std: [1.0; 3], ..preprocessing };
+        let planes = samples.apply(&picture).unwrap();
+        let plane = planes.len() / 3;
+        let found: Vec<u8> = (0..planes.len()).map(|i| planes[i % 3 * plane + i / 3] as u8).collect();
+        assert!(largest_difference(&found, expected_crop.rgb()) <= 1, "{expected}");
+        let same = found.iter().zip(expected_crop.rgb()).filter(|(a, b)| a == b).count();
+        assert!(same * 1000 >= found.len() * 995, "{expected}: only {same} of {} are the same", found.len());
+
+        // And with it: each number is what its sample becomes, in the order that the network wants.
+        let input = preprocessing.apply(&picture).unwrap();
+        for (i, value) in input.iter().enumerate() {
+            let (channel, at) = (i / plane, i % plane);
+            let from = if preprocessing.channels == ChannelOrder::Bgr { 2 - channel } else { channel };
+            let sample = f64::from(planes[from * plane + at]);
+            let scaled = if preprocessing.scale == 1.0 { sample } else { sample / 255.0 };
+            let exact = (scaled - f64::from(preprocessing.mean[channel])) / f64::from(preprocessing.std[channel]);
+            assert!((f64::from(*value) - exact).abs() <= 1e-6 * exact.abs().max(1.0), "{expected} [{i}]");
+        }
+    }
+}
+
+/// Pictures of one pixel, and very long and thin ones, give an input and take little memory.
+#[test]
+fn extreme_proportions() {
+    let colour = [10, 120, 250];
+    for (width, height) in [(1, 1), (10_000, 1), (1, 10_000), (Picture::MAX_SIDE, 1), (1, Picture::MAX_SIDE)] {
+        let picture = Picture::from_rgb8(width, height, colour.repeat((width * height) as usize)).unwrap();
+        for preprocessing in [Preprocessing::torchvision(224), Preprocessing::caffe(227)] {
+            let (input, largest) = largest_block(|| preprocessing.apply(&picture).unwrap());
+            assert!(largest < 50 << 20, "{picture:?}: a block of {largest} bytes");
+            let plane = preprocessing.crop[0] * preprocessing.crop[1];
+            assert_eq!(input.len(), 3 * plane);
+            for (channel, values) in input.chunks_exact(plane).enumerate() {
+                let from = if preprocessing.channels == ChannelOrder::Bgr { 2 - channel } else { channel };
+                let scaled = f32::from(colour[from]) * preprocessing.scale;
+                let expected = (scaled - preprocessing.mean[channel]) / preprocessing.std[channel];
+                assert!(values.iter().all(|v| *v == expected), "{picture:?}: channel {channel}");
+            }
+        }
+    }
+    assert!(matches!(
+        Picture::from_rgb8(Picture::MAX_SIDE + 1, 1, vec![0; 3 * 65_536]),
+        Err(PictureError::TooLarge { width: 65_536, height: 1 })
+    ));
+}
+
+/// What a file of a few bytes claims is refused before memory is taken for it.
+#[test]
+fn bombs() {
+    for (name, bytes) in files("bombs") {
+        assert!(bytes.len() < 2000, "{name} is no bomb");
+        let (result, largest) = largest_block(|| Picture::decode(&bytes));
+        let error = result.expect_err(&name);
+        match name.as_str() {
+            "bomb-frame.gif" => assert!(matches!(error, PictureError::Memory { format: "GIF" }), "{name}: {error}"),
+            _ => assert!(matches!(error, PictureError::TooLarge { width: 60_000, height: 60_000 }), "{name}: {error}"),
+        }
+        assert!(largest < 1 << 20, "{name}: a block of {largest} bytes");
+    }
+}
+
+/// A file that is cut off anywhere is an error, unless every pixel is still there.
+#[test]
+fn cut_off_files() {
+    let mut truncated = 0;
+    for (name, bytes) in files("kinds") {
+        let whole = Picture::decode(&bytes).unwrap();
+        for len in 0..bytes.len() {
+            match Picture::decode(&bytes[..len]) {
+                // Of a number in ASCII nothing tells how many digits it had.
+                Ok(_) if name == "pnm-ascii.ppm" => assert!(len + 3 >= bytes.len(), "{name}: {len} bytes"),
+                Ok(picture) => assert!(picture == whole, "{name}: the first {len} of {} bytes differ", bytes.len()),
+                Err(PictureError::Empty) => assert_eq!(len, 0),
+                Err(PictureError::NotAPicture { .. }) => assert!(len < 16, "{name}: {len} bytes"),
+                Err(PictureError::Truncated { .. }) => truncated += 1,
+                Err(PictureError::Damaged { .. }) => {}
+                Err(e) => panic!("{name}: the first {len} bytes: {e}"),
+            }
+        }
+    }
+    assert!(truncated > 10_000);
+}
+
+#[test]
+fn not_a_picture() {
+    let folder = tempfile::tempdir().unwrap();
+    let missing = Picture::open(folder.path().join("missing.png")).unwrap_err();
+    assert!(matches!(missing, PictureError::Read { .. }), "{missing}");
+    assert!(missing.to_string().contains("missing.png"));
+    let directory = Picture::open(folder.path()).unwrap_err();
+    assert!(matches!(directory, PictureError::Read { .. }), "{directory}");
+
+    let file = folder.path().join("a.png");
+    for (bytes, expected) in [
+        (&b""[..], "found an empty file"),
+        (b"Hello, this is text.", "begin `Hello, this is t`"),
+        (b"\0\0\0\x1cftypavif", "begin `\\x00\\x00\\x00\\x1cftypavif`"),
+        (b"qoif\0\0\0\x01\0\0\0\x01", "convert it"),
+        (b"\x89PNG\r\n\x1a\n", "PNG picture is cut off"),
+        (b"\xff\xd8\xff", "JPEG picture is cut off"),
+        (b"\xff\xd8\xff\xd9", "JPEG picture is damaged"),
+        (b"P6 0 5 255\n", "found 0×5"),
+    ] {
+        fs::write(&file, bytes).unwrap();
+        let error = Picture::open(&file).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+        assert!(!error.contains('\n'), "{error}");
+    }
+    let palette = Picture::open(data("unread/tiff-palette.tif")).unwrap_err();
+    assert!(matches!(palette, PictureError::Unsupported { format: "TIFF", .. }), "{palette}");
+    // The first bytes tell the format, not the name.
+    fs::copy(root().join("examples/pictures/rocket.jpg"), &file).unwrap();
+    assert_eq!(Picture::open(&file).unwrap().width(), 640);
+}
+
+#[test]
+fn pictures_from_pixels() {
+    let rgb = Picture::from_rgb8(2, 1, vec![1, 2, 3, 4, 5, 6]).unwrap();
+    assert_eq!((rgb.width(), rgb.height(), rgb.rgb()), (2, 1, &[1, 2, 3, 4, 5, 6][..]));
+    let clear = Picture::from_rgba8(1, 3, vec![7, 8, 9, 255, 7, 8, 9, 0, 0, 100, 200, 51]).unwrap();
+    assert_eq!(clear.rgb(), [7, 8, 9, 255, 255, 255, 204, 224, 244]);
+    assert!(matches!(
+        Picture::from_rgb8(2, 2, vec![0; 11]),
+        Err(PictureError::Samples { width: 2, height: 2, expected: 12, found: 11 })
+    ));
+    assert!(matches!(Picture::from_rgba8(0, 2, vec![]), Err(PictureError::NoPixels { width: 0, height: 2 })));
+    assert!(matches!(Picture::from_rgba8(60_000, 60_000, vec![]), Err(PictureError::TooLarge { .. })));
+}
+
+#[test]
+fn hostile_preprocessing() {
+    let good = Preprocessing::torchvision(224);
+    assert_eq!(good.check(), Ok(()));
+    assert_eq!(Preprocessing::caffe(227).check(), Ok(()));
+    let picture = Picture::from_rgb8(1, 1, vec![0; 3]).unwrap();
+    for (bad, expected) in [
+        (Preprocessing { crop: [224, 0], ..good }, "expected a crop of 1 to 4096 pixels a side, found 0"),
+        (Preprocessing { crop: [usize::MAX, 1], ..good }, "expected a crop"),
+        (Preprocessing { resize: Resize::ShorterSide(0), ..good }, "expected a resize"),
+        (Preprocessing { resize: Resize::Warp([1, 5000]), ..good }, "found 5000"),
+        (Preprocessing { std: [1.0, 0.0, 1.0], ..good }, "in channel 1"),
+        (Preprocessing { std: [1.0, 1.0, 1e-45], ..good }, "in channel 2"),
+        (Preprocessing { mean: [f32::NAN, 0.0, 0.0], ..good }, "found 0.003921569, NaN and 0.229 in channel 0"),
+        (Preprocessing { scale: f32::INFINITY, ..good }, "found inf"),
+    ] {
+        let error = bad.check().unwrap_err();
+        assert!(error.to_string().contains(expected), "{error}");
+        match bad.apply(&picture) {
+            Err(applied) => assert_eq!(applied.to_string(), error.to_string()),
+            Ok(_) => panic!("applied: {error}"),
+        }
+    }
+    let side = Preprocessing { crop: [9999, 1], ..good }.check();
+    assert_eq!(side, Err(PreprocessingError::Side { what: "crop", found: 9999 }));
+}
+
+fn kind() -> impl Strategy<Value = (String, Vec<u8>)> {
+    proptest::sample::select(files("kinds"))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 4000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Damaged files never panic, and never take much memory for what they hold.
+    #[test]
+    fn damaged_files(
+        (name, mut bytes) in kind(),
+        // Headers decide most: half of the damage goes to the first bytes.
+        damage in prop::collection::vec((any::<prop::sample::Index>(), any::<bool>(), any::<u8>()), 1..6),
+        cut in prop::option::weighted(0.2, any::<prop::sample::Index>()),
+    ) {
+        for (at, early, byte) in damage {
+            let within = if early { bytes.len().min(100) } else { bytes.len() };
+            bytes[at.index(within)] = byte;
+        }
+        if let Some(cut) = cut {
+            bytes.truncate(cut.index(bytes.len()));
+        }
+        if let Ok(picture) = Picture::decode(&bytes) {
+            let pixels = u64::from(picture.width()) * u64::from(picture.height());
+            prop_assert!((1..=Picture::MAX_PIXELS).contains(&pixels), "{name}");
+            prop_assert_eq!(picture.rgb().len() as u64, 3 * pixels, "{}", name);
+        }
+    }
+
+    /// Any picture through any preprocessing: as many numbers as the crop has, all finite.
+    #[test]
+    fn any_sizes(
+        width in 1..400_u32,
+        height in 1..400_u32,
+        rows in 1..70_usize,
+        columns in 1..70_usize,
+        crop in [1..70_usize, 1..70_usize],
+        warp: bool,
+    ) {
+        let picture = Picture::from_rgb8(width, height, vec![200; (width * height * 3) as usize]).unwrap();
+        let resize = if warp { Resize::Warp([rows, columns]) } else { Resize::ShorterSide(rows) };
+        let input = Preprocessing { resize, crop, ..Preprocessing::torchvision(1) }.apply(&picture).unwrap();
+        prop_assert_eq!(input.len(), 3 * crop[0] * crop[1]);
+        // Grey stays grey: kernels sum to one everywhere, and only the margin is black.
+        let grey = (200.0 / 255.0 - 0.485) / 0.229_f32;
+        let black = -0.485 / 0.229_f32;
+        prop_assert!(input[..crop[0] * crop[1]].iter().all(|v| (v - grey).abs() < 1e-5 || (v - black).abs() < 1e-5));
+        let [middle_row, middle_column] = [(crop[0] - 1) / 2, (crop[1] - 1) / 2];
+        prop_assert!((input[middle_row * crop[1] + middle_column] - grey).abs() < 1e-5);
+    }
+}

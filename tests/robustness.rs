@@ -1,0 +1,186 @@
+//! What a user, a file or a driver can do wrong: each is a typed error that says what to do, never a panic.
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+mod common;
+
+use alexnet_wgpu::{
+    AlexNet, Family, Gpu, GpuError, GpuOptions, MAX_BATCH, Model, ModelOptions, Network, Pipeline, PipelineError,
+    RunError, Shape, Storage, Style, Tensor, Variant, Weights, WeightsError, wgpu,
+};
+use pollster::block_on;
+
+fn tiny() -> (Network, Weights) {
+    let network = AlexNet::UNGROUPED.width(0.05).head(8, 8).classes(10).network().unwrap();
+    let weights = Weights::random(&network, 1);
+    (network, weights)
+}
+
+/// The file that `weights` make.
+fn file_of(weights: &Weights) -> Vec<u8> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    weights.save(&path).unwrap();
+    std::fs::read(path).unwrap()
+}
+
+fn model(weights: Weights) -> Result<Model, WeightsError> {
+    Model::from_weights(weights, &ModelOptions::default())
+}
+
+#[test]
+fn a_file_round_trips() {
+    let (network, weights) = tiny();
+    let read = model(Weights::from_bytes(file_of(&weights)).unwrap()).unwrap();
+    assert_eq!(read.network, network);
+    assert_eq!(read.labels.len(), 10);
+    for (name, tensor) in &weights.tensors {
+        assert_eq!(tensor.to_f32(), read.weights.tensors[name].to_f32(), "{name}");
+    }
+    let described = Weights::from_bytes(file_of(&read.to_weights().unwrap())).unwrap();
+    let again = model(described).unwrap();
+    assert_eq!((again.network, again.labels, again.preprocessing), (read.network, read.labels, read.preprocessing));
+}
+
+#[test]
+fn tensors_that_do_not_fit() {
+    let (_, weights) = tiny();
+    let mut missing = weights.clone();
+    missing.tensors.remove("fc7.bias");
+    assert!(matches!(model(missing), Err(WeightsError::Missing { tensor, .. }) if tensor == "fc7.bias"));
+
+    let mut extra = weights.clone();
+    extra.tensors.insert("fc9.weight".into(), Tensor::from_f32([1], vec![0.0]));
+    assert!(matches!(model(extra), Err(WeightsError::Extra { tensor, .. }) if tensor == "fc9.weight"));
+
+    let mut misshapen = weights.clone();
+    misshapen.tensors.insert("conv3.bias".into(), Tensor::from_f32([3], vec![0.0; 3]));
+    assert!(matches!(model(misshapen), Err(WeightsError::Shape { tensor, .. }) if tensor == "conv3.bias"));
+
+    let mut flat = weights.clone();
+    flat.tensors.insert("conv2.weight".into(), Tensor::from_f32([4], vec![0.0; 4]));
+    assert!(matches!(model(flat), Err(WeightsError::Unrecognised(_))));
+
+    let mut grouped = weights;
+    let options = ModelOptions { variant: Some(Variant::Caffe), labels: None };
+    assert!(Model::from_weights(grouped.clone(), &options).is_err(), "ungrouped weights are not Caffe's");
+    grouped.metadata.insert("network".into(), "alexnet".into());
+    assert!(matches!(model(grouped), Err(WeightsError::Metadata { key, .. }) if key == "network"));
+}
+
+#[test]
+fn weights_that_are_not_numbers() {
+    let (network, mut weights) = tiny();
+    let mut values = weights.tensors["fc6.weight"].to_f32().to_vec();
+    values[17] = f32::NAN;
+    let shape = weights.tensors["fc6.weight"].shape().to_vec();
+    weights.tensors.insert("fc6.weight".into(), Tensor::from_f32(shape, values));
+    let built = Pipeline::builder(common::gpu(), &network, &weights).build();
+    let error = built.unwrap_err();
+    assert!(
+        matches!(&error, PipelineError::Tensors(WeightsError::NotFinite { tensor, index: 17, .. }) if tensor == "fc6.weight"),
+        "{error}"
+    );
+}
+
+#[test]
+fn files_that_are_cut_short_or_lie() {
+    let file = file_of(&tiny().1);
+    assert!(Weights::from_bytes(Vec::new()).is_err());
+    for part in 0..16 {
+        let cut = file[..file.len() * part / 16].to_vec();
+        assert!(Weights::from_bytes(cut).is_err(), "{part}/16");
+    }
+    // A header that claims more than the file, and one whose offsets do.
+    let mut long = file.clone();
+    long[..8].copy_from_slice(&u64::MAX.to_le_bytes());
+    assert!(Weights::from_bytes(long).is_err());
+    let length = u64::from_le_bytes(file[..8].try_into().unwrap()) as usize;
+    let header = String::from_utf8(file[8..8 + length].to_vec()).unwrap();
+    for (from, to) in [("\"data_offsets\":[0,", "\"data_offsets\":[9,"), ("\"F32\"", "\"F64\""), ("{", "[")] {
+        let lie = header.replacen(from, to, 1);
+        assert_ne!(lie, header, "{from}");
+        let bytes = [&file[..8], lie.as_bytes(), &file[8 + length..]].concat();
+        assert!(Weights::from_bytes(bytes).is_err(), "{from}");
+    }
+    assert!(matches!(Weights::open("/nowhere/model.safetensors"), Err(WeightsError::Read { .. })));
+    assert!(matches!(Weights::open(env!("CARGO_MANIFEST_DIR")), Err(WeightsError::Read { .. })));
+}
+
+#[test]
+fn labels_of_the_wrong_count() {
+    let options = ModelOptions { variant: None, labels: Some(vec!["one".into()]) };
+    let error = Model::from_weights(tiny().1, &options).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "expected 10 labels, one a class, found 1: give the list that the network was trained with"
+    );
+}
+
+#[test]
+fn outputs_that_cannot_be_written() {
+    let weights = tiny().1;
+    let nowhere = std::path::Path::new("/nowhere/model.safetensors");
+    assert!(matches!(weights.save(nowhere), Err(WeightsError::Write { .. })));
+    // What stood there before stays, and nothing is left beside it.
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("kept");
+    std::fs::create_dir(&path).unwrap();
+    assert!(weights.save(&path).is_err());
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn builders_and_runs_refuse_nonsense() {
+    let (network, weights) = tiny();
+    let builder = || Pipeline::builder(common::gpu(), &network, &weights);
+    for batch in [0, MAX_BATCH + 1] {
+        assert!(matches!(builder().batch(batch).build(), Err(PipelineError::Batch { .. })));
+    }
+    let wide = Style { family: Family::Broadcast { lanes: 128 }, storage: Storage::Buffer };
+    assert!(matches!(builder().style(wide).build(), Err(PipelineError::Style { .. })));
+
+    let pipeline = builder().build().unwrap();
+    assert!(matches!(block_on(pipeline.run(&[0.0; 3])), Err(RunError::Input { .. })));
+    let input = vec![0.0; network.input().len()];
+    let error = block_on(pipeline.run_layers(&input, &["pool4"])).unwrap_err();
+    assert!(error.to_string().contains("did you mean `pool"), "{error}");
+
+    let maps = Network::builder("maps", Shape::new(3, 4, 4)).dropout("d").build().unwrap();
+    let pipeline = Pipeline::builder(common::gpu(), &maps, &Weights::default()).build().unwrap();
+    assert!(matches!(block_on(pipeline.run_top(&[0.0; 48])), Err(RunError::NotAVector { .. })));
+}
+
+#[test]
+fn adapters_that_are_not_there() {
+    let options = GpuOptions { adapter: Some("no such adapter".into()), backends: None };
+    let error = Gpu::open(&options).unwrap_err();
+    assert!(matches!(error, GpuError::NoAdapter { .. }));
+    let text = error.to_string();
+    assert!(text.contains("no such adapter") && text.contains("mesa-vulkan-drivers"), "{text}");
+    // Nobody has both Metal and DirectX.
+    let foreign = if cfg!(target_vendor = "apple") { wgpu::Backends::DX12 } else { wgpu::Backends::METAL };
+    assert!(Gpu::open(&GpuOptions { adapter: None, backends: Some(foreign) }).is_err());
+}
+
+/// A host's device that was made with limits below WebGPU's defaults.
+#[test]
+fn devices_that_are_too_small() {
+    let info = common::gpu().info();
+    let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
+    descriptor.backends = info.backend.into();
+    let instance = wgpu::Instance::new(descriptor);
+    let adapters = block_on(instance.enumerate_adapters(info.backend.into()));
+    let adapter = adapters.into_iter().find(|a| a.get_info().name == info.name).unwrap();
+    let required_limits = wgpu::Limits {
+        max_storage_buffers_per_shader_stage: 2,
+        max_compute_invocations_per_workgroup: 32,
+        ..wgpu::Limits::downlevel_defaults()
+    };
+    let device = adapter.request_device(&wgpu::DeviceDescriptor { required_limits, ..Default::default() });
+    let (device, queue) = block_on(device).unwrap();
+    let error = Gpu::from_device(device, queue).unwrap_err();
+    let GpuError::BelowLimits { shortfalls, .. } = &error else { panic!("{error}") };
+    let names: Vec<&str> = shortfalls.iter().map(|s| s.limit).collect();
+    assert!(names.contains(&"maxStorageBuffersPerShaderStage"), "{names:?}");
+    assert!(names.contains(&"maxComputeInvocationsPerWorkgroup"), "{names:?}");
+}
