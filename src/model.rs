@@ -26,7 +26,7 @@ pub struct Model {
 }
 
 /// What decided on the parts of a [`Model`], in words.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Origin {
     /// The file's format; none for weights that were made in memory.
     pub format: Option<Format>,

@@ -25,7 +25,7 @@ pub(crate) struct Recognised {
 /// which may be written as convolutions that cover their whole input.
 pub(crate) fn tensors(weights: &Weights, variant: Option<Variant>) -> Result<Recognised, WeightsError> {
     let unrecognised = WeightsError::Unrecognised;
-    let layers = learnt_layers(weights)?;
+    let layers = learnt_layers(weights).map_err(|e| explain(weights, e))?;
     let mut tensors = BTreeMap::new();
     let mut names = Vec::new();
     for ((name, [weight, bias]), learnt) in layers.iter().zip(LEARNT) {
@@ -113,6 +113,24 @@ fn learnt_layers(weights: &Weights) -> Result<Vec<(String, [Tensor; 2])>, Weight
     let order = ORDERS.iter().find(|order| chained(order)).unwrap_or(&ORDERS[0]);
     convolutions.extend(order.map(|i| connected[i].clone()));
     Ok(convolutions)
+}
+
+/// What is wrong with tensors that are no AlexNet's, where they have an AlexNet's names: which one is missing or
+/// too many.
+fn explain(weights: &Weights, error: WeightsError) -> WeightsError {
+    let names = LEARNT.iter().flat_map(|layer| [format!("{layer}.weight"), format!("{layer}.bias")]);
+    let names: Vec<String> = names.collect();
+    let (there, missing): (Vec<&String>, Vec<&String>) = names.iter().partition(|n| weights.tensors.contains_key(*n));
+    if there.is_empty() {
+        return error;
+    }
+    if let Some(Err(missing)) = missing.first().map(|name| weights.tensor(name)) {
+        return missing;
+    }
+    match weights.tensors.keys().find(|name| !names.contains(name)) {
+        Some(extra) => WeightsError::Extra { tensor: extra.clone(), network: "AlexNet".into() },
+        None => error,
+    }
 }
 
 fn some_names(weights: &Weights) -> String {

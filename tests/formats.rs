@@ -300,12 +300,12 @@ fn no_format_says_what_was_found() {
 #[test]
 fn tensors_of_no_alexnet_are_listed() {
     let network = alexnet_wgpu::Network::builder("lenet", Shape::new(3, 28, 28))
-        .conv("conv1", alexnet_wgpu::Conv::new(6, 5))
-        .linear("fc2", alexnet_wgpu::Linear::new(10))
+        .conv("c1", alexnet_wgpu::Conv::new(6, 5))
+        .linear("f2", alexnet_wgpu::Linear::new(10))
         .build()
         .unwrap();
     let err = Model::from_weights(Weights::random(&network, 1), &ModelOptions::default()).unwrap_err().to_string();
-    assert!(err.contains("found 1 and 1 in 4 tensors (conv1.bias, conv1.weight, fc2.bias, fc2.weight)"), "{err}");
+    assert!(err.contains("found 1 and 1 in 4 tensors (c1.bias, c1.weight, f2.bias, f2.weight)"), "{err}");
 }
 
 /// A copy of external.onnx and its data in a folder of its own, with the location replaced.

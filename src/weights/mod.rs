@@ -520,8 +520,8 @@ pub enum WeightsError {
     },
     /// A pickle asks for something that is not a tensor.
     #[error(
-        "the pickle asks for `{global}`, which is no tensor (nothing was executed): load it with the program that \
-         wrote it, and save `model.state_dict()`"
+        "the pickle asks for `{global}`, which is no tensor (nothing was executed): if you trust its author, save \
+         `model.state_dict()` with the program that wrote it"
     )]
     Global {
         /// Module and name.

@@ -8,7 +8,7 @@ use std::{
     process::Command,
 };
 
-use alexnet_wgpu::{Conv, Linear, MaxPool, Model, ModelOptions, Network, Preprocessing, Resize, Shape, Weights};
+use alexnet_wgpu::{Conv, Linear, MaxPool, Model, Network, Origin, Preprocessing, Resize, Shape, Weights};
 use tempfile::TempDir;
 
 /// What the command did.
@@ -130,12 +130,5 @@ pub fn tiny() -> Model {
         .unwrap();
     let preprocessing = Preprocessing { resize: Resize::Warp([16, 16]), ..Preprocessing::torchvision(16) };
     let labels = ["red", "green", "blue", "grey"].map(String::from).to_vec();
-    let mut weights = Weights::random(&network, 1);
-    let notes = [
-        ("network", serde_json::to_string(&network).unwrap()),
-        ("preprocessing", serde_json::to_string(&preprocessing).unwrap()),
-        ("labels", serde_json::to_string(&labels).unwrap()),
-    ];
-    weights.metadata.extend(notes.map(|(key, value)| (key.to_string(), value)));
-    Model::from_weights(weights, &ModelOptions::default()).unwrap()
+    Model { weights: Weights::random(&network, 1), network, preprocessing, labels, origin: Origin::default() }
 }
