@@ -112,7 +112,7 @@ fn a_network_that_the_weights_do_not_fit() {
     let folder = Folder::new();
     let file = changed(&folder, |_| ());
     let output = alexnet("classify --network caffe --weights", &[&file, &picture("bag.png")]);
-    output.failure(1, &["no network recognised"]);
+    output.failure(1, &["tensor `conv2.weight` is missing"]);
 }
 
 #[test]
