@@ -3,7 +3,7 @@
     measure.py ADAPTER FOLDER BATCH ROUNDS OURS NAME=COMMAND...
 
 OURS prints one JSON object as `alexnet bench --json` does and exits; each other COMMAND starts a worker (see worker.py).
-Every round times all of them, one at a time; the others wait without work. What a peer says is kept in FOLDER/log.
+Every round times all of them, one at a time; the others are stopped: one polls while it waits. What a peer says is kept in FOLDER/log.
 """
 
 import json
@@ -11,6 +11,7 @@ import math
 import os
 import re
 import shlex
+import signal
 import statistics
 import subprocess
 import sys
@@ -85,6 +86,7 @@ class Peer:
             self.name, self.first, self.output = ready["peer"], ready["first_ms"], ready["output"]
             self.adapter = ready["adapter"]
             self.worker.ms()
+            self.worker.process.send_signal(signal.SIGSTOP)
         except Refusal as refusal:
             self.refuse(refusal)
 
@@ -96,11 +98,13 @@ class Peer:
         if self.refusal:
             return
         try:
+            self.worker.process.send_signal(signal.SIGCONT)
             first = self.worker.ms()
             if first < QUICK_MS:
                 self.times += [self.worker.ms() for _ in range(QUICK_RUNS)]
             else:
                 self.times.append(first)
+            self.worker.process.send_signal(signal.SIGSTOP)
         except Refusal as refusal:
             self.refuse(refusal)
 
