@@ -105,7 +105,7 @@ fresh; manager apk; rm "$tmp/stubs/cargo"
 expect 1 "get it from https://rustup.rs" "" test
 name="Rust in rustup's folder only"
 mkdir -p "$HOME/.cargo/bin"; rust 1.999.0; mv "$tmp/stubs/cargo" "$HOME/.cargo/bin/"
-VK_DRIVER_FILES=$x expect 0 "" "cargo test --manifest-path ${x%/x}/Cargo.toml --workspace" test
+VK_DRIVER_FILES=$x expect 0 "" "cargo test --manifest-path ${x%/x}/Cargo.toml" test
 name="an old Rust"
 fresh; rust 1.66.0
 expect 1 "or newer is needed, and this is 1.66" "" test
@@ -113,7 +113,7 @@ expect 1 "or newer is needed, and this is 1.66" "" test
 name="the test command"
 fresh; manager apk
 expect 0 "" "apk add vulkan-loader mesa-vulkan-swrast
-cargo test --manifest-path ${x%/x}/Cargo.toml --workspace --test a b" test --test a b
+cargo test --manifest-path ${x%/x}/Cargo.toml --test a b" test --test a b
 name="classify, not built yet"
 expect 0 "" "cargo run --manifest-path ${x%/x}/Cargo.toml --release -p alexnet-cli -- classify a picture.png" \
     classify "a picture.png"
