@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use crate::{
     failure::{Failure, complain, printable},
-    files,
+    files::{self, Crops},
     options::{GpuArgs, ModelArgs},
     progress,
 };
@@ -134,7 +134,7 @@ struct Prepared {
 impl Prepared {
     fn new(image: &Path, preprocessing: &Preprocessing) -> Result<Self, String> {
         let start = Instant::now();
-        Ok(Self { input: files::picture(image, preprocessing)?, took: start.elapsed() })
+        Ok(Self { input: files::picture(image, preprocessing, Crops::One)?, took: start.elapsed() })
     }
 }
 

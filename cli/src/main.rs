@@ -3,11 +3,16 @@
 mod adapters;
 mod bench;
 mod classify;
+mod convert;
+mod eval;
 mod failure;
 mod features;
+mod fetch;
 mod files;
+mod info;
 mod options;
 mod progress;
+mod text;
 
 use std::{env, path::Path, process::ExitCode};
 
@@ -21,6 +26,10 @@ Examples:
   alexnet features shoe.jpg --layer fc7 --output shoe.npy  what a layer makes of it
   alexnet adapters                                         what there is to run on
   alexnet bench                                            how fast it runs
+  alexnet info alexnet.pth                                 what a weight file holds
+  alexnet convert alexnet.pth alexnet.safetensors          one file with all that goes with it
+  alexnet eval pictures/                                   how often it is right
+  alexnet fetch                                            published weights
 
 `alexnet COMMAND --help` tells all options of a command.
 With RUST_LOG=warn (or info, debug) the graphics library tells what it meets.";
@@ -39,6 +48,10 @@ enum Command {
     Features(features::Args),
     Adapters(adapters::Args),
     Bench(bench::Args),
+    Info(info::Args),
+    Convert(convert::Args),
+    Eval(eval::Args),
+    Fetch(fetch::Args),
 }
 
 impl Command {
@@ -48,6 +61,10 @@ impl Command {
             Self::Features(args) => features::run(args),
             Self::Adapters(args) => adapters::run(args),
             Self::Bench(args) => bench::run(args),
+            Self::Info(args) => info::run(args),
+            Self::Convert(args) => convert::run(args),
+            Self::Eval(args) => eval::run(args),
+            Self::Fetch(args) => fetch::run(args),
         }
     }
 }
