@@ -3,6 +3,7 @@
 //! [`Pipeline::builder`] does all of that once; a run is then one encode, one submission and one small
 //! readback.
 
+mod ceilings;
 mod choice;
 mod compile;
 #[cfg(test)]
@@ -10,14 +11,17 @@ mod conformance;
 mod memory;
 mod plan;
 mod profile;
+mod tune;
 
 use std::{cmp, collections::BTreeMap, ops::Range};
 
 use wgpu::{BindGroup, Buffer, BufferUsages, CommandEncoder, ComputePipeline};
 
+pub use ceilings::Ceilings;
 pub use compile::Checks;
 pub use plan::{PlannedDispatch, plan};
 pub use profile::LayerTime;
+pub use tune::{Candidate, Choice, TuneError, Tuning};
 
 use crate::{
     gpu::Gpu,
