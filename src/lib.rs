@@ -46,14 +46,15 @@ pub use alexnet::{AlexNet, UnknownNetwork, Variant, imagenet_labels};
 pub use classify::{Classifier, ClassifyError, Prediction};
 pub use files::write_atomically;
 pub use gpu::{AdapterSummary, Gpu, GpuError, GpuOptions, Shortfall};
-pub use kernels::{Algorithm, Family, Storage, Style};
+pub use kernels::{Algorithm, Family, Precision, Storage, Style, UnknownPrecision};
 pub use model::{Model, ModelOptions, Origin};
 pub use network::{
     AdaptiveAvgPool, Conv, Layer, Linear, LocalResponseNorm, LrnConvention, MaxPool, Network, NetworkBuilder,
     NetworkError, Op, Padding, Shape, Window,
 };
 pub use pipeline::{
-    Builder, Checks, Entry, LayerTime, MAX_BATCH, Pipeline, PipelineError, PlannedDispatch, RunError, plan,
+    Builder, Candidate, Ceilings, Checks, Choice, Entry, LayerTime, MAX_BATCH, Pipeline, PipelineError,
+    PlannedDispatch, RunError, TuneError, Tuning, plan,
 };
 pub use preprocess::{ChannelOrder, Picture, PictureError, Preprocessing, PreprocessingError, Resize};
 pub use weights::{DType, Format, Tensor, Weights, WeightsError, splitmix};

@@ -3,12 +3,19 @@
 use std::{
     fs::File,
     io::{self, Read, Write},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use alexnet_wgpu::{Picture, Preprocessing};
+use etcetera::BaseStrategy;
 
 use crate::failure::{Failure, chain};
+
+/// The folder for what can be made or fetched again; none where the system names no such folder.
+pub fn cache() -> Option<PathBuf> {
+    let folders = etcetera::base_strategy::choose_native_strategy().ok()?;
+    Some(folders.cache_dir().join("alexnet-wgpu"))
+}
 
 /// Which parts of a picture a network sees.
 #[derive(Clone, Copy, Debug)]

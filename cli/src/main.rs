@@ -2,6 +2,7 @@
 
 mod adapters;
 mod bench;
+mod choices;
 mod classify;
 mod convert;
 mod eval;
@@ -12,7 +13,9 @@ mod files;
 mod info;
 mod options;
 mod progress;
+mod roofline;
 mod text;
+mod tune;
 
 use std::{env, path::Path, process::ExitCode};
 
@@ -26,6 +29,7 @@ Examples:
   alexnet features shoe.jpg --layer fc7 --output shoe.npy  what a layer makes of it
   alexnet adapters                                         what there is to run on
   alexnet bench                                            how fast it runs
+  alexnet tune                                             find what runs fastest here
   alexnet info alexnet.pth                                 what a weight file holds
   alexnet convert alexnet.pth alexnet.safetensors          one file with all that goes with it
   alexnet eval pictures/                                   how often it is right
@@ -48,6 +52,7 @@ enum Command {
     Features(features::Args),
     Adapters(adapters::Args),
     Bench(bench::Args),
+    Tune(tune::Args),
     Info(info::Args),
     Convert(convert::Args),
     Eval(eval::Args),
@@ -61,6 +66,7 @@ impl Command {
             Self::Features(args) => features::run(args),
             Self::Adapters(args) => adapters::run(args),
             Self::Bench(args) => bench::run(args),
+            Self::Tune(args) => tune::run(args),
             Self::Info(args) => info::run(args),
             Self::Convert(args) => convert::run(args),
             Self::Eval(args) => eval::run(args),

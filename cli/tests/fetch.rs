@@ -57,8 +57,8 @@ fn the_list_says_what_is_there() {
     assert!(text.lines().skip(1).all(|line| line.ends_with(" no")), "{text}");
     assert!(!folder.path("cache").exists(), "looking makes no folders");
 
-    fs::create_dir_all(folder.path("cache/alexnet")).unwrap();
-    fs::copy(fixture("v2.caffemodel"), folder.path("cache/alexnet/bvlc_reference_caffenet.caffemodel")).unwrap();
+    fs::create_dir_all(folder.path("cache/alexnet-wgpu")).unwrap();
+    fs::copy(fixture("v2.caffemodel"), folder.path("cache/alexnet-wgpu/bvlc_reference_caffenet.caffemodel")).unwrap();
     let text = Output::of(&mut with_cache(&folder, "fetch")).success();
     assert!(text.lines().any(|line| line.starts_with("caffenet ") && line.ends_with(" yes")), "{text}");
 }
@@ -66,8 +66,8 @@ fn the_list_says_what_is_there() {
 #[test]
 fn fetched_weights_go_by_their_name() {
     let folder = Folder::new();
-    fs::create_dir_all(folder.path("cache/alexnet")).unwrap();
-    fs::copy(fixture("torchvision.pth"), folder.path("cache/alexnet/alexnet-owt-7be5be79.pth")).unwrap();
+    fs::create_dir_all(folder.path("cache/alexnet-wgpu")).unwrap();
+    fs::copy(fixture("torchvision.pth"), folder.path("cache/alexnet-wgpu/alexnet-owt-7be5be79.pth")).unwrap();
     let chelsea = picture("chelsea.png");
     let mut command = with_cache(&folder, "classify --json --weights torchvision");
     if let Some(adapter) = std::env::var_os("ALEXNET_ADAPTER") {
@@ -91,8 +91,8 @@ fn offline_only_looks() {
     let offline = || Output::of(&mut with_cache(&folder, "fetch torchvision --offline"));
     offline().failure(1, &["alexnet-owt-7be5be79.pth is not there: fetch torchvision without --offline"]);
     assert!(!folder.path("cache").exists());
-    fs::create_dir_all(folder.path("cache/alexnet")).unwrap();
-    fs::copy(fixture("torchvision.pth"), folder.path("cache/alexnet/alexnet-owt-7be5be79.pth")).unwrap();
+    fs::create_dir_all(folder.path("cache/alexnet-wgpu")).unwrap();
+    fs::copy(fixture("torchvision.pth"), folder.path("cache/alexnet-wgpu/alexnet-owt-7be5be79.pth")).unwrap();
     offline().failure(1, &["alexnet-owt-7be5be79.pth is damaged"]);
     let mut command = with_cache(&folder, "fetch --offline");
     Output::of(&mut command).failure(2, &["NAME"]);
@@ -119,5 +119,5 @@ fn what_is_not_the_published_file_does_not_stay() {
     let output = Output::of(command.env("ALL_PROXY", &url));
     // SHA-1 of `hello`.
     output.failure(1, &["9116a64c0fbe4459d18f4bb6b56d647b63920377", "aaf4c61ddcc5e8a2dabede0f3b482cd9aea9434d"]);
-    assert_eq!(fs::read_dir(folder.path("cache/alexnet")).unwrap().count(), 0);
+    assert_eq!(fs::read_dir(folder.path("cache/alexnet-wgpu")).unwrap().count(), 0);
 }

@@ -1,6 +1,7 @@
 //! The Rust half of each shader: its settings, its uniforms, how its weights are packed and how many
 //! workgroups it takes. A [`Dispatch`] is a value: it can be listed, compared and tested without a network.
 
+pub(crate) mod ceiling;
 mod gemm;
 mod local_response_norm;
 mod pool;
@@ -11,14 +12,16 @@ pub(crate) use gemm::{Gemm, Packing, RowsLayout};
 pub(crate) use vector::top_k;
 pub(crate) use winograd::Winograd;
 
-use std::sync::OnceLock;
+use std::{fmt, str::FromStr, sync::OnceLock};
 
 use minijinja::syntax::SyntaxConfig;
+use serde::{Deserialize, Serialize};
 
 use crate::network::{Layer, Op, Shape};
 
 /// Where activations and weights live on the device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Storage {
     /// Storage buffers.
     Buffer,
@@ -27,7 +30,8 @@ pub enum Storage {
 }
 
 /// How the large layers are computed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Family {
     /// Tiles in workgroup memory; needs nothing beyond WebGPU's defaults. For GPUs.
     Tiled,
@@ -40,12 +44,68 @@ pub enum Family {
 }
 
 /// A choice of kernels for one adapter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Style {
     /// Kernels of the convolutions and fully connected layers.
     pub family: Family,
     /// Where they read and write.
     pub storage: Storage,
+}
+
+/// How the weights of fully connected layers are held on the device. At batch 1 most of a run goes into reading them.
+/// Inputs, outputs, sums and all other weights are f32.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Precision {
+    /// Four bytes a weight.
+    #[default]
+    F32,
+    /// IEEE half precision: two bytes a weight, exact for files of f16 weights.
+    F16,
+    /// One byte a weight, and a scale for each output: the largest magnitude of its weights is 127.
+    Int8,
+}
+
+impl Precision {
+    /// All of them, most exact first.
+    pub const ALL: [Self; 3] = [Self::F32, Self::F16, Self::Int8];
+
+    /// As the command's `--dtype` takes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::F16 => "f16",
+            Self::Int8 => "int8",
+        }
+    }
+
+    /// Bytes of four weights.
+    pub(crate) fn quad_bytes(self) -> u64 {
+        match self {
+            Self::F32 => 16,
+            Self::F16 => 8,
+            Self::Int8 => 4,
+        }
+    }
+}
+
+impl fmt::Display for Precision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Precision {
+    type Err = UnknownPrecision;
+    fn from_str(s: &str) -> Result<Self, UnknownPrecision> {
+        Self::ALL.into_iter().find(|p| p.name() == s).ok_or_else(|| UnknownPrecision { found: s.into() })
+    }
+}
+
+/// There is no such precision.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected f32, f16 or int8, found `{found}`")]
+pub struct UnknownPrecision {
+    found: String,
 }
 
 /// Texels in a row of a texture that stands for a flat array.
@@ -67,8 +127,8 @@ pub(crate) struct Kernel {
     pub constants: Vec<(&'static str, u32)>,
     /// What its output is: an activation, or a plain storage buffer.
     pub writes_activation: bool,
-    /// Whether it reads packed weights.
-    pub reads_weights: bool,
+    /// How it reads packed weights, if at all.
+    pub weights: Option<Precision>,
     /// Whether it reads a bias.
     pub reads_bias: bool,
 }
@@ -132,7 +192,8 @@ pub(crate) enum Computation {
 }
 
 /// How a convolution is computed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Algorithm {
     /// As the definition says.
     #[default]
@@ -144,18 +205,26 @@ pub enum Algorithm {
         /// 2 to 6 for 3×3 kernels, 2 to 4 for 5×5.
         tile: usize,
     },
+    /// As the definition says, with the sum over k split in `parts` that are added up in a second pass: for layers with
+    /// too few outputs to fill a GPU. For [`Family::Tiled`]; with other kernels, or where the parts would take more than
+    /// 16 MB, the layer is computed directly.
+    SplitK {
+        /// At least 2.
+        parts: usize,
+    },
 }
 
-/// What computes `layer` for `batch` pictures. `rows_layout` says how its input is laid out where it is the
+/// What computes `layer` for `batch` pictures. `precision` is for fully connected layers. `rows_layout` says how its input is laid out where it is the
 /// network's.
 pub(crate) fn computation(
     layer: &Layer,
     algorithm: Algorithm,
+    precision: Precision,
     rows_layout: Option<RowsLayout>,
     batch: usize,
-    storage: Storage,
+    style: Style,
 ) -> Computation {
-    let (input, output) = (layer.input, layer.output);
+    let (input, output, storage) = (layer.input, layer.output, style.storage);
     match &layer.op {
         Op::Conv(conv) => {
             let winograd = match algorithm {
@@ -164,10 +233,14 @@ pub(crate) fn computation(
                 }
                 _ => None,
             };
-            let gemm = || Gemm::conv(conv, input, output, batch).with_rows_layout(rows_layout);
+            let parts = match algorithm {
+                Algorithm::SplitK { parts } => parts,
+                _ => 1,
+            };
+            let gemm = || Gemm::conv(conv, input, output, batch).with_rows_layout(rows_layout).split(parts, style);
             winograd.map_or_else(|| Computation::Gemm(gemm()), Computation::Winograd)
         }
-        Op::Linear(linear) => Computation::Gemm(Gemm::linear(linear, input, batch)),
+        Op::Linear(linear) => Computation::Gemm(Gemm::linear(linear, input, batch).with_precision(precision)),
         Op::MaxPool(pool) => Computation::Dispatch(pool::max_pool(pool, input, output, batch, storage)),
         Op::AdaptiveAvgPool(_) => Computation::Dispatch(pool::adaptive_avg_pool(input, output, batch, storage)),
         Op::LocalResponseNorm(norm) => {
@@ -191,6 +264,8 @@ macro_rules! shaders {
 
 const SHADERS: &[(&str, &str)] = shaders![
     "adaptive_avg_pool",
+    "ceiling_multiply",
+    "ceiling_read",
     "gemm_broadcast",
     "gemm_tiled",
     "input",
@@ -200,6 +275,7 @@ const SHADERS: &[(&str, &str)] = shaders![
     "max_pool",
     "output",
     "softmax",
+    "sum_parts",
     "top_k",
     "weights",
     "winograd_input",
@@ -241,6 +317,9 @@ impl Kernel {
             self.settings.iter().map(|&(name, value)| (name, value.into())).collect();
         values.insert("storage", if self.texture { "texture" } else { "buffer" }.into());
         values.insert("TEXTURE_WIDTH", TEXTURE_WIDTH.into());
+        if let Some(precision) = self.weights {
+            values.insert("weights", precision.name().into());
+        }
         let setting = |name| self.settings.iter().find(|(n, _)| *n == name).map(|&(_, value)| value as usize);
         if let (Some(m), Some(r)) = (setting("M"), setting("R")) {
             let transforms = winograd::Transforms::new(m, r);
@@ -255,6 +334,9 @@ impl Kernel {
         let mut label = self.shader.to_string();
         for (name, value) in self.settings.iter().filter(|(n, _)| *n != "WORKGROUP") {
             label += &format!(" {}={value}", name.to_lowercase());
+        }
+        if let Some(precision @ (Precision::F16 | Precision::Int8)) = self.weights {
+            label += &format!(" {precision}");
         }
         if self.texture {
             label += " texture";
@@ -271,7 +353,7 @@ pub(crate) fn pointwise(shader: &'static str, storage: Storage) -> Kernel {
         settings: vec![("WORKGROUP", WORKGROUP)],
         constants: vec![],
         writes_activation: true,
-        reads_weights: false,
+        weights: None,
         reads_bias: false,
     }
 }

@@ -11,7 +11,7 @@ use naga::{
 use super::{Algorithms, Plan, kernels};
 use crate::{
     alexnet::Variant,
-    kernels::{Algorithm, Family, Kernel, Storage, Style},
+    kernels::{Algorithm, Family, Kernel, Precision, Storage, Style},
     network::{Conv, LocalResponseNorm, Network, Shape},
 };
 
@@ -27,17 +27,25 @@ fn kernels_of_all_plans() -> BTreeSet<Kernel> {
             .unwrap(),
     );
     let families = [Family::Tiled].into_iter().chain([4, 8, 16].map(|lanes| Family::Broadcast { lanes }));
-    let algorithms = [Algorithm::Direct, Algorithm::Winograd { tile: 2 }, Algorithm::Winograd { tile: 4 }];
+    let algorithms = [
+        Algorithm::Direct,
+        Algorithm::Winograd { tile: 2 },
+        Algorithm::Winograd { tile: 4 },
+        Algorithm::SplitK { parts: 4 },
+    ];
     let mut all = BTreeSet::new();
     for family in families {
         for storage in [Storage::Buffer, Storage::Texture] {
             let style = Style { family, storage };
             all.insert(kernels::top_k(5, 1000, 1, storage).kernel);
+            all.extend([kernels::ceiling::read(style).kernel, kernels::ceiling::multiply(storage).kernel]);
             for (network, algorithm) in networks.iter().flat_map(|n| algorithms.map(|a| (n, a))) {
                 let layers = network.layers().iter();
                 let algorithms: Algorithms = layers.map(|l| (l.name.clone(), algorithm)).collect();
-                for batch in [1, 2, 3, 7, 8, 9, 64] {
-                    let plans = Plan::all(network, &algorithms, batch, style, (128 << 20) / 4).unwrap();
+                for (batch, precision) in
+                    [1, 2, 3, 7, 8, 9, 64].into_iter().flat_map(|b| Precision::ALL.map(|p| (b, p)))
+                {
+                    let plans = Plan::all(network, &algorithms, batch, style, precision, (128 << 20) / 16).unwrap();
                     all.extend(plans.into_iter().flat_map(|p| p.dispatches).map(|d| d.kernel));
                 }
             }
@@ -63,6 +71,10 @@ fn every_shader_is_valid_on_every_backend() {
         if source.contains("subgroup") {
             assert!(label.contains("broadcast"), "{label} uses subgroups");
             capabilities |= Capabilities::SUBGROUP;
+        }
+        if source.contains("unpack2x16float") {
+            assert!(label.contains("f16"), "{label} unpacks halves");
+            capabilities |= Capabilities::SHADER_FLOAT16_IN_FLOAT32;
         }
         let info = Validator::new(ValidationFlags::all(), capabilities)
             .validate(&module)

@@ -1,20 +1,21 @@
 //! Flat arrays of `vec4<f32>` on the device, as a storage buffer or as a texture.
 
+use half::slice::HalfFloatSliceExt;
 use wgpu::{
     BindingResource, Buffer, BufferUsages, CommandEncoder, Device, Extent3d, Origin3d, Queue, TexelCopyBufferInfo,
-    TexelCopyBufferLayout, TexelCopyTextureInfo, Texture, TextureAspect, TextureUsages, TextureView,
+    TexelCopyBufferLayout, TexelCopyTextureInfo, Texture, TextureAspect, TextureFormat, TextureUsages, TextureView,
 };
 
-use crate::kernels::{Storage, TEXTURE_WIDTH};
+use crate::kernels::{Precision, Storage, TEXTURE_WIDTH};
 
 /// Bytes of one `vec4<f32>`.
 pub(super) const QUAD: u64 = 16;
-/// Bytes of a texture's row.
+/// Bytes of a row of an activation's texture.
 const ROW: u64 = TEXTURE_WIDTH as u64 * QUAD;
 /// Bytes uploaded between two submissions, so that staging memory stays small.
 const UPLOAD: u64 = 8 << 20;
 
-/// A flat array of `vec4<f32>`.
+/// A flat array of `vec4<f32>`, or of weights in quads of [`Precision::quad_bytes`].
 #[derive(Debug)]
 pub(super) enum Memory {
     Buffer(Buffer),
@@ -23,19 +24,32 @@ pub(super) enum Memory {
 
 impl Memory {
     /// An array of `quads` vec4s, zero.
-    pub fn new(device: &Device, label: &str, quads: u64, storage: Storage, writable: bool) -> Self {
+    pub fn new(device: &Device, label: &str, quads: u64, storage: Storage) -> Self {
+        let usage = TextureUsages::STORAGE_BINDING | TextureUsages::COPY_SRC;
+        Self::with(device, label, quads, storage, Precision::F32, usage)
+    }
+
+    /// An array of `quads` times four weights, to be read only.
+    pub fn weights(device: &Device, label: &str, quads: u64, storage: Storage, precision: Precision) -> Self {
+        Self::with(device, label, quads, storage, precision, TextureUsages::empty())
+    }
+
+    fn with(
+        device: &Device,
+        label: &str,
+        quads: u64,
+        storage: Storage,
+        precision: Precision,
+        usage: TextureUsages,
+    ) -> Self {
         match storage {
             Storage::Buffer => Self::Buffer(device.create_buffer(&wgpu::BufferDescriptor {
                 label: Some(label),
-                size: quads * QUAD,
+                size: quads * precision.quad_bytes(),
                 usage: BufferUsages::STORAGE | BufferUsages::COPY_DST | BufferUsages::COPY_SRC,
                 mapped_at_creation: false,
             })),
             Storage::Texture => {
-                let mut usage = TextureUsages::TEXTURE_BINDING | TextureUsages::COPY_DST;
-                if writable {
-                    usage |= TextureUsages::STORAGE_BINDING | TextureUsages::COPY_SRC;
-                }
                 let texture = device.create_texture(&wgpu::TextureDescriptor {
                     label: Some(label),
                     size: Extent3d {
@@ -46,8 +60,12 @@ impl Memory {
                     mip_level_count: 1,
                     sample_count: 1,
                     dimension: wgpu::TextureDimension::D2,
-                    format: wgpu::TextureFormat::Rgba32Float,
-                    usage,
+                    format: match precision {
+                        Precision::F32 => TextureFormat::Rgba32Float,
+                        Precision::F16 => TextureFormat::Rgba16Float,
+                        Precision::Int8 => TextureFormat::Rgba8Snorm,
+                    },
+                    usage: usage | TextureUsages::TEXTURE_BINDING | TextureUsages::COPY_DST,
                     view_formats: &[],
                 });
                 let view = texture.create_view(&Default::default());
@@ -77,7 +95,7 @@ impl Memory {
     pub fn size(&self) -> u64 {
         match self {
             Self::Buffer(buffer) => buffer.size(),
-            Self::Texture(texture, _) => u64::from(texture.height()) * ROW,
+            Self::Texture(texture, _) => u64::from(texture.height()) * row_bytes(texture),
         }
     }
 
@@ -92,19 +110,20 @@ impl Memory {
             Self::Buffer(buffer) => return queue.write_buffer(buffer, offset, bytes),
             Self::Texture(texture, _) => texture,
         };
-        let whole = bytes.len() as u64 / ROW * ROW;
-        for (start, end, width, height) in [
-            (0, whole, TEXTURE_WIDTH, (whole / ROW) as u32),
-            (whole, bytes.len() as u64, ((bytes.len() as u64 - whole) / QUAD) as u32, 1),
-        ] {
+        let row = row_bytes(texture);
+        let whole = bytes.len() as u64 / row * row;
+        let rest = (bytes.len() as u64 - whole) * u64::from(TEXTURE_WIDTH) / row;
+        for (start, end, width, height) in
+            [(0, whole, TEXTURE_WIDTH, (whole / row) as u32), (whole, bytes.len() as u64, rest as u32, 1)]
+        {
             if start == end {
                 continue;
             }
-            let origin = Origin3d { x: 0, y: ((offset + start) / ROW) as u32, z: 0 };
+            let origin = Origin3d { x: 0, y: ((offset + start) / row) as u32, z: 0 };
             queue.write_texture(
                 TexelCopyTextureInfo { texture, mip_level: 0, origin, aspect: TextureAspect::All },
                 &bytes[start as usize..end as usize],
-                TexelCopyBufferLayout { offset: 0, bytes_per_row: Some(ROW as u32), rows_per_image: None },
+                TexelCopyBufferLayout { offset: 0, bytes_per_row: Some(row as u32), rows_per_image: None },
                 Extent3d { width, height, depth_or_array_layers: 1 },
             );
         }
@@ -138,38 +157,59 @@ impl Memory {
     }
 }
 
+/// Bytes of a row of `texture`.
+fn row_bytes(texture: &Texture) -> u64 {
+    u64::from(TEXTURE_WIDTH) * u64::from(texture.format().block_copy_size(None).unwrap_or(QUAD as u32))
+}
+
 /// Fills a [`Memory`] from front to back in pieces, holding only a few megabytes at a time.
 pub(super) struct Upload<'a> {
     device: &'a Device,
     queue: &'a Queue,
     target: &'a Memory,
-    staged: Vec<f32>,
+    staged: Vec<u8>,
     offset: u64,
+    last: Option<wgpu::SubmissionIndex>,
 }
 
 impl<'a> Upload<'a> {
     pub fn new(device: &'a Device, queue: &'a Queue, target: &'a Memory) -> Self {
-        Self { device, queue, target, staged: Vec::new(), offset: 0 }
+        Self { device, queue, target, staged: Vec::new(), offset: 0, last: None }
     }
 
-    /// Room for the next `len` numbers.
-    pub fn next(&mut self, len: usize) -> &mut [f32] {
-        if (self.staged.len() * 4) as u64 >= UPLOAD {
-            let whole = self.staged.len() * 4 / ROW as usize * ROW as usize / 4;
-            self.flush(whole);
+    /// The next bytes.
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.staged.extend_from_slice(bytes);
+        if self.staged.len() as u64 >= UPLOAD {
+            // Whole rows of textures of any format.
+            self.flush(self.staged.len() / ROW as usize * ROW as usize);
         }
-        let start = self.staged.len();
-        self.staged.resize(start + len, 0.0);
-        &mut self.staged[start..]
+    }
+
+    /// The next weights, for [`Precision::F16`].
+    pub fn push_f16(&mut self, weights: &[f32]) {
+        let mut halves = vec![half::f16::ZERO; weights.len()];
+        halves.convert_from_f32_slice(weights);
+        self.push(bytemuck::cast_slice(&halves));
+    }
+
+    /// The next weights, rows as long as `largest`, for [`Precision::Int8`]: ±127 is `largest` of the column.
+    pub fn push_int8(&mut self, weights: &[f32], largest: &[f32]) {
+        let scales: Vec<f32> = largest.iter().map(|l| if *l > 0.0 { 127.0 / l } else { 0.0 }).collect();
+        let quantized = weights.iter().zip(scales.iter().cycle()).map(|(w, s)| (w * s).round() as i8 as u8);
+        self.push(&quantized.collect::<Vec<_>>());
     }
 
     fn flush(&mut self, count: usize) {
-        self.target.write_at(self.queue, self.offset, bytemuck::cast_slice(&self.staged[..count]));
-        self.offset += count as u64 * 4;
+        self.target.write_at(self.queue, self.offset, &self.staged[..count]);
+        self.offset += count as u64;
         self.staged.drain(..count);
-        // Submitting and polling lets go of the staging memory.
-        self.queue.submit([]);
-        let _ = self.device.poll(wgpu::PollType::Poll);
+        // Staging memory is let go of when its copy is done: wait for the last but one, so that the next is packed meanwhile.
+        let submitted = self.queue.submit([]);
+        if let Some(last) = self.last.replace(submitted) {
+            let wait = wgpu::PollType::Wait { submission_index: Some(last), timeout: None };
+            let _ = self.device.poll(if cfg!(target_arch = "wasm32") { wgpu::PollType::Poll } else { wait });
+        }
     }
 
     /// Writes what is left.

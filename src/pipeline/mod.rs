@@ -3,6 +3,7 @@
 //! [`Pipeline::builder`] does all of that once; a run is then one encode, one submission and one small
 //! readback.
 
+mod ceilings;
 mod choice;
 mod compile;
 #[cfg(test)]
@@ -10,18 +11,21 @@ mod conformance;
 mod memory;
 mod plan;
 mod profile;
+mod tune;
 
 use std::{cmp, collections::BTreeMap, ops::Range};
 
 use wgpu::{BindGroup, Buffer, BufferUsages, CommandEncoder, ComputePipeline};
 
+pub use ceilings::Ceilings;
 pub use compile::Checks;
 pub use plan::{PlannedDispatch, plan};
 pub use profile::LayerTime;
+pub use tune::{Candidate, Choice, TuneError, Tuning};
 
 use crate::{
     gpu::Gpu,
-    kernels::{self, Algorithm, Dispatch, Place, RowsLayout, Style, activation_quads},
+    kernels::{self, Algorithm, Dispatch, Place, Precision, RowsLayout, Style, activation_quads},
     network::{Network, NetworkError, Shape},
     weights::{Weights, WeightsError},
 };
@@ -88,6 +92,7 @@ pub struct Builder<'a> {
     top: usize,
     style: Option<Style>,
     algorithms: Algorithms,
+    precision: Precision,
     checks: Checks,
 }
 
@@ -116,6 +121,12 @@ impl Builder<'_> {
         self
     }
 
+    /// How the fully connected layers' weights are held on the device; [`Precision::F32`] by default.
+    pub fn precision(mut self, precision: Precision) -> Self {
+        self.precision = precision;
+        self
+    }
+
     /// Whether shaders check every index.
     pub fn checks(mut self, checks: Checks) -> Self {
         self.checks = checks;
@@ -129,7 +140,7 @@ impl Builder<'_> {
     /// [`PipelineError`] when the weights do not fit the network, the network does not fit the adapter, or the
     /// driver refuses.
     pub fn build(self) -> Result<Pipeline, PipelineError> {
-        let Self { gpu, network, weights, batch, top, algorithms, checks, .. } = self;
+        let Self { gpu, network, weights, batch, top, algorithms, precision, checks, .. } = self;
         let device = gpu.device();
         if !(1..=MAX_BATCH).contains(&batch) {
             return Err(PipelineError::Batch { found: batch });
@@ -151,7 +162,7 @@ impl Builder<'_> {
         let scope = device.push_error_scope(wgpu::ErrorFilter::Validation);
 
         let rows_layout = plan::rows_layout(network);
-        let plans = Plan::all(network, &algorithms, batch, style, limit as usize * 4)?;
+        let plans = Plan::all(network, &algorithms, batch, style, precision, limit)?;
         let classes = network.output().len();
         let top = top.clamp(1, classes);
         let top_dispatch =
@@ -179,7 +190,7 @@ impl Builder<'_> {
         })?;
 
         let input_quads = rows_layout.map_or(activation_quads(network.input()), |l| l.quads());
-        let input = Memory::new(device, "input", (input_quads * batch) as u64, style.storage, true);
+        let input = Memory::new(device, "input", (input_quads * batch) as u64, style.storage);
         let mut sizes = [1, 1];
         let mut writers = 0;
         for (layer, plan) in network.layers().iter().zip(&plans) {
@@ -188,12 +199,12 @@ impl Builder<'_> {
                 writers += 1;
             }
         }
-        let activations = sizes.map(|quads| Memory::new(device, "activation", quads, style.storage, true));
+        let activations = sizes.map(|quads| Memory::new(device, "activation", quads, style.storage));
 
         // What lies between the dispatches of one layer; layers share it.
         let scratch = [0, 1].map(|i| {
             let quads = plans.iter().map(|p| p.scratch[i]).max().unwrap_or(0).max(1);
-            Memory::new(device, "scratch", quads as u64, style.storage, true)
+            Memory::new(device, "scratch", quads as u64, style.storage)
         });
 
         let bind = |dispatch: &Dispatch, x: &Memory, y: wgpu::BindingResource<'_>, parameters: Option<&Parameters>| {
@@ -210,6 +221,8 @@ impl Builder<'_> {
             if let Some(parameters) = parameters {
                 resources.extend(dispatch.chunk.map(|i| (3, parameters.weights[i].binding())));
                 resources.extend(dispatch.bias.map(|kind| (4, parameters.biases[&kind].as_entire_binding())));
+                let scales = parameters.scales.as_ref().filter(|_| dispatch.kernel.weights == Some(Precision::Int8));
+                resources.extend(scales.map(|scales| (5, scales.as_entire_binding())));
             }
             let entry = |(binding, resource)| wgpu::BindGroupEntry { binding, resource };
             let entries: Vec<_> = resources.into_iter().map(entry).collect();
@@ -287,6 +300,7 @@ impl Pipeline {
             top: 5,
             style: None,
             algorithms: BTreeMap::new(),
+            precision: Precision::default(),
             checks: Checks::default(),
         }
     }
@@ -553,6 +567,14 @@ pub enum PipelineError {
         needed: u64,
         /// Bytes that a binding may have.
         limit: u64,
+    },
+    /// A weight is beyond the largest half.
+    #[error("layer `{layer}` has a weight of {value}, f16 holds at most 65504: use f32 or int8")]
+    Overflow {
+        /// The layer.
+        layer: String,
+        /// The weight.
+        value: f32,
     },
     /// A layer takes more workgroups than the adapter dispatches.
     #[error(

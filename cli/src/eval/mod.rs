@@ -25,7 +25,7 @@ use self::{
 use crate::{
     failure::{Failure, complain, printable},
     files::{self, Crops},
-    options::{GpuArgs, ModelArgs},
+    options::{ComputeArgs, GpuArgs, ModelArgs},
     progress,
     text::{grouped, percent},
 };
@@ -71,6 +71,8 @@ pub struct Args {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
+    compute: ComputeArgs,
+    #[command(flatten)]
     gpu: GpuArgs,
 }
 
@@ -87,7 +89,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     let gpu = args.gpu.open()?;
     let message = format!("putting {} on {}", model.network.name(), gpu.info().name);
     let pipeline = progress::while_working(message, || {
-        Pipeline::builder(&gpu, &model.network, &model.weights).batch(at_once * crops.count()).build()
+        args.compute.builder(&gpu, &model.network, &model.weights, at_once * crops.count()).build()
     })?;
 
     let start = Instant::now();

@@ -6,11 +6,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use etcetera::BaseStrategy;
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
-use crate::failure::Failure;
+use crate::{failure::Failure, files};
 
 /// A weight file that its makers offer to everyone.
 #[derive(Debug)]
@@ -85,8 +84,8 @@ impl Published {
 
     /// Where the file lies once it is fetched: in the user's folder for what can be fetched again.
     pub fn place(&self) -> Result<PathBuf, Failure> {
-        let base = etcetera::base_strategy::choose_native_strategy()?;
-        Ok(base.cache_dir().join("alexnet").join(self.file))
+        let folder = files::cache().ok_or_else(|| Failure::run("the system names no folder for caches: set HOME"))?;
+        Ok(folder.join(self.file))
     }
 }
 
