@@ -53,7 +53,8 @@ pub use network::{
     NetworkError, Op, Padding, Shape, Window,
 };
 pub use pipeline::{
-    Builder, Checks, Entry, LayerTime, MAX_BATCH, Pipeline, PipelineError, PlannedDispatch, RunError, plan,
+    Builder, Checks, Entry, Input, InputError, LayerTime, MAX_BATCH, Pipeline, PipelineError, PlannedDispatch,
+    RunError, Slices, TextureSource, Ticket, plan,
 };
 pub use preprocess::{ChannelOrder, Picture, PictureError, Preprocessing, PreprocessingError, Resize};
 pub use weights::{DType, Format, Tensor, Weights, WeightsError, splitmix};

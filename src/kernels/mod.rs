@@ -191,6 +191,7 @@ macro_rules! shaders {
 
 const SHADERS: &[(&str, &str)] = shaders![
     "adaptive_avg_pool",
+    "buffer_input",
     "gemm_broadcast",
     "gemm_tiled",
     "input",
@@ -200,6 +201,7 @@ const SHADERS: &[(&str, &str)] = shaders![
     "max_pool",
     "output",
     "softmax",
+    "texture_input",
     "top_k",
     "weights",
     "winograd_input",

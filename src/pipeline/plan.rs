@@ -141,6 +141,13 @@ impl Plan {
         Self { layer: layer.name.clone(), dispatches, scratch: [0, 0], weights: None }
     }
 
+    /// The least that one binding must hold, in numbers: a piece of weights that cannot be split further, or an array
+    /// between the dispatches.
+    pub fn least_binding(&self) -> usize {
+        let weights = self.weights.as_ref().map_or(0, |w| w.packing.block_len() * w.packing.groups());
+        weights.max(4 * self.scratch[0]).max(4 * self.scratch[1])
+    }
+
     /// Packs the layer's tensors piece by piece onto the device; `None` where it has none.
     pub fn upload(&self, gpu: &Gpu, weights: &Weights, storage: Storage) -> Result<Option<Parameters>, PipelineError> {
         let Some(WeightsPlan { packing, chunks, winograd }) = &self.weights else { return Ok(None) };

@@ -130,18 +130,7 @@ impl Preprocessing {
     /// As [`Preprocessing::check`].
     pub fn apply(&self, picture: &Picture) -> Result<Vec<f32>, PreprocessingError> {
         self.check()?;
-        let [height, width] = [picture.height(), picture.width()].map(|side| side as usize);
-        let [rows, columns] = match self.resize {
-            Resize::ShorterSide(size) => {
-                let shorter = width.min(height);
-                // torchvision computes the quotient in floating point and truncates; for numbers of this size
-                // that is the whole quotient.
-                [height, width].map(|side| (size as u64 * side as u64 / shorter as u64) as usize)
-            }
-            Resize::Warp(size) => size,
-        };
-        let y = Span::centre(height, rows, self.crop[0]);
-        let x = Span::centre(width, columns, self.crop[1]);
+        let [y, x] = self.spans(picture.height(), picture.width());
         let samples = resize(picture, &y, &x);
 
         let plane = self.crop[0] * self.crop[1];
@@ -161,6 +150,21 @@ impl Preprocessing {
             }
         }
         Ok(input)
+    }
+
+    /// What the crop keeps of a picture's rows and columns.
+    pub(crate) fn spans(&self, height: u32, width: u32) -> [Span; 2] {
+        let [height, width] = [height, width].map(|side| side as usize);
+        let [rows, columns] = match self.resize {
+            Resize::ShorterSide(size) => {
+                let shorter = width.min(height);
+                // torchvision computes the quotient in floating point and truncates; for numbers of this size
+                // that is the whole quotient.
+                [height, width].map(|side| (size as u64 * side as u64 / shorter as u64) as usize)
+            }
+            Resize::Warp(size) => size,
+        };
+        [Span::centre(height, rows, self.crop[0]), Span::centre(width, columns, self.crop[1])]
     }
 
     /// What a sample becomes.
@@ -198,13 +202,13 @@ pub enum PreprocessingError {
 }
 
 /// What one axis of the crop keeps of the picture.
-struct Span {
+pub(crate) struct Span {
     /// Where it begins and ends in the picture, in pixels.
-    source: [f64; 2],
+    pub source: [f64; 2],
     /// How many of the crop's pixels it fills.
-    len: usize,
+    pub len: usize,
     /// How many of the crop's pixels come before it.
-    offset: usize,
+    pub offset: usize,
 }
 
 impl Span {
