@@ -2,10 +2,10 @@
 
 use wgpu::{
     BindingResource, BindingType, BufferBinding, BufferUsages, CommandEncoder, TextureDimension, TextureSampleType,
-    TextureUsages, TextureView, util::DeviceExt as _,
+    TextureUsages, TextureView,
 };
 
-use super::{Pipeline, begin, compile, pollster_or_none};
+use super::{Pipeline, begin, compile, memory, pollster_or_none};
 use crate::{
     kernels::{Kernel, Storage, WORKGROUP, activation_quads, pointwise},
     network::Shape,
@@ -231,14 +231,10 @@ impl Pipeline {
         workgroups: [u32; 3],
     ) -> Result<Input, InputError> {
         let device = self.gpu.device();
-        let compiled = compile::compile_with_input(&self.gpu, kernel, entry)
-            .map_err(|e| InputError::Device(e.to_string()))?;
+        let compiled =
+            compile::compile_with_input(&self.gpu, kernel, entry).map_err(|e| InputError::Device(e.to_string()))?;
         let scope = device.push_error_scope(wgpu::ErrorFilter::Validation);
-        let uniform = device.create_buffer_init(&wgpu::util::BufferInitDescriptor {
-            label: Some("input"),
-            contents: uniform,
-            usage: BufferUsages::UNIFORM,
-        });
+        let uniform = memory::filled(&self.gpu, "input", uniform, BufferUsages::UNIFORM);
         let resources = [source, self.input.binding(), uniform.as_entire_binding()];
         let entries: Vec<_> =
             (0..).zip(resources).map(|(binding, resource)| wgpu::BindGroupEntry { binding, resource }).collect();

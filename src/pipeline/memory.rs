@@ -1,11 +1,15 @@
 //! Flat arrays of `vec4<f32>` on the device, as a storage buffer or as a texture.
 
 use wgpu::{
-    BindingResource, Buffer, BufferUsages, CommandEncoder, Device, Extent3d, Origin3d, Queue, TexelCopyBufferInfo,
-    TexelCopyBufferLayout, TexelCopyTextureInfo, Texture, TextureAspect, TextureUsages, TextureView,
+    BindingResource, Buffer, BufferDescriptor, BufferUsages, CommandEncoder, Device, Extent3d, Origin3d, Queue,
+    TexelCopyBufferInfo, TexelCopyBufferLayout, TexelCopyTextureInfo, Texture, TextureAspect, TextureUsages,
+    TextureView,
 };
 
-use crate::kernels::{Storage, TEXTURE_WIDTH};
+use crate::{
+    gpu::Gpu,
+    kernels::{Storage, TEXTURE_WIDTH},
+};
 
 /// Bytes of one `vec4<f32>`.
 pub(super) const QUAD: u64 = 16;
@@ -25,7 +29,7 @@ impl Memory {
     /// An array of `quads` vec4s, zero.
     pub fn new(device: &Device, label: &str, quads: u64, storage: Storage, writable: bool) -> Self {
         match storage {
-            Storage::Buffer => Self::Buffer(device.create_buffer(&wgpu::BufferDescriptor {
+            Storage::Buffer => Self::Buffer(device.create_buffer(&BufferDescriptor {
                 label: Some(label),
                 size: quads * QUAD,
                 usage: BufferUsages::STORAGE | BufferUsages::COPY_DST | BufferUsages::COPY_SRC,
@@ -92,22 +96,44 @@ impl Memory {
             Self::Buffer(buffer) => return queue.write_buffer(buffer, offset, bytes),
             Self::Texture(texture, _) => texture,
         };
-        let whole = bytes.len() as u64 / ROW * ROW;
-        for (start, end, width, height) in [
-            (0, whole, TEXTURE_WIDTH, (whole / ROW) as u32),
-            (whole, bytes.len() as u64, ((bytes.len() as u64 - whole) / QUAD) as u32, 1),
-        ] {
-            if start == end {
-                continue;
-            }
-            let origin = Origin3d { x: 0, y: ((offset + start) / ROW) as u32, z: 0 };
+        for Piece { start, end, row, width, height } in pieces(bytes.len() as u64) {
             queue.write_texture(
-                TexelCopyTextureInfo { texture, mip_level: 0, origin, aspect: TextureAspect::All },
+                texture_rows(texture, (offset / ROW) as u32 + row),
                 &bytes[start as usize..end as usize],
-                TexelCopyBufferLayout { offset: 0, bytes_per_row: Some(ROW as u32), rows_per_image: None },
+                TEXTURE_LAYOUT,
                 Extent3d { width, height, depth_or_array_layers: 1 },
             );
         }
+    }
+
+    /// Records a write of `values` from the start of the array. Unlike [`Memory::write`] it is part of the command
+    /// buffer, and comes neither earlier nor later. `None` where the device has no staging buffer for it.
+    pub fn copy_from(&self, device: &Device, encoder: &mut CommandEncoder, values: &[f32]) -> Option<()> {
+        let bytes: &[u8] = bytemuck::cast_slice(values);
+        let staging = device.create_buffer(&BufferDescriptor {
+            label: Some("staging"),
+            size: bytes.len() as u64,
+            usage: BufferUsages::MAP_WRITE | BufferUsages::COPY_SRC,
+            mapped_at_creation: true,
+        });
+        staging.get_mapped_range_mut(..).ok()?.copy_from_slice(bytes);
+        staging.unmap();
+        match self {
+            Self::Buffer(buffer) => encoder.copy_buffer_to_buffer(&staging, 0, buffer, 0, bytes.len() as u64),
+            Self::Texture(texture, _) => {
+                for Piece { start, row, width, height, .. } in pieces(bytes.len() as u64) {
+                    encoder.copy_buffer_to_texture(
+                        TexelCopyBufferInfo {
+                            buffer: &staging,
+                            layout: TexelCopyBufferLayout { offset: start, ..TEXTURE_LAYOUT },
+                        },
+                        texture_rows(texture, row),
+                        Extent3d { width, height, depth_or_array_layers: 1 },
+                    );
+                }
+            }
+        }
+        Some(())
     }
 
     /// Bytes of a buffer that [`Memory::copy_to`] fills with `quads` vec4s.
@@ -123,11 +149,8 @@ impl Memory {
         match self {
             Self::Buffer(buffer) => encoder.copy_buffer_to_buffer(buffer, 0, target, 0, quads * QUAD),
             Self::Texture(texture, _) => encoder.copy_texture_to_buffer(
-                TexelCopyTextureInfo { texture, mip_level: 0, origin: Origin3d::ZERO, aspect: TextureAspect::All },
-                TexelCopyBufferInfo {
-                    buffer: target,
-                    layout: TexelCopyBufferLayout { offset: 0, bytes_per_row: Some(ROW as u32), rows_per_image: None },
-                },
+                texture_rows(texture, 0),
+                TexelCopyBufferInfo { buffer: target, layout: TEXTURE_LAYOUT },
                 Extent3d {
                     width: TEXTURE_WIDTH,
                     height: quads.div_ceil(TEXTURE_WIDTH.into()) as u32,
@@ -136,6 +159,45 @@ impl Memory {
             ),
         }
     }
+}
+
+/// A rectangle of a texture that stands for a flat array, and the bytes that it holds.
+struct Piece {
+    start: u64,
+    end: u64,
+    row: u32,
+    width: u32,
+    height: u32,
+}
+
+/// `len` bytes from the start of a row on: whole rows, and what is left.
+fn pieces(len: u64) -> impl Iterator<Item = Piece> {
+    let rows = len / ROW;
+    let whole = Piece { start: 0, end: rows * ROW, row: 0, width: TEXTURE_WIDTH, height: rows as u32 };
+    let rest =
+        Piece { start: whole.end, end: len, row: rows as u32, width: ((len - whole.end) / QUAD) as u32, height: 1 };
+    [whole, rest].into_iter().filter(|piece| piece.start < piece.end)
+}
+
+const TEXTURE_LAYOUT: TexelCopyBufferLayout =
+    TexelCopyBufferLayout { offset: 0, bytes_per_row: Some(ROW as u32), rows_per_image: None };
+
+fn texture_rows(texture: &Texture, row: u32) -> TexelCopyTextureInfo<'_> {
+    let origin = Origin3d { x: 0, y: row, z: 0 };
+    TexelCopyTextureInfo { texture, mip_level: 0, origin, aspect: TextureAspect::All }
+}
+
+/// A small buffer that holds `bytes` from the queue's next submission on. (wgpu's `create_buffer_init` panics where there
+/// is no memory or the device is lost; here it is an error for the scope that this is called in.)
+pub(super) fn filled(gpu: &Gpu, label: &str, bytes: &[u8], usage: BufferUsages) -> Buffer {
+    let buffer = gpu.device().create_buffer(&BufferDescriptor {
+        label: Some(label),
+        size: bytes.len() as u64,
+        usage: usage | BufferUsages::COPY_DST,
+        mapped_at_creation: false,
+    });
+    gpu.queue().write_buffer(&buffer, 0, bytes);
+    buffer
 }
 
 /// Fills a [`Memory`] from front to back in pieces, holding only a few megabytes at a time.

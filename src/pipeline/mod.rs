@@ -21,12 +21,7 @@ mod requirements;
 mod slice;
 mod ticket;
 
-use std::{
-    cmp,
-    collections::BTreeMap,
-    ops::Range,
-    sync::{Mutex, PoisonError, atomic::AtomicU64},
-};
+use std::{cmp, collections::BTreeMap, ops::Range, sync::atomic::AtomicU64};
 
 use wgpu::{BindGroup, Buffer, BufferUsages, CommandEncoder, ComputePipeline};
 
@@ -77,8 +72,6 @@ pub struct Pipeline {
     /// Layers that each run copies, by the step after which it does.
     kept: Vec<Kept>,
     device_bytes: u64,
-    /// Held from the writing of an input to the submission of its run.
-    submitting: Mutex<()>,
     /// How many runs were begun.
     runs: AtomicU64,
 }
@@ -253,14 +246,7 @@ impl Builder<'_> {
 
         let bind = |dispatch: &Dispatch, x: &Memory, y: wgpu::BindingResource<'_>, parameters: Option<&Parameters>| {
             let compiled = &compiled[&dispatch.kernel];
-            let uniform = wgpu::util::DeviceExt::create_buffer_init(
-                device,
-                &wgpu::util::BufferInitDescriptor {
-                    label: Some("uniform"),
-                    contents: &dispatch.uniform,
-                    usage: BufferUsages::UNIFORM,
-                },
-            );
+            let uniform = memory::filled(gpu, "uniform", &dispatch.uniform, BufferUsages::UNIFORM);
             let mut resources = vec![(0, x.binding()), (1, y), (2, uniform.as_entire_binding())];
             if let Some(parameters) = parameters {
                 resources.extend(dispatch.chunk.map(|i| (3, parameters.weights[i].binding())));
@@ -323,7 +309,8 @@ impl Builder<'_> {
         kept.sort_by_key(|kept| kept.after);
 
         let errors = [pollster_or_none(scope), pollster_or_none(memory_scope)];
-        if let Some(error) = errors.into_iter().flatten().next() {
+        // Where memory is lacking, everything else follows from that.
+        if let Some(error) = errors.into_iter().flatten().next_back() {
             return Err(error.into());
         }
         let device_bytes = input.size()
@@ -346,7 +333,6 @@ impl Builder<'_> {
             ring,
             kept,
             device_bytes,
-            submitting: Mutex::new(()),
             runs: AtomicU64::new(0),
         })
     }
@@ -419,12 +405,19 @@ impl Pipeline {
     }
 
     /// Writes the input: `batch` pictures in CHW order, as the network sees them. It takes effect with the next
-    /// submission to the queue.
+    /// submission to the queue, whoever makes it: threads that share a pipeline fill it from their own buffers instead
+    /// ([`Pipeline::buffer_input`]).
     ///
     /// # Errors
     ///
     /// [`RunError::Input`] when the length is not that of the batch.
     pub fn write_input(&self, input: &[f32]) -> Result<(), RunError> {
+        self.input.write(self.gpu.queue(), &self.lay_out(input)?);
+        Ok(())
+    }
+
+    /// The input as it lies on the device.
+    fn lay_out(&self, input: &[f32]) -> Result<Vec<f32>, RunError> {
         let shape = self.network.input();
         if input.len() != shape.len() * self.batch() {
             return Err(RunError::Input { expected: shape.len() * self.batch(), found: input.len() });
@@ -437,8 +430,7 @@ impl Pipeline {
                 None => from_chw(picture, shape, out),
             }
         }
-        self.input.write(self.gpu.queue(), &laid_out);
-        Ok(())
+        Ok(laid_out)
     }
 
     /// Records one run into `encoder`, on the input that lies there: every layer, then the largest outputs. The host
@@ -535,37 +527,33 @@ impl Pipeline {
             let index = self.network.position(name)?;
             wanted.push((self.done[index], self.network.layers()[index].output));
         }
-        let submitting = self.submitting.lock().unwrap_or_else(PoisonError::into_inner);
-        self.write_input(input)?;
-        self.begin_run();
-        let mut encoder = self.gpu.device().create_command_encoder(&Default::default());
-        let mut reads: Vec<Option<Buffer>> = wanted.iter().map(|_| None).collect();
+        let input = self.lay_out(input)?;
         // The end of the pass is where an activation can be copied before later layers write over it.
         let mut stops: Vec<usize> = wanted.iter().map(|w| w.0).collect();
         stops.sort_unstable();
         stops.dedup();
-        let mut from = 0;
-        for stop in stops {
-            self.encode_steps(&mut encoder, from..stop, None);
-            from = stop;
-            let memory = self.after(stop);
-            for ((at, shape), read) in wanted.iter().zip(&mut reads) {
-                if *at == stop {
-                    let quads = (activation_quads(*shape) * self.batch()) as u64;
-                    let buffer = self.readback(memory.copy_size(quads));
-                    memory.copy_to(&mut encoder, quads, &buffer);
-                    *read = Some(buffer);
+        let reading = self.submit(|encoder| {
+            let mut reads: Vec<Option<Buffer>> = wanted.iter().map(|_| None).collect();
+            self.begin_run();
+            self.encode_input(encoder, &input)?;
+            let mut from = 0;
+            for stop in stops {
+                self.encode_steps(encoder, from..stop, None);
+                from = stop;
+                let memory = self.after(stop);
+                for ((at, shape), read) in wanted.iter().zip(&mut reads) {
+                    if *at == stop {
+                        let quads = (activation_quads(*shape) * self.batch()) as u64;
+                        let buffer = self.readback(memory.copy_size(quads));
+                        memory.copy_to(encoder, quads, &buffer);
+                        *read = Some(buffer);
+                    }
                 }
             }
-        }
-        self.gpu.queue().submit([encoder.finish()]);
-        drop(submitting);
-        let mut activations = Vec::new();
-        for ((_, shape), buffer) in wanted.into_iter().zip(reads.into_iter().flatten()) {
-            let values = self.read(&buffer).await?;
-            activations.push(to_chw(&values, shape, self.batch()));
-        }
-        Ok(activations)
+            Ok(reads.into_iter().flatten().collect())
+        })?;
+        let values = self.read(reading).await?;
+        Ok(wanted.iter().zip(values).map(|((_, shape), values)| to_chw(&values, *shape, self.batch())).collect())
     }
 
     /// Runs the network and reads the largest outputs of each picture, largest first.
@@ -575,11 +563,8 @@ impl Pipeline {
     /// [`RunError::NotAVector`] when the last layer's output is not a vector, [`RunError::NotANumber`] when the
     /// outputs are not numbers; otherwise as [`Pipeline::run`].
     pub async fn run_top(&self, input: &[f32]) -> Result<Vec<Vec<Entry>>, RunError> {
-        let submitting = self.submitting.lock().unwrap_or_else(PoisonError::into_inner);
-        self.write_input(input)?;
-        let reading = self.submit_top()?;
-        drop(submitting);
-        self.read_top(reading).await
+        let input = self.lay_out(input)?;
+        self.run_top_on(Some(&input)).await
     }
 
     /// [`Pipeline::run_top`] on the input that was written last.
@@ -588,25 +573,50 @@ impl Pipeline {
     ///
     /// As [`Pipeline::run_top`].
     pub async fn run_top_again(&self) -> Result<Vec<Vec<Entry>>, RunError> {
-        let reading = self.submit_top()?;
-        self.read_top(reading).await
+        self.run_top_on(None).await
     }
 
-    /// Submits a run; the largest outputs will lie in the buffer.
-    fn submit_top(&self) -> Result<Buffer, RunError> {
+    async fn run_top_on(&self, input: Option<&[f32]>) -> Result<Vec<Vec<Entry>>, RunError> {
         let Some(top) = &self.top else { return Err(RunError::NotAVector { output: self.network.output() }) };
-        let mut encoder = self.gpu.device().create_command_encoder(&Default::default());
-        self.encode(&mut encoder);
-        let buffer = self.readback(top.entries.size());
-        encoder.copy_buffer_to_buffer(&top.entries, 0, &buffer, 0, top.entries.size());
-        self.gpu.queue().submit([encoder.finish()]);
-        Ok(buffer)
+        let reading = self.submit(|encoder| {
+            if let Some(input) = input {
+                self.encode_input(encoder, input)?;
+            }
+            self.encode(encoder);
+            let buffer = self.readback(top.entries.size());
+            encoder.copy_buffer_to_buffer(&top.entries, 0, &buffer, 0, top.entries.size());
+            Ok(vec![buffer])
+        })?;
+        pictures(self.read(reading).await?.concat(), top.k)
     }
 
-    async fn read_top(&self, buffer: Buffer) -> Result<Vec<Vec<Entry>>, RunError> {
-        let entries = self.read(&buffer).await?;
-        let k = entries.len() / self.batch();
-        pictures(entries, k)
+    /// Records the writing of an input that is laid out already.
+    fn encode_input(&self, encoder: &mut CommandEncoder, laid_out: &[f32]) -> Result<(), RunError> {
+        let staged = self.input.copy_from(self.gpu.device(), encoder, laid_out);
+        staged.ok_or_else(|| RunError::Device("there is no buffer for the input".into()))
+    }
+
+    /// Submits what `record` records, and begins to read the buffers that it gives.
+    fn submit(
+        &self,
+        record: impl FnOnce(&mut CommandEncoder) -> Result<Vec<Buffer>, RunError>,
+    ) -> Result<Vec<Reading>, RunError> {
+        let scope = self.gpu.device().push_error_scope(wgpu::ErrorFilter::Validation);
+        let mut encoder = self.gpu.device().create_command_encoder(&Default::default());
+        let buffers = record(&mut encoder)?;
+        self.gpu.queue().submit([encoder.finish()]);
+        let reading = |buffer: Buffer| {
+            let (send, mapped) = futures::channel::oneshot::channel();
+            buffer.map_async(wgpu::MapMode::Read, .., move |result| {
+                let _ = send.send(result);
+            });
+            Reading { buffer, mapped }
+        };
+        let readings = buffers.into_iter().map(reading).collect();
+        match pollster_or_none(scope) {
+            Some(error) => Err(RunError::Device(error.to_string())),
+            None => Ok(readings),
+        }
     }
 
     fn readback(&self, size: u64) -> Buffer {
@@ -618,22 +628,29 @@ impl Pipeline {
         })
     }
 
-    async fn read<T: bytemuck::Pod>(&self, buffer: &Buffer) -> Result<Vec<T>, RunError> {
-        let (send, receive) = futures::channel::oneshot::channel();
-        buffer.map_async(wgpu::MapMode::Read, .., move |result| {
-            let _ = send.send(result);
-        });
+    /// Waits for the buffers.
+    async fn read<T: bytemuck::Pod>(&self, readings: Vec<Reading>) -> Result<Vec<Vec<T>>, RunError> {
         // On the web the browser polls.
         #[cfg(not(target_arch = "wasm32"))]
         self.gpu.device().poll(wgpu::PollType::wait_indefinitely()).map_err(|e| RunError::Device(e.to_string()))?;
-        match receive.await {
-            Ok(Ok(())) => {}
-            Ok(Err(e)) => return Err(RunError::Device(e.to_string())),
-            Err(_) => return Err(RunError::Device("the readback was dropped".into())),
+        let mut all = Vec::new();
+        for Reading { buffer, mapped } in readings {
+            match mapped.await {
+                Ok(Ok(())) => {}
+                Ok(Err(e)) => return Err(RunError::Device(e.to_string())),
+                Err(_) => return Err(RunError::Device("the readback was dropped".into())),
+            }
+            let bytes = buffer.get_mapped_range(..).map_err(|e| RunError::Device(e.to_string()))?;
+            all.push(bytemuck::pod_collect_to_vec(&bytes));
         }
-        let bytes = buffer.get_mapped_range(..).map_err(|e| RunError::Device(e.to_string()))?;
-        Ok(bytemuck::pod_collect_to_vec(&bytes))
+        Ok(all)
     }
+}
+
+/// A buffer that is being read.
+struct Reading {
+    buffer: Buffer,
+    mapped: futures::channel::oneshot::Receiver<Result<(), wgpu::BufferAsyncError>>,
 }
 
 /// The `k` entries of each picture.

@@ -10,7 +10,7 @@ use wgpu::{Buffer, BufferUsages};
 
 use super::{
     PipelineError, choice,
-    memory::{Memory, Upload},
+    memory::{self, Memory, Upload},
 };
 use crate::{
     gpu::Gpu,
@@ -185,12 +185,7 @@ impl Plan {
                     quads
                 }
             };
-            let descriptor = wgpu::util::BufferInitDescriptor {
-                label: Some("bias"),
-                contents: bytemuck::cast_slice(&values),
-                usage: BufferUsages::STORAGE,
-            };
-            (kind, wgpu::util::DeviceExt::create_buffer_init(gpu.device(), &descriptor))
+            (kind, memory::filled(gpu, "bias", bytemuck::cast_slice(&values), BufferUsages::STORAGE))
         };
         let kinds: BTreeSet<Bias> = self.dispatches.iter().filter_map(|d| d.bias).collect();
         Ok(Some(Parameters {
