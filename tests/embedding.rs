@@ -34,6 +34,16 @@ fn host(required_features: Features, required_limits: Limits) -> (wgpu::Device, 
     block_on(adapter().request_device(&descriptor)).unwrap()
 }
 
+/// One style of each family and each storage.
+fn styles() -> [Style; 3] {
+    let best = Style::for_adapter(&adapter());
+    [
+        Style { family: Family::Tiled, storage: Storage::Buffer },
+        Style { storage: Storage::Buffer, ..best },
+        Style { storage: Storage::Texture, ..best },
+    ]
+}
+
 fn tiny() -> (Network, Weights) {
     let network = AlexNet::UNGROUPED.width(0.05).head(8, 8).classes(10).network().unwrap();
     let weights = Weights::random(&network, 1);
@@ -78,7 +88,7 @@ mod requirements {
     fn are_enough() {
         let (network, weights) = tiny();
         let input = noise(&network, 1);
-        for style in common::styles(common::gpu()) {
+        for style in styles() {
             let limits = Pipeline::required_limits(&network, 1, style).unwrap();
             let (device, queue) = host(Pipeline::required_features(style), limits);
             let gpu = Gpu::from_device(device, queue).unwrap();
@@ -541,7 +551,7 @@ mod results {
         let (network, weights) = tiny();
         let gpu = common::gpu();
         let input = noise(&network, 3);
-        for style in common::styles(gpu) {
+        for style in styles() {
             let builder = Pipeline::builder(gpu, &network, &weights).style(style).keep("conv3").keep("fc7");
             let pipeline = builder.build().unwrap();
             let layers = block_on(pipeline.run_layers(&input, &["conv3", "fc7"])).unwrap();
