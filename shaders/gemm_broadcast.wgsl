@@ -72,11 +72,11 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(subgroup_invocation_id
   if quad >= p.group_out_quads {
     return;
   }
-  let b = bias[group * p.blocks * ${LANES}u + quad];
+  let column = group * p.blocks * ${LANES}u + quad;
   let out = first_row * p.out_quads + group * p.group_out_quads + quad;
 //% for r in range(ROWS)
   if first_row + ${r}u < p.rows {
-    store_y(out + ${r}u * p.out_quads, activate(sum${r} + b));
+    store_y(out + ${r}u * p.out_quads, finish(sum${r}, column));
   }
 //% endfor
 }

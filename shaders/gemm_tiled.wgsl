@@ -87,12 +87,12 @@ fn main(
   if quad >= p.group_out_quads {
     return;
   }
-  let b = bias[group * p.blocks * COLUMN_THREADS + quad];
+  let column = group * p.blocks * COLUMN_THREADS + quad;
   let row = row0 + thread.y * ${ROWS}u;
   let out = row * p.out_quads + group * p.group_out_quads + quad;
 //% for r in range(ROWS)
   if row + ${r}u < p.rows {
-    store_y(out + ${r}u * p.out_quads, activate(acc${r} + b));
+    store_y(out + ${r}u * p.out_quads, finish(acc${r}, column));
   }
 //% endfor
 }

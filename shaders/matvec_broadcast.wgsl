@@ -55,10 +55,9 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(subgroup_invocation_id
   if quad >= p.out_quads {
     return;
   }
-  let b = bias[quad];
 //% for r in range(ROWS)
   if row0 + ${r}u < p.rows {
-    store_y((row0 + ${r}u) * p.out_quads + quad, activate(sum${r} + b));
+    store_y((row0 + ${r}u) * p.out_quads + quad, finish(sum${r}, quad));
   }
 //% endfor
 }

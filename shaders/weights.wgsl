@@ -1,5 +1,9 @@
-// Included by the shaders that multiply: packed weights [group][column block][k][column / 4 in the block] of
-// vec4<f32> (four output channels), and the bias, one vec4 a column quad, in a storage buffer.
+// Included by the shaders that multiply: packed weights [group][column block][k][column / 4 in the block] of four
+// output channels, and the bias, one vec4 a column quad, in a storage buffer.
+//
+// weights = "f32":   vec4<f32>.
+// weights = "f16":   four halves.
+// weights = "int8":  four signed bytes, −1 to 1 in steps of 1/127; `scales` has what a column's ±1 stands for.
 
 //% if storage == "texture"
 @group(0) @binding(3) var weights: texture_2d<f32>;
@@ -7,14 +11,30 @@
 fn load_w(i: u32) -> vec4f {
   return textureLoad(weights, vec2u(i % ${TEXTURE_WIDTH}u, i / ${TEXTURE_WIDTH}u), 0);
 }
-//% else
+//% elif weights == "f32"
 @group(0) @binding(3) var<storage, read> weights: array<vec4f>;
 
 fn load_w(i: u32) -> vec4f {
   return weights[i];
 }
+//% elif weights == "f16"
+@group(0) @binding(3) var<storage, read> weights: array<vec2u>;
+
+fn load_w(i: u32) -> vec4f {
+  let halves = weights[i];
+  return vec4f(unpack2x16float(halves.x), unpack2x16float(halves.y));
+}
+//% else
+@group(0) @binding(3) var<storage, read> weights: array<u32>;
+
+fn load_w(i: u32) -> vec4f {
+  return unpack4x8snorm(weights[i]);
+}
 //% endif
 @group(0) @binding(4) var<storage, read> bias: array<vec4f>;
+//% if weights == "int8"
+@group(0) @binding(5) var<storage, read> scales: array<vec4f>;
+//% endif
 
 // A convolution seen as a matrix product: rows are output pixels (of all pictures), columns are output
 // channels, k runs over kernel rows, kernel columns and input channels. A fully connected layer is a
@@ -47,6 +67,12 @@ struct Gemm {
 }
 @group(0) @binding(2) var<uniform> p: Gemm;
 
-fn activate(v: vec4f) -> vec4f {
+// What comes out for the sums of the column quad whose bias is at `i`.
+fn finish(sums: vec4f, i: u32) -> vec4f {
+//% if weights == "int8"
+  let v = sums * scales[i] + bias[i];
+//% else
+  let v = sums + bias[i];
+//% endif
   return select(v, max(v, vec4f(0.0)), p.relu != 0u);
 }

@@ -74,7 +74,7 @@ pub use alexnet::{AlexNet, UnknownNetwork, Variant, imagenet_labels};
 pub use classify::{Classifier, ClassifyError, Prediction};
 pub use files::write_atomically;
 pub use gpu::{AdapterSummary, Gpu, GpuError, GpuOptions, Shortfall};
-pub use kernels::{Algorithm, Family, Storage, Style};
+pub use kernels::{Algorithm, Family, Precision, Storage, Style, UnknownPrecision};
 pub use model::{Model, ModelOptions, Origin};
 pub use network::{
     AdaptiveAvgPool, Conv, Layer, Linear, LocalResponseNorm, LrnConvention, MaxPool, Network, NetworkBuilder,

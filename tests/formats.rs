@@ -535,7 +535,7 @@ proptest! {
     fn safetensors_round_trip(
         tensors in prop::collection::btree_map(
             "[a-z.0-9]{1,12}",
-            (prop::sample::select(vec![DType::F16, DType::BF16, DType::F32, DType::F64]),
+            (prop::sample::select(vec![DType::F16, DType::BF16, DType::F32, DType::F64, DType::I8]),
              prop::collection::vec(0usize..4, 0..4),
              any::<u64>()),
             1..6,
@@ -558,6 +558,34 @@ proptest! {
         }
     }
 
+    /// Rounded to int8, a number is off by half a scale at most, the largest of a row not at all; a file gives back the same.
+    #[test]
+    fn int8_is_near(rows in prop::collection::vec((-30i32..30, any::<u64>()), 1..6), columns in 0usize..40) {
+        let row = |&(exponent, seed): &(i32, u64)| splitmix::uniform(seed, columns, 2f32.powi(exponent));
+        let values: Vec<f32> = rows.iter().flat_map(row).collect();
+        let tensor = Tensor::from_f32([rows.len(), columns], values.clone());
+        let int8 = tensor.cast(DType::I8);
+        prop_assert_eq!((int8.dtype(), int8.shape(), int8.bytes().len()), (DType::I8, tensor.shape(), values.len()));
+        prop_assert_eq!(int8.scales().len(), if columns == 0 { 0 } else { rows.len() });
+        for (row, &scale) in int8.scales().iter().enumerate() {
+            let (found, expected) = (&int8.to_f32()[row * columns..][..columns], &values[row * columns..][..columns]);
+            let largest = expected.iter().fold(0f32, |a, v| a.max(v.abs()));
+            prop_assert_eq!(scale, largest / 127.0);
+            for (f, e) in found.iter().zip(expected) {
+                // Three roundings of f32: to the scale, to its multiple and back.
+                prop_assert!((f - e).abs() <= scale * 0.5 * (1.0 + 1e-4), "{} for {}, scale {}", f, e, scale);
+            }
+        }
+        let weights = Weights { tensors: BTreeMap::from([("a.weight".into(), int8)]), ..Weights::default() };
+        let path = tempfile::NamedTempFile::new().unwrap().into_temp_path();
+        weights.save(&path).unwrap();
+        let read = Weights::open(&path).unwrap();
+        let (tensor, other) = (&weights.tensors["a.weight"], &read.tensors["a.weight"]);
+        prop_assert_eq!((tensor.bytes(), tensor.scales(), tensor.shape()), (other.bytes(), other.scales(), other.shape()));
+        prop_assert_eq!(tensor.to_f32(), other.to_f32());
+        prop_assert!(tensor.cast(DType::F32).to_f32() == tensor.to_f32());
+    }
+
     /// f16 and bf16 are read as what they were rounded to, and f64 holds f32.
     #[test]
     fn casts_round_to_nearest(values in prop::collection::vec(-60000f32..60000.0, 1..50)) {
@@ -570,6 +598,109 @@ proptest! {
         let brain: Vec<f32> = values.iter().map(|&v| half::bf16::from_f32(v).to_f32()).collect();
         prop_assert!(*tensor.cast(DType::BF16).to_f32() == brain[..]);
     }
+}
+
+/// An int8 file with its scales, and what became of `change` of its tensors as they lie in the file.
+fn int8_file(change: impl FnOnce(&mut BTreeMap<String, Tensor>)) -> Result<Weights, WeightsError> {
+    let path = tempfile::NamedTempFile::new().unwrap().into_temp_path();
+    let weight = Tensor::from_f32([2, 3], vec![127.0, 1.0, -2.5, 0.0, 12.7, -25.4]);
+    let int8 = Weights { tensors: BTreeMap::from([("a.weight".into(), weight)]), ..Weights::default() }.cast(DType::I8);
+    int8.save(&path).unwrap();
+    // Bytes that say I8 without their scales can only be made by hand.
+    let bytes = fs::read(&path).unwrap();
+    let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let scales = file.tensor("a.weight.scale").unwrap();
+    assert_eq!((scales.dtype(), scales.shape()), (safetensors::Dtype::F32, &[2][..]));
+    assert_eq!(scales.data(), bytemuck::cast_slice::<f32, u8>(&[1.0, 25.4 / 127.0]));
+    let numbers = file.tensor("a.weight").unwrap();
+    assert_eq!((numbers.dtype(), numbers.data()), (safetensors::Dtype::I8, &[127, 1, 254, 0, 64, 129][..]));
+
+    let mut others = BTreeMap::from([("a.weight.scale".into(), Tensor::from_f32([2], vec![1.0, 0.2]))]);
+    change(&mut others);
+    let owned: Vec<(String, Vec<usize>, Vec<u8>)> =
+        others.iter().map(|(name, t)| (name.clone(), t.shape().to_vec(), t.bytes().to_vec())).collect();
+    let mut views: Vec<(&str, safetensors::tensor::TensorView<'_>)> = vec![("a.weight", numbers)];
+    for ((name, shape, bytes), tensor) in owned.iter().zip(others.values()) {
+        let dtype = if tensor.dtype() == DType::F32 { safetensors::Dtype::F32 } else { safetensors::Dtype::F16 };
+        views.push((name, safetensors::tensor::TensorView::new(dtype, shape.clone(), bytes).unwrap()));
+    }
+    Weights::from_bytes(safetensors::serialize(views, None).unwrap())
+}
+
+#[test]
+fn int8_without_scales_that_fit_is_refused() {
+    let scale = || "a.weight.scale".to_string();
+    let weights = int8_file(|_| ()).unwrap();
+    assert!(weights.tensors.keys().eq(["a.weight"]), "scales belong to their tensor");
+    let tensor = &weights.tensors["a.weight"];
+    assert_eq!((tensor.dtype(), tensor.scales()), (DType::I8, &[1.0, 0.2][..]));
+    assert_eq!(*tensor.to_f32(), [127.0, 1.0, -2.0, 0.0, 64.0 * 0.2, -127.0 * 0.2]);
+
+    type Change = Box<dyn FnOnce(&mut BTreeMap<String, Tensor>)>;
+    let cases: [(&str, Change); 5] = [
+        ("no such tensor", Box::new(|t| t.clear())),
+        ("F32 of shape [3]", Box::new(move |t| drop(t.insert(scale(), Tensor::from_f32([3], vec![1.0; 3]))))),
+        ("F32 of shape [2, 1]", Box::new(move |t| drop(t.insert(scale(), Tensor::from_f32([2, 1], vec![1.0; 2]))))),
+        ("F16 of shape [2]", Box::new(move |t| *t.get_mut(&scale()).unwrap() = t[&scale()].cast(DType::F16))),
+        ("NaN for row 1", Box::new(move |t| drop(t.insert(scale(), Tensor::from_f32([2], vec![1.0, f32::NAN]))))),
+    ];
+    for (message, change) in cases {
+        let error = int8_file(change).unwrap_err();
+        assert!(matches!(&error, WeightsError::Scales { tensor, expected: 2, .. } if tensor == "a.weight"), "{error}");
+        assert!(error.to_string().contains(message), "{error}");
+    }
+    // Scales without int8 numbers are a tensor as any other.
+    let error = int8_file(|t| drop(t.insert("b.scale".into(), Tensor::from_f32([1], vec![1.0])))).unwrap();
+    assert!(error.tensors.contains_key("b.scale"));
+}
+
+#[test]
+fn int8_weights_are_the_same_network() {
+    for name in ["zoo.onnx", "torchvision.pth", "operators.onnx", "timm.safetensors"] {
+        let model = open(name).unwrap();
+        let int8 = Model { weights: model.weights.cast(DType::I8), ..model.clone() };
+        for (key, tensor) in &int8.weights.tensors {
+            let expected = if key.ends_with(".weight") { DType::I8 } else { DType::F32 };
+            assert_eq!(tensor.dtype(), expected, "{name} {key}");
+        }
+        let path = tempfile::NamedTempFile::new().unwrap().into_temp_path();
+        int8.to_weights().unwrap().save(&path).unwrap();
+        let read = Model::open(&path, &ModelOptions::default()).unwrap();
+        assert_eq!((&read.network, &read.labels), (&model.network, &model.labels), "{name}");
+        for (key, tensor) in &int8.weights.tensors {
+            let other = &read.weights.tensors[key];
+            assert_eq!((tensor.bytes(), tensor.scales()), (other.bytes(), other.scales()), "{name} {key}");
+        }
+        // Its output is not that of the original, but near.
+        let input: Vec<f64> =
+            splitmix::uniform(7, model.network.input().len(), 2.0).into_iter().map(f64::from).collect();
+        let output = |weights| run(&model.network, weights, &input).unwrap().pop().unwrap();
+        let (exact, rounded) = (output(&model.weights), output(&read.weights));
+        let rounded: Vec<f32> = rounded.into_iter().map(|v| v as f32).collect();
+        let error = relative_error(&rounded, &exact);
+        assert!(error > 1e-6 && error < 0.05, "{name}: {error}");
+    }
+
+    // Recognised by its shapes as well, where the head is written as convolutions.
+    let model = open("torchvision.pth").unwrap();
+    let mut weights = model.weights.cast(DType::I8);
+    weights.metadata.clear();
+    let read = Model::from_weights(weights, &ModelOptions::default()).unwrap();
+    assert_eq!(read.network, model.network);
+}
+
+/// A saved file may be read by whom the user's umask lets, as any other new file.
+#[cfg(unix)]
+#[test]
+fn saved_files_have_ordinary_permissions() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode();
+    let plain = folder.path().join("plain");
+    fs::write(&plain, "").unwrap();
+    let saved = folder.path().join("saved.safetensors");
+    Weights::default().save(&saved).unwrap();
+    assert_eq!(mode(&saved), mode(&plain));
 }
 
 /// Counts what a thread allocates.

@@ -6,7 +6,7 @@ mod common;
 
 use alexnet_wgpu::{
     AdaptiveAvgPool, Algorithm, Conv, Linear, LocalResponseNorm, LrnConvention, MaxPool, Network, Op, Padding,
-    Pipeline, Shape, Tensor, Weights, Window, reference, splitmix,
+    Pipeline, Precision, Shape, Tensor, Weights, Window, reference, splitmix,
 };
 use pollster::block_on;
 use proptest::prelude::*;
@@ -31,10 +31,10 @@ fn check(op: Op, input: Shape, batch: usize) -> Result<(), String> {
         });
         pictures.flatten().collect()
     };
-    let expected = twin(&weights, &x);
+    let expected = Precision::ALL.map(|p| twin(&held_in(p, &weights), &x));
     let scale = match op {
         Op::Conv(_) | Op::Linear(_) => twin(&absolute, &magnitude(&x)),
-        _ => expected.clone(),
+        _ => expected[0].clone(),
     };
     let tolerance = match op {
         Op::MaxPool(_) | Op::Dropout => 0.0,
@@ -49,25 +49,54 @@ fn check(op: Op, input: Shape, batch: usize) -> Result<(), String> {
         }
         _ => &[(Algorithm::Direct, 1.0)],
     };
-    let ways = common::styles(common::gpu()).into_iter().flat_map(|s| algorithms.iter().map(move |a| (s, a)));
-    for (style, &(algorithm, factor)) in ways {
+    let precisions = match op {
+        Op::Linear(_) => &Precision::ALL[..],
+        _ => &[Precision::F32],
+    };
+    let algorithms = algorithms.iter().flat_map(|a| precisions.iter().map(move |p| (a, p)));
+    let ways = common::styles(common::gpu()).into_iter().flat_map(|s| algorithms.clone().map(move |a| (s, a)));
+    for (style, (&(algorithm, factor), &precision)) in ways {
+        let expected = &expected[precision as usize];
         let tolerance = tolerance * factor;
         let pipeline = Pipeline::builder(common::gpu(), &network, &weights)
             .style(style)
             .algorithm("layer", algorithm)
+            .precision(precision)
             .batch(batch)
             .build();
         let found = block_on(pipeline.map_err(|e| e.to_string())?.run(&x)).map_err(|e| e.to_string())?;
         if found.len() != expected.len() {
             return Err(format!("{style:?}: {} numbers, expected {}", found.len(), expected.len()));
         }
-        let difference: Vec<f64> = found.iter().zip(&expected).map(|(&f, e)| f64::from(f) - e).collect();
+        let difference: Vec<f64> = found.iter().zip(expected).map(|(&f, e)| f64::from(f) - e).collect();
         let error = norm(&difference) / norm(&scale).max(1e-30);
         if error.is_nan() || error > tolerance {
-            return Err(format!("{style:?} {algorithm:?} {op:?} of {input}, batch {batch}: error {error:e}"));
+            return Err(format!(
+                "{style:?} {algorithm:?} {precision} {op:?} of {input}, batch {batch}: error {error:e}"
+            ));
         }
     }
     Ok(())
+}
+
+/// The weights as a device holds them.
+fn held_in(precision: Precision, weights: &Weights) -> Weights {
+    let mut weights = weights.clone();
+    let Some(tensor) = weights.tensors.get_mut("layer.weight") else { return weights };
+    let mut values = tensor.to_f32().to_vec();
+    let output = values.len() / tensor.shape()[0];
+    match precision {
+        Precision::F32 => {}
+        Precision::F16 => values.iter_mut().for_each(|v| *v = half::f16::from_f32(*v).to_f32()),
+        Precision::Int8 => {
+            for output in values.chunks_exact_mut(output) {
+                let scale = output.iter().fold(0.0f32, |max, v| max.max(v.abs())) / 127.0;
+                output.iter_mut().for_each(|v| *v = (*v / scale).round() * scale);
+            }
+        }
+    }
+    *tensor = Tensor::from_f32(tensor.shape(), values);
+    weights
 }
 
 fn check_all(cases: impl IntoIterator<Item = (Op, Shape, usize)>) {

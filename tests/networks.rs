@@ -4,7 +4,9 @@
 
 mod common;
 
-use alexnet_wgpu::{AlexNet, Conv, Linear, MaxPool, Network, Pipeline, Shape, Style, Weights, reference, splitmix};
+use alexnet_wgpu::{
+    AlexNet, Conv, Linear, MaxPool, Network, Pipeline, Precision, Shape, Style, Weights, reference, splitmix,
+};
 use pollster::block_on;
 use safetensors::SafeTensors;
 
@@ -43,10 +45,13 @@ fn seeded(network: &Network) -> (Weights, Vec<f32>) {
     (weights, input)
 }
 
+fn reference_file(network: &Network) -> String {
+    format!("{}/tests/data/reference/{}-seed{SEED}.safetensors", env!("CARGO_MANIFEST_DIR"), network.name())
+}
+
 fn check(alexnet: AlexNet, styles: &[Style]) {
     let network = alexnet.network().unwrap();
-    let path = format!("{}/tests/data/reference/{}-seed{SEED}.safetensors", env!("CARGO_MANIFEST_DIR"), network.name());
-    let bytes = std::fs::read(path).unwrap();
+    let bytes = std::fs::read(reference_file(&network)).unwrap();
     let file = SafeTensors::deserialize(&bytes).unwrap();
     let (weights, input) = seeded(&network);
     let names: Vec<&str> = network
@@ -150,6 +155,22 @@ fn chosen() -> [Style; 1] {
     let network = AlexNet::UNGROUPED.width(0.1).head(8, 8).network().unwrap();
     let weights = Weights::random(&network, 0);
     [Pipeline::builder(common::gpu(), &network, &weights).build().unwrap().style()]
+}
+
+/// With f16 and int8 weights in the fully connected layers the outputs stay near those of the reference.
+#[test]
+fn lower_precisions_stay_close() {
+    let network = AlexNet::UNGROUPED.network().unwrap();
+    let (weights, input) = seeded(&network);
+    let bytes = std::fs::read(reference_file(&network)).unwrap();
+    let expected = f64s(&SafeTensors::deserialize(&bytes).unwrap(), "fc8.all");
+    for (precision, most) in [(Precision::F16, 2e-3), (Precision::Int8, 2e-2)] {
+        let pipeline = Pipeline::builder(common::gpu(), &network, &weights).precision(precision).build().unwrap();
+        let outputs = block_on(pipeline.run_layers(&input, &["fc8"])).unwrap().remove(0);
+        let error = reference::relative_error(&outputs, &expected);
+        println!("{precision}: fc8 {error:.1e}, {:.1} MB on the device", pipeline.device_bytes() as f64 / 1e6);
+        assert!(error <= most, "{precision}: {error:e}");
+    }
 }
 
 #[test]

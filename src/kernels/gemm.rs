@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{Bias, Dispatch, Family, Kernel, Place, Storage, Style};
+use super::{Bias, Dispatch, Family, Kernel, Place, Precision, Storage, Style};
 use crate::network::{Conv, Linear, Shape, Window};
 
 /// A convolution seen as a matrix product: rows are output pixels of all pictures, columns are output
@@ -17,6 +17,7 @@ pub(crate) struct Gemm {
     groups: usize,
     /// Set where the input is the network's, laid out so that a kernel row is consecutive.
     rows_layout: Option<RowsLayout>,
+    precision: Precision,
 }
 
 /// A network's input with its three channels interleaved and not padded to four: what a kernel row covers is
@@ -118,12 +119,26 @@ impl Gemm {
         let (i, o, groups) = (input.channels / conv.groups, conv.out_channels / conv.groups, conv.groups);
         let aligned = |m: &usize| groups.is_multiple_of(*m) && (m * i).is_multiple_of(4) && (m * o).is_multiple_of(4);
         let merged = if groups == 1 { 1 } else { [1, 2, 4].into_iter().find(aligned).unwrap_or(groups) };
-        Self { conv: *conv, input, output, batch, groups: groups / merged, rows_layout: None }
+        Self {
+            conv: *conv,
+            input,
+            output,
+            batch,
+            groups: groups / merged,
+            rows_layout: None,
+            precision: Precision::F32,
+        }
     }
 
     /// The same convolution of an input that is laid out in rows.
     pub fn with_rows_layout(mut self, layout: Option<RowsLayout>) -> Self {
         self.rows_layout = layout;
+        self
+    }
+
+    /// The same product with weights held in `precision`.
+    pub fn with_precision(mut self, precision: Precision) -> Self {
+        self.precision = precision;
         self
     }
 
@@ -172,7 +187,7 @@ impl Gemm {
             settings,
             constants,
             writes_activation: true,
-            reads_weights: true,
+            weights: Some(self.precision),
             reads_bias: true,
         };
         match style.family {
@@ -273,6 +288,18 @@ impl Packing {
         self.block_k * self.columns
     }
 
+    /// How the weights are held on the device.
+    pub fn precision(&self) -> Precision {
+        self.gemm.precision
+    }
+
+    /// The largest magnitude of each column's weights (OIHW), `[group][block][columns]`, for [`Precision::Int8`].
+    pub fn largest(&self, weight: &[f32]) -> Vec<f32> {
+        let filter = weight.len() / self.gemm.conv.out_channels;
+        let largest = |filter: &[f32]| filter.iter().fold(0.0f32, |max, v| max.max(v.abs()));
+        self.pack_columns(&weight.chunks_exact(filter).map(largest).collect::<Vec<_>>())
+    }
+
     /// Numbers of the packed bias: one a column of every block.
     pub fn bias_len(&self) -> usize {
         self.gemm.groups * self.blocks * self.columns
@@ -292,6 +319,11 @@ impl Packing {
         }
         let starts = (0..self.blocks).step_by(blocks);
         Some(starts.map(|s| s as u32..(s + blocks).min(self.blocks) as u32).collect())
+    }
+
+    /// Those of `vector`, one number a column as [`Packing::pack_columns`] makes it, that belong to a block.
+    pub fn columns_in<'v>(&self, vector: &'v [f32], group: usize, block: usize) -> &'v [f32] {
+        &vector[(group * self.blocks + block) * self.columns..][..self.columns]
     }
 
     /// The output channels of a block, with their column in it.
@@ -326,13 +358,13 @@ impl Packing {
         }
     }
 
-    /// Packs `bias` as `[group][block][columns]`.
-    pub fn pack_columns(&self, bias: &[f32]) -> Vec<f32> {
+    /// Packs one number an output channel as `[group][block][columns]`.
+    pub fn pack_columns(&self, channels: &[f32]) -> Vec<f32> {
         let mut out = vec![0.0; self.bias_len()];
         for group in 0..self.gemm.groups {
             for block in 0..self.blocks {
                 for (o, column) in self.columns_of(group, block) {
-                    out[(group * self.blocks + block) * self.columns + column] = bias[o];
+                    out[(group * self.blocks + block) * self.columns + column] = channels[o];
                 }
             }
         }

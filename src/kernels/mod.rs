@@ -11,7 +11,7 @@ pub(crate) use gemm::{Gemm, Packing, RowsLayout};
 pub(crate) use vector::top_k;
 pub(crate) use winograd::Winograd;
 
-use std::sync::OnceLock;
+use std::{fmt, str::FromStr, sync::OnceLock};
 
 use minijinja::syntax::SyntaxConfig;
 
@@ -48,6 +48,62 @@ pub struct Style {
     pub storage: Storage,
 }
 
+/// How the weights of fully connected layers are held on the device. At batch 1 most of a run goes into reading them.
+/// Inputs, outputs, sums and all other weights are f32.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Precision {
+    /// Four bytes a weight.
+    #[default]
+    F32,
+    /// IEEE half precision: two bytes a weight, exact for files of f16 weights.
+    F16,
+    /// One byte a weight, and a scale for each output: the largest magnitude of its weights is 127.
+    Int8,
+}
+
+impl Precision {
+    /// All of them, most exact first.
+    pub const ALL: [Self; 3] = [Self::F32, Self::F16, Self::Int8];
+
+    /// As the command's `--dtype` takes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::F16 => "f16",
+            Self::Int8 => "int8",
+        }
+    }
+
+    /// Bytes of four weights.
+    pub(crate) fn quad_bytes(self) -> u64 {
+        match self {
+            Self::F32 => 16,
+            Self::F16 => 8,
+            Self::Int8 => 4,
+        }
+    }
+}
+
+impl fmt::Display for Precision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Precision {
+    type Err = UnknownPrecision;
+    fn from_str(s: &str) -> Result<Self, UnknownPrecision> {
+        Self::ALL.into_iter().find(|p| p.name() == s).ok_or_else(|| UnknownPrecision { found: s.into() })
+    }
+}
+
+/// There is no such precision.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected f32, f16 or int8, found `{found}`")]
+pub struct UnknownPrecision {
+    found: String,
+}
+
 /// Texels in a row of a texture that stands for a flat array.
 pub(crate) const TEXTURE_WIDTH: u32 = 4096;
 
@@ -67,8 +123,8 @@ pub(crate) struct Kernel {
     pub constants: Vec<(&'static str, u32)>,
     /// What its output is: an activation, or a plain storage buffer.
     pub writes_activation: bool,
-    /// Whether it reads packed weights.
-    pub reads_weights: bool,
+    /// How it reads packed weights, if at all.
+    pub weights: Option<Precision>,
     /// Whether it reads a bias.
     pub reads_bias: bool,
 }
@@ -146,11 +202,12 @@ pub enum Algorithm {
     },
 }
 
-/// What computes `layer` for `batch` pictures. `rows_layout` says how its input is laid out where it is the
+/// What computes `layer` for `batch` pictures. `precision` is for fully connected layers. `rows_layout` says how its input is laid out where it is the
 /// network's.
 pub(crate) fn computation(
     layer: &Layer,
     algorithm: Algorithm,
+    precision: Precision,
     rows_layout: Option<RowsLayout>,
     batch: usize,
     storage: Storage,
@@ -167,7 +224,7 @@ pub(crate) fn computation(
             let gemm = || Gemm::conv(conv, input, output, batch).with_rows_layout(rows_layout);
             winograd.map_or_else(|| Computation::Gemm(gemm()), Computation::Winograd)
         }
-        Op::Linear(linear) => Computation::Gemm(Gemm::linear(linear, input, batch)),
+        Op::Linear(linear) => Computation::Gemm(Gemm::linear(linear, input, batch).with_precision(precision)),
         Op::MaxPool(pool) => Computation::Dispatch(pool::max_pool(pool, input, output, batch, storage)),
         Op::AdaptiveAvgPool(_) => Computation::Dispatch(pool::adaptive_avg_pool(input, output, batch, storage)),
         Op::LocalResponseNorm(norm) => {
@@ -243,6 +300,9 @@ impl Kernel {
             self.settings.iter().map(|&(name, value)| (name, value.into())).collect();
         values.insert("storage", if self.texture { "texture" } else { "buffer" }.into());
         values.insert("TEXTURE_WIDTH", TEXTURE_WIDTH.into());
+        if let Some(precision) = self.weights {
+            values.insert("weights", precision.name().into());
+        }
         let setting = |name| self.settings.iter().find(|(n, _)| *n == name).map(|&(_, value)| value as usize);
         if let (Some(m), Some(r)) = (setting("M"), setting("R")) {
             let transforms = winograd::Transforms::new(m, r);
@@ -257,6 +317,9 @@ impl Kernel {
         let mut label = self.shader.to_string();
         for (name, value) in self.settings.iter().filter(|(n, _)| *n != "WORKGROUP") {
             label += &format!(" {}={value}", name.to_lowercase());
+        }
+        if let Some(precision @ (Precision::F16 | Precision::Int8)) = self.weights {
+            label += &format!(" {precision}");
         }
         if self.texture {
             label += " texture";
@@ -273,7 +336,7 @@ pub(crate) fn pointwise(shader: &'static str, storage: Storage) -> Kernel {
         settings: vec![("WORKGROUP", WORKGROUP)],
         constants: vec![],
         writes_activation: true,
-        reads_weights: false,
+        weights: None,
         reads_bias: false,
     }
 }

@@ -37,10 +37,10 @@ fn mesa_version(driver_info: &str) -> Option<u32> {
 pub(super) fn algorithm(style: Style, layer: &Layer) -> Algorithm {
     let Op::Conv(conv) = layer.op else { return Algorithm::Direct };
     match (style.family, conv.window.kernel) {
-        // SwiftShader, with four lanes and slow arithmetic: fewer multiplications pay for more passes.
+        (Family::Broadcast { .. }, [5, 5]) => Algorithm::Winograd { tile: 3 },
+        // SwiftShader, with four lanes and slow arithmetic: fewer multiplications pay for more passes and memory. On
+        // lavapipe the passes over the activations cost what the products save.
         (Family::Broadcast { lanes: 4 }, [3, 3]) => Algorithm::Winograd { tile: 4 },
-        (Family::Broadcast { lanes: 4 }, [5, 5]) => Algorithm::Winograd { tile: 3 },
-        // On lavapipe the passes over the activations cost what the products save.
         _ => Algorithm::Direct,
     }
 }

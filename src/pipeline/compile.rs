@@ -7,7 +7,7 @@ use wgpu::{BindGroupLayoutEntry, BindingType};
 use super::PipelineError;
 use crate::{
     gpu::{Compiled, Gpu},
-    kernels::Kernel,
+    kernels::{Kernel, Precision},
 };
 
 /// Whether shaders are made with the checks that wgpu adds to every access.
@@ -48,8 +48,11 @@ fn layout_entries(kernel: &Kernel) -> Vec<BindGroupLayoutEntry> {
         entry(1, if kernel.writes_activation { output } else { read_write }),
         entry(2, buffer(wgpu::BufferBindingType::Uniform)),
     ];
-    if kernel.reads_weights {
+    if let Some(precision) = kernel.weights {
         entries.push(entry(3, input));
+        if precision == Precision::Int8 {
+            entries.push(entry(5, read_only));
+        }
     }
     if kernel.reads_bias {
         entries.push(entry(4, read_only));
@@ -95,7 +98,7 @@ fn compile_layout(
         //   clipped to it (pools), channel quads run below the quads of a pixel;
         // - y: guarded by the number of rows and of quads;
         // - weights: a block is `block_k` × columns and every loop over k ends at or before `block_k`;
-        // - bias: one quad a column of every block, or one a quad of channels.
+        // - bias and scales: one quad a column of every block, or one a quad of channels.
         // Loops run to bounds from the uniforms and end; no divisor among them is zero, since shapes are not.
         // The same tests pass with checks on (ALEXNET_SHADER_CHECKS=1, a step of .ci/run).
         Checks::Off => unsafe {

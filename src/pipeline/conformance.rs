@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     alexnet::Variant,
-    kernels::{Algorithm, Family, Kernel, Storage, Style},
+    kernels::{Algorithm, Family, Kernel, Precision, Storage, Style},
     network::{Conv, LocalResponseNorm, Network, Shape},
 };
 
@@ -43,8 +43,10 @@ fn kernels_of_all_plans() -> BTreeSet<Kernel> {
             for (network, algorithm) in networks.iter().flat_map(|n| algorithms.map(|a| (n, a))) {
                 let layers = network.layers().iter();
                 let algorithms: Algorithms = layers.map(|l| (l.name.clone(), algorithm)).collect();
-                for batch in [1, 2, 3, 7, 8, 9, 64] {
-                    let plans = Plan::all(network, &algorithms, batch, style, (128 << 20) / 4).unwrap();
+                for (batch, precision) in
+                    [1, 2, 3, 7, 8, 9, 64].into_iter().flat_map(|b| Precision::ALL.map(|p| (b, p)))
+                {
+                    let plans = Plan::all(network, &algorithms, batch, style, precision, (128 << 20) / 16).unwrap();
                     all.extend(plans.into_iter().flat_map(|p| p.dispatches).map(|d| d.kernel));
                 }
             }

@@ -1,24 +1,25 @@
 //! Flat arrays of `vec4<f32>` on the device, as a storage buffer or as a texture.
 
+use half::slice::HalfFloatSliceExt;
 use wgpu::{
     BindingResource, Buffer, BufferDescriptor, BufferUsages, CommandEncoder, Device, Extent3d, Origin3d, Queue,
-    TexelCopyBufferInfo, TexelCopyBufferLayout, TexelCopyTextureInfo, Texture, TextureAspect, TextureUsages,
-    TextureView,
+    TexelCopyBufferInfo, TexelCopyBufferLayout, TexelCopyTextureInfo, Texture, TextureAspect, TextureFormat,
+    TextureUsages, TextureView,
 };
 
 use crate::{
     gpu::Gpu,
-    kernels::{Storage, TEXTURE_WIDTH},
+    kernels::{Precision, Storage, TEXTURE_WIDTH},
 };
 
 /// Bytes of one `vec4<f32>`.
 pub(super) const QUAD: u64 = 16;
-/// Bytes of a texture's row.
+/// Bytes of a row of an activation's texture.
 const ROW: u64 = TEXTURE_WIDTH as u64 * QUAD;
 /// Bytes uploaded between two submissions, so that staging memory stays small.
 const UPLOAD: u64 = 8 << 20;
 
-/// A flat array of `vec4<f32>`.
+/// A flat array of `vec4<f32>`, or of weights in quads of [`Precision::quad_bytes`].
 #[derive(Debug)]
 pub(super) enum Memory {
     Buffer(Buffer),
@@ -27,19 +28,32 @@ pub(super) enum Memory {
 
 impl Memory {
     /// An array of `quads` vec4s, zero.
-    pub fn new(device: &Device, label: &str, quads: u64, storage: Storage, writable: bool) -> Self {
+    pub fn new(device: &Device, label: &str, quads: u64, storage: Storage) -> Self {
+        let usage = TextureUsages::STORAGE_BINDING | TextureUsages::COPY_SRC;
+        Self::with(device, label, quads, storage, Precision::F32, usage)
+    }
+
+    /// An array of `quads` times four weights, to be read only.
+    pub fn weights(device: &Device, label: &str, quads: u64, storage: Storage, precision: Precision) -> Self {
+        Self::with(device, label, quads, storage, precision, TextureUsages::empty())
+    }
+
+    fn with(
+        device: &Device,
+        label: &str,
+        quads: u64,
+        storage: Storage,
+        precision: Precision,
+        usage: TextureUsages,
+    ) -> Self {
         match storage {
             Storage::Buffer => Self::Buffer(device.create_buffer(&BufferDescriptor {
                 label: Some(label),
-                size: quads * QUAD,
+                size: quads * precision.quad_bytes(),
                 usage: BufferUsages::STORAGE | BufferUsages::COPY_DST | BufferUsages::COPY_SRC,
                 mapped_at_creation: false,
             })),
             Storage::Texture => {
-                let mut usage = TextureUsages::TEXTURE_BINDING | TextureUsages::COPY_DST;
-                if writable {
-                    usage |= TextureUsages::STORAGE_BINDING | TextureUsages::COPY_SRC;
-                }
                 let texture = device.create_texture(&wgpu::TextureDescriptor {
                     label: Some(label),
                     size: Extent3d {
@@ -50,8 +64,12 @@ impl Memory {
                     mip_level_count: 1,
                     sample_count: 1,
                     dimension: wgpu::TextureDimension::D2,
-                    format: wgpu::TextureFormat::Rgba32Float,
-                    usage,
+                    format: match precision {
+                        Precision::F32 => TextureFormat::Rgba32Float,
+                        Precision::F16 => TextureFormat::Rgba16Float,
+                        Precision::Int8 => TextureFormat::Rgba8Snorm,
+                    },
+                    usage: usage | TextureUsages::TEXTURE_BINDING | TextureUsages::COPY_DST,
                     view_formats: &[],
                 });
                 let view = texture.create_view(&Default::default());
@@ -81,7 +99,7 @@ impl Memory {
     pub fn size(&self) -> u64 {
         match self {
             Self::Buffer(buffer) => buffer.size(),
-            Self::Texture(texture, _) => u64::from(texture.height()) * ROW,
+            Self::Texture(texture, _) => u64::from(texture.height()) * row_bytes(texture),
         }
     }
 
@@ -96,12 +114,12 @@ impl Memory {
             Self::Buffer(buffer) => return queue.write_buffer(buffer, offset, bytes),
             Self::Texture(texture, _) => texture,
         };
-        for Piece { start, end, row, width, height } in pieces(bytes.len() as u64) {
+        for Piece { start, end, row, size } in pieces(texture, bytes.len() as u64) {
             queue.write_texture(
-                texture_rows(texture, (offset / ROW) as u32 + row),
+                texture_rows(texture, (offset / row_bytes(texture)) as u32 + row),
                 &bytes[start as usize..end as usize],
-                TEXTURE_LAYOUT,
-                Extent3d { width, height, depth_or_array_layers: 1 },
+                texture_layout(texture, 0),
+                size,
             );
         }
     }
@@ -121,15 +139,10 @@ impl Memory {
         match self {
             Self::Buffer(buffer) => encoder.copy_buffer_to_buffer(&staging, 0, buffer, 0, bytes.len() as u64),
             Self::Texture(texture, _) => {
-                for Piece { start, row, width, height, .. } in pieces(bytes.len() as u64) {
-                    encoder.copy_buffer_to_texture(
-                        TexelCopyBufferInfo {
-                            buffer: &staging,
-                            layout: TexelCopyBufferLayout { offset: start, ..TEXTURE_LAYOUT },
-                        },
-                        texture_rows(texture, row),
-                        Extent3d { width, height, depth_or_array_layers: 1 },
-                    );
+                for Piece { start, row, size, .. } in pieces(texture, bytes.len() as u64) {
+                    let layout = texture_layout(texture, start);
+                    let source = TexelCopyBufferInfo { buffer: &staging, layout };
+                    encoder.copy_buffer_to_texture(source, texture_rows(texture, row), size);
                 }
             }
         }
@@ -150,7 +163,7 @@ impl Memory {
             Self::Buffer(buffer) => encoder.copy_buffer_to_buffer(buffer, 0, target, 0, quads * QUAD),
             Self::Texture(texture, _) => encoder.copy_texture_to_buffer(
                 texture_rows(texture, 0),
-                TexelCopyBufferInfo { buffer: target, layout: TEXTURE_LAYOUT },
+                TexelCopyBufferInfo { buffer: target, layout: texture_layout(texture, 0) },
                 Extent3d {
                     width: TEXTURE_WIDTH,
                     height: quads.div_ceil(TEXTURE_WIDTH.into()) as u32,
@@ -166,21 +179,31 @@ struct Piece {
     start: u64,
     end: u64,
     row: u32,
-    width: u32,
-    height: u32,
+    size: Extent3d,
 }
 
-/// `len` bytes from the start of a row on: whole rows, and what is left.
-fn pieces(len: u64) -> impl Iterator<Item = Piece> {
-    let rows = len / ROW;
-    let whole = Piece { start: 0, end: rows * ROW, row: 0, width: TEXTURE_WIDTH, height: rows as u32 };
-    let rest =
-        Piece { start: whole.end, end: len, row: rows as u32, width: ((len - whole.end) / QUAD) as u32, height: 1 };
-    [whole, rest].into_iter().filter(|piece| piece.start < piece.end)
+/// `len` bytes from the start of a row of `texture` on: whole rows, and what is left.
+fn pieces(texture: &Texture, len: u64) -> impl Iterator<Item = Piece> {
+    let row = row_bytes(texture);
+    let whole = len / row * row;
+    let rest = (len - whole) * u64::from(TEXTURE_WIDTH) / row;
+    let piece = |start, end, width, height| {
+        let size = Extent3d { width, height, depth_or_array_layers: 1 };
+        Piece { start, end, row: (start / row) as u32, size }
+    };
+    let pieces = [piece(0, whole, TEXTURE_WIDTH, (whole / row) as u32), piece(whole, len, rest as u32, 1)];
+    pieces.into_iter().filter(|piece| piece.start < piece.end)
 }
 
-const TEXTURE_LAYOUT: TexelCopyBufferLayout =
-    TexelCopyBufferLayout { offset: 0, bytes_per_row: Some(ROW as u32), rows_per_image: None };
+/// How rows of `texture` follow each other in memory, from `offset` on.
+fn texture_layout(texture: &Texture, offset: u64) -> TexelCopyBufferLayout {
+    TexelCopyBufferLayout { offset, bytes_per_row: Some(row_bytes(texture) as u32), rows_per_image: None }
+}
+
+/// Bytes of a row of `texture`.
+fn row_bytes(texture: &Texture) -> u64 {
+    u64::from(TEXTURE_WIDTH) * u64::from(texture.format().block_copy_size(None).unwrap_or(QUAD as u32))
+}
 
 fn texture_rows(texture: &Texture, row: u32) -> TexelCopyTextureInfo<'_> {
     let origin = Origin3d { x: 0, y: row, z: 0 };
@@ -205,7 +228,7 @@ pub(super) struct Upload<'a> {
     device: &'a Device,
     queue: &'a Queue,
     target: &'a Memory,
-    staged: Vec<f32>,
+    staged: Vec<u8>,
     offset: u64,
 }
 
@@ -214,20 +237,32 @@ impl<'a> Upload<'a> {
         Self { device, queue, target, staged: Vec::new(), offset: 0 }
     }
 
-    /// Room for the next `len` numbers.
-    pub fn next(&mut self, len: usize) -> &mut [f32] {
-        if (self.staged.len() * 4) as u64 >= UPLOAD {
-            let whole = self.staged.len() * 4 / ROW as usize * ROW as usize / 4;
-            self.flush(whole);
+    /// The next bytes.
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.staged.extend_from_slice(bytes);
+        if self.staged.len() as u64 >= UPLOAD {
+            // Whole rows of textures of any format.
+            self.flush(self.staged.len() / ROW as usize * ROW as usize);
         }
-        let start = self.staged.len();
-        self.staged.resize(start + len, 0.0);
-        &mut self.staged[start..]
+    }
+
+    /// The next weights, for [`Precision::F16`].
+    pub fn push_f16(&mut self, weights: &[f32]) {
+        let mut halves = vec![half::f16::ZERO; weights.len()];
+        halves.convert_from_f32_slice(weights);
+        self.push(bytemuck::cast_slice(&halves));
+    }
+
+    /// The next weights, rows as long as `largest`, for [`Precision::Int8`]: ±127 is `largest` of the column.
+    pub fn push_int8(&mut self, weights: &[f32], largest: &[f32]) {
+        let scales: Vec<f32> = largest.iter().map(|l| if *l > 0.0 { 127.0 / l } else { 0.0 }).collect();
+        let quantized = weights.iter().zip(scales.iter().cycle()).map(|(w, s)| (w * s).round() as i8 as u8);
+        self.push(&quantized.collect::<Vec<_>>());
     }
 
     fn flush(&mut self, count: usize) {
-        self.target.write_at(self.queue, self.offset, bytemuck::cast_slice(&self.staged[..count]));
-        self.offset += count as u64 * 4;
+        self.target.write_at(self.queue, self.offset, &self.staged[..count]);
+        self.offset += count as u64;
         self.staged.drain(..count);
         // Submitting and polling lets go of the staging memory.
         self.queue.submit([]);

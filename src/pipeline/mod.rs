@@ -34,7 +34,7 @@ pub use ticket::Ticket;
 
 use crate::{
     gpu::{Gpu, Shortfall},
-    kernels::{self, Algorithm, Dispatch, Place, RowsLayout, Style, activation_quads},
+    kernels::{self, Algorithm, Dispatch, Place, Precision, RowsLayout, Style, activation_quads},
     network::{Network, NetworkError, Shape},
     weights::{Weights, WeightsError},
 };
@@ -128,6 +128,7 @@ struct Settings {
     top: usize,
     style: Option<Style>,
     algorithms: Algorithms,
+    precision: Precision,
     checks: Checks,
     keep: Vec<String>,
     tickets: usize,
@@ -158,6 +159,12 @@ impl Builder<'_> {
         self
     }
 
+    /// How the fully connected layers' weights are held on the device; [`Precision::F32`] by default.
+    pub fn precision(mut self, precision: Precision) -> Self {
+        self.settings.precision = precision;
+        self
+    }
+
     /// Whether shaders check every index.
     pub fn checks(mut self, checks: Checks) -> Self {
         self.settings.checks = checks;
@@ -185,13 +192,13 @@ impl Builder<'_> {
     /// driver refuses.
     pub fn build(self) -> Result<Pipeline, PipelineError> {
         let Self { gpu, network, weights, settings } = self;
-        let Settings { batch, top, ref algorithms, checks, .. } = settings;
+        let Settings { batch, top, ref algorithms, precision, checks, .. } = settings;
         let device = gpu.device();
         if !(1..=MAX_BATCH).contains(&batch) {
             return Err(PipelineError::Batch { found: batch });
         }
         let style = settings.style.unwrap_or_else(|| choice::style(gpu.info(), device.features()));
-        requirements::check(gpu, network, algorithms, batch, style)?;
+        requirements::check(gpu, network, &settings, style)?;
         if let Some(reason) = choice::refusal(gpu, style) {
             return Err(PipelineError::Style { reason });
         }
@@ -204,7 +211,7 @@ impl Builder<'_> {
         let scope = device.push_error_scope(wgpu::ErrorFilter::Validation);
 
         let rows_layout = plan::rows_layout(network);
-        let plans = Plan::all(network, algorithms, batch, style, limit as usize * 4)?;
+        let plans = Plan::all(network, algorithms, batch, style, precision, limit)?;
         let classes = network.output().len();
         let top = top.clamp(1, classes);
         let top_dispatch =
@@ -227,7 +234,7 @@ impl Builder<'_> {
         })?;
 
         let input_quads = rows_layout.map_or(activation_quads(network.input()), |l| l.quads());
-        let input = Memory::new(device, "input", (input_quads * batch) as u64, style.storage, true);
+        let input = Memory::new(device, "input", (input_quads * batch) as u64, style.storage);
         let mut sizes = [1, 1];
         let mut writers = 0;
         for (layer, plan) in network.layers().iter().zip(&plans) {
@@ -236,12 +243,12 @@ impl Builder<'_> {
                 writers += 1;
             }
         }
-        let activations = sizes.map(|quads| Memory::new(device, "activation", quads, style.storage, true));
+        let activations = sizes.map(|quads| Memory::new(device, "activation", quads, style.storage));
 
         // What lies between the dispatches of one layer; layers share it.
         let scratch = [0, 1].map(|i| {
             let quads = plans.iter().map(|p| p.scratch[i]).max().unwrap_or(0).max(1);
-            Memory::new(device, "scratch", quads as u64, style.storage, true)
+            Memory::new(device, "scratch", quads as u64, style.storage)
         });
 
         let bind = |dispatch: &Dispatch, x: &Memory, y: wgpu::BindingResource<'_>, parameters: Option<&Parameters>| {
@@ -251,6 +258,8 @@ impl Builder<'_> {
             if let Some(parameters) = parameters {
                 resources.extend(dispatch.chunk.map(|i| (3, parameters.weights[i].binding())));
                 resources.extend(dispatch.bias.map(|kind| (4, parameters.biases[&kind].as_entire_binding())));
+                let scales = parameters.scales.as_ref().filter(|_| dispatch.kernel.weights == Some(Precision::Int8));
+                resources.extend(scales.map(|scales| (5, scales.as_entire_binding())));
             }
             let entry = |(binding, resource)| wgpu::BindGroupEntry { binding, resource };
             let entries: Vec<_> = resources.into_iter().map(entry).collect();
@@ -357,6 +366,7 @@ impl Pipeline {
             top: 5,
             style: None,
             algorithms: BTreeMap::new(),
+            precision: Precision::default(),
             checks: Checks::default(),
             keep: Vec::new(),
             tickets: 3,
@@ -739,6 +749,14 @@ pub enum PipelineError {
         needed: u64,
         /// Bytes that a binding may have.
         limit: u64,
+    },
+    /// A weight is beyond the largest half.
+    #[error("layer `{layer}` has a weight of {value}, f16 holds at most 65504: use f32 or int8")]
+    Overflow {
+        /// The layer.
+        layer: String,
+        /// The weight.
+        value: f32,
     },
     /// A shader does not compile on this adapter.
     #[error("kernel `{kernel}` does not compile on this adapter: {reason}; please report it with the adapter's name")]

@@ -10,11 +10,11 @@ use wgpu::{Buffer, BufferUsages};
 
 use super::{
     PipelineError, choice,
-    memory::{self, Memory, Upload},
+    memory::{self, Memory, QUAD, Upload},
 };
 use crate::{
     gpu::Gpu,
-    kernels::{self, Algorithm, Bias, Computation, Dispatch, Packing, RowsLayout, Storage, Style, Winograd},
+    kernels::{self, Algorithm, Bias, Computation, Dispatch, Packing, Precision, RowsLayout, Storage, Style, Winograd},
     network::{Layer, Network, Op},
     weights::{Weights, WeightsError},
 };
@@ -43,10 +43,15 @@ pub struct PlannedDispatch {
 /// # Errors
 ///
 /// [`PipelineError`] when a layer does not fit those limits.
-pub fn plan(network: &Network, batch: usize, style: Style) -> Result<Vec<PlannedDispatch>, PipelineError> {
-    let limit = wgpu::Limits::default().max_storage_buffer_binding_size as usize / size_of::<f32>();
+pub fn plan(
+    network: &Network,
+    batch: usize,
+    style: Style,
+    precision: Precision,
+) -> Result<Vec<PlannedDispatch>, PipelineError> {
+    let limit = wgpu::Limits::default().max_storage_buffer_binding_size / QUAD;
     let mut planned = Vec::new();
-    for plan in Plan::all(network, &Algorithms::new(), batch, style, limit)? {
+    for plan in Plan::all(network, &Algorithms::new(), batch, style, precision, limit)? {
         for Dispatch { kernel, workgroups, .. } in plan.dispatches {
             let label = kernel.label();
             let wgsl = kernel
@@ -89,31 +94,35 @@ struct WeightsPlan {
 pub(super) struct Parameters {
     pub weights: Vec<Memory>,
     pub biases: BTreeMap<Bias, Buffer>,
+    /// What each column's weights are multiplied with, for [`Precision::Int8`].
+    pub scales: Option<Buffer>,
 }
 
 impl Parameters {
     /// Bytes on the device.
     pub fn size(&self) -> u64 {
-        self.weights.iter().map(Memory::size).sum::<u64>() + self.biases.values().map(Buffer::size).sum::<u64>()
+        let vectors = self.biases.values().chain(&self.scales);
+        self.weights.iter().map(Memory::size).sum::<u64>() + vectors.map(Buffer::size).sum::<u64>()
     }
 }
 
 impl Plan {
-    /// The plans of all layers, in order. `limit`: the most numbers of one binding.
+    /// The plans of all layers, in order. `limit`: the most vec4s of one binding.
     pub fn all(
         network: &Network,
         algorithms: &Algorithms,
         batch: usize,
         style: Style,
-        limit: usize,
+        precision: Precision,
+        limit: u64,
     ) -> Result<Vec<Self>, PipelineError> {
         let layouts = iter::once(rows_layout(network)).chain(iter::repeat(None));
         let plan = |(layer, rows_layout): (&Layer, _)| {
             let chosen = algorithms.get(&layer.name).copied();
             let algorithm = chosen.unwrap_or_else(|| choice::algorithm(style, layer));
-            match kernels::computation(layer, algorithm, rows_layout, batch, style.storage) {
+            match kernels::computation(layer, algorithm, precision, rows_layout, batch, style.storage) {
                 Computation::Gemm(gemm) => {
-                    let weights = WeightsPlan::new(layer, gemm.packing(style), None, limit)?;
+                    let weights = WeightsPlan::new(layer, gemm.packing(style), None, style.storage, limit)?;
                     Ok(Self {
                         layer: layer.name.clone(),
                         dispatches: gemm.dispatches(style, &weights.chunks),
@@ -122,7 +131,8 @@ impl Plan {
                     })
                 }
                 Computation::Winograd(winograd) => {
-                    let weights = WeightsPlan::new(layer, winograd.packing(style), Some(winograd.clone()), limit)?;
+                    let packing = winograd.packing(style);
+                    let weights = WeightsPlan::new(layer, packing, Some(winograd.clone()), style.storage, limit)?;
                     Ok(Self {
                         layer: layer.name.clone(),
                         dispatches: winograd.dispatches(style, &weights.chunks),
@@ -141,11 +151,17 @@ impl Plan {
         Self { layer: layer.name.clone(), dispatches, scratch: [0, 0], weights: None }
     }
 
-    /// The least that one binding must hold, in numbers: a piece of weights that cannot be split further, or an array
-    /// between the dispatches.
-    pub fn least_binding(&self) -> usize {
-        let weights = self.weights.as_ref().map_or(0, |w| w.packing.block_len() * w.packing.groups());
-        weights.max(4 * self.scratch[0]).max(4 * self.scratch[1])
+    /// The least that one binding must hold: a piece of weights that cannot be split further, or an array between the
+    /// dispatches. In vec4s of f32.
+    pub fn least_binding(&self, storage: Storage) -> usize {
+        let weights = self.weights.as_ref().map_or(0, |WeightsPlan { packing, .. }| {
+            let quads = packing.block_len() * packing.groups() / 4;
+            match storage {
+                Storage::Buffer => (quads * packing.precision().quad_bytes() as usize).div_ceil(QUAD as usize),
+                Storage::Texture => quads,
+            }
+        });
+        weights.max(self.scratch[0]).max(self.scratch[1])
     }
 
     /// Packs the layer's tensors piece by piece onto the device; `None` where it has none.
@@ -163,18 +179,33 @@ impl Plan {
         if let Some(winograd) = winograd {
             weight = winograd.transform_weights(&weight).into();
         }
+        let precision = packing.precision();
+        if precision == Precision::F16
+            && let Some(&value) = weight.iter().find(|v| half::f16::from_f32(**v).is_infinite())
+        {
+            return Err(PipelineError::Overflow { layer: self.layer.clone(), value });
+        }
+        let largest = (precision == Precision::Int8).then(|| packing.largest(&weight));
         let upload_chunk = |blocks: &Range<u32>| {
             let quads = packing.groups() * blocks.len() * packing.block_len() / 4;
-            let memory = Memory::new(gpu.device(), &self.layer, quads as u64, storage, false);
+            let memory = Memory::weights(gpu.device(), &self.layer, quads as u64, storage, precision);
             let mut upload = Upload::new(gpu.device(), gpu.queue(), &memory);
+            let mut packed = vec![0.0; packing.block_len()];
             for group in 0..packing.groups() {
-                for block in blocks.clone() {
-                    packing.pack_block(&weight, group, block as usize, upload.next(packing.block_len()));
+                for block in blocks.clone().map(|b| b as usize) {
+                    packing.pack_block(&weight, group, block, &mut packed);
+                    match &largest {
+                        Some(largest) => upload.push_int8(&packed, packing.columns_in(largest, group, block)),
+                        None if precision == Precision::F16 => upload.push_f16(&packed),
+                        None => upload.push(bytemuck::cast_slice(&packed)),
+                    }
                 }
             }
             upload.finish();
             memory
         };
+        let vector =
+            |label, values: &[f32]| memory::filled(gpu, label, bytemuck::cast_slice(values), BufferUsages::STORAGE);
         let upload_bias = |kind: Bias| {
             let values = match kind {
                 Bias::Columns => packing.pack_columns(&bias),
@@ -185,22 +216,35 @@ impl Plan {
                     quads
                 }
             };
-            (kind, memory::filled(gpu, "bias", bytemuck::cast_slice(&values), BufferUsages::STORAGE))
+            (kind, vector("bias", &values))
         };
         let kinds: BTreeSet<Bias> = self.dispatches.iter().filter_map(|d| d.bias).collect();
         Ok(Some(Parameters {
             weights: chunks.iter().map(upload_chunk).collect(),
             biases: kinds.into_iter().map(upload_bias).collect(),
+            scales: largest.as_ref().map(|largest| vector("scales", largest)),
         }))
     }
 }
 
 impl WeightsPlan {
-    fn new(layer: &Layer, packing: Packing, winograd: Option<Winograd>, limit: usize) -> Result<Self, PipelineError> {
-        let chunks = packing.chunks(limit).ok_or_else(|| PipelineError::Weights {
+    fn new(
+        layer: &Layer,
+        packing: Packing,
+        winograd: Option<Winograd>,
+        storage: Storage,
+        limit: u64,
+    ) -> Result<Self, PipelineError> {
+        let quad_bytes = packing.precision().quad_bytes();
+        // A buffer is limited in bytes, a texture in texels.
+        let quads = match storage {
+            Storage::Buffer => limit * QUAD / quad_bytes,
+            Storage::Texture => limit,
+        };
+        let chunks = packing.chunks(quads as usize * 4).ok_or_else(|| PipelineError::Weights {
             layer: layer.name.clone(),
-            needed: (packing.block_len() * packing.groups() * size_of::<f32>()) as u64,
-            limit: (limit * size_of::<f32>()) as u64,
+            needed: (packing.block_len() * packing.groups()) as u64 / 4 * quad_bytes,
+            limit: quads * quad_bytes,
         })?;
         Ok(Self { packing, chunks, winograd })
     }

@@ -5,13 +5,13 @@ use std::{cmp, iter};
 use wgpu::{Features, Limits};
 
 use super::{
-    Pipeline, PipelineError, choice,
+    Pipeline, PipelineError, Settings, choice,
     memory::QUAD,
     plan::{Algorithms, Plan},
 };
 use crate::{
     gpu::{BASE_LIMITS, Gpu, shortfalls},
-    kernels::{Family, Storage, Style, TEXTURE_WIDTH, activation_quads},
+    kernels::{Family, Precision, Storage, Style, TEXTURE_WIDTH, activation_quads},
     network::Network,
 };
 
@@ -40,31 +40,33 @@ impl Pipeline {
     ///
     /// None for a network that exists.
     pub fn required_limits(network: &Network, batch: usize, style: Style) -> Result<Limits, PipelineError> {
-        limits(network, &Algorithms::new(), batch, style)
+        // Of the precisions, this one needs the most.
+        limits(network, &Algorithms::new(), batch, style, Precision::F32)
     }
 }
 
 /// What the device of `gpu` lacks for a network, all of it.
-pub(super) fn check(
-    gpu: &Gpu,
-    network: &Network,
-    algorithms: &Algorithms,
-    batch: usize,
-    style: Style,
-) -> Result<(), PipelineError> {
+pub(super) fn check(gpu: &Gpu, network: &Network, settings: &Settings, style: Style) -> Result<(), PipelineError> {
+    let Settings { batch, ref algorithms, precision, .. } = *settings;
     let features = Pipeline::required_features(style) - gpu.device().features();
-    let shortfalls = shortfalls(&limits(network, algorithms, batch, style)?, &gpu.device().limits());
+    let shortfalls = shortfalls(&limits(network, algorithms, batch, style, precision)?, &gpu.device().limits());
     if features.is_empty() && shortfalls.is_empty() {
         return Ok(());
     }
     Err(PipelineError::Requirements { adapter: gpu.info().name.clone(), features, shortfalls })
 }
 
-fn limits(network: &Network, algorithms: &Algorithms, batch: usize, style: Style) -> Result<Limits, PipelineError> {
-    // Weights are split to what a binding holds: unlimited here, and the plans say what the pieces need at least.
-    let plans = Plan::all(network, algorithms, batch, style, usize::MAX)?;
+fn limits(
+    network: &Network,
+    algorithms: &Algorithms,
+    batch: usize,
+    style: Style,
+    precision: Precision,
+) -> Result<Limits, PipelineError> {
+    // Weights are split to what a binding holds: more than any does here, and the plans say what the pieces need.
+    let plans = Plan::all(network, algorithms, batch, style, precision, 1 << 40)?;
     let activations = network.layers().iter().flat_map(|l| [l.input, l.output]).map(|s| activation_quads(s) * batch);
-    let pieces = plans.iter().map(|p| p.least_binding().div_ceil(4));
+    let pieces = plans.iter().map(|p| p.least_binding(style.storage));
     let quads = activations.chain(pieces).max().unwrap_or(0) as u64;
     let workgroups = plans.iter().flat_map(|p| &p.dispatches).flat_map(|d| d.workgroups);
     let mut limits = BASE_LIMITS;

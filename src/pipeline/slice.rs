@@ -5,7 +5,7 @@ use std::{sync::atomic::Ordering, time::Duration};
 use wgpu::CommandEncoder;
 
 use super::{LayerTime, Pipeline};
-use crate::network::{Layer, Op};
+use crate::network::Layer;
 
 /// How far an inference has come that is spread over frames, and what each layer costs; see
 /// [`Pipeline::encode_slice`].
@@ -76,15 +76,7 @@ impl Pipeline {
 
 /// What a layer costs, in bytes or what takes as long.
 fn cost(layer: &Layer, batch: usize) -> f64 {
-    let products = match &layer.op {
-        Op::Conv(conv) => {
-            let [height, width] = conv.window.kernel;
-            layer.output.len() * layer.input.channels / conv.groups * height * width
-        }
-        Op::Linear(_) => layer.output.len() * layer.input.len(),
-        _ => 0,
-    };
     let weights: usize = layer.parameters().map(|(_, shape)| shape.iter().product::<usize>()).sum();
     let bytes = 4 * (weights + batch * (layer.input.len() + layer.output.len()));
-    (bytes as f64).max(2.0 * (products * batch) as f64 / 8.0)
+    (bytes as f64).max((2 * layer.multiply_adds() * batch as u64) as f64 / 8.0)
 }

@@ -15,6 +15,7 @@ use std::{
     fmt,
     ops::Range,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use bytes::Bytes;
@@ -35,12 +36,15 @@ pub enum DType {
     F32,
     /// IEEE 754 double precision.
     F64,
+    /// Whole numbers of -127 to 127 times an f32 scale, one for each row of the first axis.
+    I8,
 }
 
 impl DType {
     /// Bytes of one number.
     pub const fn size(self) -> usize {
         match self {
+            Self::I8 => 1,
             Self::F16 | Self::BF16 => 2,
             Self::F32 => 4,
             Self::F64 => 8,
@@ -55,6 +59,7 @@ impl fmt::Display for DType {
             Self::BF16 => "bf16",
             Self::F32 => "f32",
             Self::F64 => "f64",
+            Self::I8 => "int8",
         })
     }
 }
@@ -70,6 +75,8 @@ pub struct Tensor {
     dtype: DType,
     shape: Vec<usize>,
     bytes: Bytes,
+    /// Of int8, one for each row; of the others, none.
+    scales: Arc<[f32]>,
 }
 
 impl fmt::Debug for Tensor {
@@ -79,10 +86,16 @@ impl fmt::Debug for Tensor {
 }
 
 impl Tensor {
-    /// A tensor over bytes; `None` where their number is not that of the shape.
+    /// A tensor over the bytes of floating-point numbers; `None` where their number is not that of the shape.
     pub(crate) fn new(dtype: DType, shape: Vec<usize>, bytes: Bytes) -> Option<Self> {
+        Self::with_scales(dtype, shape, bytes, Arc::default())
+    }
+
+    /// A tensor over bytes; `None` where they, or the scales of int8, are not as many as the shape says.
+    fn with_scales(dtype: DType, shape: Vec<usize>, bytes: Bytes, scales: Arc<[f32]>) -> Option<Self> {
         let count = shape.iter().try_fold(dtype.size(), |a, &d| a.checked_mul(d))?;
-        (count == bytes.len()).then_some(Self { dtype, shape, bytes })
+        let rows = if dtype == DType::I8 { rows(&shape) } else { 0 };
+        (count == bytes.len() && rows == scales.len()).then_some(Self { dtype, shape, bytes, scales })
     }
 
     /// A tensor of f32 numbers, the last dimension contiguous.
@@ -99,15 +112,18 @@ impl Tensor {
         }
         let shape = shape.into();
         assert_eq!(shape.iter().product::<usize>(), values.len(), "a shape and its numbers");
-        Self { dtype: DType::F32, shape, bytes: Bytes::from_owner(Floats(values)) }
+        Self { dtype: DType::F32, shape, bytes: Bytes::from_owner(Floats(values)), scales: Arc::default() }
     }
 
-    /// The same numbers in another shape; `None` where their number is not that of the shape.
+    /// The same numbers in another shape; `None` where their number is not that of the shape, or int8 has other rows.
     pub(crate) fn reshaped(&self, shape: impl Into<Vec<usize>>) -> Option<Self> {
-        Self::new(self.dtype, shape.into(), self.bytes.clone())
+        Self::with_scales(self.dtype, shape.into(), self.bytes.clone(), self.scales.clone())
     }
 
     /// The numbers rounded to another type, by way of f32.
+    ///
+    /// To int8, each row of the first axis by itself: its scale is the largest magnitude in it / 127, so that nothing is
+    /// off by more than half a scale. A row with a NaN or an infinity becomes NaN.
     pub fn cast(&self, dtype: DType) -> Self {
         if dtype == self.dtype {
             return self.clone();
@@ -118,8 +134,27 @@ impl Tensor {
             DType::BF16 => values.iter().flat_map(|&v| bf16::from_f32(v).to_le_bytes()).collect(),
             DType::F32 => values.iter().flat_map(|v| v.to_le_bytes()).collect(),
             DType::F64 => values.iter().flat_map(|&v| f64::from(v).to_le_bytes()).collect(),
+            DType::I8 => return Self::quantised(self.shape.clone(), &values),
         };
-        Self { dtype, shape: self.shape.clone(), bytes: bytes.into() }
+        Self { dtype, shape: self.shape.clone(), bytes: bytes.into(), scales: Arc::default() }
+    }
+
+    fn quantised(shape: Vec<usize>, values: &[f32]) -> Self {
+        let rows = rows(&shape);
+        let columns = values.len().checked_div(rows).unwrap_or(0);
+        let mut bytes = Vec::with_capacity(values.len());
+        let mut scales = Vec::with_capacity(rows);
+        for row in (0..rows).map(|row| &values[row * columns..][..columns]) {
+            // Not `max`, which passes over a NaN.
+            let largest = row.iter().map(|v| v.abs()).fold(0.0, |a: f32, v| if v > a || v.is_nan() { v } else { a });
+            let scale = if largest.is_finite() { largest / 127.0 } else { f32::NAN };
+            // Where the scale is too small a number to divide by, so is everything in the row.
+            let inverse = if scale >= f32::MIN_POSITIVE { 1.0 / scale } else { 0.0 };
+            // Rust's conversion turns a NaN to 0.
+            bytes.extend(row.iter().map(|v| (v * inverse).round_ties_even().clamp(-127.0, 127.0) as i8 as u8));
+            scales.push(scale);
+        }
+        Self { dtype: DType::I8, shape, bytes: bytes.into(), scales: scales.into() }
     }
 
     /// How the numbers are stored.
@@ -137,7 +172,12 @@ impl Tensor {
         &self.bytes
     }
 
-    /// The numbers as f32, borrowed where they are stored so; f64 is rounded to nearest.
+    /// What the numbers of each row of the first axis are to be multiplied by, for int8; empty for other types.
+    pub fn scales(&self) -> &[f32] {
+        &self.scales
+    }
+
+    /// The numbers as f32, borrowed where they are stored so; f64 is rounded to nearest, int8 is multiplied by its scales.
     pub fn to_f32(&self) -> Cow<'_, [f32]> {
         let bytes = self.bytes();
         match self.dtype {
@@ -149,8 +189,19 @@ impl Tensor {
             DType::F16 => Cow::Owned(read(bytes, |b| f16::from_le_bytes(b).to_f32())),
             DType::BF16 => Cow::Owned(read(bytes, |b| bf16::from_le_bytes(b).to_f32())),
             DType::F64 => Cow::Owned(read(bytes, |b| f64::from_le_bytes(b) as f32)),
+            DType::I8 => {
+                let columns = bytes.len().checked_div(self.scales.len()).unwrap_or(0).max(1);
+                let rows = bytes.chunks_exact(columns).zip(&*self.scales);
+                let row = |(row, &scale): (&[u8], &f32)| read(row, |b| f32::from(i8::from_le_bytes(b)) * scale);
+                Cow::Owned(rows.flat_map(row).collect())
+            }
         }
     }
+}
+
+/// How many scales int8 numbers of this shape have: one for each row of the first axis, none where there are no numbers.
+fn rows(shape: &[usize]) -> usize {
+    if shape.contains(&0) { 0 } else { shape.first().copied().unwrap_or(1) }
 }
 
 fn read<const N: usize>(bytes: &[u8], number: impl Fn([u8; N]) -> f32) -> Vec<f32> {
@@ -417,9 +468,14 @@ impl Weights {
         safetensors::write(self, path.as_ref())
     }
 
-    /// The same with every number rounded to another type. Numbers beyond f16's 65504 become infinite there.
+    /// The same with every number rounded to another type. Numbers beyond f16's 65504 become infinite there. To int8, only
+    /// the weights of convolutions and fully connected layers (`NAME.weight`, a row for each output); biases become f32.
     pub fn cast(&self, dtype: DType) -> Self {
-        let tensors = self.tensors.iter().map(|(name, tensor)| (name.clone(), tensor.cast(dtype))).collect();
+        let of = |name: &str, tensor: &Tensor| match dtype {
+            DType::I8 if !name.ends_with(".weight") || tensor.shape.len() < 2 => DType::F32,
+            dtype => dtype,
+        };
+        let tensors = self.tensors.iter().map(|(name, tensor)| (name.clone(), tensor.cast(of(name, tensor)))).collect();
         Self { tensors, metadata: self.metadata.clone() }
     }
 
@@ -543,6 +599,19 @@ pub enum WeightsError {
         /// The tensor.
         tensor: String,
         /// Its kind.
+        found: String,
+    },
+    /// An int8 tensor lacks scales that fit it.
+    #[error(
+        "tensor `{tensor}` is int8: expected {expected} finite f32 numbers in `{tensor}.scale`, one for each row, found \
+         {found}: convert the original file again"
+    )]
+    Scales {
+        /// The tensor.
+        tensor: String,
+        /// Its rows.
+        expected: usize,
+        /// What is there.
         found: String,
     },
     /// A tensor is not there.

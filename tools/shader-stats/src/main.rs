@@ -23,7 +23,7 @@ use std::{
     process::ExitCode,
 };
 
-use alexnet_wgpu::{Family, PlannedDispatch, Storage, Style, Variant, plan, write_atomically};
+use alexnet_wgpu::{Family, PlannedDispatch, Precision, Storage, Style, Variant, plan, write_atomically};
 
 /// What runs on GPUs.
 const STYLE: Style = Style { family: Family::Tiled, storage: Storage::Buffer };
@@ -46,9 +46,9 @@ struct Pipeline {
 /// The distinct pipelines of all four networks.
 fn pipelines() -> Result<Vec<Pipeline>, Box<dyn Error>> {
     let mut distinct = BTreeMap::new();
-    for batch in BATCHES {
+    for (batch, precision) in BATCHES.into_iter().flat_map(|batch| Precision::ALL.map(|p| (batch, p))) {
         for variant in Variant::ALL {
-            for dispatch in plan(&variant.standard().network()?, batch, STYLE)? {
+            for dispatch in plan(&variant.standard().network()?, batch, STYLE, precision)? {
                 let key = (name(&dispatch), dispatch.wgsl.clone());
                 let layer = dispatch.layer.clone();
                 let pipeline = distinct.entry(key).or_insert_with(|| Pipeline { dispatch, layers: BTreeSet::new() });

@@ -184,7 +184,7 @@ pub fn print(files: &[&str]) -> Result<(), Box<dyn Error>> {
     let network = AlexNet::UNGROUPED.network()?;
     for batch in BATCHES {
         let mut planned: BTreeMap<String, Vec<(PlannedDispatch, u32)>> = BTreeMap::new();
-        for dispatch in plan(&network, batch, STYLE)? {
+        for dispatch in plan(&network, batch, STYLE, alexnet_wgpu::Precision::F32)? {
             let invocations = shader::compile(&dispatch)?.invocations;
             planned.entry(dispatch.layer.clone()).or_default().push((dispatch, invocations));
         }
