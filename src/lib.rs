@@ -81,8 +81,8 @@ pub use network::{
     NetworkError, Op, Padding, Shape, Window,
 };
 pub use pipeline::{
-    Builder, Checks, Entry, Input, InputError, LayerTime, MAX_BATCH, Pipeline, PipelineError, PlannedDispatch,
-    RunError, Slices, TextureSource, Ticket, plan,
+    Builder, Candidate, Ceilings, Checks, Choice, Entry, Input, InputError, LayerTime, MAX_BATCH, Pipeline,
+    PipelineError, PlannedDispatch, RunError, Slices, TextureSource, Ticket, TuneError, Tuning, plan,
 };
 pub use preprocess::{ChannelOrder, Picture, PictureError, Preprocessing, PreprocessingError, Resize};
 pub use weights::{DType, Format, Tensor, Weights, WeightsError, splitmix};

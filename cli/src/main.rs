@@ -2,12 +2,15 @@
 
 mod adapters;
 mod bench;
+mod choices;
 mod classify;
 mod failure;
 mod features;
 mod files;
 mod options;
 mod progress;
+mod roofline;
+mod tune;
 
 use std::{env, path::Path, process::ExitCode};
 
@@ -21,6 +24,7 @@ Examples:
   alexnet features shoe.jpg --layer fc7 --output shoe.npy  what a layer makes of it
   alexnet adapters                                         what there is to run on
   alexnet bench                                            how fast it runs
+  alexnet tune                                             find what runs fastest here
 
 `alexnet COMMAND --help` tells all options of a command.
 With RUST_LOG=warn (or info, debug) the graphics library tells what it meets.";
@@ -39,6 +43,7 @@ enum Command {
     Features(features::Args),
     Adapters(adapters::Args),
     Bench(bench::Args),
+    Tune(tune::Args),
 }
 
 impl Command {
@@ -48,6 +53,7 @@ impl Command {
             Self::Features(args) => features::run(args),
             Self::Adapters(args) => adapters::run(args),
             Self::Bench(args) => bench::run(args),
+            Self::Tune(args) => tune::run(args),
         }
     }
 }

@@ -31,7 +31,12 @@ fn kernels_of_all_plans() -> BTreeSet<Kernel> {
             .unwrap(),
     );
     let families = [Family::Tiled].into_iter().chain([4, 8, 16].map(|lanes| Family::Broadcast { lanes }));
-    let algorithms = [Algorithm::Direct, Algorithm::Winograd { tile: 2 }, Algorithm::Winograd { tile: 4 }];
+    let algorithms = [
+        Algorithm::Direct,
+        Algorithm::Winograd { tile: 2 },
+        Algorithm::Winograd { tile: 4 },
+        Algorithm::SplitK { parts: 4 },
+    ];
     let mut all = BTreeSet::new();
     for family in families {
         for storage in [Storage::Buffer, Storage::Texture] {
@@ -40,6 +45,7 @@ fn kernels_of_all_plans() -> BTreeSet<Kernel> {
             for interleaved in [false, true] {
                 all.extend([texture_kernel(interleaved, storage), buffer_kernel(interleaved, storage)]);
             }
+            all.extend([kernels::ceiling::read(storage).kernel, kernels::ceiling::multiply(storage).kernel]);
             for (network, algorithm) in networks.iter().flat_map(|n| algorithms.map(|a| (n, a))) {
                 let layers = network.layers().iter();
                 let algorithms: Algorithms = layers.map(|l| (l.name.clone(), algorithm)).collect();
@@ -72,6 +78,10 @@ fn every_shader_is_valid_on_every_backend() {
         if source.contains("subgroup") {
             assert!(label.contains("broadcast"), "{label} uses subgroups");
             capabilities |= Capabilities::SUBGROUP;
+        }
+        if source.contains("unpack2x16float") {
+            assert!(label.contains("f16"), "{label} unpacks halves");
+            capabilities |= Capabilities::SHADER_FLOAT16_IN_FLOAT32;
         }
         let info = Validator::new(ValidationFlags::all(), capabilities)
             .validate(&module)

@@ -9,6 +9,7 @@
 //! ([`Pipeline::encode`], [`Pipeline::encode_slice`], [`Pipeline::ticket`], [`Input::encode`]) makes nothing on the
 //! device, and neither submits nor polls. [`Pipeline::run`] and its kind make a readback buffer, submit and wait.
 
+mod ceilings;
 mod choice;
 mod compile;
 #[cfg(test)]
@@ -20,17 +21,20 @@ mod profile;
 mod requirements;
 mod slice;
 mod ticket;
+mod tune;
 
 use std::{cmp, collections::BTreeMap, ops::Range, sync::atomic::AtomicU64};
 
 use wgpu::{BindGroup, Buffer, BufferUsages, CommandEncoder, ComputePipeline};
 
+pub use ceilings::Ceilings;
 pub use compile::Checks;
 pub use input::{Input, InputError, TextureSource};
 pub use plan::{PlannedDispatch, plan};
 pub use profile::LayerTime;
 pub use slice::Slices;
 pub use ticket::Ticket;
+pub use tune::{Candidate, Choice, TuneError, Tuning};
 
 use crate::{
     gpu::{Gpu, Shortfall},

@@ -119,14 +119,14 @@ impl Plan {
         let layouts = iter::once(rows_layout(network)).chain(iter::repeat(None));
         let plan = |(layer, rows_layout): (&Layer, _)| {
             let chosen = algorithms.get(&layer.name).copied();
-            let algorithm = chosen.unwrap_or_else(|| choice::algorithm(style, layer));
-            match kernels::computation(layer, algorithm, precision, rows_layout, batch, style.storage) {
+            let algorithm = chosen.unwrap_or_else(|| choice::algorithm(style, layer, batch));
+            match kernels::computation(layer, algorithm, precision, rows_layout, batch, style) {
                 Computation::Gemm(gemm) => {
                     let weights = WeightsPlan::new(layer, gemm.packing(style), None, style.storage, limit)?;
                     Ok(Self {
                         layer: layer.name.clone(),
                         dispatches: gemm.dispatches(style, &weights.chunks),
-                        scratch: [0, 0],
+                        scratch: [gemm.scratch(), 0],
                         weights: Some(weights),
                     })
                 }
