@@ -48,12 +48,12 @@ pub struct AdapterSummary {
     pub shortfalls: Vec<Shortfall>,
 }
 
-/// A limit below what the shaders need.
+/// A limit below what is needed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shortfall {
     /// The limit's name in WebGPU.
     pub limit: &'static str,
-    /// What the shaders need.
+    /// What is needed.
     pub needed: u64,
     /// What there is.
     pub found: u64,
@@ -65,21 +65,46 @@ impl fmt::Display for Shortfall {
     }
 }
 
-/// What the shaders need of a device; all of it within WebGPU's defaults.
-fn shortfalls(limits: &Limits) -> Vec<Shortfall> {
-    let needs: [(&'static str, u64, u64); 10] = [
-        ("maxBufferSize", 16 << 20, limits.max_buffer_size),
-        ("maxStorageBufferBindingSize", 16 << 20, limits.max_storage_buffer_binding_size),
-        ("maxUniformBufferBindingSize", 256, limits.max_uniform_buffer_binding_size),
-        ("maxStorageBuffersPerShaderStage", 5, limits.max_storage_buffers_per_shader_stage.into()),
-        ("maxBindingsPerBindGroup", 6, limits.max_bindings_per_bind_group.into()),
-        ("maxComputeWorkgroupStorageSize", 16384, limits.max_compute_workgroup_storage_size.into()),
-        ("maxComputeInvocationsPerWorkgroup", 256, limits.max_compute_invocations_per_workgroup.into()),
-        ("maxComputeWorkgroupSizeX", 256, limits.max_compute_workgroup_size_x.into()),
-        ("maxComputeWorkgroupSizeY", 64, limits.max_compute_workgroup_size_y.into()),
-        ("maxComputeWorkgroupsPerDimension", 65535, limits.max_compute_workgroups_per_dimension.into()),
+/// What the shaders need of a device, whatever the network; all of it within WebGPU's defaults.
+pub(crate) const BASE_LIMITS: Limits = Limits {
+    max_buffer_size: 16 << 20,
+    max_storage_buffer_binding_size: 16 << 20,
+    max_uniform_buffer_binding_size: 256,
+    max_storage_buffers_per_shader_stage: 5,
+    max_sampled_textures_per_shader_stage: 2,
+    max_bindings_per_bind_group: 6,
+    max_compute_workgroup_storage_size: 16384,
+    max_compute_invocations_per_workgroup: 256,
+    max_compute_workgroup_size_x: 256,
+    max_compute_workgroup_size_y: 64,
+    max_compute_workgroup_size_z: 1,
+    max_compute_workgroups_per_dimension: 65535,
+    ..Limits::downlevel_webgl2_defaults()
+};
+
+/// Which of the limits that `required` can raise are lower in `found`.
+pub(crate) fn shortfalls(required: &Limits, found: &Limits) -> Vec<Shortfall> {
+    macro_rules! lacking {
+        ($($limit:literal $field:ident),* $(,)?) => {
+            [$(($limit, u64::from(required.$field), u64::from(found.$field))),*]
+        };
+    }
+    let limits = lacking![
+        "maxBufferSize" max_buffer_size,
+        "maxStorageBufferBindingSize" max_storage_buffer_binding_size,
+        "maxUniformBufferBindingSize" max_uniform_buffer_binding_size,
+        "maxStorageBuffersPerShaderStage" max_storage_buffers_per_shader_stage,
+        "maxSampledTexturesPerShaderStage" max_sampled_textures_per_shader_stage,
+        "maxStorageTexturesPerShaderStage" max_storage_textures_per_shader_stage,
+        "maxTextureDimension2D" max_texture_dimension_2d,
+        "maxBindingsPerBindGroup" max_bindings_per_bind_group,
+        "maxComputeWorkgroupStorageSize" max_compute_workgroup_storage_size,
+        "maxComputeInvocationsPerWorkgroup" max_compute_invocations_per_workgroup,
+        "maxComputeWorkgroupSizeX" max_compute_workgroup_size_x,
+        "maxComputeWorkgroupSizeY" max_compute_workgroup_size_y,
+        "maxComputeWorkgroupsPerDimension" max_compute_workgroups_per_dimension,
     ];
-    let lacking = needs.into_iter().filter(|(_, needed, found)| found < needed);
+    let lacking = limits.into_iter().filter(|(_, needed, found)| found < needed);
     lacking.map(|(limit, needed, found)| Shortfall { limit, needed, found }).collect()
 }
 
@@ -96,7 +121,7 @@ impl Gpu {
     /// [`GpuError::Open`] when the driver refuses.
     pub async fn new(options: &GpuOptions) -> Result<Self, GpuError> {
         let mut adapters = find(options.backends).await;
-        adapters.sort_by_key(|a| preference(&a.get_info(), !shortfalls(&a.limits()).is_empty()));
+        adapters.sort_by_key(|a| preference(&a.get_info(), !shortfalls(&BASE_LIMITS, &a.limits()).is_empty()));
         let matching = adapters.iter().find(|a| matches(&a.get_info(), options.adapter.as_deref()));
         let Some(adapter) = matching else {
             return Err(GpuError::NoAdapter {
@@ -106,7 +131,7 @@ impl Gpu {
         };
 
         let limits = adapter.limits();
-        let lacking = shortfalls(&limits);
+        let lacking = shortfalls(&BASE_LIMITS, &limits);
         if !lacking.is_empty() {
             return Err(GpuError::BelowLimits { adapter: adapter.get_info().name, shortfalls: lacking });
         }
@@ -136,14 +161,15 @@ impl Gpu {
     }
 
     /// Takes the device and queue that the host owns. Nothing of theirs is changed: no error callback, no
-    /// lost-device callback.
+    /// lost-device callback. [`crate::Pipeline::required_limits`] and [`crate::Pipeline::required_features`] say what to
+    /// ask for when making the device.
     ///
     /// # Errors
     ///
-    /// [`GpuError::BelowLimits`] lists every limit of the device that is too low.
+    /// [`GpuError::BelowLimits`] lists every limit of the device that is too low for any network.
     pub fn from_device(device: Device, queue: Queue) -> Result<Self, GpuError> {
         let info = device.adapter_info();
-        let lacking = shortfalls(&device.limits());
+        let lacking = shortfalls(&BASE_LIMITS, &device.limits());
         if !lacking.is_empty() {
             return Err(GpuError::BelowLimits { adapter: info.name, shortfalls: lacking });
         }
@@ -154,7 +180,7 @@ impl Gpu {
     pub async fn adapters(backends: Option<Backends>) -> Vec<AdapterSummary> {
         let summary = |a: wgpu::Adapter| {
             let limits = a.limits();
-            let shortfalls = shortfalls(&limits);
+            let shortfalls = shortfalls(&BASE_LIMITS, &limits);
             AdapterSummary { info: a.get_info(), features: a.features(), limits, shortfalls }
         };
         let mut all: Vec<_> = find(backends).await.into_iter().map(summary).collect();
@@ -184,9 +210,14 @@ impl Gpu {
 
     /// Lanes of a subgroup where their number is fixed and shaders may use them.
     pub fn subgroup_lanes(&self) -> Option<u32> {
-        let fixed = self.info.subgroup_min_size == self.info.subgroup_max_size;
-        (fixed && self.device.features().contains(Features::SUBGROUP)).then_some(self.info.subgroup_min_size)
+        subgroup_lanes(&self.info, self.device.features())
     }
+}
+
+/// Lanes of a subgroup where their number is fixed and `features` have subgroups.
+pub(crate) fn subgroup_lanes(info: &AdapterInfo, features: Features) -> Option<u32> {
+    let fixed = info.subgroup_min_size == info.subgroup_max_size;
+    (fixed && features.contains(Features::SUBGROUP)).then_some(info.subgroup_min_size)
 }
 
 async fn find(backends: Option<Backends>) -> Vec<wgpu::Adapter> {
@@ -271,18 +302,18 @@ mod tests {
 
     #[test]
     fn webgpu_defaults_are_enough() {
-        assert_eq!(shortfalls(&Limits::default()), []);
+        assert_eq!(shortfalls(&BASE_LIMITS, &Limits::default()), []);
     }
 
     #[test]
     fn every_shortfall_is_listed() {
         let limits = Limits { max_compute_invocations_per_workgroup: 128, max_buffer_size: 1024, ..Limits::default() };
-        let lacking = shortfalls(&limits);
+        let lacking = shortfalls(&BASE_LIMITS, &limits);
         assert_eq!(lacking.len(), 2);
         let error = GpuError::BelowLimits { adapter: "tiny".into(), shortfalls: lacking }.to_string();
         assert!(error.contains("maxBufferSize of at least 16777216, found 1024"), "{error}");
         assert!(error.contains("maxComputeInvocationsPerWorkgroup of at least 256, found 128"), "{error}");
         // WebGL 2 has no compute shaders at all.
-        assert!(!shortfalls(&Limits::downlevel_webgl2_defaults()).is_empty());
+        assert!(!shortfalls(&BASE_LIMITS, &Limits::downlevel_webgl2_defaults()).is_empty());
     }
 }

@@ -264,6 +264,7 @@ macro_rules! shaders {
 
 const SHADERS: &[(&str, &str)] = shaders![
     "adaptive_avg_pool",
+    "buffer_input",
     "ceiling_multiply",
     "ceiling_read",
     "gemm_broadcast",
@@ -276,6 +277,7 @@ const SHADERS: &[(&str, &str)] = shaders![
     "output",
     "softmax",
     "sum_parts",
+    "texture_input",
     "top_k",
     "weights",
     "winograd_input",

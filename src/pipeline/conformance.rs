@@ -8,7 +8,11 @@ use naga::{
     valid::{Capabilities, ValidationFlags, Validator},
 };
 
-use super::{Algorithms, Plan, kernels};
+use super::{
+    Algorithms, Plan,
+    input::{buffer_kernel, texture_kernel},
+    kernels,
+};
 use crate::{
     alexnet::Variant,
     kernels::{Algorithm, Family, Kernel, Precision, Storage, Style},
@@ -39,6 +43,9 @@ fn kernels_of_all_plans() -> BTreeSet<Kernel> {
             let style = Style { family, storage };
             all.insert(kernels::top_k(5, 1000, 1, storage).kernel);
             all.extend([kernels::ceiling::read(style).kernel, kernels::ceiling::multiply(storage).kernel]);
+            for interleaved in [false, true] {
+                all.extend([texture_kernel(interleaved, storage), buffer_kernel(interleaved, storage)]);
+            }
             for (network, algorithm) in networks.iter().flat_map(|n| algorithms.map(|a| (n, a))) {
                 let layers = network.layers().iter();
                 let algorithms: Algorithms = layers.map(|l| (l.name.clone(), algorithm)).collect();

@@ -15,7 +15,7 @@ use std::{
     time::Instant,
 };
 
-use alexnet_wgpu::{MAX_BATCH, Model, Op};
+use alexnet_wgpu::{MAX_BATCH, Model, Op, Pipeline};
 use serde::Serialize;
 
 use self::{
