@@ -7,6 +7,7 @@ mod choice;
 mod compile;
 #[cfg(test)]
 mod conformance;
+mod deny;
 mod memory;
 mod plan;
 mod profile;
@@ -20,6 +21,7 @@ pub use plan::{PlannedDispatch, plan};
 pub use profile::LayerTime;
 
 use crate::{
+    deny::{Denial, Denials},
     gpu::Gpu,
     kernels::{self, Algorithm, Dispatch, Place, Precision, RowsLayout, Style, activation_quads},
     network::{Network, NetworkError, Shape},
@@ -89,6 +91,7 @@ pub struct Builder<'a> {
     style: Option<Style>,
     algorithms: Algorithms,
     precision: Precision,
+    denials: Denials,
     checks: Checks,
 }
 
@@ -123,6 +126,13 @@ impl Builder<'_> {
         self
     }
 
+    /// Has the planner avoid a kernel variant, besides those that [`Gpu::deny`] named. What [`Builder::style`] and
+    /// [`Builder::algorithm`] ask for is used all the same.
+    pub fn deny(mut self, denial: Denial) -> Self {
+        self.denials.0.push(denial);
+        self
+    }
+
     /// Whether shaders check every index.
     pub fn checks(mut self, checks: Checks) -> Self {
         self.checks = checks;
@@ -136,12 +146,13 @@ impl Builder<'_> {
     /// [`PipelineError`] when the weights do not fit the network, the network does not fit the adapter, or the
     /// driver refuses.
     pub fn build(self) -> Result<Pipeline, PipelineError> {
-        let Self { gpu, network, weights, batch, top, algorithms, precision, checks, .. } = self;
+        let Self { gpu, network, weights, batch, top, mut algorithms, precision, denials, checks, .. } = self;
         let device = gpu.device();
         if !(1..=MAX_BATCH).contains(&batch) {
             return Err(PipelineError::Batch { found: batch });
         }
-        let style = self.style.unwrap_or_else(|| choice::style(gpu));
+        let style = self.style.map_or_else(|| deny::style(gpu, &denials), Ok)?;
+        deny::algorithms(network, style, &denials, &mut algorithms);
         if let Some(reason) = choice::refusal(gpu, style) {
             return Err(PipelineError::Style { reason });
         }
@@ -297,6 +308,7 @@ impl Pipeline {
             style: None,
             algorithms: BTreeMap::new(),
             precision: Precision::default(),
+            denials: gpu.denials().clone(),
             checks: Checks::default(),
         }
     }
@@ -409,6 +421,7 @@ impl Pipeline {
             wanted.push((self.done[index], layer.output));
         }
         self.write_input(input)?;
+        let scope = self.gpu.device().push_error_scope(wgpu::ErrorFilter::Validation);
         let mut encoder = self.gpu.device().create_command_encoder(&Default::default());
         let mut reads: Vec<Option<Buffer>> = wanted.iter().map(|_| None).collect();
         // The end of the pass is where an activation can be copied before later layers write over it.
@@ -429,7 +442,7 @@ impl Pipeline {
                 }
             }
         }
-        self.gpu.queue().submit([encoder.finish()]);
+        self.submit(encoder, scope).await?;
         let mut activations = Vec::new();
         for ((_, shape), buffer) in wanted.into_iter().zip(reads.into_iter().flatten()) {
             let values = self.read(&buffer).await?;
@@ -456,16 +469,28 @@ impl Pipeline {
     /// As [`Pipeline::run_top`].
     pub async fn run_top_again(&self) -> Result<Vec<Vec<Entry>>, RunError> {
         let Some(top) = &self.top else { return Err(RunError::NotAVector { output: self.network.output() }) };
+        let scope = self.gpu.device().push_error_scope(wgpu::ErrorFilter::Validation);
         let mut encoder = self.gpu.device().create_command_encoder(&Default::default());
         self.encode(&mut encoder);
         let buffer = self.readback(top.entries.size());
         encoder.copy_buffer_to_buffer(&top.entries, 0, &buffer, 0, top.entries.size());
-        self.gpu.queue().submit([encoder.finish()]);
+        self.submit(encoder, scope).await?;
         let entries: Vec<Entry> = self.read(&buffer).await?;
         if entries.iter().any(|e| e.index == u32::MAX) {
             return Err(RunError::NotANumber);
         }
         Ok(entries.chunks_exact(top.k).map(<[Entry]>::to_vec).collect())
+    }
+
+    /// Submits what was recorded since `scope` began. On the web, a pipeline that could not be made shows here.
+    fn submit(
+        &self,
+        encoder: CommandEncoder,
+        scope: wgpu::ErrorScopeGuard,
+    ) -> impl Future<Output = Result<(), RunError>> + use<> {
+        self.gpu.queue().submit([encoder.finish()]);
+        let caught = scope.pop();
+        async { caught.await.map_or(Ok(()), |error| Err(RunError::Device(error.to_string()))) }
     }
 
     fn readback(&self, size: u64) -> Buffer {
@@ -543,6 +568,12 @@ pub enum PipelineError {
     Style {
         /// Why.
         reason: String,
+    },
+    /// Nothing is left that is not denied.
+    #[error("every style of kernels that runs on this adapter is denied ({denials}): deny fewer")]
+    Denied {
+        /// What is denied.
+        denials: Denials,
     },
     /// An activation is larger than a binding.
     #[error("an activation takes {needed} bytes, the adapter binds at most {limit}: use a smaller batch")]

@@ -38,6 +38,7 @@ impl Pipeline {
             mapped_at_creation: false,
         });
         let readback = self.readback(size);
+        let scope = device.push_error_scope(wgpu::ErrorFilter::Validation);
         let mut encoder = device.create_command_encoder(&Default::default());
         for (first, step) in (0..).step_by(2).zip(0..self.steps.len()) {
             let writes = ComputePassTimestampWrites {
@@ -49,7 +50,7 @@ impl Pipeline {
         }
         encoder.resolve_query_set(&query_set, 0..count, &resolved, 0);
         encoder.copy_buffer_to_buffer(&resolved, 0, &readback, 0, size);
-        self.gpu.queue().submit([encoder.finish()]);
+        self.submit(encoder, scope).await?;
         let ticks: Vec<u64> = self.read(&readback).await?;
         let period = f64::from(self.gpu.queue().get_timestamp_period());
         let time = |(step, ticks): (&super::Step, &[u64])| LayerTime {

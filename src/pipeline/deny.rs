@@ -1,0 +1,32 @@
+//! Kernels chosen where some are denied.
+
+use std::iter;
+
+use super::{Algorithms, PipelineError, choice};
+use crate::{
+    deny::Denials,
+    gpu::Gpu,
+    kernels::{Algorithm, Style},
+    network::{Network, Op},
+};
+
+/// The style that suits `gpu` best of those that are not denied.
+pub(super) fn style(gpu: &Gpu, denials: &Denials) -> Result<Style, PipelineError> {
+    let best = choice::style(gpu);
+    let mut others = gpu.styles();
+    // Where the choice is between a family and a storage, the family matters more.
+    others.sort_by_key(|style| (style.family != best.family, style.storage != best.storage));
+    iter::once(best)
+        .chain(others)
+        .find(|&style| !denials.style(style))
+        .ok_or_else(|| PipelineError::Denied { denials: denials.clone() })
+}
+
+/// Has every convolution that is not in `algorithms` computed directly, where Winograd's algorithm is denied in `style`.
+pub(super) fn algorithms(network: &Network, style: Style, denials: &Denials, algorithms: &mut Algorithms) {
+    if denials.winograd(style) {
+        for layer in network.layers().iter().filter(|layer| matches!(layer.op, Op::Conv(_))) {
+            algorithms.entry(layer.name.clone()).or_insert(Algorithm::Direct);
+        }
+    }
+}
