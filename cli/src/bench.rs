@@ -92,7 +92,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     drop(weights);
 
     pipeline.write_input(&splitmix::uniform(1, network.input().len() * args.batch, 2.0))?;
-    let bar = progress::bar(args.runs as usize + 2);
+    let bar = progress::bar(args.runs as usize + 2, "runs");
     let once = || -> Result<f64, Failure> {
         let start = Instant::now();
         pollster::block_on(pipeline.run_top_again())?;

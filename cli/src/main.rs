@@ -3,6 +3,7 @@
 mod adapters;
 mod bench;
 mod classify;
+mod doctor;
 mod failure;
 mod features;
 mod files;
@@ -21,6 +22,7 @@ Examples:
   alexnet features shoe.jpg --layer fc7 --output shoe.npy  what a layer makes of it
   alexnet adapters                                         what there is to run on
   alexnet bench                                            how fast it runs
+  alexnet doctor                                           whether the drivers compute what they should
 
 `alexnet COMMAND --help` tells all options of a command.
 With RUST_LOG=warn (or info, debug) the graphics library tells what it meets.";
@@ -39,6 +41,7 @@ enum Command {
     Features(features::Args),
     Adapters(adapters::Args),
     Bench(bench::Args),
+    Doctor(doctor::Args),
 }
 
 impl Command {
@@ -48,6 +51,7 @@ impl Command {
             Self::Features(args) => features::run(args),
             Self::Adapters(args) => adapters::run(args),
             Self::Bench(args) => bench::run(args),
+            Self::Doctor(args) => doctor::run(args),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use alexnet_wgpu::{Gpu, GpuOptions, Model, ModelOptions, Variant, WeightsError, wgpu::Backends};
+use alexnet_wgpu::{Denial, Gpu, GpuOptions, Model, ModelOptions, Variant, WeightsError, wgpu::Backends};
 use clap::ValueEnum;
 
 use crate::failure::Failure;
@@ -69,13 +69,17 @@ pub struct GpuArgs {
     /// Only an adapter of this graphics interface
     #[arg(long, value_name = "NAME")]
     backend: Option<Backend>,
+    /// Keep away from a kernel variant that the driver gets wrong, as `alexnet doctor` names it; also several, with
+    /// commas between them. The environment variable ALEXNET_DENY says the same
+    #[arg(long, value_name = "VARIANT", value_delimiter = ',')]
+    deny: Vec<Denial>,
 }
 
 impl GpuArgs {
     /// Opens the best adapter that fits.
     pub fn open(&self) -> Result<Gpu, Failure> {
         let options = GpuOptions { adapter: self.adapter.clone(), backends: self.backend.map(Backends::from) };
-        Ok(Gpu::open(&options)?)
+        Ok(Gpu::open(&options)?.deny(self.deny.iter().copied()))
     }
 }
 

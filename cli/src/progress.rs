@@ -13,11 +13,11 @@ pub fn while_working<T>(message: impl Into<String>, work: impl FnOnce() -> T) ->
     done
 }
 
-/// A bar over so many pictures; one alone needs none.
-pub fn bar(pictures: usize) -> ProgressBar {
-    if pictures < 2 {
+/// A bar over so many things, which are called `what`; one alone needs none.
+pub fn bar(count: usize, what: &'static str) -> ProgressBar {
+    if count < 2 {
         return ProgressBar::hidden();
     }
-    let style = ProgressStyle::with_template("{bar:30} {pos} of {len} pictures, {eta} left");
-    ProgressBar::new(pictures as u64).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+    let style = ProgressStyle::with_template("{bar:30} {pos} of {len} {msg}, {eta} left");
+    ProgressBar::new(count as u64).with_message(what).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
