@@ -6,7 +6,12 @@
 //
 // x: [n][in_height][in_width][in_quads], y: [n][out_height][out_width][out_quads]
 // weights: [group][block][k][COLUMN_THREADS], bias: [group][block][COLUMN_THREADS]
-// Workgroups: (row blocks, column blocks, groups).
+// Workgroups: (row blocks, column blocks, groups · ${SPLITS}).
+//% if SPLITS > 1
+//
+// k is split in ${SPLITS} parts, for layers with fewer tiles than a GPU has room for. y: [part][row][out_quads], sums without
+// bias; sum_parts.wgsl adds them up.
+//% endif
 
 //% include "input.wgsl"
 //% include "output.wgsl"
@@ -27,7 +32,7 @@ fn main(
   @builtin(local_invocation_index) index: u32,
 ) {
   let block = p.first_block + workgroup.y;
-  let group = workgroup.z;
+  let group = workgroup.z / ${SPLITS}u;
   let tile_rows = ROW_THREADS * ${ROWS}u;
   let threads = COLUMN_THREADS * ROW_THREADS;
   let row0 = workgroup.x * tile_rows;
@@ -39,7 +44,17 @@ fn main(
   var acc${r} = vec4f(0.0);
 //% endfor
 
-  for (var k0 = 0u; k0 < k_quads; k0 += K_QUADS) {
+//% if SPLITS > 1
+  // Whole turns a part; the last parts may have fewer, or none.
+  let part = workgroup.z % ${SPLITS}u;
+  let turns = (k_quads + ${SPLITS}u * K_QUADS - 1u) / (${SPLITS}u * K_QUADS);
+  let k_first = part * turns * K_QUADS;
+  let k_end = min(k_first + turns * K_QUADS, k_quads);
+//% else
+  let k_first = 0u;
+  let k_end = k_quads;
+//% endif
+  for (var k0 = k_first; k0 < k_end; k0 += K_QUADS) {
     for (var i = index; i < tile_rows * K_QUADS; i += threads) {
       let row = row0 + i / K_QUADS;
       let k = k0 + i % K_QUADS;
@@ -87,6 +102,15 @@ fn main(
   if quad >= p.group_out_quads {
     return;
   }
+//% if SPLITS > 1
+  let row = row0 + thread.y * ${ROWS}u;
+  let out = (part * p.rows + row) * p.out_quads + group * p.group_out_quads + quad;
+//% for r in range(ROWS)
+  if row + ${r}u < p.rows {
+    store_y(out + ${r}u * p.out_quads, acc${r});
+  }
+//% endfor
+//% else
   let column = group * p.blocks * COLUMN_THREADS + quad;
   let row = row0 + thread.y * ${ROWS}u;
   let out = row * p.out_quads + group * p.group_out_quads + quad;
@@ -95,4 +119,5 @@ fn main(
     store_y(out + ${r}u * p.out_quads, finish(acc${r}, column));
   }
 //% endfor
+//% endif
 }

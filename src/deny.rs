@@ -2,13 +2,14 @@
 
 use std::{fmt, str::FromStr};
 
-use crate::kernels::{Family, Storage, Style};
+use crate::kernels::{Algorithm, Family, Storage, Style};
 
 /// Kernel variants that the planner must not choose, because a driver gets them wrong. `alexnet doctor` finds them.
 ///
 /// Written as parts joined by hyphens, each at most once: a family (`tiled` or `broadcast`), a storage (`buffer` or
-/// `texture`), and `winograd`. What has all parts is denied: `broadcast` denies that family wherever it stores,
-/// `tiled-texture` one style, `winograd` the algorithm in every style, `tiled-winograd` in one family.
+/// `texture`), and an algorithm of convolutions (`winograd`, or `split` for [`Algorithm::SplitK`]). What has all parts is
+/// denied: `broadcast` denies that family wherever it stores, `tiled-texture` one style, `winograd` the algorithm in every
+/// style, `tiled-winograd` in one family.
 ///
 /// ```
 /// use alexnet_wgpu::{Denial, Denials};
@@ -22,13 +23,31 @@ use crate::kernels::{Family, Storage, Style};
 pub struct Denial {
     broadcast: Option<bool>,
     storage: Option<Storage>,
-    winograd: bool,
+    shortcut: Option<Shortcut>,
+}
+
+/// An algorithm that is not the definition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Shortcut {
+    Winograd,
+    Split,
+}
+
+impl Shortcut {
+    fn of(algorithm: Algorithm) -> Option<Self> {
+        match algorithm {
+            Algorithm::Direct => None,
+            Algorithm::Winograd { .. } => Some(Self::Winograd),
+            Algorithm::SplitK { .. } => Some(Self::Split),
+        }
+    }
 }
 
 impl Denial {
-    /// One style, or Winograd's algorithm in it.
-    pub fn of(style: Style, winograd: bool) -> Self {
-        Self { broadcast: Some(is_broadcast(style)), storage: Some(style.storage), winograd }
+    /// One style, or an algorithm in it; [`Algorithm::Direct`] stands for the style.
+    pub fn of(style: Style, algorithm: Algorithm) -> Self {
+        let (broadcast, storage) = (Some(is_broadcast(style)), Some(style.storage));
+        Self { broadcast, storage, shortcut: Shortcut::of(algorithm) }
     }
 
     /// The same whatever the family, the storage, or both: denials of several styles in fewer words.
@@ -36,7 +55,7 @@ impl Denial {
     pub(crate) fn wider(self) -> impl Iterator<Item = Self> {
         let (any_storage, any_family) = (Self { storage: None, ..self }, Self { broadcast: None, ..self });
         // Without a part, nothing is said.
-        let both = self.winograd.then_some(Self { storage: None, ..any_family });
+        let both = self.shortcut.map(|_| Self { storage: None, ..any_family });
         both.into_iter().chain([any_storage, any_family])
     }
 
@@ -57,7 +76,11 @@ impl fmt::Display for Denial {
             Storage::Buffer => "buffer",
             Storage::Texture => "texture",
         });
-        let parts: Vec<&str> = family.into_iter().chain(storage).chain(self.winograd.then_some("winograd")).collect();
+        let shortcut = self.shortcut.map(|shortcut| match shortcut {
+            Shortcut::Winograd => "winograd",
+            Shortcut::Split => "split",
+        });
+        let parts: Vec<&str> = family.into_iter().chain(storage).chain(shortcut).collect();
         f.write_str(&parts.join("-"))
     }
 }
@@ -67,14 +90,15 @@ impl FromStr for Denial {
 
     fn from_str(text: &str) -> Result<Self, UnknownVariant> {
         let unknown = || UnknownVariant { found: text.chars().take(80).collect() };
-        let mut denial = Self { broadcast: None, storage: None, winograd: false };
+        let mut denial = Self { broadcast: None, storage: None, shortcut: None };
         for part in text.split('-') {
             let again = match part {
                 "tiled" => denial.broadcast.replace(false).is_some(),
                 "broadcast" => denial.broadcast.replace(true).is_some(),
                 "buffer" => denial.storage.replace(Storage::Buffer).is_some(),
                 "texture" => denial.storage.replace(Storage::Texture).is_some(),
-                "winograd" => std::mem::replace(&mut denial.winograd, true),
+                "winograd" => denial.shortcut.replace(Shortcut::Winograd).is_some(),
+                "split" => denial.shortcut.replace(Shortcut::Split).is_some(),
                 _ => return Err(unknown()),
             };
             if again {
@@ -101,12 +125,13 @@ impl Denials {
 
     /// Whether every kernel of `style` is denied.
     pub fn style(&self, style: Style) -> bool {
-        self.0.iter().any(|denial| !denial.winograd && denial.fits(style))
+        self.algorithm(style, Algorithm::Direct)
     }
 
-    /// Whether Winograd's algorithm is denied in `style`.
-    pub fn winograd(&self, style: Style) -> bool {
-        self.0.iter().any(|denial| denial.winograd && denial.fits(style))
+    /// Whether `algorithm` by itself is denied in `style`; of [`Algorithm::Direct`], whether the style is.
+    pub fn algorithm(&self, style: Style, algorithm: Algorithm) -> bool {
+        let shortcut = Shortcut::of(algorithm);
+        self.0.iter().any(|denial| denial.shortcut == shortcut && denial.fits(style))
     }
 }
 
@@ -129,8 +154,8 @@ impl FromStr for Denials {
 /// A name that is no variant's.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "expected a kernel variant (tiled or broadcast, buffer or texture, winograd, or several of them joined by hyphens, \
-     such as tiled-texture), found `{found}`"
+    "expected a kernel variant (tiled or broadcast, buffer or texture, winograd or split, or several of them joined by \
+     hyphens, such as tiled-texture), found `{found}`"
 )]
 pub struct UnknownVariant {
     /// The name.
@@ -158,15 +183,19 @@ mod tests {
         ] {
             let denials: Denials = names.parse().unwrap();
             assert_eq!([denials.style(TILED), denials.style(BROADCAST)], [tiled, broadcast], "{names}");
-            let found = [denials.winograd(TILED), denials.winograd(BROADCAST)];
+            let winograd = Algorithm::Winograd { tile: 4 };
+            let found = [TILED, BROADCAST].map(|style| denials.algorithm(style, winograd));
             assert_eq!(found, [tiled_winograd, broadcast_winograd], "{names}");
+            assert!(!denials.algorithm(TILED, Algorithm::SplitK { parts: 2 }), "{names}");
             assert_eq!(denials.to_string().parse::<Denials>().unwrap(), denials);
         }
     }
 
     #[test]
     fn other_names_are_refused() {
-        for name in ["voodoo", "tiled-tiled", "tiled-broadcast", "buffer-texture", "-", "winograd-", "Tiled"] {
+        for name in
+            ["voodoo", "tiled-tiled", "tiled-broadcast", "buffer-texture", "-", "winograd-", "winograd-split", "Tiled"]
+        {
             let error = name.parse::<Denials>().unwrap_err().to_string();
             assert!(error.contains(&format!("found `{name}`")), "{error}");
         }

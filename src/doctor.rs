@@ -32,7 +32,7 @@ use crate::{
     alexnet::AlexNet,
     deny::{Denial, Denials},
     gpu::Gpu,
-    kernels::{Algorithm, Style},
+    kernels::{Algorithm, Family, Style},
     network::{Layer, Network, Op},
     pipeline::Pipeline,
     reference,
@@ -56,7 +56,7 @@ impl Variant {
 
     /// What keeps the planner from this variant.
     pub fn denial(self) -> Denial {
-        Denial::of(self.style, self.algorithm != Algorithm::Direct)
+        Denial::of(self.style, self.algorithm)
     }
 }
 
@@ -90,6 +90,8 @@ pub struct Case {
     /// the result.
     scale: f64,
 }
+
+const SPLIT: Algorithm = Algorithm::SplitK { parts: 4 };
 
 /// What came of a check.
 #[derive(Clone, Debug, PartialEq)]
@@ -154,14 +156,16 @@ impl Case {
     pub fn variants(&self, gpu: &Gpu) -> Vec<Variant> {
         let algorithms = match self.layer().op {
             Op::Conv(conv) => match (conv.window.kernel, conv.window.stride) {
-                ([3, 3], [1, 1]) => vec![Algorithm::Direct, Algorithm::Winograd { tile: 4 }],
-                ([5, 5], [1, 1]) => vec![Algorithm::Direct, Algorithm::Winograd { tile: 3 }],
-                _ => vec![Algorithm::Direct],
+                ([3, 3], [1, 1]) => vec![Algorithm::Direct, Algorithm::Winograd { tile: 4 }, SPLIT],
+                ([5, 5], [1, 1]) => vec![Algorithm::Direct, Algorithm::Winograd { tile: 3 }, SPLIT],
+                _ => vec![Algorithm::Direct, SPLIT],
             },
             _ => vec![Algorithm::Direct],
         };
         let variant = |style| algorithms.iter().map(move |&algorithm| Variant { style, algorithm });
-        gpu.styles().into_iter().flat_map(variant).collect()
+        let all = gpu.styles().into_iter().flat_map(variant);
+        // Only the tiled kernels split sums.
+        all.filter(|v| v.algorithm != SPLIT || v.style.family == Family::Tiled).collect()
     }
 
     /// The largest error that rounding explains, as in tests/layers.rs:
@@ -169,7 +173,7 @@ impl Case {
     fn tolerance(&self, algorithm: Algorithm) -> f64 {
         match (self.layer().op, algorithm) {
             (Op::MaxPool(_), _) => 0.0,
-            (_, Algorithm::Direct) => 2e-6,
+            (_, Algorithm::Direct | Algorithm::SplitK { .. }) => 2e-6,
             (_, Algorithm::Winograd { .. }) => 2e-5,
         }
     }
@@ -203,15 +207,12 @@ impl Case {
 pub fn denials(findings: &[Finding]) -> Denials {
     let denies = |denial: Denial, variant: Variant| {
         let denials = Denials(vec![denial]);
-        denials.style(variant.style) || (variant.algorithm != Algorithm::Direct && denials.winograd(variant.style))
+        denials.style(variant.style) || denials.algorithm(variant.style, variant.algorithm)
     };
     let wrong = |variant: Variant| findings.iter().any(|f| f.variant == variant && !f.is_right());
     // All that a denial names is wrong.
     let just = |denial: Denial| {
-        let named = |f: &&Finding| match f.variant.algorithm {
-            Algorithm::Direct => Denials(vec![denial]).style(f.variant.style),
-            Algorithm::Winograd { .. } => Denials(vec![denial]).winograd(f.variant.style),
-        };
+        let named = |f: &&Finding| Denials(vec![denial]).algorithm(f.variant.style, f.variant.algorithm);
         findings.iter().filter(named).all(|f| wrong(f.variant))
     };
     let mut denials = Denials::default();
@@ -361,7 +362,7 @@ mod tests {
     use super::*;
     use crate::{
         gpu::{Compiler, GpuOptions},
-        kernels::{Family, Storage},
+        kernels::Storage,
         network::{Conv, Linear, MaxPool, Shape},
     };
 
@@ -399,8 +400,8 @@ mod tests {
     fn a_driver_that_is_right_is_found_right() {
         let gpu = gpu();
         let findings = findings(&gpu);
-        let styles = gpu.styles().len();
-        assert_eq!(findings.len(), styles * 4, "two algorithms of conv1, one kernel of pool1 and fc2 each");
+        let (styles, tiled) = (gpu.styles().len(), 2);
+        assert_eq!(findings.len(), styles * 4 + tiled, "Winograd for conv1 everywhere, split sums in tiled styles");
         let wrong: Vec<&Finding> = findings.iter().filter(|f| !f.is_right()).collect();
         assert!(wrong.is_empty(), "{wrong:?}");
         assert!(findings.iter().all(|f| f.ms > 0.0));
@@ -439,7 +440,7 @@ mod tests {
             assert_eq!(finding.is_right(), !broken, "{finding:?}");
         }
         let denials = denials(&findings);
-        assert_eq!(denials.0, [Denial::of(best, false)]);
+        assert_eq!(denials.0, [Denial::of(best, Algorithm::Direct)]);
 
         let gpu = gpu.deny(denials.0);
         let (style, error) = error(&gpu);

@@ -57,7 +57,8 @@ pub use network::{
     NetworkError, Op, Padding, Shape, Window,
 };
 pub use pipeline::{
-    Builder, Checks, Entry, LayerTime, MAX_BATCH, Pipeline, PipelineError, PlannedDispatch, RunError, plan,
+    Builder, Candidate, Ceilings, Checks, Choice, Entry, LayerTime, MAX_BATCH, Pipeline, PipelineError,
+    PlannedDispatch, RunError, TuneError, Tuning, plan,
 };
 pub use preprocess::{ChannelOrder, Picture, PictureError, Preprocessing, PreprocessingError, Resize};
 pub use weights::{DType, Format, Tensor, Weights, WeightsError, splitmix};

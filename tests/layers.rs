@@ -44,9 +44,12 @@ fn check(op: Op, input: Shape, batch: usize) -> Result<(), String> {
 
     // Winograd's larger coefficients cost accuracy: F(4×4, 5×5) has products of 16.
     let algorithms: &[(Algorithm, f64)] = match op {
-        Op::Conv(_) => {
-            &[(Algorithm::Direct, 1.0), (Algorithm::Winograd { tile: 2 }, 3.0), (Algorithm::Winograd { tile: 4 }, 10.0)]
-        }
+        Op::Conv(_) => &[
+            (Algorithm::Direct, 1.0),
+            (Algorithm::Winograd { tile: 2 }, 3.0),
+            (Algorithm::Winograd { tile: 4 }, 10.0),
+            (Algorithm::SplitK { parts: 3 }, 1.0),
+        ],
         _ => &[(Algorithm::Direct, 1.0)],
     };
     let precisions = match op {

@@ -6,23 +6,26 @@ use std::{
     time::Instant,
 };
 
-use alexnet_wgpu::{LayerTime, Network, Pipeline, Variant, Weights, splitmix};
+use alexnet_wgpu::{Ceilings, LayerTime, Network, Pipeline, Precision, reference, splitmix};
 use serde::Serialize;
 
 use crate::{
     failure::Failure,
-    options::{GpuArgs, ModelArgs},
+    options::{ComputeArgs, GpuArgs, MeasuredArgs},
     progress,
+    roofline::Rates,
 };
 
 const EXAMPLES: &str = "\
 Examples:
   alexnet bench
   alexnet bench --network torchvision --batch 16
-  alexnet bench --weights alexnet.safetensors --json
+  alexnet bench --weights alexnet.safetensors --dtype f16 --json
 
 Times are for the whole batch, with the input on the device already and the most likely class read back. Layers are
-measured one by one with timestamps, so that their sum is not quite the whole.
+measured one by one with timestamps, so that their sum is not quite the whole. The roofline is what the adapter was
+measured to reach at most, in multiply-adds or in bytes read, whichever limits the layer. GB/s counts input, weights and
+output once each.
 
 Exit codes: 0 done; 1 it could not run; 2 the arguments are wrong.";
 
@@ -30,21 +33,16 @@ Exit codes: 0 done; 1 it could not run; 2 the arguments are wrong.";
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// Measure this network with random weights: ungrouped, caffe, caffenet or torchvision
-    #[arg(long, value_name = "NAME", default_value = "ungrouped", conflicts_with = "weights")]
-    network: Variant,
-    /// Measure the network of this file, with its weights
-    #[arg(long, value_name = "FILE")]
-    weights: Option<std::path::PathBuf>,
-    /// Pictures a run
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    batch: usize,
+    #[command(flatten)]
+    measured: MeasuredArgs,
     /// Runs that are counted, after two that are not
     #[arg(long, value_name = "N", default_value_t = 15, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     runs: u32,
     /// One JSON object instead of a table
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    compute: ComputeArgs,
     #[command(flatten)]
     gpu: GpuArgs,
 }
@@ -62,7 +60,17 @@ struct Report<'a> {
     min_ms: f64,
     first_ms: f64,
     device_bytes: u64,
+    /// ‖output − f32's‖ / ‖f32's‖ of the last fully connected layer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<f64>,
+    roofline: Roofline,
     layers: Vec<Layer>,
+}
+
+#[derive(Serialize)]
+struct Roofline {
+    gflops: f64,
+    gbps: f64,
 }
 
 #[derive(Serialize)]
@@ -70,28 +78,30 @@ struct Layer {
     name: String,
     kernel: String,
     ms: f64,
-    gflops: f64,
+    #[serde(flatten)]
+    rates: Rates,
 }
 
 pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     let gpu = args.gpu.open()?;
-    let (network, weights) = match &args.weights {
-        Some(path) => {
-            let model = ModelArgs::of(path).open(None)?;
-            (model.network, model.weights)
-        }
-        None => {
-            let network = args.network.standard().network()?;
-            let weights = progress::while_working("making random weights", || Weights::random(&network, 0));
-            (network, weights)
+    let (network, weights) = args.measured.open()?;
+    let (batch, precision) = (args.measured.batch, args.compute.precision());
+    let pipeline = progress::while_working("compiling kernels and uploading weights", || {
+        args.compute.builder(&gpu, &network, &weights, batch).top(1).build()
+    })?;
+    let input = splitmix::uniform(1, network.input().len() * batch, 2.0);
+    let error = match precision {
+        Precision::F32 => None,
+        _ => {
+            let exact = progress::while_working("computing the same in f32", || {
+                Pipeline::builder(&gpu, &network, &weights).batch(batch).top(1).build()
+            })?;
+            difference(&network, &input, &pipeline, &exact)?
         }
     };
-    let pipeline = progress::while_working("compiling kernels and uploading weights", || {
-        Pipeline::builder(&gpu, &network, &weights).batch(args.batch).top(1).build()
-    })?;
     drop(weights);
 
-    pipeline.write_input(&splitmix::uniform(1, network.input().len() * args.batch, 2.0))?;
+    pipeline.write_input(&input)?;
     let bar = progress::bar(args.runs as usize + 2, "runs");
     let once = || -> Result<f64, Failure> {
         let start = Instant::now();
@@ -106,31 +116,41 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     times.sort_by(f64::total_cmp);
     let layers = pollster::block_on(pipeline.profile())?.unwrap_or_default();
     bar.finish_and_clear();
+    let ceilings = Ceilings::measure(&gpu)?;
 
+    let layer = |time: LayerTime| {
+        let rates = Rates::new(&network, &time.layer, batch, precision, time.ms, &ceilings);
+        Layer { name: time.layer, kernel: time.kernel, ms: time.ms, rates }
+    };
     let info = gpu.info();
     let report = Report {
         network: network.name(),
         adapter: &info.name,
         backend: info.backend.to_string(),
         driver: &info.driver_info,
-        batch: args.batch,
-        dtype: "f32",
+        batch,
+        dtype: precision.name(),
         runs: args.runs,
         median_ms: times[times.len() / 2],
         min_ms: times[0],
         first_ms,
         device_bytes: pipeline.device_bytes(),
-        layers: layers.into_iter().map(|time| layer(&network, args.batch, time)).collect(),
+        error,
+        roofline: Roofline { gflops: ceilings.gflops, gbps: ceilings.gbps },
+        layers: layers.into_iter().map(layer).collect(),
     };
     print(&report, &network, args.json).map_err(Failure::output)?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// `time` with the rate at which the layer computes: two operations a multiply-add.
-fn layer(network: &Network, batch: usize, time: LayerTime) -> Layer {
-    let multiply_adds = network.layer(&time.layer).map_or(0, alexnet_wgpu::Layer::multiply_adds);
-    let gflops = if time.ms > 0.0 { 2.0 * (multiply_adds * batch as u64) as f64 / (time.ms * 1e6) } else { 0.0 };
-    Layer { name: time.layer, kernel: time.kernel, ms: time.ms, gflops }
+/// How far the last layer with weights is from f32's; `None` for a network without.
+fn difference(network: &Network, input: &[f32], pipeline: &Pipeline, exact: &Pipeline) -> Result<Option<f64>, Failure> {
+    let Some(last) = network.layers().iter().rfind(|l| l.parameters().next().is_some()) else { return Ok(None) };
+    let run = |pipeline: &Pipeline| -> Result<Vec<f32>, Failure> {
+        Ok(pollster::block_on(pipeline.run_layers(input, &[&last.name]))?.remove(0))
+    };
+    let exact: Vec<f64> = run(exact)?.into_iter().map(f64::from).collect();
+    Ok(Some(reference::relative_error(&run(pipeline)?, &exact)))
 }
 
 fn print(report: &Report<'_>, network: &Network, json: bool) -> io::Result<()> {
@@ -139,19 +159,24 @@ fn print(report: &Report<'_>, network: &Network, json: bool) -> io::Result<()> {
         serde_json::to_writer(&mut out, report)?;
         return writeln!(out);
     }
-    let Report { batch, runs, median_ms, min_ms, first_ms, .. } = report;
+    let Report { batch, dtype, runs, median_ms, min_ms, first_ms, roofline, .. } = report;
     writeln!(out, "{} on {} ({}, {})", report.network, report.adapter, report.backend, report.driver)?;
     let gflops = 2.0 * network.multiply_adds() as f64 * *batch as f64 / (median_ms * 1e6);
     writeln!(
         out,
-        "batch {batch}, {runs} runs: median {median_ms:.1} ms ({:.1} a picture, {gflops:.0} GFLOP/s), \
+        "batch {batch}, {dtype}, {runs} runs: median {median_ms:.1} ms ({:.1} a picture, {gflops:.0} GFLOP/s), \
          least {min_ms:.1}, first {first_ms:.0}",
         median_ms / *batch as f64
     )?;
     writeln!(out, "{:.1} MB on the device", report.device_bytes as f64 / 1e6)?;
-    for Layer { name, kernel, ms, gflops } in &report.layers {
-        let rate = if *gflops > 0.0 { format!("{gflops:6.1} GFLOP/s") } else { " ".repeat(14) };
-        writeln!(out, "  {name:8} {ms:8.2} ms {rate}  {kernel}")?;
+    if let Some(error) = report.error {
+        writeln!(out, "outputs differ from f32's by {error:.1e} (norm of the difference over norm)")?;
+    }
+    writeln!(out, "roofline: {:.0} GFLOP/s, {:.1} GB/s, measured", roofline.gflops, roofline.gbps)?;
+    for Layer { name, kernel, ms, rates } in &report.layers {
+        let Rates { gflops, gbps, share_of_roofline } = rates;
+        let share = 100.0 * share_of_roofline;
+        writeln!(out, "  {name:8} {ms:8.2} ms {gflops:6.1} GFLOP/s {gbps:5.1} GB/s {share:4.0} %  {kernel}")?;
     }
     if report.layers.is_empty() {
         writeln!(out, "  no times of layers: the adapter has no timestamps")?;

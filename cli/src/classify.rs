@@ -9,14 +9,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use alexnet_wgpu::{Classifier, ClassifyError, Model, Op, Prediction, Preprocessing, RunError};
+use alexnet_wgpu::{Classifier, ClassifyError, Model, Op, PipelineError, Prediction, Preprocessing, RunError};
 use anstyle::Style;
 use serde::Serialize;
 
 use crate::{
     failure::{Failure, complain, printable},
     files,
-    options::{GpuArgs, ModelArgs},
+    options::{ComputeArgs, GpuArgs, ModelArgs},
     progress,
 };
 
@@ -52,6 +52,8 @@ pub struct Args {
     /// probability), ms (preprocess: from the file to the network's input; inference: from there to the labels)
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    compute: ComputeArgs,
     #[command(flatten)]
     gpu: GpuArgs,
 }
@@ -121,8 +123,12 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
 /// The model on the adapter.
 fn start(args: &Args, model: &Model) -> Result<Classifier, Failure> {
     let gpu = args.gpu.open()?;
+    let build = || -> Result<Classifier, PipelineError> {
+        let pipeline = args.compute.builder(&gpu, &model.network, &model.weights, 1).top(args.top).build()?;
+        Ok(Classifier::from_pipeline(pipeline, model.preprocessing, model.labels.clone()))
+    };
     let message = format!("putting {} on {}", model.network.name(), gpu.info().name);
-    Ok(progress::while_working(message, || Classifier::new(&gpu, model, args.top))?)
+    Ok(progress::while_working(message, build)?)
 }
 
 /// A picture that the network can take.

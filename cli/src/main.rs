@@ -2,6 +2,7 @@
 
 mod adapters;
 mod bench;
+mod choices;
 mod classify;
 mod doctor;
 mod failure;
@@ -9,6 +10,8 @@ mod features;
 mod files;
 mod options;
 mod progress;
+mod roofline;
+mod tune;
 
 use std::{env, path::Path, process::ExitCode};
 
@@ -23,6 +26,7 @@ Examples:
   alexnet adapters                                         what there is to run on
   alexnet bench                                            how fast it runs
   alexnet doctor                                           whether the drivers compute what they should
+  alexnet tune                                             find what runs fastest here
 
 `alexnet COMMAND --help` tells all options of a command.
 With RUST_LOG=warn (or info, debug) the graphics library tells what it meets.";
@@ -42,6 +46,7 @@ enum Command {
     Adapters(adapters::Args),
     Bench(bench::Args),
     Doctor(doctor::Args),
+    Tune(tune::Args),
 }
 
 impl Command {
@@ -52,6 +57,7 @@ impl Command {
             Self::Adapters(args) => adapters::run(args),
             Self::Bench(args) => bench::run(args),
             Self::Doctor(args) => doctor::run(args),
+            Self::Tune(args) => tune::run(args),
         }
     }
 }

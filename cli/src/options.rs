@@ -2,10 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use alexnet_wgpu::{Denial, Gpu, GpuOptions, Model, ModelOptions, Variant, WeightsError, wgpu::Backends};
+use alexnet_wgpu::{
+    Builder, Denial, Gpu, GpuOptions, Model, ModelOptions, Network, Pipeline, Precision, Variant, Weights,
+    WeightsError, wgpu::Backends,
+};
 use clap::ValueEnum;
 
-use crate::failure::Failure;
+use crate::{choices, failure::Failure, progress};
 
 /// Which network with which weights.
 #[derive(Debug, clap::Args)]
@@ -58,6 +61,63 @@ fn embedded(labels: Option<Vec<String>>) -> Result<Model, WeightsError> {
         model.labels = labels;
     }
     Ok(model)
+}
+
+/// How a network is computed.
+#[derive(Debug, clap::Args)]
+pub struct ComputeArgs {
+    /// How the fully connected layers' weights are held on the device: f32, f16 or int8
+    #[arg(long, value_name = "TYPE", default_value_t)]
+    dtype: Precision,
+    /// Compute as the library chooses, whatever `alexnet tune` found
+    #[arg(long)]
+    untuned: bool,
+}
+
+impl ComputeArgs {
+    /// A pipeline in the making, tuned where it was.
+    pub fn builder<'a>(&self, gpu: &'a Gpu, network: &'a Network, weights: &'a Weights, batch: usize) -> Builder<'a> {
+        let builder = Pipeline::builder(gpu, network, weights).batch(batch).precision(self.dtype);
+        // What was tuned may have been denied since.
+        let untuned = self.untuned || !gpu.denials().0.is_empty();
+        let tuned = if untuned { None } else { choices::load(gpu, network, batch, self.dtype) };
+        match tuned {
+            Some(choice) => builder.choice(&choice),
+            None => builder,
+        }
+    }
+
+    /// How the fully connected layers' weights are held.
+    pub fn precision(&self) -> Precision {
+        self.dtype
+    }
+}
+
+/// What is measured.
+#[derive(Debug, clap::Args)]
+pub struct MeasuredArgs {
+    /// Measure this network with random weights: ungrouped, caffe, caffenet or torchvision
+    #[arg(long, value_name = "NAME", default_value = "ungrouped", conflicts_with = "weights")]
+    network: Variant,
+    /// Measure the network of this file, with its weights
+    #[arg(long, value_name = "FILE")]
+    weights: Option<PathBuf>,
+    /// Pictures a run
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub batch: usize,
+}
+
+impl MeasuredArgs {
+    /// The network and its weights.
+    pub fn open(&self) -> Result<(Network, Weights), Failure> {
+        if let Some(path) = &self.weights {
+            let model = ModelArgs::of(path).open(None)?;
+            return Ok((model.network, model.weights));
+        }
+        let network = self.network.standard().network()?;
+        let weights = progress::while_working("making random weights", || Weights::random(&network, 0));
+        Ok((network, weights))
+    }
 }
 
 /// Which adapter.

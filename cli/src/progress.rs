@@ -13,6 +13,12 @@ pub fn while_working<T>(message: impl Into<String>, work: impl FnOnce() -> T) ->
     done
 }
 
+/// A bar over steps, whose number is told later.
+pub fn steps(message: &'static str) -> ProgressBar {
+    let style = ProgressStyle::with_template("{msg} {bar:30} {pos} of {len}, {eta} left");
+    ProgressBar::new(1).with_message(message).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}
+
 /// A bar over so many things, which are called `what`; one alone needs none.
 pub fn bar(count: usize, what: &'static str) -> ProgressBar {
     if count < 2 {

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{Bias, Dispatch, Family, Kernel, Place, Precision, Storage, Style};
+use super::{Bias, Dispatch, Family, Kernel, Place, Precision, Storage, Style, WORKGROUP, pointwise};
 use crate::network::{Conv, Linear, Shape, Window};
 
 /// A convolution seen as a matrix product: rows are output pixels of all pictures, columns are output
@@ -18,6 +18,8 @@ pub(crate) struct Gemm {
     /// Set where the input is the network's, laid out so that a kernel row is consecutive.
     rows_layout: Option<RowsLayout>,
     precision: Precision,
+    /// Parts that k is split in.
+    parts: usize,
 }
 
 /// A network's input with its three channels interleaved and not padded to four: what a kernel row covers is
@@ -101,6 +103,9 @@ struct Uniform {
 /// At most this many rows are worth a kernel that reads every weight once per row tile without reuse.
 const MATVEC_ROWS: usize = 8;
 
+/// The most bytes of the sums of a product whose k is split.
+const MAX_PARTS_BYTES: usize = 16 << 20;
+
 /// How a kernel wants its weights: `[group][block][k][columns]`, columns of a block side by side.
 #[derive(Clone, Debug)]
 pub(crate) struct Packing {
@@ -127,6 +132,7 @@ impl Gemm {
             groups: groups / merged,
             rows_layout: None,
             precision: Precision::F32,
+            parts: 1,
         }
     }
 
@@ -140,6 +146,27 @@ impl Gemm {
     pub fn with_precision(mut self, precision: Precision) -> Self {
         self.precision = precision;
         self
+    }
+
+    /// The same product with k split in `parts`, where `style` can and the parts' sums stay small.
+    pub fn split(mut self, parts: usize, style: Style) -> Self {
+        let sums = self.rows() * self.conv.out_channels.next_multiple_of(4) * parts * size_of::<f32>();
+        if style.family == Family::Tiled && !self.is_matvec() && sums <= MAX_PARTS_BYTES {
+            self.parts = parts.max(1);
+        }
+        self
+    }
+
+    /// vec4s of the parts' sums.
+    pub fn scratch(&self) -> usize {
+        let quads = self.parts * self.rows() * self.conv.out_channels.div_ceil(4);
+        if self.parts > 1 { quads } else { 0 }
+    }
+
+    /// Workgroups of a dispatch for all column blocks.
+    pub fn workgroups(&self, style: Style) -> usize {
+        let (_, columns, rows) = self.kernel(style);
+        self.rows().div_ceil(rows) * self.group_out_channels().div_ceil(columns) * self.groups * self.parts
     }
 
     /// Kernel positions that the shader walks, and the quads that it reads at each.
@@ -169,6 +196,10 @@ impl Gemm {
             && self.conv.window.kernel == [self.input.height, self.input.width]
     }
 
+    fn is_matvec(&self) -> bool {
+        self.is_fully_connected() && self.rows() <= MATVEC_ROWS
+    }
+
     fn group_in_channels(&self) -> usize {
         self.input.channels / self.groups
     }
@@ -180,7 +211,7 @@ impl Gemm {
     /// Kernel, and columns of a block and rows of a workgroup.
     fn kernel(&self, style: Style) -> (Kernel, usize, usize) {
         let texture = style.storage == Storage::Texture;
-        let matvec = self.is_fully_connected() && self.rows() <= MATVEC_ROWS;
+        let matvec = self.is_matvec();
         let kernel = |shader, settings, constants| Kernel {
             shader,
             texture,
@@ -211,9 +242,10 @@ impl Gemm {
                     (kernel("matvec_tiled", vec![], constants), columns, 1)
                 } else {
                     let (rows, row_threads) = (4, 8);
-                    let settings = vec![("ROWS", rows), ("K_QUADS", 4)];
+                    let settings = vec![("ROWS", rows), ("K_QUADS", 4), ("SPLITS", self.parts as u32)];
                     let constants = vec![("COLUMN_THREADS", column_threads), ("ROW_THREADS", row_threads)];
-                    (kernel("gemm_tiled", settings, constants), columns, (rows * row_threads) as usize)
+                    let kernel = Kernel { reads_bias: self.parts == 1, ..kernel("gemm_tiled", settings, constants) };
+                    (kernel, columns, (rows * row_threads) as usize)
                 }
             }
         }
@@ -271,14 +303,30 @@ impl Gemm {
             Dispatch {
                 kernel: kernel.clone(),
                 uniform: bytemuck::bytes_of(&uniform).to_vec(),
-                workgroups: [self.rows().div_ceil(tile_rows) as u32, chunk.len() as u32, self.groups as u32],
+                workgroups: [
+                    self.rows().div_ceil(tile_rows) as u32,
+                    chunk.len() as u32,
+                    (self.groups * self.parts) as u32,
+                ],
                 reads: Place::Layer,
-                writes: Place::Layer,
+                writes: if self.parts > 1 { Place::Scratch(0) } else { Place::Layer },
                 chunk: Some(index),
-                bias: Some(Bias::Columns),
+                bias: (self.parts == 1).then_some(Bias::Columns),
             }
         };
-        chunks.iter().enumerate().map(dispatch).collect()
+        let sum = || {
+            let out_quads = quads(self.conv.out_channels);
+            let all = self.rows() as u32 * out_quads;
+            let uniform = [self.parts as u32, all, out_quads, self.conv.relu.into()];
+            let kernel = Kernel { reads_bias: true, ..pointwise("sum_parts", style.storage) };
+            let workgroups = [all.div_ceil(WORKGROUP), 1, 1];
+            Dispatch {
+                reads: Place::Scratch(0),
+                bias: Some(Bias::Quads),
+                ..Dispatch::pointwise(kernel, bytemuck::cast_slice(&uniform), workgroups)
+            }
+        };
+        chunks.iter().enumerate().map(dispatch).chain((self.parts > 1).then(sum)).collect()
     }
 }
 
@@ -319,6 +367,15 @@ impl Packing {
         }
         let starts = (0..self.blocks).step_by(blocks);
         Some(starts.map(|s| s as u32..(s + blocks).min(self.blocks) as u32).collect())
+    }
+
+    /// Which numbers of the weights (OIHW) a block is packed from.
+    pub fn filters_of(&self, group: usize, block: usize) -> Range<usize> {
+        let Gemm { conv, input, .. } = &self.gemm;
+        let [kh, kw] = conv.window.kernel;
+        let filter = input.channels / conv.groups * kh * kw;
+        let first = self.columns_of(group, block).next().map_or(0, |(output, _)| output);
+        first * filter..(first + self.columns_of(group, block).count()) * filter
     }
 
     /// Those of `vector`, one number a column as [`Packing::pack_columns`] makes it, that belong to a block.

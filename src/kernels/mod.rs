@@ -1,6 +1,7 @@
 //! The Rust half of each shader: its settings, its uniforms, how its weights are packed and how many
 //! workgroups it takes. A [`Dispatch`] is a value: it can be listed, compared and tested without a network.
 
+pub(crate) mod ceiling;
 mod gemm;
 mod local_response_norm;
 mod pool;
@@ -14,11 +15,13 @@ pub(crate) use winograd::Winograd;
 use std::{fmt, str::FromStr, sync::OnceLock};
 
 use minijinja::syntax::SyntaxConfig;
+use serde::{Deserialize, Serialize};
 
 use crate::network::{Layer, Op, Shape};
 
 /// Where activations and weights live on the device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Storage {
     /// Storage buffers.
     Buffer,
@@ -27,7 +30,8 @@ pub enum Storage {
 }
 
 /// How the large layers are computed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Family {
     /// Tiles in workgroup memory; needs nothing beyond WebGPU's defaults. For GPUs.
     Tiled,
@@ -40,7 +44,7 @@ pub enum Family {
 }
 
 /// A choice of kernels for one adapter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Style {
     /// Kernels of the convolutions and fully connected layers.
     pub family: Family,
@@ -188,7 +192,8 @@ pub(crate) enum Computation {
 }
 
 /// How a convolution is computed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Algorithm {
     /// As the definition says.
     #[default]
@@ -200,6 +205,13 @@ pub enum Algorithm {
         /// 2 to 6 for 3×3 kernels, 2 to 4 for 5×5.
         tile: usize,
     },
+    /// As the definition says, with the sum over k split in `parts` that are added up in a second pass: for layers with
+    /// too few outputs to fill a GPU. For [`Family::Tiled`]; with other kernels, or where the parts would take more than
+    /// 16 MB, the layer is computed directly.
+    SplitK {
+        /// At least 2.
+        parts: usize,
+    },
 }
 
 /// What computes `layer` for `batch` pictures. `precision` is for fully connected layers. `rows_layout` says how its input is laid out where it is the
@@ -210,9 +222,9 @@ pub(crate) fn computation(
     precision: Precision,
     rows_layout: Option<RowsLayout>,
     batch: usize,
-    storage: Storage,
+    style: Style,
 ) -> Computation {
-    let (input, output) = (layer.input, layer.output);
+    let (input, output, storage) = (layer.input, layer.output, style.storage);
     match &layer.op {
         Op::Conv(conv) => {
             let winograd = match algorithm {
@@ -221,7 +233,11 @@ pub(crate) fn computation(
                 }
                 _ => None,
             };
-            let gemm = || Gemm::conv(conv, input, output, batch).with_rows_layout(rows_layout);
+            let parts = match algorithm {
+                Algorithm::SplitK { parts } => parts,
+                _ => 1,
+            };
+            let gemm = || Gemm::conv(conv, input, output, batch).with_rows_layout(rows_layout).split(parts, style);
             winograd.map_or_else(|| Computation::Gemm(gemm()), Computation::Winograd)
         }
         Op::Linear(linear) => Computation::Gemm(Gemm::linear(linear, input, batch).with_precision(precision)),
@@ -248,6 +264,8 @@ macro_rules! shaders {
 
 const SHADERS: &[(&str, &str)] = shaders![
     "adaptive_avg_pool",
+    "ceiling_multiply",
+    "ceiling_read",
     "gemm_broadcast",
     "gemm_tiled",
     "input",
@@ -257,6 +275,7 @@ const SHADERS: &[(&str, &str)] = shaders![
     "max_pool",
     "output",
     "softmax",
+    "sum_parts",
     "top_k",
     "weights",
     "winograd_input",

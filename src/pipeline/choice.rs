@@ -4,7 +4,7 @@ use wgpu::{AdapterInfo, DeviceType, Features};
 
 use crate::{
     gpu::Gpu,
-    kernels::{Algorithm, Family, Storage, Style},
+    kernels::{Algorithm, Family, Gemm, Storage, Style, Winograd},
     network::{Layer, Op},
 };
 
@@ -33,16 +33,46 @@ fn mesa_version(driver_info: &str) -> Option<u32> {
     driver_info.strip_prefix("Mesa ")?.split('.').next()?.parse().ok()
 }
 
+/// Workgroups of 64 threads that a large GPU runs at once and then some; fewer leave parts of it idle.
+const ENOUGH_WORKGROUPS: usize = 512;
+
 /// How `layer` is computed best in `style`.
-pub(super) fn algorithm(style: Style, layer: &Layer) -> Algorithm {
+pub(super) fn algorithm(style: Style, layer: &Layer, batch: usize) -> Algorithm {
     let Op::Conv(conv) = layer.op else { return Algorithm::Direct };
     match (style.family, conv.window.kernel) {
         (Family::Broadcast { .. }, [5, 5]) => Algorithm::Winograd { tile: 3 },
         // SwiftShader, with four lanes and slow arithmetic: fewer multiplications pay for more passes and memory. On
         // lavapipe the passes over the activations cost what the products save.
         (Family::Broadcast { lanes: 4 }, [3, 3]) => Algorithm::Winograd { tile: 4 },
-        _ => Algorithm::Direct,
+        (Family::Broadcast { .. }, _) => Algorithm::Direct,
+        (Family::Tiled, _) => {
+            let workgroups = Gemm::conv(&conv, layer.input, layer.output, batch).workgroups(style);
+            match ENOUGH_WORKGROUPS / workgroups.max(1) {
+                0 | 1 => Algorithm::Direct,
+                parts => Algorithm::SplitK { parts: parts.min(8) },
+            }
+        }
     }
+}
+
+/// Every style that `gpu` can run, for measuring.
+pub(super) fn styles(gpu: &Gpu) -> Vec<Style> {
+    let broadcast = [4, 8, 16].map(|lanes| Family::Broadcast { lanes });
+    let families = [Family::Tiled].into_iter().chain(broadcast);
+    let storages = [Storage::Buffer, Storage::Texture];
+    let all = families.flat_map(|family| storages.map(|storage| Style { family, storage }));
+    all.filter(|&style| refusal(gpu, style).is_none()).collect()
+}
+
+/// Every algorithm that may suit `layer` in `style`, for measuring.
+pub(super) fn algorithms(style: Style, layer: &Layer) -> Vec<Algorithm> {
+    let Op::Conv(conv) = layer.op else { return vec![Algorithm::Direct] };
+    let winograd = [2, 3, 4].map(|tile| Algorithm::Winograd { tile }).into_iter().filter(
+        |algorithm| matches!(algorithm, Algorithm::Winograd { tile } if Winograd::new(&conv, layer.input, layer.output, 1, *tile).is_some()),
+    );
+    let split =
+        [2, 4, 8].map(|parts| Algorithm::SplitK { parts }).into_iter().filter(|_| style.family == Family::Tiled);
+    [Algorithm::Direct].into_iter().chain(winograd).chain(split).collect()
 }
 
 /// Why `gpu` cannot run `style`, if so.

@@ -43,13 +43,15 @@ fn kernels_of_all_plans() -> BTreeSet<Kernel> {
     );
     let families = [Family::Tiled].into_iter().chain([4, 8, 16].map(|lanes| Family::Broadcast { lanes }));
     // None: what the library chooses.
-    let algorithms =
-        [None, Some(Algorithm::Direct)].into_iter().chain((2..=6).map(|tile| Some(Algorithm::Winograd { tile })));
+    let algorithms = [None, Some(Algorithm::Direct), Some(Algorithm::SplitK { parts: 4 })]
+        .into_iter()
+        .chain((2..=6).map(|tile| Some(Algorithm::Winograd { tile })));
     let mut all = BTreeSet::new();
     for family in families {
         for storage in [Storage::Buffer, Storage::Texture] {
             let style = Style { family, storage };
             all.insert(kernels::top_k(5, 1000, 1, storage).kernel);
+            all.extend([kernels::ceiling::read(style).kernel, kernels::ceiling::multiply(storage).kernel]);
             for (network, algorithm) in networks.iter().flat_map(|n| algorithms.clone().map(move |a| (n, a))) {
                 let layers = network.layers().iter();
                 let algorithms: Algorithms = layers.filter_map(|l| Some((l.name.clone(), algorithm?))).collect();
@@ -79,7 +81,9 @@ impl Shader {
         let module =
             naga::front::wgsl::parse_str(&source).unwrap_or_else(|e| panic!("{label}: {}", e.emit_to_string(&source)));
         let validate = |capabilities| Validator::new(ValidationFlags::all(), capabilities).validate(&module);
-        let declared = capabilities(kernel.features());
+        let mut declared = capabilities(kernel.features());
+        // Halves that are unpacked to f32 are WebGPU's own, and not an extension.
+        declared.set(Capabilities::SHADER_FLOAT16_IN_FLOAT32, source.contains("unpack2x16float"));
         let info = validate(declared).unwrap_or_else(|e| panic!("{label}: {}", e.emit_to_string(&source)));
         for one in declared {
             assert!(validate(declared - one).is_err(), "{label} declares {one:?} and does not use it");

@@ -7,7 +7,7 @@ use crate::{
     deny::Denials,
     gpu::Gpu,
     kernels::{Algorithm, Style},
-    network::{Network, Op},
+    network::Network,
 };
 
 /// The style that suits `gpu` best of those that are not denied.
@@ -22,10 +22,17 @@ pub(super) fn style(gpu: &Gpu, denials: &Denials) -> Result<Style, PipelineError
         .ok_or_else(|| PipelineError::Denied { denials: denials.clone() })
 }
 
-/// Has every convolution that is not in `algorithms` computed directly, where Winograd's algorithm is denied in `style`.
-pub(super) fn algorithms(network: &Network, style: Style, denials: &Denials, algorithms: &mut Algorithms) {
-    if denials.winograd(style) {
-        for layer in network.layers().iter().filter(|layer| matches!(layer.op, Op::Conv(_))) {
+/// Has those convolutions computed directly that are not in `algorithms` and whose best algorithm is denied in `style`.
+pub(super) fn algorithms(
+    network: &Network,
+    style: Style,
+    batch: usize,
+    denials: &Denials,
+    algorithms: &mut Algorithms,
+) {
+    for layer in network.layers() {
+        let best = choice::algorithm(style, layer, batch);
+        if best != Algorithm::Direct && denials.algorithm(style, best) {
             algorithms.entry(layer.name.clone()).or_insert(Algorithm::Direct);
         }
     }

@@ -3,6 +3,7 @@
 //! [`Pipeline::builder`] does all of that once; a run is then one encode, one submission and one small
 //! readback.
 
+mod ceilings;
 mod choice;
 mod compile;
 #[cfg(test)]
@@ -11,14 +12,17 @@ mod deny;
 mod memory;
 mod plan;
 mod profile;
+mod tune;
 
 use std::{cmp, collections::BTreeMap, ops::Range};
 
 use wgpu::{BindGroup, Buffer, BufferUsages, CommandEncoder, ComputePipeline};
 
+pub use ceilings::Ceilings;
 pub use compile::Checks;
 pub use plan::{PlannedDispatch, plan};
 pub use profile::LayerTime;
+pub use tune::{Candidate, Choice, TuneError, Tuning};
 
 use crate::{
     deny::{Denial, Denials},
@@ -152,7 +156,7 @@ impl Builder<'_> {
             return Err(PipelineError::Batch { found: batch });
         }
         let style = self.style.map_or_else(|| deny::style(gpu, &denials), Ok)?;
-        deny::algorithms(network, style, &denials, &mut algorithms);
+        deny::algorithms(network, style, batch, &denials, &mut algorithms);
         if let Some(reason) = choice::refusal(gpu, style) {
             return Err(PipelineError::Style { reason });
         }

@@ -119,14 +119,14 @@ impl Plan {
         let layouts = iter::once(rows_layout(network)).chain(iter::repeat(None));
         let plan = |(layer, rows_layout): (&Layer, _)| {
             let chosen = algorithms.get(&layer.name).copied();
-            let algorithm = chosen.unwrap_or_else(|| choice::algorithm(style, layer));
-            match kernels::computation(layer, algorithm, precision, rows_layout, batch, style.storage) {
+            let algorithm = chosen.unwrap_or_else(|| choice::algorithm(style, layer, batch));
+            match kernels::computation(layer, algorithm, precision, rows_layout, batch, style) {
                 Computation::Gemm(gemm) => {
                     let weights = WeightsPlan::new(layer, gemm.packing(style), None, style.storage, limit)?;
                     Ok(Self {
                         layer: layer.name.clone(),
                         dispatches: gemm.dispatches(style, &weights.chunks),
-                        scratch: [0, 0],
+                        scratch: [gemm.scratch(), 0],
                         weights: Some(weights),
                     })
                 }
@@ -163,6 +163,7 @@ impl Plan {
             }
         };
         let (mut weight, bias) = (tensor("weight")?, tensor("bias")?);
+        let source = weights.tensor(&format!("{}.weight", self.layer))?;
         if let Some(winograd) = winograd {
             weight = winograd.transform_weights(&weight).into();
         }
@@ -185,6 +186,9 @@ impl Plan {
                         Some(largest) => upload.push_int8(&packed, packing.columns_in(largest, group, block)),
                         None if precision == Precision::F16 => upload.push_f16(&packed),
                         None => upload.push(bytemuck::cast_slice(&packed)),
+                    }
+                    if winograd.is_none() {
+                        source.release(packing.filters_of(group, block));
                     }
                 }
             }

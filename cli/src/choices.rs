@@ -1,0 +1,87 @@
+//! What `alexnet tune` found, kept in a file for the next start.
+
+use std::path::PathBuf;
+
+use alexnet_wgpu::{Choice, Gpu, Network, Precision, write_atomically};
+use etcetera::BaseStrategy;
+use serde::{Deserialize, Serialize};
+
+use crate::failure::Failure;
+
+/// A choice and what it was measured for.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Tuned {
+    #[serde(flatten)]
+    key: Key,
+    pub choice: Choice,
+    /// Milliseconds for the batch.
+    ms: f64,
+}
+
+/// What a choice is good for: another driver or version may have other strengths.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Key {
+    adapter: String,
+    backend: String,
+    driver: String,
+    network: String,
+    batch: usize,
+    dtype: String,
+}
+
+impl Key {
+    fn new(gpu: &Gpu, network: &Network, batch: usize, precision: Precision) -> Self {
+        let info = gpu.info();
+        Self {
+            adapter: info.name.clone(),
+            backend: info.backend.to_string(),
+            driver: format!("{} {}", info.driver, info.driver_info),
+            network: network.name().into(),
+            batch,
+            dtype: precision.to_string(),
+        }
+    }
+}
+
+/// Where choices are kept; none where the system names no such folder.
+pub fn place() -> Option<PathBuf> {
+    let folders = etcetera::choose_base_strategy().ok()?;
+    Some(folders.cache_dir().join("alexnet-wgpu").join("choices.json"))
+}
+
+/// What was found for this adapter, network, batch and precision. A file that cannot be read is as none: it is only what
+/// `alexnet tune` writes again.
+pub fn load(gpu: &Gpu, network: &Network, batch: usize, precision: Precision) -> Option<Choice> {
+    let key = Key::new(gpu, network, batch, precision);
+    all().into_iter().find(|tuned| tuned.key == key).map(|tuned| tuned.choice)
+}
+
+/// Keeps `choice`, in place of what was found before.
+pub fn store(
+    gpu: &Gpu,
+    network: &Network,
+    batch: usize,
+    precision: Precision,
+    choice: &Choice,
+    ms: f64,
+) -> Result<PathBuf, Failure> {
+    let place = place().ok_or_else(|| Failure::run("the system names no folder for caches: set HOME"))?;
+    let key = Key::new(gpu, network, batch, precision);
+    let mut kept: Vec<Tuned> = all().into_iter().filter(|tuned| tuned.key != key).collect();
+    kept.push(Tuned { key, choice: choice.clone(), ms });
+    let cannot = |error: std::io::Error| Failure::run(format!("cannot write {}: {error}", place.display()));
+    if let Some(folder) = place.parent() {
+        std::fs::create_dir_all(folder).map_err(cannot)?;
+    }
+    let text = serde_json::to_vec_pretty(&kept)?;
+    write_atomically(&place, |path| std::fs::write(path, &text)).map_err(cannot)?;
+    Ok(place)
+}
+
+fn all() -> Vec<Tuned> {
+    let Some(text) = place().and_then(|place| std::fs::read(place).ok()) else { return Vec::new() };
+    serde_json::from_slice(&text).unwrap_or_else(|error| {
+        log::warn!("choices.json: {error}");
+        Vec::new()
+    })
+}

@@ -1,0 +1,52 @@
+//! What a layer does and reads, beside what an adapter can at most.
+
+use alexnet_wgpu::{Ceilings, Layer, Network, Op, Precision};
+use serde::Serialize;
+
+/// How well a layer uses an adapter.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Rates {
+    pub gflops: f64,
+    pub gbps: f64,
+    /// 0 to 1, of the limit that binds: arithmetic or memory.
+    pub share_of_roofline: f64,
+}
+
+impl Rates {
+    /// Of the layer called `name` in `ms` milliseconds a batch.
+    pub fn new(
+        network: &Network,
+        name: &str,
+        batch: usize,
+        precision: Precision,
+        ms: f64,
+        ceilings: &Ceilings,
+    ) -> Self {
+        let Ok(layer) = network.layer(name) else { return Self::default() };
+        if ms <= 0.0 {
+            return Self::default();
+        }
+        let operations = 2.0 * layer.multiply_adds() as f64 * batch as f64;
+        let bytes = bytes(layer, batch, precision) as f64;
+        Self {
+            gflops: operations / (ms * 1e6),
+            gbps: bytes / (ms * 1e6),
+            share_of_roofline: ceilings.share(operations, bytes, ms / 1e3),
+        }
+    }
+}
+
+/// What a layer has to read and write, each once: input, weights, output.
+fn bytes(layer: &Layer, batch: usize, precision: Precision) -> u64 {
+    let activations = 4 * (layer.input.len() + layer.output.len()) * batch;
+    let weight = match layer.op {
+        Op::Linear(_) => match precision {
+            Precision::F32 => 4,
+            Precision::F16 => 2,
+            Precision::Int8 => 1,
+        },
+        _ => 4,
+    };
+    let numbers = |(_, shape): (String, Vec<usize>)| shape.iter().product::<usize>();
+    (activations + weight * layer.parameters().map(numbers).sum::<usize>()) as u64
+}

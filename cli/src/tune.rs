@@ -1,0 +1,169 @@
+//! `alexnet tune`: every way to compute each layer, measured on this adapter.
+
+use std::{
+    collections::BTreeMap,
+    io::{self, Write},
+    process::ExitCode,
+};
+
+use alexnet_wgpu::{Algorithm, Candidate, Ceilings, Family, Network, Pipeline, Precision, Storage, Style, Tuning};
+use serde::Serialize;
+
+use crate::{
+    choices,
+    failure::Failure,
+    options::{GpuArgs, MeasuredArgs},
+    progress,
+    roofline::Rates,
+};
+
+const EXAMPLES: &str = "\
+Examples:
+  alexnet tune
+  alexnet tune --network torchvision --batch 16
+  alexnet tune --weights alexnet.safetensors --dtype f16
+
+The quickest way is kept for this adapter, driver, network, batch and dtype; the other commands then use it. Where timings
+are noisy, close what else runs.
+
+Exit codes: 0 done; 1 it could not run; 2 the arguments are wrong.";
+
+/// Measure every way to compute each layer, and keep the quickest
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    #[command(flatten)]
+    measured: MeasuredArgs,
+    /// How the fully connected layers' weights are held on the device: f32, f16 or int8
+    #[arg(long, value_name = "TYPE", default_value_t)]
+    dtype: Precision,
+    /// Only measure
+    #[arg(long)]
+    dry_run: bool,
+    /// One JSON object instead of a table
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    gpu: GpuArgs,
+}
+
+#[derive(Serialize)]
+struct Report<'a> {
+    network: &'a str,
+    adapter: &'a str,
+    driver: &'a str,
+    batch: usize,
+    dtype: &'static str,
+    gflops: f64,
+    gbps: f64,
+    candidates: Vec<Row<'a>>,
+    choice: &'a alexnet_wgpu::Choice,
+    ms: f64,
+}
+
+#[derive(Serialize)]
+struct Row<'a> {
+    layer: &'a str,
+    style: Style,
+    algorithm: Algorithm,
+    kernel: &'a str,
+    ms: f64,
+    #[serde(flatten)]
+    rates: Rates,
+}
+
+pub fn run(args: &Args) -> Result<ExitCode, Failure> {
+    let gpu = args.gpu.open()?;
+    let (network, weights) = args.measured.open()?;
+    let (batch, precision) = (args.measured.batch, args.dtype);
+    let builder = Pipeline::builder(&gpu, &network, &weights).batch(batch).precision(precision).top(1);
+    let bar = progress::steps("measuring");
+    let tuning = pollster::block_on(builder.tune(|done, of| {
+        bar.set_length(of as u64);
+        bar.set_position(done as u64);
+    }))?;
+    bar.finish_and_clear();
+    let ceilings = Ceilings::measure(&gpu)?;
+    let kept = if args.dry_run {
+        None
+    } else {
+        Some(choices::store(&gpu, &network, batch, precision, &tuning.choice, tuning.ms)?)
+    };
+
+    let row = |candidate| row(&network, batch, precision, &ceilings, candidate);
+    let report = Report {
+        network: network.name(),
+        adapter: &gpu.info().name,
+        driver: &gpu.info().driver_info,
+        batch,
+        dtype: precision.name(),
+        gflops: ceilings.gflops,
+        gbps: ceilings.gbps,
+        candidates: tuning.candidates.iter().map(row).collect(),
+        choice: &tuning.choice,
+        ms: tuning.ms,
+    };
+    print(&report, &tuning, &network, args.json).map_err(Failure::output)?;
+    if let (Some(place), false) = (kept, args.json) {
+        println!("kept in {}; --untuned ignores it", place.display());
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn row<'a>(
+    network: &Network,
+    batch: usize,
+    precision: Precision,
+    ceilings: &Ceilings,
+    candidate: &'a Candidate,
+) -> Row<'a> {
+    let Candidate { layer, style, algorithm, kernel, ms } = candidate;
+    let rates = Rates::new(network, layer, batch, precision, *ms, ceilings);
+    Row { layer, style: *style, algorithm: *algorithm, kernel, ms: *ms, rates }
+}
+
+/// A style and an algorithm in a few letters.
+fn short(style: Style, algorithm: Algorithm) -> String {
+    let family = match style.family {
+        Family::Tiled => "tiled".to_string(),
+        Family::Broadcast { lanes } => format!("broadcast{lanes}"),
+    };
+    let storage = match style.storage {
+        Storage::Buffer => "buffers",
+        Storage::Texture => "textures",
+    };
+    match algorithm {
+        Algorithm::Direct => format!("{family} {storage} direct"),
+        Algorithm::Winograd { tile } => format!("{family} {storage} winograd{tile}"),
+        Algorithm::SplitK { parts } => format!("{family} {storage} split-k{parts}"),
+    }
+}
+
+/// Layers down, candidates across would be too wide for a terminal: candidates down, quickest first, by layer.
+fn print(report: &Report<'_>, tuning: &Tuning, network: &Network, json: bool) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    if json {
+        serde_json::to_writer(&mut out, report)?;
+        return writeln!(out);
+    }
+    let Report { network: name, adapter, driver, batch, dtype, gflops, gbps, .. } = report;
+    writeln!(out, "{name} on {adapter} ({driver}), batch {batch}, {dtype}")?;
+    writeln!(out, "roofline: {gflops:.0} GFLOP/s, {gbps:.1} GB/s, measured")?;
+    let mut by_layer: BTreeMap<&str, Vec<&Row<'_>>> = BTreeMap::new();
+    for row in &report.candidates {
+        by_layer.entry(row.layer).or_default().push(row);
+    }
+    for layer in network.layers() {
+        let Some(rows) = by_layer.get_mut(layer.name.as_str()) else { continue };
+        rows.sort_by(|a, b| a.ms.total_cmp(&b.ms));
+        writeln!(out, "{}", layer.name)?;
+        for row in rows {
+            let chosen = row.style == tuning.choice.style
+                && tuning.choice.algorithms.get(row.layer).is_none_or(|a| *a == row.algorithm);
+            let mark = if chosen { '*' } else { ' ' };
+            let (ms, share) = (row.ms, 100.0 * row.rates.share_of_roofline);
+            writeln!(out, "{mark} {:32} {ms:9.3} ms {share:5.1} % of the roofline", short(row.style, row.algorithm))?;
+        }
+    }
+    writeln!(out, "* chosen: {:.1} ms in all", tuning.ms)
+}

@@ -1,0 +1,31 @@
+// Second of two steps of a convolution whose k was split (gemm_tiled.wgsl): adds the parts' sums, bias and ReLU.
+//
+// One invocation adds up four channels of one pixel.
+//
+// x: [part][row][out_quads], y: [row][out_quads], bias: [out_quads]
+// Workgroups: (rows · out_quads / ${WORKGROUP}, 1, 1).
+
+//% include "input.wgsl"
+//% include "output.wgsl"
+
+struct SumParts {
+  parts: u32,
+  quads: u32,      // rows · out_quads
+  out_quads: u32,
+  relu: u32,
+}
+@group(0) @binding(2) var<uniform> p: SumParts;
+@group(0) @binding(4) var<storage, read> bias: array<vec4f>;
+
+@compute @workgroup_size(${WORKGROUP})
+fn main(@builtin(global_invocation_id) id: vec3u) {
+  let i = id.x;
+  if i >= p.quads {
+    return;
+  }
+  var sum = bias[i % p.out_quads];
+  for (var part = 0u; part < p.parts; part++) {
+    sum += load_x(part * p.quads + i);
+  }
+  store_y(i, select(sum, max(sum, vec4f(0.0)), p.relu != 0u));
+}

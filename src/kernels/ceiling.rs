@@ -1,0 +1,40 @@
+//! shaders/ceiling_*.wgsl: what an adapter can do at most.
+
+use super::{Dispatch, Family, Kernel, Storage, Style, WORKGROUP, pointwise};
+
+/// Turns of ceiling_multiply.wgsl's loop.
+const LOOPS: u32 = 64;
+/// vec4s that ceiling_read.wgsl reads in one turn of its loop.
+const UNROLLED: u32 = 32;
+/// Workgroups of both: enough for a large GPU.
+const WORKGROUPS: u32 = 2048;
+
+/// vec4s of the input that the dispatches read.
+pub(crate) const INPUT_QUADS: u64 = OUTPUT_QUADS * UNROLLED as u64;
+/// vec4s that they write at most.
+pub(crate) const OUTPUT_QUADS: u64 = WORKGROUPS as u64 * WORKGROUP as u64;
+/// Floating-point operations of [`multiply`]: 16 turns of four vec4s, a multiplication and an addition each.
+pub(crate) const OPERATIONS: u64 = OUTPUT_QUADS * LOOPS as u64 * 16 * 16 * 2;
+
+/// Multiplies and adds in registers.
+pub(crate) fn multiply(storage: Storage) -> Dispatch {
+    let mut kernel = pointwise("ceiling_multiply", storage);
+    kernel.settings.push(("LOOPS", LOOPS));
+    dispatch(kernel, INPUT_QUADS as u32)
+}
+
+/// Reads the input once.
+pub(crate) fn read(style: Style) -> Dispatch {
+    let mut kernel = pointwise("ceiling_read", style.storage);
+    // Processors run a workgroup's subgroups one after the other: with one only, memory is read in order.
+    let width = match style.family {
+        Family::Broadcast { lanes } => lanes,
+        Family::Tiled => WORKGROUP,
+    };
+    kernel.settings = vec![("WORKGROUP", width), ("UNROLLED", UNROLLED)];
+    dispatch(kernel, UNROLLED * WORKGROUP / width)
+}
+
+fn dispatch(kernel: Kernel, uniform: u32) -> Dispatch {
+    Dispatch::pointwise(kernel, bytemuck::bytes_of(&uniform), [WORKGROUPS, 1, 1])
+}

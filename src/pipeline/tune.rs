@@ -1,0 +1,235 @@
+//! Measuring every way to compute each layer on an adapter, and choosing the quickest.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Builder, PipelineError, RunError, choice};
+use crate::{
+    kernels::{Algorithm, Style},
+    network::{Network, Op},
+    weights::{Weights, splitmix},
+};
+
+/// How a network is computed: what [`Builder::tune`] found, or somebody wrote down.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Choice {
+    /// The kernels of all layers.
+    pub style: Style,
+    /// How each convolution is computed, by its name.
+    pub algorithms: BTreeMap<String, Algorithm>,
+}
+
+/// One way to compute one layer, measured.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Candidate {
+    /// The layer's name.
+    pub layer: String,
+    /// The kernels.
+    pub style: Style,
+    /// How they compute the layer.
+    pub algorithm: Algorithm,
+    /// The kernel in a few words; the first one where there are several.
+    pub kernel: String,
+    /// Milliseconds for the batch, the least of several runs.
+    pub ms: f64,
+}
+
+/// What [`Builder::tune`] found.
+#[derive(Clone, Debug)]
+pub struct Tuning {
+    /// Everything that was measured.
+    pub candidates: Vec<Candidate>,
+    /// The quickest.
+    pub choice: Choice,
+    /// Milliseconds of the quickest, for the batch: the sum of its layers.
+    pub ms: f64,
+}
+
+/// Runs of which the quickest counts, after one that does not.
+const RUNS: usize = 5;
+
+impl Builder<'_> {
+    /// Computes the network as `choice` says.
+    pub fn choice(mut self, choice: &Choice) -> Self {
+        self.algorithms.extend(choice.algorithms.clone());
+        self.style(choice.style)
+    }
+
+    /// Measures every style that the adapter can run with every algorithm that suits each convolution, at this batch and
+    /// precision, on random pictures. It takes seconds to minutes; `progress` is called with how many measurements of how
+    /// many are done. A way that the adapter refuses is left out (and logged).
+    ///
+    /// # Errors
+    ///
+    /// [`TuneError`] when the device has no timestamps, or nothing can run.
+    pub async fn tune(self, mut progress: impl FnMut(usize, usize)) -> Result<Tuning, TuneError> {
+        let (convolutions, their_weights) = self.convolutions()?;
+        let mut measurements = Vec::new();
+        for style in choice::styles(self.gpu) {
+            measurements.push((style, Algorithm::Direct));
+            let mut algorithms: Vec<Algorithm> =
+                convolutions.iter().flat_map(|n| n.layers()).flat_map(|l| choice::algorithms(style, l)).collect();
+            algorithms.sort();
+            algorithms.dedup();
+            measurements.extend(algorithms.into_iter().filter(|a| *a != Algorithm::Direct).map(|a| (style, a)));
+        }
+        let mut candidates = Vec::new();
+        let mut refusal = None;
+        for (done, &(style, algorithm)) in measurements.iter().enumerate() {
+            progress(done, measurements.len());
+            // Only convolutions have algorithms to choose from: the rest is measured once a style.
+            let (network, weights) = match &convolutions {
+                Some(network) if algorithm != Algorithm::Direct => (network, &their_weights),
+                _ => (self.network, self.weights),
+            };
+            match (Builder { network, weights, ..self.clone() }).measure(style, algorithm).await {
+                Ok(found) => candidates.extend(found),
+                Err(TuneError::NoTimestamps) => return Err(TuneError::NoTimestamps),
+                Err(error) => {
+                    log::warn!("{style:?} {algorithm:?}: {error}");
+                    refusal = refusal.or(Some(error));
+                }
+            }
+        }
+        progress(measurements.len(), measurements.len());
+        match quickest(self.network, &candidates) {
+            Some((choice, ms)) => Ok(Tuning { candidates, choice, ms }),
+            None => Err(refusal.unwrap_or(TuneError::NoTimestamps)),
+        }
+    }
+
+    /// The network up to its last convolution, with its weights; `None` where there is none.
+    fn convolutions(&self) -> Result<(Option<Network>, Weights), PipelineError> {
+        let layers = self.network.layers();
+        let Some(last) = layers.iter().rposition(|l| matches!(l.op, Op::Conv(_))) else {
+            return Ok((None, self.weights.clone()));
+        };
+        let network = Network::new(
+            self.network.name(),
+            self.network.input(),
+            layers[..=last].iter().map(|layer| (layer.name.clone(), layer.op)),
+        );
+        let mut weights = self.weights.clone();
+        let names: Vec<_> = layers[last + 1..].iter().map(|l| format!("{}.", l.name)).collect();
+        weights.tensors.retain(|tensor, _| !names.iter().any(|name| tensor.starts_with(name)));
+        let network = network.map_err(|e| PipelineError::Device(e.to_string()))?;
+        Ok((Some(network), weights))
+    }
+
+    /// Every layer's time with all convolutions computed by `algorithm`, where it applies to them.
+    async fn measure(self, style: Style, algorithm: Algorithm) -> Result<Vec<Candidate>, TuneError> {
+        let network = self.network;
+        let mut builder = self.style(style);
+        for layer in network.layers() {
+            let applies = choice::algorithms(style, layer).contains(&algorithm);
+            let algorithm = if applies { algorithm } else { Algorithm::Direct };
+            builder.algorithms.insert(layer.name.clone(), algorithm);
+        }
+        let algorithms = builder.algorithms.clone();
+        let pipeline = builder.build()?;
+        pipeline.write_input(&splitmix::uniform(1, network.input().len() * pipeline.batch(), 2.0))?;
+        let mut least: Vec<Candidate> = Vec::new();
+        for run in 0..=RUNS {
+            let times = pipeline.profile().await?.ok_or(TuneError::NoTimestamps)?;
+            if run == 0 {
+                let candidate = |time: super::LayerTime| Candidate {
+                    algorithm: algorithms[&time.layer],
+                    layer: time.layer,
+                    style,
+                    kernel: time.kernel,
+                    ms: f64::INFINITY,
+                };
+                least = times.into_iter().map(candidate).collect();
+                continue;
+            }
+            for (candidate, time) in least.iter_mut().zip(times) {
+                candidate.ms = candidate.ms.min(time.ms);
+            }
+        }
+        let applies = |c: &Candidate| algorithm == Algorithm::Direct || c.algorithm == algorithm;
+        Ok(least.into_iter().filter(applies).collect())
+    }
+}
+
+/// The style whose layers, each by its best algorithm, take least together; only styles with all layers count.
+fn quickest(network: &Network, candidates: &[Candidate]) -> Option<(Choice, f64)> {
+    let mut best: Option<(Choice, f64)> = None;
+    let mut styles: Vec<Style> = Vec::new();
+    for candidate in candidates.iter().filter(|c| c.algorithm == Algorithm::Direct) {
+        if !styles.contains(&candidate.style) {
+            styles.push(candidate.style);
+        }
+    }
+    for style in styles {
+        let mut algorithms = BTreeMap::new();
+        let mut sum = 0.0;
+        for layer in network.layers() {
+            let of_layer = candidates.iter().filter(|c| c.style == style && c.layer == layer.name);
+            // Layers that compute nothing have no time.
+            if let Some(least) = of_layer.min_by(|a, b| a.ms.total_cmp(&b.ms)) {
+                sum += least.ms;
+                if matches!(layer.op, Op::Conv(_)) {
+                    algorithms.insert(layer.name.clone(), least.algorithm);
+                }
+            }
+        }
+        if best.as_ref().is_none_or(|(_, ms)| sum < *ms) {
+            best = Some((Choice { style, algorithms }, sum));
+        }
+    }
+    best
+}
+
+/// A network that was not tuned.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TuneError {
+    /// There is no way to measure one layer.
+    #[error("the device has no timestamps, so that layers cannot be measured; the built-in choice stays")]
+    NoTimestamps,
+    /// The pipeline cannot be made.
+    #[error(transparent)]
+    Pipeline(#[from] PipelineError),
+    /// A run failed.
+    #[error(transparent)]
+    Run(#[from] RunError),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        kernels::{Family, Storage},
+        network::{Conv, Linear, Shape},
+    };
+
+    #[test]
+    fn the_quickest_style_has_each_layer_at_its_best() {
+        let network = Network::builder("n", Shape::new(4, 8, 8))
+            .conv("conv1", Conv::new(4, 3))
+            .linear("fc", Linear::new(2))
+            .build()
+            .unwrap();
+        let styles = [Storage::Buffer, Storage::Texture].map(|storage| Style { family: Family::Tiled, storage });
+        let winograd = Algorithm::Winograd { tile: 2 };
+        let candidate = |style: usize, layer: &str, algorithm, ms| Candidate {
+            layer: layer.into(),
+            style: styles[style],
+            algorithm,
+            kernel: String::new(),
+            ms,
+        };
+        let candidates = [
+            candidate(0, "conv1", Algorithm::Direct, 5.0),
+            candidate(0, "conv1", winograd, 2.0),
+            candidate(0, "fc", Algorithm::Direct, 4.0),
+            candidate(1, "conv1", Algorithm::Direct, 4.0),
+            candidate(1, "fc", Algorithm::Direct, 3.0),
+        ];
+        let (choice, ms) = quickest(&network, &candidates).unwrap();
+        assert_eq!(choice, Choice { style: styles[0], algorithms: [("conv1".to_string(), winograd)].into() });
+        assert_eq!(ms, 6.0);
+        assert!(quickest(&network, &[]).is_none());
+    }
+}
