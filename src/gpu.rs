@@ -6,7 +6,12 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use wgpu::{AdapterInfo, Backend, Backends, Device, DeviceType, Features, Limits, Queue};
+use wgpu::{Adapter, AdapterInfo, Backend, Backends, Device, DeviceType, Features, Limits, Queue};
+
+use crate::{
+    deny::{Denial, Denials, UnknownVariant},
+    kernels::{Family, Storage, Style},
+};
 
 /// A device to compute on: one that this library opened, or one that the host owns already.
 ///
@@ -16,7 +21,24 @@ pub struct Gpu {
     device: Device,
     queue: Queue,
     info: AdapterInfo,
+    denials: Denials,
     compiled: Arc<Mutex<HashMap<String, Compiled>>>,
+    #[cfg(test)]
+    pub(crate) compiler: Option<Compiler>,
+}
+
+/// Makes other shaders of kernels than this library's WGSL: another compiler's, or wrong ones.
+#[cfg(test)]
+#[derive(Clone)]
+pub(crate) struct Compiler(
+    pub Arc<dyn Fn(&Device, &crate::kernels::Kernel) -> Option<wgpu::ShaderModule> + Send + Sync>,
+);
+
+#[cfg(test)]
+impl fmt::Debug for Compiler {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Compiler")
+    }
 }
 
 /// A compute pipeline and the layout of its bind group.
@@ -46,6 +68,48 @@ pub struct AdapterSummary {
     pub limits: Limits,
     /// What it lacks; empty where it will do.
     pub shortfalls: Vec<Shortfall>,
+    pub(crate) adapter: Adapter,
+}
+
+impl AdapterSummary {
+    fn new(adapter: Adapter) -> Self {
+        let limits = adapter.limits();
+        let shortfalls = shortfalls(&BASE_LIMITS, &limits);
+        Self { info: adapter.get_info(), features: adapter.features(), limits, shortfalls, adapter }
+    }
+
+    /// Whether the name or the driver contains `text`, in any case; true without a text.
+    pub fn is_called(&self, text: Option<&str>) -> bool {
+        let Some(text) = text.map(str::to_lowercase) else { return true };
+        let AdapterInfo { name, driver, driver_info, .. } = &self.info;
+        [name, driver, driver_info].iter().any(|s| s.to_lowercase().contains(&text))
+    }
+
+    /// Opens this adapter.
+    ///
+    /// # Errors
+    ///
+    /// [`GpuError::BelowLimits`] when it is too small, [`GpuError::Open`] when the driver refuses,
+    /// [`GpuError::Deny`] as [`Gpu::from_device`].
+    pub async fn open(&self) -> Result<Gpu, GpuError> {
+        let Self { info, limits, .. } = self;
+        if !self.shortfalls.is_empty() {
+            return Err(GpuError::BelowLimits { adapter: info.name.clone(), shortfalls: self.shortfalls.clone() });
+        }
+        let mut required_limits = Limits::default().or_worse_values_from(limits);
+        // Larger bindings save splitting the fully connected layers' weights.
+        required_limits.max_buffer_size = limits.max_buffer_size;
+        required_limits.max_storage_buffer_binding_size = limits.max_storage_buffer_binding_size;
+        let descriptor = wgpu::DeviceDescriptor {
+            label: Some("alexnet-wgpu"),
+            required_features: self.features & USEFUL_FEATURES,
+            required_limits,
+            ..Default::default()
+        };
+        let opened = self.adapter.request_device(&descriptor).await;
+        let (device, queue) = opened.map_err(|source| GpuError::Open { adapter: info.name.clone(), source })?;
+        Gpu::from_device(device, queue)
+    }
 }
 
 /// A limit below what is needed.
@@ -117,37 +181,16 @@ impl Gpu {
     ///
     /// # Errors
     ///
-    /// [`GpuError::NoAdapter`] when nothing fits, [`GpuError::BelowLimits`] when what fits is too small,
-    /// [`GpuError::Open`] when the driver refuses.
+    /// [`GpuError::NoAdapter`] when nothing fits; otherwise as [`AdapterSummary::open`].
     pub async fn new(options: &GpuOptions) -> Result<Self, GpuError> {
-        let mut adapters = find(options.backends).await;
-        adapters.sort_by_key(|a| preference(&a.get_info(), !shortfalls(&BASE_LIMITS, &a.limits()).is_empty()));
-        let matching = adapters.iter().find(|a| matches(&a.get_info(), options.adapter.as_deref()));
-        let Some(adapter) = matching else {
-            return Err(GpuError::NoAdapter {
+        let adapters = Self::adapters(options.backends).await;
+        match adapters.iter().find(|a| a.is_called(options.adapter.as_deref())) {
+            Some(adapter) => adapter.open().await,
+            None => Err(GpuError::NoAdapter {
                 wanted: wanted(options),
-                found: adapters.iter().map(|a| a.get_info().name).collect(),
-            });
-        };
-
-        let limits = adapter.limits();
-        let lacking = shortfalls(&BASE_LIMITS, &limits);
-        if !lacking.is_empty() {
-            return Err(GpuError::BelowLimits { adapter: adapter.get_info().name, shortfalls: lacking });
+                found: adapters.into_iter().map(|a| a.info.name).collect(),
+            }),
         }
-        let mut required_limits = Limits::default().or_worse_values_from(&limits);
-        // Larger bindings save splitting the fully connected layers' weights.
-        required_limits.max_buffer_size = limits.max_buffer_size;
-        required_limits.max_storage_buffer_binding_size = limits.max_storage_buffer_binding_size;
-        let descriptor = wgpu::DeviceDescriptor {
-            label: Some("alexnet-wgpu"),
-            required_features: adapter.features() & USEFUL_FEATURES,
-            required_limits,
-            ..Default::default()
-        };
-        let opened = adapter.request_device(&descriptor).await;
-        let (device, queue) = opened.map_err(|source| GpuError::Open { adapter: adapter.get_info().name, source })?;
-        Self::from_device(device, queue)
     }
 
     /// [`Gpu::new`] for programs without an executor; waits for the driver.
@@ -166,24 +209,49 @@ impl Gpu {
     ///
     /// # Errors
     ///
-    /// [`GpuError::BelowLimits`] lists every limit of the device that is too low for any network.
+    /// [`GpuError::BelowLimits`] lists every limit of the device that is too low for any network; [`GpuError::Deny`] when
+    /// the environment variable `ALEXNET_DENY` names no kernel variants.
     pub fn from_device(device: Device, queue: Queue) -> Result<Self, GpuError> {
         let info = device.adapter_info();
         let lacking = shortfalls(&BASE_LIMITS, &device.limits());
         if !lacking.is_empty() {
             return Err(GpuError::BelowLimits { adapter: info.name, shortfalls: lacking });
         }
-        Ok(Self { device, queue, info, compiled: Arc::default() })
+        Ok(Self {
+            device,
+            queue,
+            info,
+            denials: Denials::from_env()?,
+            compiled: Arc::default(),
+            #[cfg(test)]
+            compiler: None,
+        })
+    }
+
+    /// The same device, on which the planner avoids these kernel variants as well as those that the environment variable
+    /// `ALEXNET_DENY` names. What a [`Builder`](crate::Builder) is told to use, it uses all the same.
+    pub fn deny(mut self, denials: impl IntoIterator<Item = Denial>) -> Self {
+        self.denials.0.extend(denials);
+        self
+    }
+
+    /// Which kernel variants the planner avoids.
+    pub fn denials(&self) -> &Denials {
+        &self.denials
+    }
+
+    /// Every style that runs on this device, denied or not.
+    pub fn styles(&self) -> Vec<Style> {
+        let subgroups = self.device.features().contains(Features::SUBGROUP);
+        let lanes = [16, 8, 4].into_iter().find(|&lanes| subgroups && lanes <= self.info.subgroup_min_size);
+        let families = [Family::Tiled].into_iter().chain(lanes.map(|lanes| Family::Broadcast { lanes }));
+        let both = |family| [Storage::Buffer, Storage::Texture].map(|storage| Style { family, storage });
+        families.flat_map(both).collect()
     }
 
     /// All adapters of `backends` (all when `None`), the one that [`Gpu::new`] would take first.
     pub async fn adapters(backends: Option<Backends>) -> Vec<AdapterSummary> {
-        let summary = |a: wgpu::Adapter| {
-            let limits = a.limits();
-            let shortfalls = shortfalls(&BASE_LIMITS, &limits);
-            AdapterSummary { info: a.get_info(), features: a.features(), limits, shortfalls }
-        };
-        let mut all: Vec<_> = find(backends).await.into_iter().map(summary).collect();
+        let mut all: Vec<_> = find(backends).await.into_iter().map(AdapterSummary::new).collect();
         all.sort_by_key(|a| preference(&a.info, !a.shortfalls.is_empty()));
         all
     }
@@ -245,11 +313,6 @@ fn preference(info: &AdapterInfo, unfit: bool) -> (bool, u8, bool) {
     (unfit, kind, info.backend == Backend::Gl)
 }
 
-fn matches(info: &AdapterInfo, text: Option<&str>) -> bool {
-    let Some(text) = text.map(str::to_lowercase) else { return true };
-    [&info.name, &info.driver, &info.driver_info].iter().any(|s| s.to_lowercase().contains(&text))
-}
-
 fn wanted(options: &GpuOptions) -> String {
     let backends = options.backends.unwrap_or_else(wgpu::Instance::enabled_backend_features) - Backends::NOOP;
     let names: Vec<String> = backends.iter_names().map(|(name, _)| name.to_lowercase()).collect();
@@ -286,6 +349,9 @@ pub enum GpuError {
         /// Everything that it lacks.
         shortfalls: Vec<Shortfall>,
     },
+    /// The environment variable `ALEXNET_DENY` is wrong.
+    #[error("ALEXNET_DENY: {0}")]
+    Deny(#[from] UnknownVariant),
     /// The driver would not open the device.
     #[error("adapter `{adapter}` does not open: {source}; update its driver or choose another adapter")]
     Open {

@@ -59,6 +59,9 @@
 
 mod alexnet;
 mod classify;
+mod deny;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod doctor;
 mod files;
 mod gpu;
 mod kernels;
@@ -72,6 +75,7 @@ mod weights;
 
 pub use alexnet::{AlexNet, UnknownNetwork, Variant, imagenet_labels};
 pub use classify::{Classifier, ClassifyError, Prediction};
+pub use deny::{Denial, Denials, UnknownVariant};
 pub use files::write_atomically;
 pub use gpu::{AdapterSummary, Gpu, GpuError, GpuOptions, Shortfall};
 pub use kernels::{Algorithm, Family, Precision, Storage, Style, UnknownPrecision};

@@ -331,6 +331,12 @@ impl Kernel {
         templates().get_template(&format!("{}.wgsl", self.shader))?.render(values)
     }
 
+    /// What a device must offer to run it.
+    #[cfg(test)]
+    pub fn features(&self) -> wgpu::Features {
+        if self.shader.ends_with("_broadcast") { wgpu::Features::SUBGROUP } else { wgpu::Features::empty() }
+    }
+
     /// What this kernel is, in a word or two: for lists and labels.
     pub fn label(&self) -> String {
         let mut label = self.shader.to_string();

@@ -105,6 +105,8 @@ fn compile_layout(
             device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked())
         },
     };
+    #[cfg(test)]
+    let module = gpu.compiler.as_ref().and_then(|compiler| compiler.0(device, kernel)).unwrap_or(module);
     let layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: Some(&label), entries });
     let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
         label: Some(&label),

@@ -14,6 +14,7 @@ mod choice;
 mod compile;
 #[cfg(test)]
 mod conformance;
+mod deny;
 mod input;
 mod memory;
 mod plan;
@@ -37,6 +38,7 @@ pub use ticket::Ticket;
 pub use tune::{Candidate, Choice, TuneError, Tuning};
 
 use crate::{
+    deny::{Denial, Denials},
     gpu::{Gpu, Shortfall},
     kernels::{self, Algorithm, Dispatch, Place, Precision, RowsLayout, Style, activation_quads},
     network::{Network, NetworkError, Shape},
@@ -133,6 +135,7 @@ struct Settings {
     style: Option<Style>,
     algorithms: Algorithms,
     precision: Precision,
+    denials: Denials,
     checks: Checks,
     keep: Vec<String>,
     tickets: usize,
@@ -169,6 +172,13 @@ impl Builder<'_> {
         self
     }
 
+    /// Has the planner avoid a kernel variant, besides those that [`Gpu::deny`] named. What [`Builder::style`] and
+    /// [`Builder::algorithm`] ask for is used all the same.
+    pub fn deny(mut self, denial: Denial) -> Self {
+        self.settings.denials.0.push(denial);
+        self
+    }
+
     /// Whether shaders check every index.
     pub fn checks(mut self, checks: Checks) -> Self {
         self.settings.checks = checks;
@@ -196,12 +206,14 @@ impl Builder<'_> {
     /// driver refuses.
     pub fn build(self) -> Result<Pipeline, PipelineError> {
         let Self { gpu, network, weights, settings } = self;
-        let Settings { batch, top, ref algorithms, precision, checks, .. } = settings;
+        let Settings { batch, top, precision, ref denials, checks, .. } = settings;
         let device = gpu.device();
         if !(1..=MAX_BATCH).contains(&batch) {
             return Err(PipelineError::Batch { found: batch });
         }
-        let style = settings.style.unwrap_or_else(|| choice::style(gpu.info(), device.features()));
+        let style = settings.style.map_or_else(|| deny::style(gpu, denials), Ok)?;
+        let mut algorithms = settings.algorithms.clone();
+        deny::algorithms(network, style, batch, denials, &mut algorithms);
         requirements::check(gpu, network, &settings, style)?;
         if let Some(reason) = choice::refusal(gpu, style) {
             return Err(PipelineError::Style { reason });
@@ -215,7 +227,7 @@ impl Builder<'_> {
         let scope = device.push_error_scope(wgpu::ErrorFilter::Validation);
 
         let rows_layout = plan::rows_layout(network);
-        let plans = Plan::all(network, algorithms, batch, style, precision, limit)?;
+        let plans = Plan::all(network, &algorithms, batch, style, precision, limit)?;
         let classes = network.output().len();
         let top = top.clamp(1, classes);
         let top_dispatch =
@@ -371,6 +383,7 @@ impl Pipeline {
             style: None,
             algorithms: BTreeMap::new(),
             precision: Precision::default(),
+            denials: gpu.denials().clone(),
             checks: Checks::default(),
             keep: Vec::new(),
             tickets: 3,
@@ -546,26 +559,28 @@ impl Pipeline {
         let mut stops: Vec<usize> = wanted.iter().map(|w| w.0).collect();
         stops.sort_unstable();
         stops.dedup();
-        let reading = self.submit(|encoder| {
-            let mut reads: Vec<Option<Buffer>> = wanted.iter().map(|_| None).collect();
-            self.begin_run();
-            self.encode_input(encoder, &input)?;
-            let mut from = 0;
-            for stop in stops {
-                self.encode_steps(encoder, from..stop, None);
-                from = stop;
-                let memory = self.after(stop);
-                for ((at, shape), read) in wanted.iter().zip(&mut reads) {
-                    if *at == stop {
-                        let quads = (activation_quads(*shape) * self.batch()) as u64;
-                        let buffer = self.readback(memory.copy_size(quads));
-                        memory.copy_to(encoder, quads, &buffer);
-                        *read = Some(buffer);
+        let reading = self
+            .submit(|encoder| {
+                let mut reads: Vec<Option<Buffer>> = wanted.iter().map(|_| None).collect();
+                self.begin_run();
+                self.encode_input(encoder, &input)?;
+                let mut from = 0;
+                for stop in stops {
+                    self.encode_steps(encoder, from..stop, None);
+                    from = stop;
+                    let memory = self.after(stop);
+                    for ((at, shape), read) in wanted.iter().zip(&mut reads) {
+                        if *at == stop {
+                            let quads = (activation_quads(*shape) * self.batch()) as u64;
+                            let buffer = self.readback(memory.copy_size(quads));
+                            memory.copy_to(encoder, quads, &buffer);
+                            *read = Some(buffer);
+                        }
                     }
                 }
-            }
-            Ok(reads.into_iter().flatten().collect())
-        })?;
+                Ok(reads.into_iter().flatten().collect())
+            })
+            .await?;
         let values = self.read(reading).await?;
         Ok(wanted.iter().zip(values).map(|((_, shape), values)| to_chw(&values, *shape, self.batch())).collect())
     }
@@ -592,15 +607,17 @@ impl Pipeline {
 
     async fn run_top_on(&self, input: Option<&[f32]>) -> Result<Vec<Vec<Entry>>, RunError> {
         let Some(top) = &self.top else { return Err(RunError::NotAVector { output: self.network.output() }) };
-        let reading = self.submit(|encoder| {
-            if let Some(input) = input {
-                self.encode_input(encoder, input)?;
-            }
-            self.encode(encoder);
-            let buffer = self.readback(top.entries.size());
-            encoder.copy_buffer_to_buffer(&top.entries, 0, &buffer, 0, top.entries.size());
-            Ok(vec![buffer])
-        })?;
+        let reading = self
+            .submit(|encoder| {
+                if let Some(input) = input {
+                    self.encode_input(encoder, input)?;
+                }
+                self.encode(encoder);
+                let buffer = self.readback(top.entries.size());
+                encoder.copy_buffer_to_buffer(&top.entries, 0, &buffer, 0, top.entries.size());
+                Ok(vec![buffer])
+            })
+            .await?;
         pictures(self.read(reading).await?.concat(), top.k)
     }
 
@@ -610,8 +627,9 @@ impl Pipeline {
         staged.ok_or_else(|| RunError::Device("there is no buffer for the input".into()))
     }
 
-    /// Submits what `record` records, and begins to read the buffers that it gives.
-    fn submit(
+    /// Submits what `record` records, and begins to read the buffers that it gives. On the web, a pipeline that could not be
+    /// made shows here.
+    async fn submit(
         &self,
         record: impl FnOnce(&mut CommandEncoder) -> Result<Vec<Buffer>, RunError>,
     ) -> Result<Vec<Reading>, RunError> {
@@ -627,7 +645,8 @@ impl Pipeline {
             Reading { buffer, mapped }
         };
         let readings = buffers.into_iter().map(reading).collect();
-        match pollster_or_none(scope) {
+        let caught = scope.pop();
+        match caught.await {
             Some(error) => Err(RunError::Device(error.to_string())),
             None => Ok(readings),
         }
@@ -741,6 +760,12 @@ pub enum PipelineError {
         features: wgpu::Features,
         /// Every limit of the device that is too low.
         shortfalls: Vec<Shortfall>,
+    },
+    /// Nothing is left that is not denied.
+    #[error("every style of kernels that runs on this adapter is denied ({denials}): deny fewer")]
+    Denied {
+        /// What is denied.
+        denials: Denials,
     },
     /// A piece of weights that cannot be split further is larger than a binding.
     #[error(
