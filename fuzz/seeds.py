@@ -67,6 +67,10 @@ def main():
     tensors = {name: torch.ones(shape, dtype=torch.float16) for name, shape in tensors.items()}
     metadata = {"network": json.dumps(network), "labels": '["a", "b"]', "preprocessing": json.dumps(PREPROCESSING)}
     safetensors.torch.save_file(tensors, folder("safetensors") / "network.safetensors", metadata)
+    for name in ["c.weight", "f.weight"]:
+        tensors[name] = tensors[name].to(torch.int8)
+        tensors[name + ".scale"] = torch.ones(2)
+    safetensors.torch.save_file(tensors, folder("safetensors") / "int8.safetensors", metadata)
     tensors = {"x": torch.ones(2, dtype=torch.float64), "y": torch.ones(1, dtype=torch.bfloat16)}
     safetensors.torch.save_file(tensors, folder("safetensors") / "tensors.safetensors")
     for path in (HERE / "seeds").rglob("*"):

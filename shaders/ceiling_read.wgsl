@@ -7,7 +7,7 @@
 //% include "output.wgsl"
 
 struct Ceiling {
-  loops: u32,
+  loops: u32,  // a multiple of ${UNROLLED}
 }
 @group(0) @binding(2) var<uniform> p: Ceiling;
 
@@ -18,9 +18,13 @@ fn main(
   @builtin(local_invocation_index) index: u32,
 ) {
   let first = workgroup.x * p.loops * ${WORKGROUP}u + index;
-  var sum = vec4f(0.0);
-  for (var i = 0u; i < p.loops; i++) {
-    sum += load_x(first + i * ${WORKGROUP}u);
+//% for j in range(4)
+  var sum${j} = vec4f(0.0);
+//% endfor
+  for (var i = 0u; i < p.loops; i += ${UNROLLED}u) {
+//% for j in range(UNROLLED)
+    sum${j % 4} += load_x(first + (i + ${j}u) * ${WORKGROUP}u);
+//% endfor
   }
-  store_y(id.x, sum);
+  store_y(id.x, sum0 + sum1 + sum2 + sum3);
 }

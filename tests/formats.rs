@@ -1,6 +1,8 @@
 //! Weight files that the real tools wrote (`tests/data/formats/make.py` is how), and files that lie.
 #![allow(clippy::unwrap_used)]
 
+mod common;
+
 use std::{
     alloc::{GlobalAlloc, Layout, System},
     cell::Cell,
@@ -10,8 +12,8 @@ use std::{
 };
 
 use alexnet_wgpu::{
-    AlexNet, ChannelOrder, DType, Format, Model, ModelOptions, Op, Padding, Preprocessing, Resize, Shape, Tensor,
-    Variant, Weights, WeightsError,
+    AlexNet, ChannelOrder, DType, Format, Model, ModelOptions, Op, Padding, Pipeline, Preprocessing, Resize, Shape,
+    Tensor, Variant, Weights, WeightsError,
     reference::{relative_error, run},
     splitmix,
 };
@@ -91,6 +93,26 @@ fn files_of_the_real_tools_mean_what_their_tools_say() {
     for (name, expected) in &files {
         check(&folder(), name, expected);
     }
+}
+
+/// The same on the device, and of the graph formats' poolings, paddings and groups as well.
+#[test]
+fn the_device_computes_what_the_tools_say() {
+    let mut worst = (0.0, "");
+    let files = expected(&folder());
+    for (name, expected) in &files {
+        let model = open(name).unwrap();
+        let pipeline = Pipeline::builder(common::gpu(), &model.network, &model.weights).build().unwrap();
+        let input = splitmix::uniform(SEED + 16, model.network.input().len(), 2.0);
+        let [.., logits, _] = model.network.layers() else { panic!("{name}: two layers") };
+        let found = pollster::block_on(pipeline.run_layers(&input, &[&logits.name])).unwrap().pop().unwrap();
+        let error = relative_error(&found, &expected.logits);
+        assert!(error < 1e-5, "{name}: error {error:e}");
+        if error > worst.0 {
+            worst = (error, name);
+        }
+    }
+    println!("{} files, the largest error is {:e} ({})", files.len(), worst.0, worst.1);
 }
 
 /// `make.py --full DIR` writes the files; ALEXNET_FULL_SIZE=DIR says where.

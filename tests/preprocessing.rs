@@ -117,6 +117,62 @@ fn kinds_of_files() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
+/// The whole resized picture, and from it by plain indices the crop at `top` and `left`.
+fn cut(preprocessing: &Preprocessing, picture: &Picture, resized: [usize; 2], corner: [usize; 2]) -> Vec<f32> {
+    let whole = Preprocessing { resize: Resize::Warp(resized), crop: resized, ..*preprocessing };
+    let whole = whole.apply(picture).unwrap();
+    let [rows, columns] = preprocessing.crop;
+    let at = |channel, row, column| whole[(channel * resized[0] + corner[0] + row) * resized[1] + corner[1] + column];
+    let pixels = (0..rows).flat_map(|row| (0..columns).map(move |column| (row, column)));
+    let pixels: Vec<_> = pixels.collect();
+    (0..3).flat_map(|channel| pixels.iter().map(move |&(row, column)| at(channel, row, column))).collect()
+}
+
+/// Four corners and the centre, and each mirrored, are what is cut out of the whole resized picture.
+#[test]
+fn ten_crops_are_cut_from_the_resized_picture() {
+    let (width, height) = (301, 200);
+    let samples = (0..u64::from(width * height * 3)).map(|i| ((i * i / 7 + i) % 251) as u8).collect();
+    let picture = Picture::from_rgb8(width, height, samples).unwrap();
+    let torchvision = Preprocessing { resize: Resize::ShorterSide(64), ..Preprocessing::torchvision(51) };
+    let caffe = Preprocessing { resize: Resize::Warp([70, 60]), ..Preprocessing::caffe(55) };
+    let oblong = Preprocessing { crop: [40, 57], ..torchvision };
+    // Resized sizes, and offsets of the centre with ties to even.
+    let cases = [(torchvision, [64, 96], [6, 22]), (caffe, [70, 60], [8, 2]), (oblong, [64, 96], [12, 20])];
+    for (preprocessing, resized, centre) in cases {
+        let [rows, columns] = preprocessing.crop;
+        let (bottom, right) = (resized[0] - rows, resized[1] - columns);
+        let corners = [[0, 0], [0, right], [bottom, 0], [bottom, right], centre];
+        let found = preprocessing.ten_crops(&picture).unwrap();
+        let crops: Vec<&[f32]> = found.chunks_exact(3 * rows * columns).collect();
+        assert_eq!(crops.len(), 10);
+        assert_eq!(crops[4], preprocessing.apply(&picture).unwrap());
+        // One step of 8 bits in any channel, where only a part is resized.
+        let step = preprocessing.std.map(|deviation| preprocessing.scale / deviation);
+        for (index, corner) in corners.into_iter().enumerate() {
+            let expected = cut(&preprocessing, &picture, resized, corner);
+            let mut steps = 0;
+            for (i, (f, e)) in crops[index].iter().zip(&expected).enumerate() {
+                let difference = (f - e).abs() / step[i / (rows * columns)];
+                assert!(difference < 1.01, "crop {index} at {i}: {f}, expected {e}");
+                steps += usize::from(difference > 0.5);
+            }
+            assert!(steps * 100 < expected.len(), "crop {index}: {steps} of {} differ", expected.len());
+            for (i, e) in crops[index].iter().enumerate() {
+                let (row, column) = (i / columns, i % columns);
+                assert_eq!(crops[index + 5][row * columns + columns - 1 - column], *e, "crop {index} mirrored at {i}");
+            }
+        }
+    }
+    // A picture that is smaller than the crop lies in the middle of each, however it is resized.
+    let small = Preprocessing { resize: Resize::Warp([20, 20]), ..caffe };
+    let found = small.ten_crops(&picture).unwrap();
+    let crops: Vec<&[f32]> = found.chunks_exact(3 * 55 * 55).collect();
+    assert!(crops[..5].iter().all(|crop| *crop == crops[0]));
+    let wrong = Preprocessing { crop: [0, 5], ..caffe };
+    assert!(matches!(wrong.ten_crops(&picture), Err(PreprocessingError::Side { what: "crop", found: 0 })));
+}
+
 /// The whole of torchvision's and Caffe's pipelines over odd sizes and crops.
 #[test]
 fn odd_sizes() {

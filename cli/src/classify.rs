@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use crate::{
     failure::{Failure, complain, printable},
-    files,
+    files::{self, Crops},
     options::{ComputeArgs, GpuArgs, ModelArgs},
     progress,
 };
@@ -140,7 +140,7 @@ struct Prepared {
 impl Prepared {
     fn new(image: &Path, preprocessing: &Preprocessing) -> Result<Self, String> {
         let start = Instant::now();
-        Ok(Self { input: files::picture(image, preprocessing)?, took: start.elapsed() })
+        Ok(Self { input: files::picture(image, preprocessing, Crops::One)?, took: start.elapsed() })
     }
 }
 

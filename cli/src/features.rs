@@ -10,7 +10,7 @@ use alexnet_wgpu::{Layer, Model, Pipeline, Tensor, Weights, write_atomically};
 
 use crate::{
     failure::Failure,
-    files,
+    files::{self, Crops},
     options::{GpuArgs, ModelArgs},
     progress,
 };
@@ -105,5 +105,5 @@ fn input(args: &Args, model: &Model) -> Result<Vec<f32>, Failure> {
         return files::read_npy(path, &[shape.channels, shape.height, shape.width]);
     }
     let image = args.image.as_deref().unwrap_or(Path::new(""));
-    files::picture(image, &model.preprocessing).map_err(Failure::run)
+    files::picture(image, &model.preprocessing, Crops::One).map_err(Failure::run)
 }

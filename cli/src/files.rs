@@ -10,14 +10,36 @@ use alexnet_wgpu::{Picture, Preprocessing};
 
 use crate::failure::{Failure, chain};
 
-/// The network's input for a picture file, or why there is none, with the file's name.
-pub fn picture(path: &Path, preprocessing: &Preprocessing) -> Result<Vec<f32>, String> {
+/// Which parts of a picture a network sees.
+#[derive(Clone, Copy, Debug)]
+pub enum Crops {
+    One,
+    Ten,
+}
+
+impl Crops {
+    pub fn count(self) -> usize {
+        match self {
+            Self::One => 1,
+            Self::Ten => 10,
+        }
+    }
+}
+
+/// The network's input for each crop of a picture file, or why there is none, with the file's name.
+pub fn picture(path: &Path, preprocessing: &Preprocessing, crops: Crops) -> Result<Vec<f32>, String> {
     let name = path.display().to_string();
     let named = |reason: String| if reason.contains(&name) { reason } else { format!("{name}: {reason}") };
     let picture = Picture::open(path).map_err(|e| named(chain(&e)))?;
-    preprocessing.apply(&picture).map_err(|e| named(chain(&e)))
+    let input = match crops {
+        Crops::One => preprocessing.apply(&picture),
+        Crops::Ten => preprocessing.ten_crops(&picture),
+    };
+    input.map_err(|e| named(chain(&e)))
 }
 
+/// The longest text file that is read, in bytes: a list of all of ImageNet's pictures has 60 MB.
+const TEXT_LIMIT: usize = 1 << 28;
 /// The longest file of labels that is read, in bytes.
 const LABELS_LIMIT: usize = 1 << 24;
 
@@ -32,14 +54,23 @@ fn head(path: &Path, limit: usize) -> Result<Vec<u8>, Failure> {
 
 /// The lines of a file of labels.
 pub fn labels(path: &Path) -> Result<Vec<String>, Failure> {
-    let bytes = head(path, LABELS_LIMIT + 1)?;
-    if bytes.len() > LABELS_LIMIT {
-        let limit = LABELS_LIMIT >> 20;
-        return Err(Failure::run(format!("{}: expected labels of at most {limit} MiB, found more", path.display())));
+    lines_within(path, LABELS_LIMIT, "labels")
+}
+
+/// The lines of a list of pictures.
+pub fn lines_of(path: &Path) -> Result<Vec<String>, Failure> {
+    lines_within(path, TEXT_LIMIT, "pictures")
+}
+
+fn lines_within(path: &Path, limit: usize, what: &str) -> Result<Vec<String>, Failure> {
+    let bytes = head(path, limit + 1)?;
+    if bytes.len() > limit {
+        let limit = limit >> 20;
+        return Err(Failure::run(format!("{}: expected {what} of at most {limit} MiB, found more", path.display())));
     }
     lines(&bytes).map_err(|line| {
         let path = path.display();
-        Failure::run(format!("{path}: line {line} is not UTF-8: save the labels as UTF-8, one a line"))
+        Failure::run(format!("{path}: line {line} is not UTF-8: save the {what} as UTF-8, one a line"))
     })
 }
 

@@ -4,12 +4,17 @@ mod adapters;
 mod bench;
 mod choices;
 mod classify;
+mod convert;
+mod eval;
 mod failure;
 mod features;
+mod fetch;
 mod files;
+mod info;
 mod options;
 mod progress;
 mod roofline;
+mod text;
 mod tune;
 
 use std::{env, path::Path, process::ExitCode};
@@ -25,6 +30,10 @@ Examples:
   alexnet adapters                                         what there is to run on
   alexnet bench                                            how fast it runs
   alexnet tune                                             find what runs fastest here
+  alexnet info alexnet.pth                                 what a weight file holds
+  alexnet convert alexnet.pth alexnet.safetensors          one file with all that goes with it
+  alexnet eval pictures/                                   how often it is right
+  alexnet fetch                                            published weights
 
 `alexnet COMMAND --help` tells all options of a command.
 With RUST_LOG=warn (or info, debug) the graphics library tells what it meets.";
@@ -44,6 +53,10 @@ enum Command {
     Adapters(adapters::Args),
     Bench(bench::Args),
     Tune(tune::Args),
+    Info(info::Args),
+    Convert(convert::Args),
+    Eval(eval::Args),
+    Fetch(fetch::Args),
 }
 
 impl Command {
@@ -54,6 +67,10 @@ impl Command {
             Self::Adapters(args) => adapters::run(args),
             Self::Bench(args) => bench::run(args),
             Self::Tune(args) => tune::run(args),
+            Self::Info(args) => info::run(args),
+            Self::Convert(args) => convert::run(args),
+            Self::Eval(args) => eval::run(args),
+            Self::Fetch(args) => fetch::run(args),
         }
     }
 }

@@ -8,13 +8,13 @@ use alexnet_wgpu::{
 };
 use clap::ValueEnum;
 
-use crate::{choices, failure::Failure, progress};
+use crate::{choices, failure::Failure, fetch::Published, progress};
 
 /// Which network with which weights.
 #[derive(Debug, clap::Args)]
 pub struct ModelArgs {
-    /// Weights: PyTorch (.pth), ONNX, Caffe or safetensors; without it, the embedded model, which knows ten kinds of
-    /// garment
+    /// Weights: PyTorch (.pth), ONNX, Caffe or safetensors, or the name of fetched ones (`alexnet fetch` lists them);
+    /// without it, the embedded model, which knows ten kinds of garment
     #[arg(long, value_name = "FILE")]
     weights: Option<PathBuf>,
     /// The network that the weights are for: ungrouped, caffe, caffenet or torchvision; without it, the one that
@@ -26,7 +26,12 @@ pub struct ModelArgs {
 impl ModelArgs {
     /// The model in the file at `path`, with what the file says of it.
     pub fn of(path: &Path) -> Self {
-        Self { weights: Some(path.into()), network: None }
+        Self::new(Some(path.into()), None)
+    }
+
+    /// The model in the file at `weights`, or the embedded one.
+    pub fn new(weights: Option<PathBuf>, network: Option<Variant>) -> Self {
+        Self { weights, network }
     }
 
     /// Whether this is the model in the library.
@@ -34,20 +39,41 @@ impl ModelArgs {
         self.weights.is_none()
     }
 
+    /// The file: the one that is named, or the fetched one of that name; none for the embedded model.
+    pub fn path(&self) -> Result<Option<PathBuf>, Failure> {
+        let Some(path) = &self.weights else { return Ok(None) };
+        let Some(published) = path.to_str().and_then(Published::named).filter(|_| !path.exists()) else {
+            return Ok(Some(path.clone()));
+        };
+        let (name, place) = (published.name, published.place()?);
+        if place.is_file() {
+            return Ok(Some(place));
+        }
+        Err(Failure::run(format!(
+            "there is no file {name}, and the published weights are not fetched: alexnet fetch {name}"
+        )))
+    }
+
     /// The model, with `labels` in place of its own.
     pub fn open(&self, labels: Option<Vec<String>>) -> Result<Model, Failure> {
         let given = labels.is_some();
-        let model = match &self.weights {
+        let path = self.path()?;
+        let opened = match &path {
             Some(path) => Model::open(path, &ModelOptions { variant: self.network, labels }),
             None => embedded(labels),
         };
-        model.map_err(|error| match error {
-            WeightsError::Labels { .. } if given => Failure::usage(error),
+        match (opened, path) {
+            (Err(error @ WeightsError::Labels { .. }), _) if given => Err(Failure::usage(error)),
+            (opened, Some(path)) => Self::named(&path, opened),
+            (opened, None) => Ok(opened?),
+        }
+    }
+
+    /// Errors with the name of the file, where they do not have it.
+    pub fn named<T>(path: &Path, opened: Result<T, WeightsError>) -> Result<T, Failure> {
+        opened.map_err(|error| match error {
             error @ (WeightsError::Read { .. } | WeightsError::Write { .. }) => error.into(),
-            error => match &self.weights {
-                Some(path) => Failure::run(format_args!("{}: {error}", path.display())),
-                None => error.into(),
-            },
+            error => Failure::run(format_args!("{}: {error}", path.display())),
         })
     }
 }

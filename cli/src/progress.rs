@@ -27,3 +27,10 @@ pub fn bar(pictures: usize) -> ProgressBar {
     let style = ProgressStyle::with_template("{bar:30} {pos} of {len} pictures, {eta} left");
     ProgressBar::new(pictures as u64).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
+
+/// A bar over the bytes of a file that comes from afar.
+pub fn download(name: &str) -> ProgressBar {
+    let style = ProgressStyle::with_template("{msg} {bar:30} {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left");
+    let bar = ProgressBar::new(0).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar.with_message(name.to_string())
+}

@@ -1,17 +1,17 @@
 //! shaders/ceiling_*.wgsl: what an adapter can do at most.
 
-use super::{Dispatch, Kernel, Storage, WORKGROUP, pointwise};
+use super::{Dispatch, Family, Kernel, Storage, Style, WORKGROUP, pointwise};
 
 /// Turns of ceiling_multiply.wgsl's loop.
 const LOOPS: u32 = 64;
-/// Turns of ceiling_read.wgsl's loop.
-const READS: u32 = 32;
+/// vec4s that ceiling_read.wgsl reads in one turn of its loop.
+const UNROLLED: u32 = 32;
 /// Workgroups of both: enough for a large GPU.
 const WORKGROUPS: u32 = 2048;
 
 /// vec4s of the input that the dispatches read.
-pub(crate) const INPUT_QUADS: u64 = WORKGROUPS as u64 * WORKGROUP as u64 * READS as u64;
-/// vec4s that they write.
+pub(crate) const INPUT_QUADS: u64 = OUTPUT_QUADS * UNROLLED as u64;
+/// vec4s that they write at most.
 pub(crate) const OUTPUT_QUADS: u64 = WORKGROUPS as u64 * WORKGROUP as u64;
 /// Floating-point operations of [`multiply`]: 16 turns of four vec4s, a multiplication and an addition each.
 pub(crate) const OPERATIONS: u64 = OUTPUT_QUADS * LOOPS as u64 * 16 * 16 * 2;
@@ -24,8 +24,15 @@ pub(crate) fn multiply(storage: Storage) -> Dispatch {
 }
 
 /// Reads the input once.
-pub(crate) fn read(storage: Storage) -> Dispatch {
-    dispatch(pointwise("ceiling_read", storage), READS)
+pub(crate) fn read(style: Style) -> Dispatch {
+    let mut kernel = pointwise("ceiling_read", style.storage);
+    // Processors run a workgroup's subgroups one after the other: with one only, memory is read in order.
+    let width = match style.family {
+        Family::Broadcast { lanes } => lanes,
+        Family::Tiled => WORKGROUP,
+    };
+    kernel.settings = vec![("WORKGROUP", width), ("UNROLLED", UNROLLED)];
+    dispatch(kernel, UNROLLED * WORKGROUP / width)
 }
 
 fn dispatch(kernel: Kernel, uniform: u32) -> Dispatch {

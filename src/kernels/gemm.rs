@@ -369,6 +369,15 @@ impl Packing {
         Some(starts.map(|s| s as u32..(s + blocks).min(self.blocks) as u32).collect())
     }
 
+    /// Which numbers of the weights (OIHW) a block is packed from.
+    pub fn filters_of(&self, group: usize, block: usize) -> Range<usize> {
+        let Gemm { conv, input, .. } = &self.gemm;
+        let [kh, kw] = conv.window.kernel;
+        let filter = input.channels / conv.groups * kh * kw;
+        let first = self.columns_of(group, block).next().map_or(0, |(output, _)| output);
+        first * filter..(first + self.columns_of(group, block).count()) * filter
+    }
+
     /// Those of `vector`, one number a column as [`Packing::pack_columns`] makes it, that belong to a block.
     pub fn columns_in<'v>(&self, vector: &'v [f32], group: usize, block: usize) -> &'v [f32] {
         &vector[(group * self.blocks + block) * self.columns..][..self.columns]

@@ -33,7 +33,8 @@ impl Ceilings {
     /// [`PipelineError`] when the kernels do not compile, the memory (64 MiB) cannot be had or the device is lost.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn measure(gpu: &Gpu) -> Result<Self, PipelineError> {
-        let storage = choice::style(gpu.info(), gpu.device().features()).storage;
+        let style = choice::style(gpu.info(), gpu.device().features());
+        let storage = style.storage;
         let device = gpu.device();
         let scope = device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let input = Memory::new(device, "ceiling", ceiling::INPUT_QUADS, storage);
@@ -79,7 +80,7 @@ impl Ceilings {
         let bytes = ceiling::INPUT_QUADS * super::memory::QUAD;
         Ok(Self {
             gflops: ceiling::OPERATIONS as f64 / seconds(ceiling::multiply(storage))? / 1e9,
-            gbps: bytes as f64 / seconds(ceiling::read(storage))? / 1e9,
+            gbps: bytes as f64 / seconds(ceiling::read(style))? / 1e9,
         })
     }
 

@@ -42,10 +42,10 @@ fn kernels_of_all_plans() -> BTreeSet<Kernel> {
         for storage in [Storage::Buffer, Storage::Texture] {
             let style = Style { family, storage };
             all.insert(kernels::top_k(5, 1000, 1, storage).kernel);
+            all.extend([kernels::ceiling::read(style).kernel, kernels::ceiling::multiply(storage).kernel]);
             for interleaved in [false, true] {
                 all.extend([texture_kernel(interleaved, storage), buffer_kernel(interleaved, storage)]);
             }
-            all.extend([kernels::ceiling::read(storage).kernel, kernels::ceiling::multiply(storage).kernel]);
             for (network, algorithm) in networks.iter().flat_map(|n| algorithms.map(|a| (n, a))) {
                 let layers = network.layers().iter();
                 let algorithms: Algorithms = layers.map(|l| (l.name.clone(), algorithm)).collect();

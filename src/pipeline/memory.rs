@@ -230,11 +230,12 @@ pub(super) struct Upload<'a> {
     target: &'a Memory,
     staged: Vec<u8>,
     offset: u64,
+    last: Option<wgpu::SubmissionIndex>,
 }
 
 impl<'a> Upload<'a> {
     pub fn new(device: &'a Device, queue: &'a Queue, target: &'a Memory) -> Self {
-        Self { device, queue, target, staged: Vec::new(), offset: 0 }
+        Self { device, queue, target, staged: Vec::new(), offset: 0, last: None }
     }
 
     /// The next bytes.
@@ -264,9 +265,12 @@ impl<'a> Upload<'a> {
         self.target.write_at(self.queue, self.offset, &self.staged[..count]);
         self.offset += count as u64;
         self.staged.drain(..count);
-        // Submitting and polling lets go of the staging memory.
-        self.queue.submit([]);
-        let _ = self.device.poll(wgpu::PollType::Poll);
+        // Staging memory is let go of when its copy is done: wait for the last but one, so that the next is packed meanwhile.
+        let submitted = self.queue.submit([]);
+        if let Some(last) = self.last.replace(submitted) {
+            let wait = wgpu::PollType::Wait { submission_index: Some(last), timeout: None };
+            let _ = self.device.poll(if cfg!(target_arch = "wasm32") { wgpu::PollType::Poll } else { wait });
+        }
     }
 
     /// Writes what is left.

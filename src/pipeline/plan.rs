@@ -176,6 +176,7 @@ impl Plan {
             }
         };
         let (mut weight, bias) = (tensor("weight")?, tensor("bias")?);
+        let source = weights.tensor(&format!("{}.weight", self.layer))?;
         if let Some(winograd) = winograd {
             weight = winograd.transform_weights(&weight).into();
         }
@@ -198,6 +199,9 @@ impl Plan {
                         Some(largest) => upload.push_int8(&packed, packing.columns_in(largest, group, block)),
                         None if precision == Precision::F16 => upload.push_f16(&packed),
                         None => upload.push(bytemuck::cast_slice(&packed)),
+                    }
+                    if winograd.is_none() {
+                        source.release(packing.filters_of(group, block));
                     }
                 }
             }

@@ -130,7 +130,30 @@ impl Preprocessing {
     /// As [`Preprocessing::check`].
     pub fn apply(&self, picture: &Picture) -> Result<Vec<f32>, PreprocessingError> {
         self.check()?;
-        let [y, x] = self.spans(picture.height(), picture.width());
+        Ok(self.crop_at(picture, [Place::Centre; 2]))
+    }
+
+    /// The ten crops over which Krizhevsky, Sutskever and Hinton (2012) average a network's probabilities: those of the
+    /// resized picture's top left, top right, bottom left and bottom right corners and of its centre, and then the
+    /// same five mirrored left to right. One after another, each as [`Preprocessing::apply`] gives it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Preprocessing::check`].
+    pub fn ten_crops(&self, picture: &Picture) -> Result<Vec<f32>, PreprocessingError> {
+        use Place::{Centre, End, Start};
+        self.check()?;
+        let places = [[Start, Start], [Start, End], [End, Start], [End, End], [Centre, Centre]];
+        let mut crops: Vec<f32> = places.into_iter().flat_map(|place| self.crop_at(picture, place)).collect();
+        let five = crops.len();
+        crops.extend_from_within(..);
+        crops[five..].chunks_exact_mut(self.crop[1]).for_each(<[f32]>::reverse);
+        Ok(crops)
+    }
+
+    /// The crop that lies at `place` in rows and columns.
+    fn crop_at(&self, picture: &Picture, place: [Place; 2]) -> Vec<f32> {
+        let [y, x] = self.spans_at(picture.height(), picture.width(), place);
         let samples = resize(picture, &y, &x);
 
         let plane = self.crop[0] * self.crop[1];
@@ -149,11 +172,16 @@ impl Preprocessing {
                 }
             }
         }
-        Ok(input)
+        input
     }
 
-    /// What the crop keeps of a picture's rows and columns.
+    /// What the crop in the middle keeps of a picture's rows and columns.
     pub(crate) fn spans(&self, height: u32, width: u32) -> [Span; 2] {
+        self.spans_at(height, width, [Place::Centre; 2])
+    }
+
+    /// What the crop at `place` keeps of a picture's rows and columns.
+    fn spans_at(&self, height: u32, width: u32, place: [Place; 2]) -> [Span; 2] {
         let [height, width] = [height, width].map(|side| side as usize);
         let [rows, columns] = match self.resize {
             Resize::ShorterSide(size) => {
@@ -164,7 +192,9 @@ impl Preprocessing {
             }
             Resize::Warp(size) => size,
         };
-        [Span::centre(height, rows, self.crop[0]), Span::centre(width, columns, self.crop[1])]
+        let y = Span::new(height, rows, self.crop[0], place[0]);
+        let x = Span::new(width, columns, self.crop[1], place[1]);
+        [y, x]
     }
 
     /// What a sample becomes.
@@ -201,6 +231,14 @@ pub enum PreprocessingError {
     },
 }
 
+/// Where along an axis of the resized picture a crop lies.
+#[derive(Clone, Copy)]
+enum Place {
+    Start,
+    Centre,
+    End,
+}
+
 /// What one axis of the crop keeps of the picture.
 pub(crate) struct Span {
     /// Where it begins and ends in the picture, in pixels.
@@ -212,10 +250,15 @@ pub(crate) struct Span {
 }
 
 impl Span {
-    /// The middle `crop` pixels of `side` pixels resized to `resized`.
-    fn centre(side: usize, resized: usize, crop: usize) -> Self {
+    /// `crop` pixels of `side` pixels resized to `resized`.
+    fn new(side: usize, resized: usize, crop: usize, place: Place) -> Self {
         let len = crop.min(resized);
-        let start = ((resized - len) as f64 / 2.0).round_ties_even() as usize;
+        let margin = resized - len;
+        let start = match place {
+            Place::Start => 0,
+            Place::Centre => (margin as f64 / 2.0).round_ties_even() as usize,
+            Place::End => margin,
+        };
         // Products first: they are whole numbers, so the picture's edge comes out exactly.
         let source = [start, start + len].map(|at| (at as f64 * side as f64) / resized as f64);
         Self { source, len, offset: (crop - len) / 2 }

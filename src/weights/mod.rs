@@ -69,6 +69,13 @@ fn part(bytes: &Bytes, range: Range<usize>) -> Option<Bytes> {
     (range.start <= range.end && range.end <= bytes.len()).then(|| bytes.slice(range))
 }
 
+/// A file that is mapped into memory.
+#[cfg(not(target_arch = "wasm32"))]
+type Map = Option<Arc<memmap2::Mmap>>;
+/// There are no files in a browser.
+#[cfg(target_arch = "wasm32")]
+type Map = Option<std::convert::Infallible>;
+
 /// A tensor as a file stores it: little-endian numbers, the last dimension contiguous.
 #[derive(Clone)]
 pub struct Tensor {
@@ -77,6 +84,7 @@ pub struct Tensor {
     bytes: Bytes,
     /// Of int8, one for each row; of the others, none.
     scales: Arc<[f32]>,
+    map: Map,
 }
 
 impl fmt::Debug for Tensor {
@@ -95,7 +103,7 @@ impl Tensor {
     fn with_scales(dtype: DType, shape: Vec<usize>, bytes: Bytes, scales: Arc<[f32]>) -> Option<Self> {
         let count = shape.iter().try_fold(dtype.size(), |a, &d| a.checked_mul(d))?;
         let rows = if dtype == DType::I8 { rows(&shape) } else { 0 };
-        (count == bytes.len() && rows == scales.len()).then_some(Self { dtype, shape, bytes, scales })
+        (count == bytes.len() && rows == scales.len()).then_some(Self { dtype, shape, bytes, scales, map: None })
     }
 
     /// A tensor of f32 numbers, the last dimension contiguous.
@@ -112,7 +120,24 @@ impl Tensor {
         }
         let shape = shape.into();
         assert_eq!(shape.iter().product::<usize>(), values.len(), "a shape and its numbers");
-        Self { dtype: DType::F32, shape, bytes: Bytes::from_owner(Floats(values)), scales: Arc::default() }
+        Self { dtype: DType::F32, shape, bytes: Bytes::from_owner(Floats(values)), scales: Arc::default(), map: None }
+    }
+
+    /// Lets go of the memory that some of the numbers take, where they lie in a mapped file: they are read from it again
+    /// when they are needed again.
+    pub(crate) fn release(&self, numbers: Range<usize>) {
+        #[cfg(unix)]
+        if let Some(map) = &self.map {
+            let Some(start) = (self.bytes.as_ptr() as usize).checked_sub(map.as_ptr() as usize) else { return };
+            let (start, len) = (start + numbers.start * self.dtype.size(), numbers.len() * self.dtype.size());
+            if start + len <= map.len() {
+                // SAFETY: the map is of a file and never written to, so that what is dropped is in the file still.
+                let done = unsafe { map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, start, len) };
+                done.unwrap_or_else(|error| log::debug!("memory of a mapped file stays: {error}"));
+            }
+        }
+        #[cfg(not(unix))]
+        let _ = numbers;
     }
 
     /// The same numbers in another shape; `None` where their number is not that of the shape, or int8 has other rows.
@@ -136,7 +161,7 @@ impl Tensor {
             DType::F64 => values.iter().flat_map(|&v| f64::from(v).to_le_bytes()).collect(),
             DType::I8 => return Self::quantised(self.shape.clone(), &values),
         };
-        Self { dtype, shape: self.shape.clone(), bytes: bytes.into(), scales: Arc::default() }
+        Self { dtype, shape: self.shape.clone(), bytes: bytes.into(), scales: Arc::default(), map: None }
     }
 
     fn quantised(shape: Vec<usize>, values: &[f32]) -> Self {
@@ -154,7 +179,7 @@ impl Tensor {
             bytes.extend(row.iter().map(|v| (v * inverse).round_ties_even().clamp(-127.0, 127.0) as i8 as u8));
             scales.push(scale);
         }
-        Self { dtype: DType::I8, shape, bytes: bytes.into(), scales: scales.into() }
+        Self { dtype: DType::I8, shape, bytes: bytes.into(), scales: scales.into(), map: None }
     }
 
     /// How the numbers are stored.
@@ -247,7 +272,7 @@ pub(crate) enum File {
 impl File {
     #[cfg(not(target_arch = "wasm32"))]
     pub fn open(path: &Path) -> Result<Self, WeightsError> {
-        let bytes = map(path)?;
+        let (bytes, map) = map(path)?;
         if bytes.is_empty() {
             return Err(WeightsError::Format {
                 format: "weight file",
@@ -258,7 +283,12 @@ impl File {
             Some(folder) if !folder.as_os_str().is_empty() => folder,
             _ => Path::new("."),
         };
-        Self::read(bytes, Some(folder))
+        let within = |bytes: &[u8]| map.as_ref().is_some_and(|map| map.as_ptr_range().contains(&bytes.as_ptr()));
+        let mut file = Self::read(bytes, Some(folder))?;
+        if let Self::Tensors(_, weights) = &mut file {
+            weights.tensors.values_mut().filter(|t| within(&t.bytes)).for_each(|t| t.map = map.clone());
+        }
+        Ok(file)
     }
 
     /// Reads a file that lies in memory; `folder` is where files lie that it names.
@@ -332,7 +362,13 @@ fn clip(text: &str) -> String {
 
 /// Maps a file into memory.
 #[cfg(not(target_arch = "wasm32"))]
-fn map(path: &Path) -> Result<Bytes, WeightsError> {
+fn map(path: &Path) -> Result<(Bytes, Map), WeightsError> {
+    struct Mapped(Arc<memmap2::Mmap>);
+    impl AsRef<[u8]> for Mapped {
+        fn as_ref(&self) -> &[u8] {
+            &self.0
+        }
+    }
     let fail = |source| WeightsError::Read { path: path.into(), source };
     let file = std::fs::File::open(path).map_err(fail)?;
     let metadata = file.metadata().map_err(fail)?;
@@ -340,17 +376,17 @@ fn map(path: &Path) -> Result<Bytes, WeightsError> {
         return Err(fail(std::io::Error::other("not a regular file")));
     }
     if metadata.len() == 0 {
-        return Ok(Bytes::new());
+        return Ok((Bytes::new(), None));
     }
     // SAFETY: the map is only read, and lives as long as the tensors that point into it. Another program
     // that shortens the file meanwhile is the documented risk of every memory-mapped reader.
-    let map = unsafe { memmap2::Mmap::map(&file) }.map_err(fail)?;
-    Ok(Bytes::from_owner(map))
+    let map = Arc::new(unsafe { memmap2::Mmap::map(&file) }.map_err(fail)?);
+    Ok((Bytes::from_owner(Mapped(map.clone())), Some(map)))
 }
 
 /// There are no files in a browser.
 #[cfg(target_arch = "wasm32")]
-fn map(path: &Path) -> Result<Bytes, WeightsError> {
+fn map(path: &Path) -> Result<(Bytes, Map), WeightsError> {
     Err(WeightsError::Read { path: path.into(), source: std::io::ErrorKind::Unsupported.into() })
 }
 

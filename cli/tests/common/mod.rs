@@ -81,6 +81,11 @@ pub fn embedded() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../assets/fashion-mnist.safetensors")
 }
 
+/// A weight file that another tool wrote.
+pub fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data/formats").join(name)
+}
+
 /// A folder for a test's files.
 pub struct Folder(TempDir);
 
@@ -101,9 +106,14 @@ impl Folder {
 
     /// A picture of one colour, as PPM.
     pub fn plain_picture(&self, name: &str, width: usize, height: usize) -> PathBuf {
-        let mut bytes = format!("P6 {width} {height} 255\n").into_bytes();
-        bytes.resize(bytes.len() + 3 * width * height, 128);
-        self.file(name, bytes)
+        self.ppm(name, width, height, &vec![128; 3 * width * height])
+    }
+
+    /// A picture, as PPM.
+    pub fn ppm(&self, name: &str, width: usize, height: usize, rgb: &[u8]) -> PathBuf {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        self.file(name, [format!("P6 {width} {height} 255\n").as_bytes(), rgb].concat())
     }
 
     pub fn weights(&self, name: &str, weights: &Weights) -> PathBuf {

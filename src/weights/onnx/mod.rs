@@ -255,7 +255,7 @@ impl Reader<'_> {
         if !real.starts_with(real_folder) {
             return Err(outside());
         }
-        super::map(&real)
+        Ok(super::map(&real)?.0)
     }
 }
 

@@ -1,0 +1,122 @@
+//! `alexnet convert`: any weight file in, one safetensors file out that carries everything.
+
+use std::{
+    fs,
+    io::{self, Write},
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use alexnet_wgpu::{DType, Model, Variant};
+use clap::ValueEnum;
+
+use crate::{
+    failure::{Failure, printable},
+    files,
+    options::ModelArgs,
+    progress,
+    text::megabytes,
+};
+
+const EXAMPLES: &str = "\
+Examples:
+  alexnet convert alexnet-owt-7be5be79.pth alexnet.safetensors
+  alexnet convert bvlcalexnet-12.onnx alexnet-int8.safetensors --dtype int8
+  alexnet convert mine.pth mine.safetensors --network ungrouped --labels labels.txt
+
+Needs no GPU. The output is whole or not there: what stood there before stays until then.
+
+Exit codes: 0 done; 1 a file failed; 2 the arguments are wrong, or the labels are
+not as many as the classes.";
+
+/// One file with weights, network, preprocessing and labels, of any weight file
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// Weights: PyTorch (.pth), ONNX, Caffe or safetensors, or the name of a fetched file
+    #[arg(value_name = "IN")]
+    input: PathBuf,
+    /// Where to write
+    #[arg(value_name = "OUT.safetensors")]
+    output: PathBuf,
+    /// How numbers are stored; without it, as they are in IN. int8 are the weights of each output times a scale of their
+    /// own (biases stay f32), a quarter of f32's bytes
+    #[arg(long, value_name = "TYPE")]
+    dtype: Option<Type>,
+    /// The network that the weights are for, in place of the recognised one
+    #[arg(long, value_name = "NAME")]
+    network: Option<Variant>,
+    /// Labels in place of the model's: a text file, one a line, in the order of the classes
+    #[arg(long, value_name = "FILE")]
+    labels: Option<PathBuf>,
+}
+
+/// A type of numbers that files are converted to.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Type {
+    F32,
+    F16,
+    Int8,
+}
+
+impl From<Type> for DType {
+    fn from(dtype: Type) -> Self {
+        match dtype {
+            Type::F32 => Self::F32,
+            Type::F16 => Self::F16,
+            Type::Int8 => Self::I8,
+        }
+    }
+}
+
+pub fn run(args: &Args) -> Result<ExitCode, Failure> {
+    let Args { output, .. } = args;
+    if output.extension().is_none_or(|extension| extension != "safetensors") {
+        let found = output.display();
+        return Err(Failure::usage(format!("expected an output that ends in .safetensors, found {found}")));
+    }
+    let labels = args.labels.as_deref().map(files::labels).transpose()?;
+    let from = ModelArgs::new(Some(args.input.clone()), args.network);
+    let input = from.path()?.unwrap_or_default();
+    // The weights are read from the file while they are written.
+    if is_same_file(&input, output) {
+        return Err(Failure::usage(format!("expected an output beside the input, found {} as both", output.display())));
+    }
+
+    let mut model = from.open(labels)?;
+    progress::while_working(format!("writing {}", output.display()), || -> Result<(), Failure> {
+        if let Some(dtype) = args.dtype {
+            model.weights = model.weights.cast(dtype.into());
+        }
+        finite(&model)?;
+        Ok(model.to_weights()?.save(output)?)
+    })?;
+
+    let size = |path: &Path| fs::metadata(path).map_or(0, |metadata| metadata.len());
+    let mut types: Vec<String> = model.weights.tensors.values().map(|t| t.dtype().to_string()).collect();
+    types.sort();
+    types.dedup();
+    let (before, after) = (megabytes(size(&input)), megabytes(size(output)));
+    let (name, network) = (printable(&output.display().to_string()), printable(model.network.name()));
+    let told = writeln!(io::stdout(), "{name}: {network} as {}, {after} (from {before})", types.join(" and "));
+    told.map_err(Failure::output)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// That every number could be stored: f16 ends at 65504.
+fn finite(model: &Model) -> Result<(), Failure> {
+    for (name, tensor) in &model.weights.tensors {
+        if let Some(value) = tensor.to_f32().iter().find(|value| !value.is_finite()) {
+            return Err(Failure::run(format!(
+                "tensor `{name}`: expected finite numbers that fit {}, found {value}: choose another --dtype",
+                tensor.dtype()
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Whether both paths lead to one file that is there.
+fn is_same_file(a: &Path, b: &Path) -> bool {
+    matches!((fs::canonicalize(a), fs::canonicalize(b)), (Ok(a), Ok(b)) if a == b)
+}

@@ -1,0 +1,312 @@
+//! `alexnet eval`: how often a network is right.
+
+mod pictures;
+mod score;
+
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+    process::ExitCode,
+    sync::{
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
+    thread,
+    time::Instant,
+};
+
+use alexnet_wgpu::{MAX_BATCH, Model, Op, Pipeline};
+use serde::Serialize;
+
+use self::{
+    pictures::Labelled,
+    score::{Confused, Score},
+};
+use crate::{
+    failure::{Failure, complain, printable},
+    files::{self, Crops},
+    options::{ComputeArgs, GpuArgs, ModelArgs},
+    progress,
+    text::{grouped, percent},
+};
+
+const EXAMPLES: &str = "\
+Examples:
+  alexnet eval garments/
+  alexnet eval val.txt --weights torchvision
+  alexnet eval val/ --weights torchvision --labels ids.txt --ten-crop
+
+DIR holds a folder for each class, named by its label or its index from 0 (letters
+and digits decide: t-shirt-top is T-shirt/top), with pictures at any depth. Or it is
+a text file with a picture and a label or index on each line, the pictures' paths as
+seen from that file. Folders that are named otherwise, by WordNet's ids say, take a
+list of those names in the order of the classes: ls val > ids.txt.
+
+Pictures that cannot be read are named on standard error, counted, and left out.
+
+Exit codes: 0 done; 1 no picture could be read, or nothing could be run;
+2 the arguments are wrong, or a folder or a line names no class.";
+
+/// How often a network is right, over a folder of labelled pictures
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// A folder of folders of pictures, or a list of pictures
+    #[arg(value_name = "DIR")]
+    pictures: PathBuf,
+    #[command(flatten)]
+    model: ModelArgs,
+    /// Labels in place of the model's: a text file, one a line, in the order of the classes
+    #[arg(long, value_name = "FILE")]
+    labels: Option<PathBuf>,
+    /// Average the probabilities of ten crops, as the paper does: four corners and the centre, and each mirrored
+    #[arg(long)]
+    ten_crop: bool,
+    /// Crops a run; with --ten-crop at least ten
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=MAX_BATCH as i64))]
+    batch: u16,
+    /// One JSON object: network, adapter, backend, crops, pictures, unreadable (image, reason), top1 and top5 (right,
+    /// rate), seconds, pictures_per_second, classes (index, label, pictures, right), confusion (class, taken_for,
+    /// pictures; wrong ones only)
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    compute: ComputeArgs,
+    #[command(flatten)]
+    gpu: GpuArgs,
+}
+
+/// The most classes whose confusion is told whole.
+const WHOLE_TABLE: usize = 20;
+
+pub fn run(args: &Args) -> Result<ExitCode, Failure> {
+    let labels = args.labels.as_deref().map(files::labels).transpose()?;
+    let model = args.model.open(labels)?;
+    let pictures = pictures::find(&args.pictures, &model.labels)?;
+    let crops = if args.ten_crop { Crops::Ten } else { Crops::One };
+    let at_once = (usize::from(args.batch) / crops.count()).max(1);
+
+    let gpu = args.gpu.open()?;
+    let message = format!("putting {} on {}", model.network.name(), gpu.info().name);
+    let pipeline = progress::while_working(message, || {
+        args.compute.builder(&gpu, &model.network, &model.weights, at_once * crops.count()).build()
+    })?;
+
+    let start = Instant::now();
+    let (score, unreadable) = measure(&pictures, &model, &pipeline, crops, at_once)?;
+    let seconds = start.elapsed().as_secs_f64();
+    if score.pictures() == 0 {
+        return Err(Failure::run(format!("none of {} pictures could be read", unreadable.len())));
+    }
+    let report = Report {
+        network: model.network.name(),
+        adapter: &gpu.info().name,
+        backend: gpu.info().backend.to_str(),
+        crops: crops.count(),
+        pictures: score.pictures(),
+        unreadable,
+        top1: Rate::new(score.top1(), score.pictures()),
+        top5: Rate::new(score.top5(), score.pictures()),
+        seconds,
+        pictures_per_second: score.pictures() as f64 / seconds,
+        classes: (model.labels.iter().enumerate())
+            .map(|(index, label)| Class { index, label, pictures: score.of(index), right: score.count(index, index) })
+            .collect(),
+        confusion: score.confused(),
+    };
+    let mut out = anstream::stdout().lock();
+    if args.json {
+        let json = serde_json::to_string(&report)?;
+        writeln!(out, "{json}").map_err(Failure::output)?;
+    } else {
+        report.print(&mut out, &score).map_err(Failure::output)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Decodes on threads of its own and runs on this one.
+fn measure(
+    pictures: &[Labelled],
+    model: &Model,
+    pipeline: &Pipeline,
+    crops: Crops,
+    at_once: usize,
+) -> Result<(Score, Vec<Unreadable>), Failure> {
+    let mut score = Score::new(model.labels.len());
+    let mut unreadable = Vec::new();
+    let bar = progress::bar(pictures.len());
+    let next = AtomicUsize::new(0);
+    let threads = thread::available_parallelism().map_or(1, usize::from).min(pictures.len());
+    thread::scope(|scope| {
+        // As many pictures wait as the next run takes; more would only take memory.
+        let (send, prepared) = mpsc::sync_channel(at_once);
+        for _ in 0..threads {
+            let (send, next) = (send.clone(), &next);
+            scope.spawn(move || {
+                while let Some(picture) = pictures.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let input = files::picture(&picture.path, &model.preprocessing, crops);
+                    if send.send((picture, input)).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        drop(send);
+
+        let softmax = model.network.layers().last().is_some_and(|layer| layer.op == Op::Softmax);
+        let mut input = Vec::with_capacity(model.network.input().len() * pipeline.batch());
+        let mut waiting = Vec::with_capacity(at_once);
+        let mut run = |input: &mut Vec<f32>, waiting: &mut Vec<usize>| -> Result<(), Failure> {
+            input.resize(model.network.input().len() * pipeline.batch(), 0.0);
+            let outputs = pollster::block_on(pipeline.run(input))?;
+            let of_one = crops.count() * model.labels.len();
+            for (class, outputs) in waiting.drain(..).zip(outputs.chunks_exact(of_one)) {
+                score.add(class, &score::mean(outputs, model.labels.len(), softmax)).map_err(Failure::run)?;
+                bar.inc(1);
+            }
+            input.clear();
+            Ok(())
+        };
+        for (picture, prepared) in prepared {
+            match prepared {
+                Ok(crops) => {
+                    input.extend(crops);
+                    waiting.push(picture.class);
+                }
+                Err(reason) => {
+                    bar.suspend(|| complain(&reason));
+                    bar.inc(1);
+                    unreadable.push(Unreadable { image: picture.path.display().to_string(), reason });
+                }
+            }
+            if waiting.len() == at_once {
+                run(&mut input, &mut waiting)?;
+            }
+        }
+        if !waiting.is_empty() {
+            run(&mut input, &mut waiting)?;
+        }
+        Ok::<_, Failure>(())
+    })?;
+    bar.finish_and_clear();
+    unreadable.sort_by(|a, b| a.image.cmp(&b.image));
+    Ok((score, unreadable))
+}
+
+/// What `--json` prints; the order of the fields is the object's.
+#[derive(Serialize)]
+struct Report<'a> {
+    network: &'a str,
+    adapter: &'a str,
+    backend: &'a str,
+    crops: usize,
+    pictures: u64,
+    unreadable: Vec<Unreadable>,
+    top1: Rate,
+    top5: Rate,
+    seconds: f64,
+    pictures_per_second: f64,
+    classes: Vec<Class<'a>>,
+    confusion: Vec<Confused>,
+}
+
+#[derive(Serialize)]
+struct Unreadable {
+    image: String,
+    reason: String,
+}
+
+#[derive(Serialize)]
+struct Rate {
+    right: u64,
+    rate: f64,
+}
+
+impl Rate {
+    fn new(right: u64, of: u64) -> Self {
+        Self { right, rate: right as f64 / of as f64 }
+    }
+}
+
+#[derive(Serialize)]
+struct Class<'a> {
+    index: usize,
+    label: &'a str,
+    pictures: u64,
+    right: u64,
+}
+
+impl Report<'_> {
+    fn print(&self, out: &mut impl Write, score: &Score) -> io::Result<()> {
+        let crops = if self.crops == 1 { "one crop".into() } else { format!("the mean of {} crops", self.crops) };
+        writeln!(out, "{} on {} ({}), {crops}", printable(self.network), self.adapter, self.backend)?;
+        let rate = |rate: &Rate| {
+            format!("{:>8}  {} of {}", percent(rate.right, self.pictures), grouped(rate.right), grouped(self.pictures))
+        };
+        writeln!(out, "top-1  {}", rate(&self.top1))?;
+        // Of five classes and fewer, the right one is always there.
+        if self.classes.len() > 5 {
+            writeln!(out, "top-5  {}", rate(&self.top5))?;
+        }
+        if !self.unreadable.is_empty() {
+            writeln!(out, "{} more could not be read", grouped(self.unreadable.len() as u64))?;
+        }
+        writeln!(out, "{:.1} pictures/s, {:.1} s in all", self.pictures_per_second, self.seconds)?;
+        if self.classes.len() <= WHOLE_TABLE { self.print_table(out, score) } else { self.print_pairs(out) }
+    }
+
+    /// A line for each class, with how many of its pictures were taken for which.
+    fn print_table(&self, out: &mut impl Write, score: &Score) -> io::Result<()> {
+        let names: Vec<String> = self.classes.iter().map(|class| clipped(class.label, 20)).collect();
+        let name_width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
+        let most = self.classes.iter().map(|class| class.pictures).max().unwrap_or(0);
+        let width = grouped(most).len().max(4) + 1;
+        let bold = anstyle::Style::new().bold();
+        write!(out, "\n{bold}{:>3} {:name_width$} {:>8} ", "", "what it is", "right")?;
+        for class in &self.classes {
+            write!(out, "{:>width$}", class.index)?;
+        }
+        writeln!(out, "  what it is taken for{bold:#}")?;
+        for (class, name) in self.classes.iter().zip(&names) {
+            let right = if class.pictures == 0 { "none".into() } else { percent(class.right, class.pictures) };
+            write!(out, "{:>3} {name:name_width$} {right:>8} ", class.index)?;
+            for other in &self.classes {
+                match score.count(class.index, other.index) {
+                    0 => write!(out, "{:>width$}", "·")?,
+                    n if other.index == class.index => write!(out, "{bold}{:>width$}{bold:#}", grouped(n))?,
+                    n => write!(out, "{:>width$}", grouped(n))?,
+                }
+            }
+            writeln!(out)?;
+        }
+        Ok(())
+    }
+
+    /// The mistakes that are made most often.
+    fn print_pairs(&self, out: &mut impl Write) -> io::Result<()> {
+        const PAIRS: usize = 10;
+        if !self.confusion.is_empty() {
+            writeln!(out, "\nMistaken most often:")?;
+        }
+        for Confused { class, taken_for, pictures } in self.confusion.iter().take(PAIRS) {
+            let [class, other] = [class, taken_for].map(|&index| &self.classes[index]);
+            let of = grouped(class.pictures);
+            writeln!(
+                out,
+                "{:>7} of {of} {} taken for {}",
+                grouped(*pictures),
+                clipped(class.label, 40),
+                clipped(other.label, 40)
+            )?;
+        }
+        Ok(())
+    }
+}
+
+fn clipped(label: &str, width: usize) -> String {
+    let label = printable(label);
+    match label.char_indices().nth(width) {
+        Some((end, _)) => label[..end].to_string(),
+        None => label,
+    }
+}

@@ -1,0 +1,183 @@
+//! Which pictures of which classes: folders of classes, or a list.
+
+use std::{
+    collections::HashMap,
+    ffi::OsStr,
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use crate::{failure::Failure, files};
+
+/// A picture and the index of what it shows.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Labelled {
+    pub path: PathBuf,
+    pub class: usize,
+}
+
+/// Finds classes by what people write for them.
+pub struct Classes<'a> {
+    labels: &'a [String],
+    exact: HashMap<&'a str, usize>,
+    /// By letters and digits alone; none where several labels come to the same.
+    plain: HashMap<String, Option<usize>>,
+}
+
+impl<'a> Classes<'a> {
+    pub fn new(labels: &'a [String]) -> Self {
+        let mut plain = HashMap::new();
+        for (class, label) in labels.iter().enumerate() {
+            plain.entry(letters(label)).and_modify(|other| *other = None).or_insert(Some(class));
+        }
+        let exact = labels.iter().enumerate().rev().map(|(class, label)| (label.as_str(), class)).collect();
+        Self { labels, exact, plain }
+    }
+
+    /// The class of a label, of an index from 0, or of a label whose letters and digits are the same: `T-shirt/top`
+    /// cannot be the name of a folder, `t-shirt top` can.
+    pub fn find(&self, name: &str) -> Option<usize> {
+        let index = || name.parse().ok().filter(|&class: &usize| class < self.labels.len());
+        let plain = || self.plain.get(&letters(name)).copied().flatten();
+        self.exact.get(name).copied().or_else(index).or_else(plain)
+    }
+}
+
+fn letters(label: &str) -> String {
+    label.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
+}
+
+/// The pictures that `path` names: those in its folders, or in the lines of a list.
+pub fn find(path: &Path, labels: &[String]) -> Result<Vec<Labelled>, Failure> {
+    let classes = Classes::new(labels);
+    let found = if path.is_dir() { in_folders(path, &classes)? } else { in_list(path, &classes)? };
+    if found.is_empty() {
+        return Err(Failure::run(format!("{}: expected pictures in folders of classes, found none", path.display())));
+    }
+    Ok(found)
+}
+
+fn unknown(what: &str, classes: &Classes<'_>) -> String {
+    let some: Vec<&str> = classes.labels.iter().take(3).map(String::as_str).collect();
+    format!(
+        "{what} is no label of the model ({}, …) and no index below {}: name it so, or give the names with --labels",
+        some.join(", "),
+        classes.labels.len()
+    )
+}
+
+fn in_folders(top: &Path, classes: &Classes<'_>) -> Result<Vec<Labelled>, Failure> {
+    let fail = |path: &Path, e: io::Error| Failure::run(format!("cannot read {}: {e}", path.display()));
+    let mut found = Vec::new();
+    for (name, folder) in entries(top).map_err(|e| fail(top, e))? {
+        if !folder.is_dir() {
+            continue;
+        }
+        let class = classes
+            .find(&name.to_string_lossy())
+            .ok_or_else(|| Failure::usage(unknown(&format!("folder {}", folder.display()), classes)))?;
+        let mut folders = vec![folder];
+        while let Some(folder) = folders.pop() {
+            for (_, path) in entries(&folder).map_err(|e| fail(&folder, e))? {
+                // Links to folders could lead around in a circle.
+                let is_folder = path.symlink_metadata().is_ok_and(|metadata| metadata.is_dir());
+                if is_folder {
+                    folders.push(path);
+                } else if !path.is_dir() {
+                    found.push(Labelled { path, class });
+                }
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// Everything in a folder but what is hidden: file managers leave files there.
+fn entries(folder: &Path) -> io::Result<Vec<(std::ffi::OsString, PathBuf)>> {
+    let mut entries = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if !is_hidden(&entry.file_name()) {
+            entries.push((entry.file_name(), entry.path()));
+        }
+    }
+    entries.sort();
+    Ok(entries)
+}
+
+fn is_hidden(name: &OsStr) -> bool {
+    name.as_encoded_bytes().starts_with(b".") || name == "Thumbs.db" || name == "desktop.ini"
+}
+
+fn in_list(list: &Path, classes: &Classes<'_>) -> Result<Vec<Labelled>, Failure> {
+    let folder = list.parent().unwrap_or(Path::new(""));
+    let mut found = Vec::new();
+    for (number, line) in (1..).zip(files::lines_of(list)?) {
+        if line.trim().is_empty() {
+            continue;
+        }
+        let (path, class) = split(line.trim(), classes).ok_or_else(|| {
+            let what = format!("{}: line {number}: the end of `{line}`", list.display());
+            Failure::usage(unknown(&what, classes))
+        })?;
+        found.push(Labelled { path: folder.join(path), class });
+    }
+    Ok(found)
+}
+
+/// A path and the label behind it: both may hold spaces, so the label is the longest end of the line that is one.
+fn split<'a>(line: &'a str, classes: &Classes<'_>) -> Option<(&'a str, usize)> {
+    line.char_indices().filter(|(_, c)| c.is_whitespace()).find_map(|(at, _)| {
+        let (path, label) = (line[..at].trim_end(), line[at..].trim_start());
+        if path.is_empty() { None } else { Some((path, classes.find(label)?)) }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn classes_are_found_by_what_people_write() {
+        let labels = ["T-shirt/top", "Ankle boot", "7", "crane", "Crane!", "coat"].map(String::from);
+        let classes = Classes::new(&labels);
+        for (name, class) in [
+            ("T-shirt/top", Some(0)),
+            ("t_shirt_top", Some(0)),
+            ("1", Some(1)),
+            ("01", Some(1)),
+            ("ankle-boot", Some(1)),
+            // A label before an index, and an index before what only looks like a label.
+            ("7", Some(2)),
+            ("2", Some(2)),
+            ("6", None),
+            ("crane", Some(3)),
+            ("Crane!", Some(4)),
+            // Either of two.
+            ("CRANE", None),
+            ("COAT", Some(5)),
+            ("", None),
+            ("boot", None),
+        ] {
+            assert_eq!(classes.find(name), class, "{name}");
+        }
+    }
+
+    #[test]
+    fn lines_are_split_where_a_label_begins() {
+        let labels = ["Ankle boot", "boot", "coat"].map(String::from);
+        let classes = Classes::new(&labels);
+        for (line, expected) in [
+            ("a.png 2", Some(("a.png", 2))),
+            ("a.png\tcoat", Some(("a.png", 2))),
+            ("my pictures/a b.png   Ankle boot", Some(("my pictures/a b.png", 0))),
+            ("a.png boot", Some(("a.png", 1))),
+            ("a.png", None),
+            ("coat", None),
+            ("a.png scarf", None),
+        ] {
+            assert_eq!(split(line, &classes), expected, "{line}");
+        }
+    }
+}

@@ -1,0 +1,278 @@
+//! A file from a server that may cut off, stall or lie: whole and right, or not there.
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Read, Write},
+    path::{Path, PathBuf},
+    thread,
+    time::Duration,
+};
+
+use indicatif::ProgressBar;
+use ureq::{
+    Agent, Body, Error, Proxy,
+    http::{Response, StatusCode, header},
+};
+
+use super::published::Checksum;
+use crate::text::grouped;
+
+/// What is to be fetched, and how patiently.
+#[derive(Clone, Debug)]
+pub struct Download<'a> {
+    pub url: &'a str,
+    /// Bytes, where they are known beforehand.
+    pub size: Option<u64>,
+    pub checksum: Checksum,
+    /// How long a server may keep silent.
+    pub timeout: Duration,
+    /// How long to wait after a first failure; after each that follows at once, twice as long.
+    pub pause: Duration,
+    /// Through which server, where not straight.
+    pub proxy: Option<Proxy>,
+}
+
+/// How often a transfer is taken up again that gets no further.
+const RETRIES: u32 = 4;
+/// The longest file that is taken from a server that says no length.
+const MOST: u64 = 1 << 32;
+
+/// Why a transfer ended early.
+enum Stop {
+    /// It may go better next time.
+    ForNow(String),
+    /// There is no way to the server; if there was one before, it may come back.
+    Unreachable(String),
+    /// It will not.
+    ForGood(String),
+}
+
+impl Download<'_> {
+    /// Fetches the file to `path`. What of it came in time waits beside `path`, and is where the next call goes on.
+    pub fn to(&self, path: &Path, bar: &ProgressBar) -> Result<(), String> {
+        let part = Part::of(path);
+        let folder = path.parent().unwrap_or(Path::new(""));
+        fs::create_dir_all(folder).map_err(|e| format!("cannot make {}: {e}", folder.display()))?;
+        let agent = Agent::config_builder()
+            .http_status_as_error(false)
+            .proxy(self.proxy.clone())
+            .timeout_connect(Some(self.timeout))
+            .timeout_recv_response(Some(self.timeout))
+            .timeout_per_read(Some(self.timeout))
+            .user_agent(concat!("alexnet/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .new_agent();
+        let (mut failures, mut reached) = (0, false);
+        loop {
+            let before = part.len();
+            match self.transfer(&agent, &part, bar) {
+                Ok(()) => break,
+                Err(Stop::ForGood(reason)) => return Err(format!("{}: {reason}", self.url)),
+                Err(Stop::Unreachable(reason)) if !reached => return Err(format!("{}: {reason}", self.url)),
+                Err(Stop::ForNow(reason) | Stop::Unreachable(reason)) => {
+                    reached = true;
+                    failures = if part.len() > before { 1 } else { failures + 1 };
+                    if failures > RETRIES {
+                        return Err(format!("{}: {reason}: try again later, it goes on where it stopped", self.url));
+                    }
+                    thread::sleep(self.pause * (1 << (failures - 1)));
+                }
+            }
+        }
+        self.keep(&part, path)
+    }
+
+    /// One request, and what comes of it.
+    fn transfer(&self, agent: &Agent, part: &Part, bar: &ProgressBar) -> Result<(), Stop> {
+        let mut have = part.len();
+        if self.size == Some(have) {
+            return Ok(());
+        }
+        let tag = part.tag();
+        if tag.is_none() || self.size.is_some_and(|size| have > size) {
+            // Nobody knows whether the rest would belong to it.
+            have = 0;
+        }
+        let mut request = agent.get(self.url);
+        if let (1.., Some(tag)) = (have, tag) {
+            request = request.header(header::RANGE, format!("bytes={have}-")).header(header::IF_RANGE, tag);
+        }
+        let response = request.call().map_err(|e| self.stop(e))?;
+
+        let text = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
+        let length = text(header::CONTENT_LENGTH).and_then(|length| length.parse::<u64>().ok());
+        let announced = match response.status() {
+            StatusCode::OK => {
+                have = 0;
+                length
+            }
+            StatusCode::PARTIAL_CONTENT => {
+                let range = text(header::CONTENT_RANGE).and_then(content_range);
+                let Some((start, total)) = range.filter(|(start, _)| *start == have) else {
+                    part.remove();
+                    return Err(Stop::ForNow("the server sent another part than was asked for".into()));
+                };
+                total.or(length.and_then(|length| start.checked_add(length)))
+            }
+            StatusCode::RANGE_NOT_SATISFIABLE => {
+                part.remove();
+                return Err(Stop::ForNow("the server has no such part".into()));
+            }
+            status => {
+                let reason = format!("the server answered {status}");
+                let may_pass = status.is_server_error()
+                    || [StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_MANY_REQUESTS].contains(&status);
+                return Err(if may_pass { Stop::ForNow(reason) } else { Stop::ForGood(reason) });
+            }
+        };
+        if let (Some(size), Some(announced)) = (self.size, announced)
+            && size != announced
+        {
+            let [size, announced] = [size, announced].map(grouped);
+            return Err(Stop::ForGood(format!(
+                "expected {size} bytes, the server has {announced}: another file is there now"
+            )));
+        }
+        part.write_tag(&response, have > 0).map_err(|e| part.failed(e))?;
+        self.receive(response, part, have, self.size.or(announced), bar)
+    }
+
+    /// Writes the body behind the first `have` bytes.
+    fn receive(
+        &self,
+        response: Response<Body>,
+        part: &Part,
+        mut have: u64,
+        total: Option<u64>,
+        bar: &ProgressBar,
+    ) -> Result<(), Stop> {
+        let mut file = part.open(have).map_err(|e| part.failed(e))?;
+        if let Some(total) = total {
+            bar.set_length(total);
+        }
+        bar.set_position(have);
+        bar.reset_eta();
+        let mut body = response.into_body().into_reader();
+        let mut buffer = vec![0; 1 << 16];
+        loop {
+            let count = match body.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(count) => count,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+                Err(e) => {
+                    let reason = match Error::from(e) {
+                        Error::Timeout(_) => format!("nothing came for {:?}", self.timeout),
+                        e => format!("the connection broke ({e})"),
+                    };
+                    return Err(Stop::ForNow(format!("{reason} after {} bytes", grouped(have))));
+                }
+            };
+            have += count as u64;
+            if have > total.unwrap_or(MOST) {
+                drop(file);
+                part.remove();
+                return Err(Stop::ForGood("the server sends more bytes than the file has".into()));
+            }
+            file.write_all(&buffer[..count]).map_err(|e| part.failed(e))?;
+            bar.set_position(have);
+        }
+        file.sync_all().map_err(|e| part.failed(e))?;
+        match total {
+            Some(total) if have < total => {
+                Err(Stop::ForNow(format!("the server stopped after {} of {} bytes", grouped(have), grouped(total))))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn stop(&self, error: Error) -> Stop {
+        match error {
+            Error::Timeout(_) => Stop::ForNow(format!("no answer within {:?}", self.timeout)),
+            Error::Protocol(_) => Stop::ForNow(format!("no answer that can be understood ({error})")),
+            Error::Io(_) | Error::ConnectionFailed | Error::ConnectProxyFailed(_) | Error::HostNotFound => {
+                let hint = "is there a network, and a proxy to be named by HTTPS_PROXY?";
+                Stop::Unreachable(format!("no connection ({error}): {hint}"))
+            }
+            error => Stop::ForGood(error.to_string()),
+        }
+    }
+
+    /// Checks the whole file and puts it in its place; one with other bytes is thrown away.
+    fn keep(&self, part: &Part, path: &Path) -> Result<(), String> {
+        let failed = |e: io::Error| format!("cannot keep {}: {e}", path.display());
+        if let Err(mismatch) = self.checksum.check(&part.path).map_err(failed)? {
+            part.remove();
+            return Err(format!(
+                "{}: expected a file with the checksum {}, received {}: it is damaged or another, and thrown away",
+                self.url, mismatch.expected, mismatch.found
+            ));
+        }
+        fs::rename(&part.path, path).map_err(failed)?;
+        part.remove();
+        Ok(())
+    }
+}
+
+/// Where a part begins, and how long the whole is: `bytes 5-9/10` or `bytes 5-9/*`.
+fn content_range(text: &str) -> Option<(u64, Option<u64>)> {
+    let (range, total) = text.trim().strip_prefix("bytes ")?.split_once('/')?;
+    let (start, _) = range.split_once('-')?;
+    let total = if total == "*" { None } else { Some(total.parse().ok()?) };
+    Some((start.parse().ok()?, total))
+}
+
+/// What is there of a file, with the server's tag of the file that it is a part of.
+struct Part {
+    path: PathBuf,
+    tag: PathBuf,
+}
+
+impl Part {
+    fn of(path: &Path) -> Self {
+        let beside = |ending: &str| {
+            let mut name = path.file_name().unwrap_or_default().to_os_string();
+            name.push(ending);
+            path.with_file_name(name)
+        };
+        Self { path: beside(".part"), tag: beside(".part.tag") }
+    }
+
+    fn len(&self) -> u64 {
+        self.path.metadata().map_or(0, |metadata| metadata.len())
+    }
+
+    fn tag(&self) -> Option<String> {
+        let tag = fs::read_to_string(&self.tag).ok()?;
+        header::HeaderValue::from_str(&tag).ok()?;
+        Some(tag).filter(|tag| !tag.is_empty())
+    }
+
+    /// Notes what the server calls its version of the file: only what changes with every byte (RFC 9110, 13.1.5).
+    fn write_tag(&self, response: &Response<Body>, same: bool) -> io::Result<()> {
+        if same {
+            return Ok(());
+        }
+        let text = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
+        let strong = text(header::ETAG).filter(|tag| !tag.starts_with("W/"));
+        fs::write(&self.tag, strong.or_else(|| text(header::LAST_MODIFIED)).unwrap_or_default())
+    }
+
+    /// Opens the file to write behind its first `have` bytes.
+    fn open(&self, have: u64) -> io::Result<File> {
+        let file = OpenOptions::new().create(true).append(true).open(&self.path)?;
+        file.set_len(have)?;
+        Ok(file)
+    }
+
+    fn remove(&self) {
+        let _ = fs::remove_file(&self.path);
+        let _ = fs::remove_file(&self.tag);
+    }
+
+    fn failed(&self, error: io::Error) -> Stop {
+        Stop::ForGood(format!("cannot write {}: {error}", self.path.display()))
+    }
+}

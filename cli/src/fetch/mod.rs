@@ -1,0 +1,108 @@
+//! `alexnet fetch`: published weights, once.
+
+mod download;
+mod published;
+
+use std::{
+    io::{self, IsTerminal, Write},
+    process::ExitCode,
+    time::Duration,
+};
+
+pub use self::published::Published;
+use self::{download::Download, published::PUBLISHED};
+use crate::{
+    failure::{Failure, printable},
+    progress,
+    text::megabytes,
+};
+
+const EXAMPLES: &str = "\
+Examples:
+  alexnet fetch                        what there is
+  alexnet fetch torchvision            once; what was cut off is taken up again
+  alexnet classify dog.jpg --weights torchvision
+
+Files lie in the user's cache folder, and get there only with the published checksum.
+HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY are followed. The weights were trained
+on ImageNet's pictures, which are for research alone.
+
+Exit codes: 0 done; 1 the file could not be fetched; 2 the arguments are wrong.";
+
+/// Fetch published weights, or list them
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// Which; without it, a list of all
+    #[arg(value_name = "NAME", value_parser = named)]
+    name: Option<&'static Published>,
+    /// Only look whether the file is there and whole
+    #[arg(long, requires = "name")]
+    offline: bool,
+    /// How long a server may keep silent before it is asked again
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    timeout: u64,
+}
+
+fn named(name: &str) -> Result<&'static Published, String> {
+    let names: Vec<&str> = PUBLISHED.iter().map(|published| published.name).collect();
+    Published::named(name).ok_or_else(|| format!("expected one of {}", names.join(", ")))
+}
+
+pub fn run(args: &Args) -> Result<ExitCode, Failure> {
+    let Some(published) = args.name else {
+        list().map_err(Failure::output)?;
+        return Ok(ExitCode::SUCCESS);
+    };
+    let path = published.place()?;
+    let Published { name, url, size, checksum, .. } = published;
+    let whole = path.is_file() && {
+        let message = format!("checking {}", path.display());
+        progress::while_working(message, || checksum.check(&path))?.is_ok()
+    };
+    if !whole && args.offline {
+        let state = if path.is_file() { "is damaged" } else { "is not there" };
+        return Err(Failure::run(format!("{} {state}: fetch {name} without --offline", path.display())));
+    }
+    if !whole {
+        let download = Download {
+            url,
+            size: *size,
+            checksum: *checksum,
+            timeout: Duration::from_secs(args.timeout),
+            pause: Duration::from_secs(1),
+            proxy: ureq::Proxy::try_from_env(),
+        };
+        let bar = progress::download(name);
+        let done = download.to(&path, &bar);
+        bar.finish_and_clear();
+        done.map_err(Failure::run)?;
+    }
+    writeln!(io::stdout(), "{}", printable(&path.display().to_string())).map_err(Failure::output)?;
+    if io::stderr().is_terminal() {
+        let _ = writeln!(io::stderr(), "{name} is there: --weights {name} is this file now.");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn list() -> io::Result<()> {
+    let mut out = anstream::stdout().lock();
+    let bold = anstyle::Style::new().bold();
+    writeln!(
+        out,
+        "{bold}{:12} {:12} {:>9}  {:18} {:13} here{bold:#}",
+        "name", "network", "size", "top-1 / top-5", "licence"
+    )?;
+    for published in &PUBLISHED {
+        let Published { name, network, licence, accuracy: [top1, top5], .. } = published;
+        let here = published.place().is_ok_and(|path| path.is_file());
+        let size = published.size.map_or("?".into(), megabytes);
+        let accuracy = format!("{top1} / {top5} %");
+        writeln!(
+            out,
+            "{name:12} {network:12} {size:>9}  {accuracy:18} {licence:13} {}",
+            if here { "yes" } else { "no" }
+        )?;
+    }
+    Ok(())
+}

@@ -1,0 +1,166 @@
+//! The public weight files, and where fetched ones lie.
+
+use std::{
+    fs::File,
+    io::{self, Read},
+    path::{Path, PathBuf},
+};
+
+use etcetera::BaseStrategy;
+use sha1::Sha1;
+use sha2::{Digest, Sha256};
+
+use crate::failure::Failure;
+
+/// A weight file that its makers offer to everyone.
+#[derive(Debug)]
+pub struct Published {
+    /// What the command calls it.
+    pub name: &'static str,
+    /// The file's own name.
+    pub file: &'static str,
+    pub url: &'static str,
+    /// Bytes, where the makers say it.
+    pub size: Option<u64>,
+    pub checksum: Checksum,
+    /// The network that is recognised in it, or that it has to be named for.
+    pub network: &'static str,
+    pub licence: &'static str,
+    /// Percent of ILSVRC-2012's validation pictures, top-1 and top-5, as its makers say.
+    pub accuracy: [&'static str; 2],
+}
+
+/// All that can be fetched. All were trained on ImageNet's pictures, which are for research alone.
+///
+/// Where the numbers are from: torchvision's `AlexNet_Weights` (the file's name has the first digits of its SHA-256);
+/// the ONNX model zoo's README and Git LFS pointer; the readme.md of each of BVLC Caffe's models.
+pub const PUBLISHED: [Published; 4] = [
+    Published {
+        name: "torchvision",
+        file: "alexnet-owt-7be5be79.pth",
+        url: "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth",
+        size: Some(244_408_911),
+        checksum: Checksum::Sha256("7be5be791159472b1fbf3c69796f7cb30dca7ad8466c2df70058c37116cdee02"),
+        network: "torchvision",
+        licence: "BSD-3-Clause",
+        accuracy: ["56.522", "79.066"],
+    },
+    Published {
+        name: "onnx",
+        file: "bvlcalexnet-12.onnx",
+        url: "https://huggingface.co/onnxmodelzoo/legacy_models/resolve/main/validated/vision/classification/alexnet/model/bvlcalexnet-12.onnx",
+        size: Some(243_863_787),
+        checksum: Checksum::Sha256("6b0da9510f27f234ee96a85dc3809dd210150fdefad87f6850f9788513216945"),
+        network: "caffe",
+        licence: "BSD-3-Clause",
+        accuracy: ["54.80", "78.23"],
+    },
+    Published {
+        name: "caffe",
+        file: "bvlc_alexnet.caffemodel",
+        url: "http://dl.caffe.berkeleyvision.org/bvlc_alexnet.caffemodel",
+        size: None,
+        checksum: Checksum::Sha1("9116a64c0fbe4459d18f4bb6b56d647b63920377"),
+        network: "caffe",
+        licence: "unrestricted",
+        accuracy: ["57.1", "80.2"],
+    },
+    Published {
+        name: "caffenet",
+        file: "bvlc_reference_caffenet.caffemodel",
+        url: "http://dl.caffe.berkeleyvision.org/bvlc_reference_caffenet.caffemodel",
+        size: None,
+        checksum: Checksum::Sha1("4c8d77deb20ea792f84eb5e6d0a11ca0a8660a46"),
+        network: "caffenet",
+        licence: "unrestricted",
+        accuracy: ["57.4", "80.4"],
+    },
+];
+
+impl Published {
+    /// The one called `name`.
+    pub fn named(name: &str) -> Option<&'static Self> {
+        PUBLISHED.iter().find(|published| published.name == name)
+    }
+
+    /// Where the file lies once it is fetched: in the user's folder for what can be fetched again.
+    pub fn place(&self) -> Result<PathBuf, Failure> {
+        let base = etcetera::base_strategy::choose_native_strategy()?;
+        Ok(base.cache_dir().join("alexnet-wgpu").join(self.file))
+    }
+}
+
+/// What a file's bytes come to, in hexadecimal digits.
+#[derive(Clone, Copy, Debug)]
+pub enum Checksum {
+    Sha1(&'static str),
+    Sha256(&'static str),
+}
+
+impl Checksum {
+    /// Whether the file's bytes come to it; otherwise what they come to.
+    pub fn check(&self, path: &Path) -> io::Result<Result<(), Mismatch>> {
+        let (expected, found) = match self {
+            Self::Sha1(expected) => (expected, digits::<Sha1>(path)?),
+            Self::Sha256(expected) => (expected, digits::<Sha256>(path)?),
+        };
+        Ok(if found == **expected { Ok(()) } else { Err(Mismatch { expected, found }) })
+    }
+}
+
+/// Other bytes than were published.
+#[derive(Debug)]
+pub struct Mismatch {
+    pub expected: &'static str,
+    pub found: String,
+}
+
+fn digits<D: Digest>(path: &Path) -> io::Result<String> {
+    let mut file = File::open(path)?;
+    let mut digest = D::new();
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()),
+            count => digest.update(&buffer[..count]),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_in_order() {
+        for (index, published) in PUBLISHED.iter().enumerate() {
+            let Published { name, file, url, .. } = published;
+            assert!(url.ends_with(&format!("/{file}")), "{name}");
+            assert!(PUBLISHED[..index].iter().all(|other| other.name != *name && other.file != *file), "{name}");
+            let (digits, length) = match published.checksum {
+                Checksum::Sha1(digits) => (digits, 40),
+                Checksum::Sha256(digits) => (digits, 64),
+            };
+            assert_eq!(digits.len(), length, "{name}");
+            assert!(digits.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)), "{name}");
+        }
+        // PyTorch's convention: the first digits in the file's name.
+        let torchvision = Published::named("torchvision").unwrap();
+        let Checksum::Sha256(digits) = torchvision.checksum else { panic!("{torchvision:?}") };
+        assert!(torchvision.file.contains(&digits[..8]));
+    }
+
+    #[test]
+    fn checksums_are_the_standard_ones() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(&file, "abc").unwrap();
+        // FIPS 180-4's examples.
+        let sha1 = Checksum::Sha1("a9993e364706816aba3e25717850c26c9cd0d89d");
+        let sha256 = Checksum::Sha256("ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+        for checksum in [sha1, sha256] {
+            checksum.check(file.path()).unwrap().unwrap();
+        }
+        let mismatch = Checksum::Sha1("00").check(file.path()).unwrap().unwrap_err();
+        assert_eq!(mismatch.found, "a9993e364706816aba3e25717850c26c9cd0d89d");
+    }
+}

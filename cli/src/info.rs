@@ -1,0 +1,265 @@
+//! `alexnet info`: what a weight file holds.
+
+use std::{
+    fs,
+    io::{self, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use alexnet_wgpu::{ChannelOrder, Model, Network, Op, Preprocessing, Resize, Variant, Weights};
+use serde::Serialize;
+
+use crate::{
+    failure::{Failure, printable},
+    options::ModelArgs,
+    text::{grouped, megabytes},
+};
+
+const EXAMPLES: &str = "\
+Examples:
+  alexnet info
+  alexnet info alexnet-owt-7be5be79.pth
+  alexnet info --json bvlcalexnet-12.onnx | jq .network.name
+
+Needs no GPU. The tensors of a file that holds no network are listed all the same.
+
+Exit codes: 0 done; 1 the file cannot be read, or no network is recognised in it;
+2 the arguments are wrong.";
+
+/// What a weight file holds: its network, and why it is taken for that
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// Weights: a file, or the name of a fetched one; without it, the embedded model
+    #[arg(value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// The network that the weights are for, in place of the recognised one
+    #[arg(long, value_name = "NAME", requires = "file")]
+    network: Option<Variant>,
+    /// One JSON object: file, format, network (as in the metadata of this project's files), classes, labels,
+    /// preprocessing, why (what decided on each), parameters, multiply_adds, weight_bytes (as f32, f16, int8), tensors
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(args: &Args) -> Result<ExitCode, Failure> {
+    let from = ModelArgs::new(args.file.clone(), args.network);
+    // The tensors under the file's own names.
+    let path = from.path()?;
+    let tensors = match &path {
+        Some(path) => ModelArgs::named(path, Weights::open(path))?,
+        None => Model::embedded()?.weights,
+    };
+    let model = match from.open(None) {
+        Ok(model) => model,
+        Err(failure) => {
+            if !args.json {
+                print_tensors(&tensors).map_err(Failure::output)?;
+            }
+            return Err(failure);
+        }
+    };
+    let size = path.as_deref().and_then(|path| Some(fs::metadata(path).ok()?.len()));
+    let name = path.map(|path| path.display().to_string());
+    let report = Report::new(name.as_deref(), size, &model, &tensors);
+    if args.json {
+        let json = serde_json::to_string(&report)?;
+        writeln!(io::stdout(), "{json}").map_err(Failure::output)?;
+    } else {
+        print(&report, &model).and_then(|()| print_tensors(&tensors)).map_err(Failure::output)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+#[derive(Serialize)]
+struct Report<'a> {
+    file: Option<&'a str>,
+    bytes: Option<u64>,
+    format: Option<String>,
+    network: &'a Network,
+    classes: usize,
+    labels: &'a [String],
+    preprocessing: &'a Preprocessing,
+    why: Why<'a>,
+    parameters: u64,
+    multiply_adds: u64,
+    weight_bytes: WeightBytes,
+    tensors: Vec<TensorReport<'a>>,
+}
+
+#[derive(Serialize)]
+struct Why<'a> {
+    network: &'a str,
+    preprocessing: &'a str,
+    labels: &'a str,
+}
+
+/// What the weights take at each type.
+#[derive(Serialize)]
+struct WeightBytes {
+    f32: u64,
+    f16: u64,
+    int8: u64,
+}
+
+#[derive(Serialize)]
+struct TensorReport<'a> {
+    name: &'a str,
+    shape: &'a [usize],
+    dtype: String,
+    bytes: usize,
+}
+
+impl<'a> Report<'a> {
+    fn new(file: Option<&'a str>, bytes: Option<u64>, model: &'a Model, tensors: &'a Weights) -> Self {
+        let Model { network, preprocessing, labels, origin, .. } = model;
+        let tensor = |(name, tensor): (&'a String, &'a alexnet_wgpu::Tensor)| TensorReport {
+            name,
+            shape: tensor.shape(),
+            dtype: tensor.dtype().to_string(),
+            bytes: tensor.bytes().len(),
+        };
+        Self {
+            file,
+            bytes,
+            format: origin.format.map(|format| format.to_string()),
+            network,
+            classes: labels.len(),
+            labels,
+            preprocessing,
+            why: Why { network: &origin.network, preprocessing: &origin.preprocessing, labels: &origin.labels },
+            parameters: network.parameter_count(),
+            multiply_adds: network.multiply_adds(),
+            weight_bytes: WeightBytes::of(network),
+            tensors: tensors.tensors.iter().map(tensor).collect(),
+        }
+    }
+}
+
+impl WeightBytes {
+    fn of(network: &Network) -> Self {
+        let parameters = network.parameter_count();
+        let int8 = |(name, shape): (String, Vec<usize>)| {
+            let count: u64 = shape.iter().map(|&d| d as u64).product();
+            // Weights have a scale of f32 for each output; biases stay f32.
+            if name.ends_with(".weight") { count + 4 * shape[0] as u64 } else { 4 * count }
+        };
+        Self { f32: 4 * parameters, f16: 2 * parameters, int8: network.parameters().map(int8).sum() }
+    }
+}
+
+fn print(report: &Report<'_>, model: &Model) -> io::Result<()> {
+    let mut out = anstream::stdout().lock();
+    let bold = anstyle::Style::new().bold();
+    let name = printable(report.file.unwrap_or("the embedded model"));
+    write!(out, "{bold}{name}{bold:#}")?;
+    if let Some(format) = &report.format {
+        write!(out, ": {format}")?;
+    }
+    if let Some(bytes) = report.bytes {
+        write!(out, ", {}", megabytes(bytes))?;
+    }
+    writeln!(out)?;
+    let network = report.network;
+    writeln!(out, "network        {}: {}", printable(network.name()), printable(report.why.network))?;
+    writeln!(out, "input          {}", network.input())?;
+    let p = report.preprocessing;
+    writeln!(out, "preprocessing  {}", describe(p))?;
+    writeln!(out, "               {}", report.why.preprocessing)?;
+    let some: Vec<String> = report.labels.iter().take(4).map(|label| printable(label)).collect();
+    let more = if report.labels.len() > some.len() { ", …" } else { "" };
+    writeln!(out, "classes        {}: {}{more}", grouped(report.classes as u64), some.join(", "))?;
+    writeln!(out, "               {}", report.why.labels)?;
+    writeln!(out, "parameters     {}", grouped(report.parameters))?;
+    writeln!(out, "multiply-adds  {} a picture", grouped(report.multiply_adds))?;
+    let WeightBytes { f32, f16, int8 } = report.weight_bytes;
+    let [f32, f16, int8] = [f32, f16, int8].map(megabytes);
+    writeln!(out, "weights        {f32} as f32, {f16} as f16, {int8} as int8")?;
+
+    writeln!(
+        out,
+        "\n{bold}{:10} {:>13} {:>12} {:>14}  what{bold:#}",
+        "layer", "output", "parameters", "multiply-adds"
+    )?;
+    for layer in model.network.layers() {
+        let output = layer.output_dims().iter().map(ToString::to_string).collect::<Vec<_>>().join("×");
+        let parameters: u64 =
+            layer.parameters().map(|(_, shape)| shape.iter().map(|&d| d as u64).product::<u64>()).sum();
+        let count = |n: u64| if n == 0 { String::new() } else { grouped(n) };
+        writeln!(
+            out,
+            "{:10} {output:>13} {:>12} {:>14}  {}",
+            printable(&layer.name),
+            count(parameters),
+            count(layer.multiply_adds()),
+            operation(&layer.op),
+        )?;
+    }
+    writeln!(out)
+}
+
+fn print_tensors(weights: &Weights) -> io::Result<()> {
+    let mut out = anstream::stdout().lock();
+    let names: Vec<String> = weights.tensors.keys().map(|name| printable(name)).collect();
+    let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0).clamp(6, 40);
+    let bold = anstyle::Style::new().bold();
+    writeln!(out, "{bold}{:width$}  {:>14}  {:4}  {:>12}{bold:#}", "tensor", "shape", "type", "bytes")?;
+    for (name, tensor) in names.iter().zip(weights.tensors.values()) {
+        let shape = tensor.shape().iter().map(ToString::to_string).collect::<Vec<_>>().join("×");
+        let (dtype, bytes) = (tensor.dtype().to_string(), grouped(tensor.bytes().len() as u64));
+        writeln!(out, "{name:width$}  {shape:>14}  {dtype:4}  {bytes:>12}")?;
+    }
+    Ok(())
+}
+
+/// A preprocessing in words.
+fn describe(p: &Preprocessing) -> String {
+    let resize = match p.resize {
+        Resize::ShorterSide(side) => format!("shorter side to {side}"),
+        Resize::Warp([rows, columns]) => format!("whole picture to {rows}×{columns}"),
+    };
+    let channels = match p.channels {
+        ChannelOrder::Rgb => "RGB",
+        ChannelOrder::Bgr => "BGR",
+    };
+    let list = |values: [f32; 3]| {
+        if values[1..].iter().all(|v| *v == values[0]) { values[0].to_string() } else { format!("{values:?}") }
+    };
+    let scaled = match 1.0 / p.scale {
+        1.0 => "x".to_string(),
+        inverse if (inverse - inverse.round()).abs() < 1e-3 => format!("x / {inverse:.0}"),
+        _ => format!("x · {}", p.scale),
+    };
+    let centred = if p.mean == [0.0; 3] { scaled } else { format!("{scaled} - {}", list(p.mean)) };
+    let values = if p.std == [1.0; 3] { centred } else { format!("({centred}) / {}", list(p.std)) };
+    format!("{resize}, centre {}×{}, {channels}, {values}", p.crop[0], p.crop[1])
+}
+
+/// A layer's operation in words.
+fn operation(op: &Op) -> String {
+    match op {
+        Op::Conv(conv) => {
+            let [rows, columns] = conv.window.kernel;
+            let mut text = format!("convolution {rows}×{columns}");
+            let [down, right] = conv.window.stride;
+            if [down, right] != [1, 1] {
+                text += &if down == right { format!(", stride {down}") } else { format!(", stride {down}×{right}") };
+            }
+            if conv.groups > 1 {
+                text += &format!(", {} groups", conv.groups);
+            }
+            if conv.relu { text + ", ReLU" } else { text }
+        }
+        Op::MaxPool(pool) => {
+            let ([rows, columns], [down, _]) = (pool.window.kernel, pool.window.stride);
+            format!("max pooling {rows}×{columns}, stride {down}")
+        }
+        Op::LocalResponseNorm(norm) => format!("normalisation over {} channels", norm.size),
+        Op::AdaptiveAvgPool(_) => "average pooling".into(),
+        Op::Linear(linear) => if linear.relu { "fully connected, ReLU" } else { "fully connected" }.into(),
+        Op::Dropout => "dropout, the identity here".into(),
+        Op::Softmax => "softmax".into(),
+        _ => String::new(),
+    }
+}
