@@ -590,14 +590,9 @@ mod results {
             });
             let [conv3, fc7] = ["conv3", "fc7"].map(|name| pipeline.kept(name).unwrap());
             let buffers = [pipeline.top_buffer().unwrap(), conv3, fc7, &out];
-            let entry = |(binding, buffer): (u32, &wgpu::Buffer)| (binding, buffer.clone());
-            let bound: Vec<_> = (0..).zip(buffers).map(entry).collect();
-            let entries: Vec<_> = bound
-                .iter()
-                .map(|(binding, buffer)| wgpu::BindGroupEntry {
-                    binding: *binding,
-                    resource: buffer.as_entire_binding(),
-                })
+            let entries: Vec<_> = (0..)
+                .zip(buffers)
+                .map(|(binding, buffer)| wgpu::BindGroupEntry { binding, resource: buffer.as_entire_binding() })
                 .collect();
             let group = gpu.device().create_bind_group(&wgpu::BindGroupDescriptor {
                 label: None,

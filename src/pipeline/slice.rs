@@ -22,7 +22,8 @@ pub struct Slices {
 impl Slices {
     /// With costs that were measured by [`Pipeline::profile`] of the same pipeline.
     pub fn measured(times: &[LayerTime]) -> Self {
-        Self { costs: times.iter().map(|t| t.ms / 1e3).collect(), next: 0, run: 0 }
+        // Nothing is free, whatever the resolution of the timestamps.
+        Self { costs: times.iter().map(|t| (t.ms / 1e3).max(1e-6)).collect(), next: 0, run: 0 }
     }
 
     /// Where nothing can be measured: with the time that a whole run takes, shared out to the layers by their
