@@ -392,40 +392,66 @@ impl Pipeline {
     ///
     /// [`RunError`] when a name is unknown, the input has the wrong length or the device is lost.
     pub async fn run_layers(&self, input: &[f32], names: &[&str]) -> Result<Vec<Vec<f32>>, RunError> {
-        let mut wanted = Vec::new();
+        let mut reads = Vec::new();
         for name in names {
-            let layer = self.network.layer(name)?;
-            let index = self.network.layers().iter().position(|l| l.name == layer.name).unwrap_or_default();
-            wanted.push((self.done[index], layer.output));
+            reads.push(self.readback(self.activation_bytes(name)?));
         }
         self.write_input(input)?;
         let mut encoder = self.gpu.device().create_command_encoder(&Default::default());
-        let mut reads: Vec<Option<Buffer>> = wanted.iter().map(|_| None).collect();
-        // The end of the pass is where an activation can be copied before later layers write over it.
-        let mut stops: Vec<usize> = wanted.iter().map(|w| w.0).collect();
-        stops.sort_unstable();
-        stops.dedup();
-        let mut from = 0;
-        for stop in stops {
-            self.encode_steps(&mut encoder, from..stop, None);
-            from = stop;
-            let memory = self.after(stop);
-            for ((at, shape), read) in wanted.iter().zip(&mut reads) {
-                if *at == stop {
-                    let quads = (activation_quads(*shape) * self.batch) as u64;
-                    let buffer = self.readback(memory.copy_size(quads));
-                    memory.copy_to(&mut encoder, quads, &buffer);
-                    *read = Some(buffer);
-                }
-            }
-        }
-        self.gpu.queue().submit([encoder.finish()]);
+        let copies: Vec<(&str, &Buffer)> = names.iter().copied().zip(&reads).collect();
+        self.encode_layers(&mut encoder, &copies)?;
+        let submission = self.gpu.queue().submit([encoder.finish()]);
         let mut activations = Vec::new();
-        for ((_, shape), buffer) in wanted.into_iter().zip(reads.into_iter().flatten()) {
-            let values = self.read(&buffer).await?;
-            activations.push(to_chw(&values, shape, self.batch));
+        for (name, buffer) in copies {
+            let values = self.read(buffer, &submission).await?;
+            activations.push(to_chw(&values, self.network.layer(name)?.output, self.batch));
         }
         Ok(activations)
+    }
+
+    /// Records a run as far as the last of `layers`, and a copy of each one's activation to the start of its buffer:
+    /// `batch` times `[row][column][channel]` of f32, the channels padded with zeros to whole fours.
+    ///
+    /// A buffer needs `COPY_DST` and at least [`Pipeline::activation_bytes`]; wgpu checks that when the encoder is
+    /// submitted.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::Layer`] when a name is unknown.
+    pub fn encode_layers(&self, encoder: &mut CommandEncoder, layers: &[(&str, &Buffer)]) -> Result<(), RunError> {
+        let mut copies = Vec::new();
+        for (name, buffer) in layers {
+            let (steps, shape) = self.output(name)?;
+            copies.push((steps, (activation_quads(shape) * self.batch) as u64, buffer));
+        }
+        // The end of the pass is where an activation can be copied before later layers write over it.
+        copies.sort_by_key(|(steps, ..)| *steps);
+        let mut from = 0;
+        for (steps, quads, buffer) in copies {
+            if from < steps {
+                self.encode_steps(encoder, from..steps, None);
+                from = steps;
+            }
+            self.after(steps).copy_to(encoder, quads, buffer);
+        }
+        Ok(())
+    }
+
+    /// Bytes that [`Pipeline::encode_layers`] writes for the layer called `name`.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::Layer`] when the name is unknown.
+    pub fn activation_bytes(&self, name: &str) -> Result<u64, RunError> {
+        let (steps, shape) = self.output(name)?;
+        Ok(self.after(steps).copy_size((activation_quads(shape) * self.batch) as u64))
+    }
+
+    /// After how many steps the layer called `name` is done, and its output's shape.
+    fn output(&self, name: &str) -> Result<(usize, Shape), RunError> {
+        let layer = self.network.layer(name)?;
+        let index = self.network.layers().iter().position(|l| l.name == layer.name).unwrap_or_default();
+        Ok((self.done[index], layer.output))
     }
 
     /// Runs the network and reads the largest outputs of each picture, largest first.
@@ -450,8 +476,8 @@ impl Pipeline {
         self.encode(&mut encoder);
         let buffer = self.readback(top.entries.size());
         encoder.copy_buffer_to_buffer(&top.entries, 0, &buffer, 0, top.entries.size());
-        self.gpu.queue().submit([encoder.finish()]);
-        let entries: Vec<Entry> = self.read(&buffer).await?;
+        let submission = self.gpu.queue().submit([encoder.finish()]);
+        let entries: Vec<Entry> = self.read(&buffer, &submission).await?;
         if entries.iter().any(|e| e.index == u32::MAX) {
             return Err(RunError::NotANumber);
         }
@@ -467,14 +493,21 @@ impl Pipeline {
         })
     }
 
-    async fn read<T: bytemuck::Pod>(&self, buffer: &Buffer) -> Result<Vec<T>, RunError> {
+    /// Reads `buffer` once `submission` is done.
+    async fn read<T: bytemuck::Pod>(
+        &self,
+        buffer: &Buffer,
+        submission: &wgpu::SubmissionIndex,
+    ) -> Result<Vec<T>, RunError> {
         let (send, receive) = futures::channel::oneshot::channel();
         buffer.map_async(wgpu::MapMode::Read, .., move |result| {
             let _ = send.send(result);
         });
         // On the web the browser polls.
         #[cfg(not(target_arch = "wasm32"))]
-        self.gpu.device().poll(wgpu::PollType::wait_indefinitely()).map_err(|e| RunError::Device(e.to_string()))?;
+        self.wait(submission)?;
+        #[cfg(target_arch = "wasm32")]
+        let _ = submission;
         match receive.await {
             Ok(Ok(())) => {}
             Ok(Err(e)) => return Err(RunError::Device(e.to_string())),
@@ -482,6 +515,20 @@ impl Pipeline {
         }
         let bytes = buffer.get_mapped_range(..).map_err(|e| RunError::Device(e.to_string()))?;
         Ok(bytemuck::pod_collect_to_vec(&bytes))
+    }
+
+    /// Waits for `submission`, a little at a time: while a thread waits, wgpu lets no other one present a frame.
+    #[cfg(not(target_arch = "wasm32"))]
+    fn wait(&self, submission: &wgpu::SubmissionIndex) -> Result<(), RunError> {
+        const SLICE: std::time::Duration = std::time::Duration::from_millis(2);
+        loop {
+            let wait = wgpu::PollType::Wait { submission_index: Some(submission.clone()), timeout: Some(SLICE) };
+            match self.gpu.device().poll(wait) {
+                Ok(_) => return Ok(()),
+                Err(wgpu::PollError::Timeout) => {}
+                Err(e) => return Err(RunError::Device(e.to_string())),
+            }
+        }
     }
 }
 

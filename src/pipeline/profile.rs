@@ -49,8 +49,8 @@ impl Pipeline {
         }
         encoder.resolve_query_set(&query_set, 0..count, &resolved, 0);
         encoder.copy_buffer_to_buffer(&resolved, 0, &readback, 0, size);
-        self.gpu.queue().submit([encoder.finish()]);
-        let ticks: Vec<u64> = self.read(&readback).await?;
+        let submission = self.gpu.queue().submit([encoder.finish()]);
+        let ticks: Vec<u64> = self.read(&readback, &submission).await?;
         let period = f64::from(self.gpu.queue().get_timestamp_period());
         let time = |(step, ticks): (&super::Step, &[u64])| LayerTime {
             layer: self.network.layers()[step.layer].name.clone(),
