@@ -596,13 +596,15 @@ impl App {
         egui::ScrollArea::vertical().max_height(120.0).auto_shrink([false, true]).show(ui, |ui| {
             for (index, message) in self.messages.iter().enumerate() {
                 Frame::new().fill(fill).corner_radius(5).inner_margin(Margin::symmetric(10, 4)).show(ui, |ui| {
-                    ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+                    ui.horizontal(|ui| {
+                        let room = egui::vec2((ui.available_width() - 90.0).max(80.0), 0.0);
+                        ui.allocate_ui_with_layout(room, Layout::top_down(Align::Min), |ui| {
+                            ui.set_width(room.x);
+                            ui.add(egui::Label::new(RichText::new(message).color(text)).wrap());
+                        });
                         if ui.button("Dismiss").clicked() {
                             dismissed = Some(index);
                         }
-                        ui.with_layout(Layout::left_to_right(Align::Center).with_main_wrap(true), |ui| {
-                            ui.label(RichText::new(message).color(text));
-                        });
                     });
                 });
             }
@@ -615,7 +617,7 @@ impl App {
     fn status(&self, ui: &mut Ui) {
         ui.horizontal(|ui| {
             if let Some(loading) = &self.loading {
-                ui.add(egui::Spinner::new().size(14.0));
+                look::busy(ui, 14.0);
                 ui.small(format!("{loading}…"));
                 return;
             }

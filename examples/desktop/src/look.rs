@@ -1,7 +1,9 @@
 //! How things look: sizes, roundings and the two colours of bars, in light and dark.
 
+use std::time::Duration;
+
 use eframe::egui::{
-    Color32, Context, CornerRadius, FontId, Rect, Stroke, StrokeKind, TextStyle, Theme, Ui, Visuals, vec2,
+    Color32, Context, CornerRadius, FontId, Rect, Sense, Stroke, StrokeKind, TextStyle, Theme, Ui, Vec2, Visuals, vec2,
 };
 
 /// Sets both themes.
@@ -70,4 +72,19 @@ pub fn bar(ui: &Ui, rect: Rect, fraction: f32, chosen: bool) {
 pub fn focus(ui: &Ui, rect: Rect) {
     let stroke = Stroke::new(1.5, ui.visuals().strong_text_color());
     ui.painter().rect_stroke(rect, CornerRadius::same(4), stroke, StrokeKind::Inside);
+}
+
+/// A sign that something is under way. It moves a few times a second only: frames cost what is waited for.
+pub fn busy(ui: &mut Ui, size: f32) {
+    let (rect, _) = ui.allocate_exact_size(vec2(size, size), Sense::hover());
+    let (dots, a_second) = (8, 6.0);
+    let now = (ui.input(|input| input.time) * a_second) as usize % dots;
+    for dot in 0..dots {
+        let angle = dot as f32 / dots as f32 * std::f32::consts::TAU;
+        let at = rect.center() + Vec2::angled(angle) * size * 0.4;
+        let age = (now + dots - dot) % dots;
+        let colour = ui.visuals().text_color().gamma_multiply(1.0 - age as f32 / dots as f32);
+        ui.painter().circle_filled(at, size * 0.09, colour);
+    }
+    ui.ctx().request_repaint_after(Duration::from_secs_f64(1.0 / a_second));
 }

@@ -5,6 +5,7 @@ use eframe::egui::{self, Align, Button, Layout, RichText, ScrollArea, ThemePrefe
 
 use crate::{
     app::App,
+    look,
     weights::{self, Source},
     worker::Adapter,
 };
@@ -33,7 +34,7 @@ impl App {
             }
             ui.separator();
             // As much of the names as there is room for.
-            let room = ((ui.available_width() - 330.0) / 16.0).clamp(8.0, 40.0) as usize;
+            let room = ((ui.available_width() - 290.0) / 14.4).clamp(8.0, 40.0) as usize;
             let weights = format!("Weights: {}", shortened(&self.settings.source.to_string(), room));
             ui.menu_button(weights, |ui| self.weights_menu(ui));
             let adapter = match &self.settings.adapter {
@@ -90,6 +91,7 @@ impl App {
     }
 
     fn adapter_menu(&mut self, ui: &mut Ui) {
+        ui.set_min_width(300.0);
         self.list_adapters();
         let mut choice = None;
         let shared = ui.add(Button::selectable(self.settings.adapter == Adapter::Window, "The window's own"));
@@ -102,7 +104,7 @@ impl App {
         match &self.adapters {
             None => {
                 ui.horizontal(|ui| {
-                    ui.spinner();
+                    look::busy(ui, 16.0);
                     ui.label("Looking for adapters");
                 });
             }

@@ -29,7 +29,10 @@ impl App {
             let class = entry.class().filter(|_| entry.classes.is_some());
             ui.add_space(2.0);
             ui.allocate_ui_with_layout(vec2(width, 26.0), Layout::left_to_right(Align::Center), |ui| {
-                let toggle = ui.add_enabled(class.is_some(), egui::Button::selectable(self.heat, "Heat map"));
+                let toggle = ui.add_enabled(
+                    class.is_some(),
+                    egui::Button::selectable(self.heat, "Heat map").frame_when_inactive(true),
+                );
                 let hint =
                     "Which parts of the picture the class rests on: patches are covered, one after the other (H)";
                 if toggle.on_hover_text(hint).clicked() {
@@ -161,7 +164,7 @@ fn picture(ui: &mut Ui, entry: &Entry, seen: Option<Rect>, heat: bool, opacity: 
 fn bars(ui: &mut Ui, entry: &Entry) -> Option<usize> {
     let Some((classes, _)) = &entry.classes else {
         ui.horizontal(|ui| {
-            ui.spinner();
+            look::busy(ui, 16.0);
             ui.label("Looking at it");
         });
         return None;

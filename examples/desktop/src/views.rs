@@ -122,7 +122,8 @@ impl App {
 }
 
 fn waiting(ui: &mut Ui) {
-    ui.centered_and_justified(|ui| ui.add(egui::Spinner::new().size(32.0)));
+    ui.add_space(24.0);
+    ui.vertical_centered(|ui| look::busy(ui, 36.0));
 }
 
 /// A bar a layer, the longest filling the width.

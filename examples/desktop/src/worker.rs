@@ -345,6 +345,7 @@ impl Desk {
     }
 
     fn load(&mut self, source: &Source, adapter: &Adapter) -> Result<Loaded, String> {
+        let start = Instant::now();
         self.answer.send(Answer::Loading(format!("Reading {source}")));
         let model = source.open().map_err(|e| e.to_string())?;
         let gpu = match (adapter, &self.engine) {
@@ -361,6 +362,7 @@ impl Desk {
         let adapter_name = format!("{} ({})", gpu.info().name, gpu.info().backend);
         self.answer.send(Answer::Loading(format!("Compiling kernels, uploading {}", megabytes(bytes))));
         let classifier = Classifier::new(&gpu, &model, TOP).map_err(|e| e.to_string())?;
+        log::info!("{source} on {adapter_name} after {} ms", start.elapsed().as_millis());
         let pipeline = classifier.pipeline();
         let mut layers = Vec::new();
         for (name, _) in pipeline.kernels() {
