@@ -39,40 +39,42 @@ export DISPLAY
 : > "$folder/log"
 # Nothing remembered, nobody's settings touched.
 env -u WAYLAND_DISPLAY XDG_DATA_HOME="$folder" \
-    RUST_LOG=warn,alexnet_desktop=info RUST_BACKTRACE=1 \
+    RUST_LOG=warn,alexnet_desktop=debug RUST_BACKTRACE=1 \
     "$program" examples/pictures/{ankle-boot,bag,coat,dress,sandal,sneaker,t-shirt,trouser,coffee}.png 2> "$folder/log" &
 app=$!
 
 # logged TEXT: waits until the app has said so.
 logged() {
-    for _ in $(seq 300); do
+    for _ in $(seq 900); do
         if grep -q "$1" "$folder/log"; then return; fi
         kill -0 "$app" 2> /dev/null || { cat "$folder/log" >&2; die "the app ended"; }
         sleep 0.1
     done
     cat "$folder/log" >&2
-    die "not within 30 s: $1"
+    die "not within 90 s: $1"
 }
 
 logged "first frame"
+# Processor time, since the machine may be doing other things; what the worker used by now is in it.
+cpu=$(awk '{ print ($14 + $15) * 10 }' "/proc/$app/stat")
 window=$(xdotool search --sync --onlyvisible --name '^AlexNet$' | head -n 1)
 xdotool windowmove "$window" 0 0 windowsize "$window" "${size%x*}" "${size#*x}" windowfocus "$window"
 # No pointer over the maps, which would show one larger.
 xdotool mousemove 2 2
 logged "first classes"
 grep -oE "(first|[^ ]+ \(embedded\)) .* ms" "$folder/log"
-milliseconds=$(sed -n 's/.*first frame after \([0-9]*\) ms.*/\1/p' "$folder/log")
-if [ "$milliseconds" -gt 2000 ]; then die "the first frame took longer than 2 s"; fi
+echo "processor time by then: $cpu ms"
+[ "$cpu" -le 2000 ] || die "the first frame took more than 2 s of processor time"
 
+# The next layer and back, then the heat map, each seen to have come.
 before=$folder/before.png
+logged "conv1 drawn"
+xdotool key Down
+logged "pool1 drawn"
 sleep 1
 import -window root "$before"
-# The heat map; then the second layer, and back.
-xdotool key h
-sleep "${PAUSE:-4}"
-xdotool key Down
-sleep 1
-xdotool key Up
+xdotool key Up key h
+logged "heat map of class 9 done"
 sleep 1
 import -window root "$folder/after.png"
 kill -0 "$app" || { cat "$folder/log" >&2; die "the app ended"; }
@@ -84,4 +86,4 @@ done
 differing=$(compare -metric AE "$before" "$folder/after.png" null: 2>&1 || true)
 echo "the heat map changed $differing pixels"
 [ "${differing%.*}" -gt 1000 ] || die "the keys did nothing"
-[ $# -eq 0 ] || convert "$folder/after.png" -strip +dither -colors 255 -define png:compression-level=9 "PNG8:$1"
+[ $# -eq 0 ] || convert "$folder/after.png" -strip -dither FloydSteinberg -colors 256 -define png:compression-level=9 "PNG8:$1"

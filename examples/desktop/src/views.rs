@@ -57,24 +57,30 @@ impl App {
         } else {
             format!("{}: {} maps of {}×{}", maps.layer, shape.channels, shape.height, shape.width)
         };
+        let contrast = &mut self.settings.contrast;
+        let mut choice = |ui: &mut Ui| {
+            for (this, text, hint) in [
+                (Contrast::Map, "Each map", "White is the largest number of each map"),
+                (Contrast::Layer, "Whole layer", "White is the largest number of the layer"),
+            ] {
+                if ui.add(Button::selectable(*contrast == this, text)).on_hover_text(hint).clicked() {
+                    *contrast = this;
+                }
+            }
+        };
+        let narrow = ui.available_width() < 440.0;
         ui.horizontal(|ui| {
             ui.label(&what);
-            if vector {
-                return;
-            }
-            ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
-                for (contrast, text, hint) in [
-                    (Contrast::Layer, "Whole layer", "White is the largest number of the layer"),
-                    (Contrast::Map, "Each map", "White is the largest number of each map"),
-                ] {
-                    let button = Button::selectable(self.settings.contrast == contrast, text);
-                    if ui.add(button).on_hover_text(hint).clicked() {
-                        self.settings.contrast = contrast;
-                    }
-                }
+            if !vector && !narrow {
+                let width = 204.0;
+                ui.add_space(ui.available_width() - width);
                 ui.label("Scale");
-            });
+                choice(ui);
+            }
         });
+        if !vector && narrow {
+            ui.horizontal(choice);
+        }
         let name = |tile: usize| format!("{}, map {tile}", maps.layer);
         tiles::grid(ui, *texture, &tiles, &what, name, &mut self.chosen_map);
     }

@@ -337,6 +337,8 @@ impl Desk {
                     self.answer.send(Answer::Heat(occlusion.picture, occlusion.heat.clone()));
                     if occlusion.heat.progress() < 1.0 {
                         self.pending.occlude = Some(occlusion);
+                    } else {
+                        log::debug!("heat map of class {} done", occlusion.heat.class);
                     }
                 }
                 Err(reason) => self.answer.send(Answer::Failed(reason)),
@@ -421,6 +423,7 @@ impl Desk {
         let submission = self.queue.submit([encoder.finish()]);
         // The window's next frame comes after this on the queue anyhow; waiting keeps more than one from queueing up.
         wait(&self.device, submission)?;
+        log::debug!("{layer} drawn");
         Ok(Some(Maps { layer, contrast, shape, view, tiles }))
     }
 
