@@ -4,11 +4,11 @@ use std::{
     io,
     path::PathBuf,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         mpsc::{self, Receiver, Sender},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use alexnet_wgpu::{AdapterSummary, LayerTime, Picture, Prediction, wgpu};
@@ -115,9 +115,21 @@ impl App {
         // By default, wgpu ends the program on such an error.
         let (report, device_errors) = mpsc::channel();
         let wake_for_error = wake(ctx);
+        let resize_refused = Mutex::new(None::<Instant>);
         screen.device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
-            log::error!("{error}");
-            let _ = report.send(format!("the graphics device refused something: {error}"));
+            let text = error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
+            // wgpu does not resize a window while another thread submits. What is drawn until the next try has the wrong
+            // size and is refused too.
+            let mut refused = resize_refused.lock().unwrap_or_else(PoisonError::into_inner);
+            if text.contains("reconfiguring the Surface") {
+                *refused = Some(Instant::now());
+            }
+            if refused.is_some_and(|at| at.elapsed() < Duration::from_secs(1)) {
+                log::debug!("{text}");
+            } else {
+                log::error!("{text}");
+                let _ = report.send(format!("the graphics device refused something: {text}"));
+            }
             wake_for_error();
         }));
         let worker = Worker::spawn(screen.device.clone(), screen.queue.clone(), wake(ctx))?;
@@ -593,22 +605,25 @@ impl App {
         } else {
             (Color32::from_rgb(253, 226, 222), Color32::from_rgb(110, 15, 15))
         };
-        egui::ScrollArea::vertical().max_height(120.0).auto_shrink([false, true]).show(ui, |ui| {
-            for (index, message) in self.messages.iter().enumerate() {
-                Frame::new().fill(fill).corner_radius(5).inner_margin(Margin::symmetric(10, 4)).show(ui, |ui| {
-                    ui.horizontal(|ui| {
-                        let room = egui::vec2((ui.available_width() - 90.0).max(80.0), 0.0);
-                        ui.allocate_ui_with_layout(room, Layout::top_down(Align::Min), |ui| {
-                            ui.set_width(room.x);
-                            ui.add(egui::Label::new(RichText::new(message).color(text)).wrap());
+        egui::ScrollArea::vertical().max_height(120.0).min_scrolled_height(120.0).auto_shrink([false, true]).show(
+            ui,
+            |ui| {
+                for (index, message) in self.messages.iter().enumerate() {
+                    Frame::new().fill(fill).corner_radius(5).inner_margin(Margin::symmetric(10, 4)).show(ui, |ui| {
+                        ui.horizontal(|ui| {
+                            let room = egui::vec2((ui.available_width() - 90.0).max(80.0), 0.0);
+                            ui.allocate_ui_with_layout(room, Layout::top_down(Align::Min), |ui| {
+                                ui.set_width(room.x);
+                                ui.add(egui::Label::new(RichText::new(message).color(text)).wrap());
+                            });
+                            if ui.button("Dismiss").clicked() {
+                                dismissed = Some(index);
+                            }
                         });
-                        if ui.button("Dismiss").clicked() {
-                            dismissed = Some(index);
-                        }
                     });
-                });
-            }
-        });
+                }
+            },
+        );
         if let Some(index) = dismissed {
             self.messages.remove(index);
         }

@@ -336,6 +336,8 @@ impl Desk {
                 Ok(()) => {
                     self.answer.send(Answer::Heat(occlusion.picture, occlusion.heat.clone()));
                     if occlusion.heat.progress() < 1.0 {
+                        // wgpu resizes the window only while nothing is submitted.
+                        thread::sleep(Duration::from_millis(8));
                         self.pending.occlude = Some(occlusion);
                     } else {
                         log::debug!("heat map of class {} done", occlusion.heat.class);
