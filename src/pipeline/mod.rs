@@ -549,40 +549,69 @@ impl Pipeline {
     ///
     /// [`RunError`] when a name is unknown, the input has the wrong length or the device is lost.
     pub async fn run_layers(&self, input: &[f32], names: &[&str]) -> Result<Vec<Vec<f32>>, RunError> {
-        let mut wanted = Vec::new();
+        let mut reads = Vec::new();
         for name in names {
-            let index = self.network.position(name)?;
-            wanted.push((self.done[index], self.network.layers()[index].output));
+            reads.push(self.readback(self.activation_bytes(name)?));
         }
         let input = self.lay_out(input)?;
-        // The end of the pass is where an activation can be copied before later layers write over it.
-        let mut stops: Vec<usize> = wanted.iter().map(|w| w.0).collect();
-        stops.sort_unstable();
-        stops.dedup();
         let reading = self
             .submit(|encoder| {
-                let mut reads: Vec<Option<Buffer>> = wanted.iter().map(|_| None).collect();
-                self.begin_run();
                 self.encode_input(encoder, &input)?;
-                let mut from = 0;
-                for stop in stops {
-                    self.encode_steps(encoder, from..stop, None);
-                    from = stop;
-                    let memory = self.after(stop);
-                    for ((at, shape), read) in wanted.iter().zip(&mut reads) {
-                        if *at == stop {
-                            let quads = (activation_quads(*shape) * self.batch()) as u64;
-                            let buffer = self.readback(memory.copy_size(quads));
-                            memory.copy_to(encoder, quads, &buffer);
-                            *read = Some(buffer);
-                        }
-                    }
-                }
-                Ok(reads.into_iter().flatten().collect())
+                let copies: Vec<(&str, &Buffer)> = names.iter().copied().zip(&reads).collect();
+                self.encode_layers(encoder, &copies)?;
+                Ok(reads)
             })
             .await?;
-        let values = self.read(reading).await?;
-        Ok(wanted.iter().zip(values).map(|((_, shape), values)| to_chw(&values, *shape, self.batch())).collect())
+        let mut activations = Vec::new();
+        for (name, values) in names.iter().zip(self.read(reading).await?) {
+            activations.push(to_chw(&values, self.network.layer(name)?.output, self.batch()));
+        }
+        Ok(activations)
+    }
+
+    /// Records a run as far as the last of `layers`, and a copy of each one's activation to the start of its buffer:
+    /// `batch` times `[row][column][channel]` of f32, the channels padded with zeros to whole fours.
+    ///
+    /// A buffer needs `COPY_DST` and at least [`Pipeline::activation_bytes`]; wgpu checks that when the encoder is
+    /// submitted.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::Layer`] when a name is unknown.
+    pub fn encode_layers(&self, encoder: &mut CommandEncoder, layers: &[(&str, &Buffer)]) -> Result<(), RunError> {
+        let mut copies = Vec::new();
+        for (name, buffer) in layers {
+            let (steps, shape) = self.output(name)?;
+            copies.push((steps, (activation_quads(shape) * self.batch()) as u64, buffer));
+        }
+        // The end of the pass is where an activation can be copied before later layers write over it.
+        copies.sort_by_key(|(steps, ..)| *steps);
+        self.begin_run();
+        let mut from = 0;
+        for (steps, quads, buffer) in copies {
+            if from < steps {
+                self.encode_steps(encoder, from..steps, None);
+                from = steps;
+            }
+            self.after(steps).copy_to(encoder, quads, buffer);
+        }
+        Ok(())
+    }
+
+    /// Bytes that [`Pipeline::encode_layers`] writes for the layer called `name`.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::Layer`] when the name is unknown.
+    pub fn activation_bytes(&self, name: &str) -> Result<u64, RunError> {
+        let (steps, shape) = self.output(name)?;
+        Ok(self.after(steps).copy_size((activation_quads(shape) * self.batch()) as u64))
+    }
+
+    /// After how many steps the layer called `name` is done, and its output's shape.
+    fn output(&self, name: &str) -> Result<(usize, Shape), RunError> {
+        let index = self.network.position(name)?;
+        Ok((self.done[index], self.network.layers()[index].output))
     }
 
     /// Runs the network and reads the largest outputs of each picture, largest first.
@@ -636,13 +665,13 @@ impl Pipeline {
         let scope = self.gpu.device().push_error_scope(wgpu::ErrorFilter::Validation);
         let mut encoder = self.gpu.device().create_command_encoder(&Default::default());
         let buffers = record(&mut encoder)?;
-        self.gpu.queue().submit([encoder.finish()]);
+        let submission = self.gpu.queue().submit([encoder.finish()]);
         let reading = |buffer: Buffer| {
             let (send, mapped) = futures::channel::oneshot::channel();
             buffer.map_async(wgpu::MapMode::Read, .., move |result| {
                 let _ = send.send(result);
             });
-            Reading { buffer, mapped }
+            Reading { buffer, mapped, submission: submission.clone() }
         };
         let readings = buffers.into_iter().map(reading).collect();
         let caught = scope.pop();
@@ -663,11 +692,13 @@ impl Pipeline {
 
     /// Waits for the buffers.
     async fn read<T: bytemuck::Pod>(&self, readings: Vec<Reading>) -> Result<Vec<Vec<T>>, RunError> {
-        // On the web the browser polls.
-        #[cfg(not(target_arch = "wasm32"))]
-        self.gpu.device().poll(wgpu::PollType::wait_indefinitely()).map_err(|e| RunError::Device(e.to_string()))?;
         let mut all = Vec::new();
-        for Reading { buffer, mapped } in readings {
+        for Reading { buffer, mapped, submission } in readings {
+            // On the web the browser polls.
+            #[cfg(not(target_arch = "wasm32"))]
+            self.wait(&submission)?;
+            #[cfg(target_arch = "wasm32")]
+            let _ = submission;
             match mapped.await {
                 Ok(Ok(())) => {}
                 Ok(Err(e)) => return Err(RunError::Device(e.to_string())),
@@ -678,12 +709,27 @@ impl Pipeline {
         }
         Ok(all)
     }
+
+    /// Waits for `submission`, a little at a time: while a thread waits, wgpu lets no other one present a frame.
+    #[cfg(not(target_arch = "wasm32"))]
+    fn wait(&self, submission: &wgpu::SubmissionIndex) -> Result<(), RunError> {
+        const SLICE: std::time::Duration = std::time::Duration::from_millis(2);
+        loop {
+            let wait = wgpu::PollType::Wait { submission_index: Some(submission.clone()), timeout: Some(SLICE) };
+            match self.gpu.device().poll(wait) {
+                Ok(_) => return Ok(()),
+                Err(wgpu::PollError::Timeout) => {}
+                Err(e) => return Err(RunError::Device(e.to_string())),
+            }
+        }
+    }
 }
 
 /// A buffer that is being read.
 struct Reading {
     buffer: Buffer,
     mapped: futures::channel::oneshot::Receiver<Result<(), wgpu::BufferAsyncError>>,
+    submission: wgpu::SubmissionIndex,
 }
 
 /// The `k` entries of each picture.
