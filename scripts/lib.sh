@@ -19,7 +19,8 @@ unpack() {
     mirror=$(apt-get update --print-uris | sed -n "s|^'\(.*\)/dists/bookworm/InRelease'.*|\1|p" | head -n 1)
     [ -n "$mirror" ] || die "no mirror of Debian 12 among this machine's apt sources"
 
-    # An apt with sources, lists and cache of its own: it can be anybody's, and has the backports too.
+    # An apt with sources, lists and cache of its own: it can be anybody's, and has the backports too. What is installed does
+    # not matter to it, since a newer version than the suite's would be in its way.
     rm -rf "$debs"
     mkdir -p "$debs/lists/partial" "$debs/cache/archives/partial"
     printf "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror %s main\n" \
@@ -28,6 +29,7 @@ unpack() {
 Dir::Etc::sourcelist "$debs/sources.list";
 Dir::Etc::sourceparts "-";
 Dir::State::lists "$debs/lists";
+Dir::State::status "/dev/null";
 Dir::Cache "$debs/cache";
 APT::Sandbox::User "root";
 Acquire::Languages "none";

@@ -6,7 +6,12 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use wgpu::{AdapterInfo, Backend, Backends, Device, DeviceType, Features, Limits, Queue};
+use wgpu::{Adapter, AdapterInfo, Backend, Backends, Device, DeviceType, Features, Limits, Queue};
+
+use crate::{
+    deny::{Denial, Denials, UnknownVariant},
+    kernels::{Family, Storage, Style},
+};
 
 /// A device to compute on: one that this library opened, or one that the host owns already.
 ///
@@ -16,7 +21,24 @@ pub struct Gpu {
     device: Device,
     queue: Queue,
     info: AdapterInfo,
+    denials: Denials,
     compiled: Arc<Mutex<HashMap<String, Compiled>>>,
+    #[cfg(test)]
+    pub(crate) compiler: Option<Compiler>,
+}
+
+/// Makes other shaders of kernels than this library's WGSL: another compiler's, or wrong ones.
+#[cfg(test)]
+#[derive(Clone)]
+pub(crate) struct Compiler(
+    pub Arc<dyn Fn(&Device, &crate::kernels::Kernel) -> Option<wgpu::ShaderModule> + Send + Sync>,
+);
+
+#[cfg(test)]
+impl fmt::Debug for Compiler {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Compiler")
+    }
 }
 
 /// A compute pipeline and the layout of its bind group.
@@ -46,14 +68,56 @@ pub struct AdapterSummary {
     pub limits: Limits,
     /// What it lacks; empty where it will do.
     pub shortfalls: Vec<Shortfall>,
+    pub(crate) adapter: Adapter,
 }
 
-/// A limit below what the shaders need.
+impl AdapterSummary {
+    fn new(adapter: Adapter) -> Self {
+        let limits = adapter.limits();
+        let shortfalls = shortfalls(&BASE_LIMITS, &limits);
+        Self { info: adapter.get_info(), features: adapter.features(), limits, shortfalls, adapter }
+    }
+
+    /// Whether the name or the driver contains `text`, in any case; true without a text.
+    pub fn is_called(&self, text: Option<&str>) -> bool {
+        let Some(text) = text.map(str::to_lowercase) else { return true };
+        let AdapterInfo { name, driver, driver_info, .. } = &self.info;
+        [name, driver, driver_info].iter().any(|s| s.to_lowercase().contains(&text))
+    }
+
+    /// Opens this adapter.
+    ///
+    /// # Errors
+    ///
+    /// [`GpuError::BelowLimits`] when it is too small, [`GpuError::Open`] when the driver refuses,
+    /// [`GpuError::Deny`] as [`Gpu::from_device`].
+    pub async fn open(&self) -> Result<Gpu, GpuError> {
+        let Self { info, limits, .. } = self;
+        if !self.shortfalls.is_empty() {
+            return Err(GpuError::BelowLimits { adapter: info.name.clone(), shortfalls: self.shortfalls.clone() });
+        }
+        let mut required_limits = Limits::default().or_worse_values_from(limits);
+        // Larger bindings save splitting the fully connected layers' weights.
+        required_limits.max_buffer_size = limits.max_buffer_size;
+        required_limits.max_storage_buffer_binding_size = limits.max_storage_buffer_binding_size;
+        let descriptor = wgpu::DeviceDescriptor {
+            label: Some("alexnet-wgpu"),
+            required_features: self.features & USEFUL_FEATURES,
+            required_limits,
+            ..Default::default()
+        };
+        let opened = self.adapter.request_device(&descriptor).await;
+        let (device, queue) = opened.map_err(|source| GpuError::Open { adapter: info.name.clone(), source })?;
+        Gpu::from_device(device, queue)
+    }
+}
+
+/// A limit below what is needed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shortfall {
     /// The limit's name in WebGPU.
     pub limit: &'static str,
-    /// What the shaders need.
+    /// What is needed.
     pub needed: u64,
     /// What there is.
     pub found: u64,
@@ -65,21 +129,46 @@ impl fmt::Display for Shortfall {
     }
 }
 
-/// What the shaders need of a device; all of it within WebGPU's defaults.
-fn shortfalls(limits: &Limits) -> Vec<Shortfall> {
-    let needs: [(&'static str, u64, u64); 10] = [
-        ("maxBufferSize", 16 << 20, limits.max_buffer_size),
-        ("maxStorageBufferBindingSize", 16 << 20, limits.max_storage_buffer_binding_size),
-        ("maxUniformBufferBindingSize", 256, limits.max_uniform_buffer_binding_size),
-        ("maxStorageBuffersPerShaderStage", 5, limits.max_storage_buffers_per_shader_stage.into()),
-        ("maxBindingsPerBindGroup", 6, limits.max_bindings_per_bind_group.into()),
-        ("maxComputeWorkgroupStorageSize", 16384, limits.max_compute_workgroup_storage_size.into()),
-        ("maxComputeInvocationsPerWorkgroup", 256, limits.max_compute_invocations_per_workgroup.into()),
-        ("maxComputeWorkgroupSizeX", 256, limits.max_compute_workgroup_size_x.into()),
-        ("maxComputeWorkgroupSizeY", 64, limits.max_compute_workgroup_size_y.into()),
-        ("maxComputeWorkgroupsPerDimension", 65535, limits.max_compute_workgroups_per_dimension.into()),
+/// What the shaders need of a device, whatever the network; all of it within WebGPU's defaults.
+pub(crate) const BASE_LIMITS: Limits = Limits {
+    max_buffer_size: 16 << 20,
+    max_storage_buffer_binding_size: 16 << 20,
+    max_uniform_buffer_binding_size: 256,
+    max_storage_buffers_per_shader_stage: 5,
+    max_sampled_textures_per_shader_stage: 2,
+    max_bindings_per_bind_group: 6,
+    max_compute_workgroup_storage_size: 16384,
+    max_compute_invocations_per_workgroup: 256,
+    max_compute_workgroup_size_x: 256,
+    max_compute_workgroup_size_y: 64,
+    max_compute_workgroup_size_z: 1,
+    max_compute_workgroups_per_dimension: 65535,
+    ..Limits::downlevel_webgl2_defaults()
+};
+
+/// Which of the limits that `required` can raise are lower in `found`.
+pub(crate) fn shortfalls(required: &Limits, found: &Limits) -> Vec<Shortfall> {
+    macro_rules! lacking {
+        ($($limit:literal $field:ident),* $(,)?) => {
+            [$(($limit, u64::from(required.$field), u64::from(found.$field))),*]
+        };
+    }
+    let limits = lacking![
+        "maxBufferSize" max_buffer_size,
+        "maxStorageBufferBindingSize" max_storage_buffer_binding_size,
+        "maxUniformBufferBindingSize" max_uniform_buffer_binding_size,
+        "maxStorageBuffersPerShaderStage" max_storage_buffers_per_shader_stage,
+        "maxSampledTexturesPerShaderStage" max_sampled_textures_per_shader_stage,
+        "maxStorageTexturesPerShaderStage" max_storage_textures_per_shader_stage,
+        "maxTextureDimension2D" max_texture_dimension_2d,
+        "maxBindingsPerBindGroup" max_bindings_per_bind_group,
+        "maxComputeWorkgroupStorageSize" max_compute_workgroup_storage_size,
+        "maxComputeInvocationsPerWorkgroup" max_compute_invocations_per_workgroup,
+        "maxComputeWorkgroupSizeX" max_compute_workgroup_size_x,
+        "maxComputeWorkgroupSizeY" max_compute_workgroup_size_y,
+        "maxComputeWorkgroupsPerDimension" max_compute_workgroups_per_dimension,
     ];
-    let lacking = needs.into_iter().filter(|(_, needed, found)| found < needed);
+    let lacking = limits.into_iter().filter(|(_, needed, found)| found < needed);
     lacking.map(|(limit, needed, found)| Shortfall { limit, needed, found }).collect()
 }
 
@@ -92,37 +181,16 @@ impl Gpu {
     ///
     /// # Errors
     ///
-    /// [`GpuError::NoAdapter`] when nothing fits, [`GpuError::BelowLimits`] when what fits is too small,
-    /// [`GpuError::Open`] when the driver refuses.
+    /// [`GpuError::NoAdapter`] when nothing fits; otherwise as [`AdapterSummary::open`].
     pub async fn new(options: &GpuOptions) -> Result<Self, GpuError> {
-        let mut adapters = find(options.backends).await;
-        adapters.sort_by_key(|a| preference(&a.get_info(), !shortfalls(&a.limits()).is_empty()));
-        let matching = adapters.iter().find(|a| matches(&a.get_info(), options.adapter.as_deref()));
-        let Some(adapter) = matching else {
-            return Err(GpuError::NoAdapter {
+        let adapters = Self::adapters(options.backends).await;
+        match adapters.iter().find(|a| a.is_called(options.adapter.as_deref())) {
+            Some(adapter) => adapter.open().await,
+            None => Err(GpuError::NoAdapter {
                 wanted: wanted(options),
-                found: adapters.iter().map(|a| a.get_info().name).collect(),
-            });
-        };
-
-        let limits = adapter.limits();
-        let lacking = shortfalls(&limits);
-        if !lacking.is_empty() {
-            return Err(GpuError::BelowLimits { adapter: adapter.get_info().name, shortfalls: lacking });
+                found: adapters.into_iter().map(|a| a.info.name).collect(),
+            }),
         }
-        let mut required_limits = Limits::default().or_worse_values_from(&limits);
-        // Larger bindings save splitting the fully connected layers' weights.
-        required_limits.max_buffer_size = limits.max_buffer_size;
-        required_limits.max_storage_buffer_binding_size = limits.max_storage_buffer_binding_size;
-        let descriptor = wgpu::DeviceDescriptor {
-            label: Some("alexnet-wgpu"),
-            required_features: adapter.features() & USEFUL_FEATURES,
-            required_limits,
-            ..Default::default()
-        };
-        let opened = adapter.request_device(&descriptor).await;
-        let (device, queue) = opened.map_err(|source| GpuError::Open { adapter: adapter.get_info().name, source })?;
-        Self::from_device(device, queue)
     }
 
     /// [`Gpu::new`] for programs without an executor; waits for the driver.
@@ -136,28 +204,54 @@ impl Gpu {
     }
 
     /// Takes the device and queue that the host owns. Nothing of theirs is changed: no error callback, no
-    /// lost-device callback.
+    /// lost-device callback. [`crate::Pipeline::required_limits`] and [`crate::Pipeline::required_features`] say what to
+    /// ask for when making the device.
     ///
     /// # Errors
     ///
-    /// [`GpuError::BelowLimits`] lists every limit of the device that is too low.
+    /// [`GpuError::BelowLimits`] lists every limit of the device that is too low for any network; [`GpuError::Deny`] when
+    /// the environment variable `ALEXNET_DENY` names no kernel variants.
     pub fn from_device(device: Device, queue: Queue) -> Result<Self, GpuError> {
         let info = device.adapter_info();
-        let lacking = shortfalls(&device.limits());
+        let lacking = shortfalls(&BASE_LIMITS, &device.limits());
         if !lacking.is_empty() {
             return Err(GpuError::BelowLimits { adapter: info.name, shortfalls: lacking });
         }
-        Ok(Self { device, queue, info, compiled: Arc::default() })
+        Ok(Self {
+            device,
+            queue,
+            info,
+            denials: Denials::from_env()?,
+            compiled: Arc::default(),
+            #[cfg(test)]
+            compiler: None,
+        })
+    }
+
+    /// The same device, on which the planner avoids these kernel variants as well as those that the environment variable
+    /// `ALEXNET_DENY` names. What a [`Builder`](crate::Builder) is told to use, it uses all the same.
+    pub fn deny(mut self, denials: impl IntoIterator<Item = Denial>) -> Self {
+        self.denials.0.extend(denials);
+        self
+    }
+
+    /// Which kernel variants the planner avoids.
+    pub fn denials(&self) -> &Denials {
+        &self.denials
+    }
+
+    /// Every style that runs on this device, denied or not.
+    pub fn styles(&self) -> Vec<Style> {
+        let subgroups = self.device.features().contains(Features::SUBGROUP);
+        let lanes = [16, 8, 4].into_iter().find(|&lanes| subgroups && lanes <= self.info.subgroup_min_size);
+        let families = [Family::Tiled].into_iter().chain(lanes.map(|lanes| Family::Broadcast { lanes }));
+        let both = |family| [Storage::Buffer, Storage::Texture].map(|storage| Style { family, storage });
+        families.flat_map(both).collect()
     }
 
     /// All adapters of `backends` (all when `None`), the one that [`Gpu::new`] would take first.
     pub async fn adapters(backends: Option<Backends>) -> Vec<AdapterSummary> {
-        let summary = |a: wgpu::Adapter| {
-            let limits = a.limits();
-            let shortfalls = shortfalls(&limits);
-            AdapterSummary { info: a.get_info(), features: a.features(), limits, shortfalls }
-        };
-        let mut all: Vec<_> = find(backends).await.into_iter().map(summary).collect();
+        let mut all: Vec<_> = find(backends).await.into_iter().map(AdapterSummary::new).collect();
         all.sort_by_key(|a| preference(&a.info, !a.shortfalls.is_empty()));
         all
     }
@@ -184,9 +278,14 @@ impl Gpu {
 
     /// Lanes of a subgroup where their number is fixed and shaders may use them.
     pub fn subgroup_lanes(&self) -> Option<u32> {
-        let fixed = self.info.subgroup_min_size == self.info.subgroup_max_size;
-        (fixed && self.device.features().contains(Features::SUBGROUP)).then_some(self.info.subgroup_min_size)
+        subgroup_lanes(&self.info, self.device.features())
     }
+}
+
+/// Lanes of a subgroup where their number is fixed and `features` have subgroups.
+pub(crate) fn subgroup_lanes(info: &AdapterInfo, features: Features) -> Option<u32> {
+    let fixed = info.subgroup_min_size == info.subgroup_max_size;
+    (fixed && features.contains(Features::SUBGROUP)).then_some(info.subgroup_min_size)
 }
 
 async fn find(backends: Option<Backends>) -> Vec<wgpu::Adapter> {
@@ -212,11 +311,6 @@ fn preference(info: &AdapterInfo, unfit: bool) -> (bool, u8, bool) {
         DeviceType::Cpu => 4,
     };
     (unfit, kind, info.backend == Backend::Gl)
-}
-
-fn matches(info: &AdapterInfo, text: Option<&str>) -> bool {
-    let Some(text) = text.map(str::to_lowercase) else { return true };
-    [&info.name, &info.driver, &info.driver_info].iter().any(|s| s.to_lowercase().contains(&text))
 }
 
 fn wanted(options: &GpuOptions) -> String {
@@ -255,6 +349,9 @@ pub enum GpuError {
         /// Everything that it lacks.
         shortfalls: Vec<Shortfall>,
     },
+    /// The environment variable `ALEXNET_DENY` is wrong.
+    #[error("ALEXNET_DENY: {0}")]
+    Deny(#[from] UnknownVariant),
     /// The driver would not open the device.
     #[error("adapter `{adapter}` does not open: {source}; update its driver or choose another adapter")]
     Open {
@@ -271,18 +368,18 @@ mod tests {
 
     #[test]
     fn webgpu_defaults_are_enough() {
-        assert_eq!(shortfalls(&Limits::default()), []);
+        assert_eq!(shortfalls(&BASE_LIMITS, &Limits::default()), []);
     }
 
     #[test]
     fn every_shortfall_is_listed() {
         let limits = Limits { max_compute_invocations_per_workgroup: 128, max_buffer_size: 1024, ..Limits::default() };
-        let lacking = shortfalls(&limits);
+        let lacking = shortfalls(&BASE_LIMITS, &limits);
         assert_eq!(lacking.len(), 2);
         let error = GpuError::BelowLimits { adapter: "tiny".into(), shortfalls: lacking }.to_string();
         assert!(error.contains("maxBufferSize of at least 16777216, found 1024"), "{error}");
         assert!(error.contains("maxComputeInvocationsPerWorkgroup of at least 256, found 128"), "{error}");
         // WebGL 2 has no compute shaders at all.
-        assert!(!shortfalls(&Limits::downlevel_webgl2_defaults()).is_empty());
+        assert!(!shortfalls(&BASE_LIMITS, &Limits::downlevel_webgl2_defaults()).is_empty());
     }
 }

@@ -24,13 +24,44 @@
 //! # }
 //! ```
 //!
+//! In a host's frame the same is recorded into the host's encoder, from a texture that it drew, and the labels come
+//! without waiting:
+//!
+//! ```
+//! use alexnet_wgpu::{Gpu, Input, Model, Pipeline, RunError, TextureSource, Ticket, wgpu};
+//!
+//! /// Once, on the host's device; `camera` is a view of any render target that shaders can read.
+//! fn prepare(
+//!     device: wgpu::Device,
+//!     queue: wgpu::Queue,
+//!     camera: &wgpu::TextureView,
+//! ) -> Result<(Pipeline, Input), Box<dyn std::error::Error>> {
+//!     let model = Model::embedded()?;
+//!     let gpu = Gpu::from_device(device, queue)?;
+//!     let pipeline = Pipeline::builder(&gpu, &model.network, &model.weights).build()?;
+//!     let input = pipeline.texture_input(&TextureSource::new(camera), &model.preprocessing, 0)?;
+//!     Ok((pipeline, input))
+//! }
+//!
+//! /// In every frame: this records and nothing more.
+//! fn frame(pipeline: &Pipeline, input: &Input, encoder: &mut wgpu::CommandEncoder) -> Result<Ticket, RunError> {
+//!     input.encode(encoder);
+//!     pipeline.encode(encoder);
+//!     pipeline.ticket(encoder)
+//! }
+//! ```
+//!
 //! Underneath, a [`Network`] is a list of layers, [`Weights`] are named tensors, and a [`Pipeline`] is both on a
 //! device: it records into a command encoder of yours ([`Pipeline::encode`]), runs ([`Pipeline::run`]) and reads
-//! any layer ([`Pipeline::run_layers`]). [`mod@reference`] computes the same in double precision, to check against.
+//! any layer ([`Pipeline::run_layers`]); [`Pipeline::required_limits`] says what to ask of a device,
+//! [`Pipeline::encode_slice`] spreads a run over frames, and [`Pipeline::rebuild`] follows the loss of a device. [`mod@reference`] computes the same in double precision, to check against.
 #![warn(missing_docs)]
 
 mod alexnet;
 mod classify;
+mod deny;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod doctor;
 mod files;
 mod gpu;
 mod kernels;
@@ -44,6 +75,7 @@ mod weights;
 
 pub use alexnet::{AlexNet, UnknownNetwork, Variant, imagenet_labels};
 pub use classify::{Classifier, ClassifyError, Prediction};
+pub use deny::{Denial, Denials, UnknownVariant};
 pub use files::write_atomically;
 pub use gpu::{AdapterSummary, Gpu, GpuError, GpuOptions, Shortfall};
 pub use kernels::{Algorithm, Family, Precision, Storage, Style, UnknownPrecision};
@@ -53,8 +85,8 @@ pub use network::{
     NetworkError, Op, Padding, Shape, Window,
 };
 pub use pipeline::{
-    Builder, Candidate, Ceilings, Checks, Choice, Entry, LayerTime, MAX_BATCH, Pipeline, PipelineError,
-    PlannedDispatch, RunError, TuneError, Tuning, plan,
+    Builder, Candidate, Ceilings, Checks, Choice, Entry, Input, InputError, LayerTime, MAX_BATCH, Pipeline,
+    PipelineError, PlannedDispatch, RunError, Slices, TextureSource, Ticket, TuneError, Tuning, plan,
 };
 pub use preprocess::{ChannelOrder, Picture, PictureError, Preprocessing, PreprocessingError, Resize};
 pub use weights::{DType, Format, Tensor, Weights, WeightsError, splitmix};

@@ -1,6 +1,8 @@
 //! A network with its weights, preprocessing and labels: what a weight file comes to.
 
-use std::{collections::BTreeMap, path::Path};
+use std::collections::BTreeMap;
+#[cfg(not(target_arch = "wasm32"))]
+use std::path::Path;
 
 use crate::{
     alexnet::{Variant, imagenet_labels},

@@ -490,7 +490,12 @@ impl Network {
     ///
     /// [`NetworkError::UnknownLayer`] with the nearest name that exists.
     pub fn layer(&self, name: &str) -> Result<&Layer, NetworkError> {
-        self.layers.iter().find(|l| l.name == name).ok_or_else(|| NetworkError::UnknownLayer {
+        self.position(name).map(|index| &self.layers[index])
+    }
+
+    /// Which of the layers is called `name`.
+    pub(crate) fn position(&self, name: &str) -> Result<usize, NetworkError> {
+        self.layers.iter().position(|l| l.name == name).ok_or_else(|| NetworkError::UnknownLayer {
             found: name.into(),
             nearest: nearest(name, self.layers.iter().map(|l| l.name.as_str())).unwrap_or_default().into(),
         })

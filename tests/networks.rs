@@ -1,5 +1,5 @@
 //! Whole networks against reference vectors that were computed in f64, independently of this project
-//! (tests/data/reference, described in docs/networks.md).
+//! (assets/reference, described in docs/networks.md).
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod common;
@@ -46,7 +46,7 @@ fn seeded(network: &Network) -> (Weights, Vec<f32>) {
 }
 
 fn reference_file(network: &Network) -> String {
-    format!("{}/tests/data/reference/{}-seed{SEED}.safetensors", env!("CARGO_MANIFEST_DIR"), network.name())
+    format!("{}/assets/reference/{}-seed{SEED}.safetensors", env!("CARGO_MANIFEST_DIR"), network.name())
 }
 
 fn check(alexnet: AlexNet, styles: &[Style]) {

@@ -103,7 +103,7 @@ fn subgroups(adapter: &AdapterSummary) -> Option<[u32; 2]> {
     features.contains(Features::SUBGROUP).then_some([info.subgroup_min_size, info.subgroup_max_size])
 }
 
-fn describe(out: &mut impl Write, adapter: &AdapterSummary, picked: Option<&str>) -> io::Result<()> {
+pub fn describe(out: &mut impl Write, adapter: &AdapterSummary, picked: Option<&str>) -> io::Result<()> {
     let bold = Style::new().bold();
     let Limits {
         max_storage_buffer_binding_size: binding,
@@ -157,7 +157,7 @@ fn bytes(count: u64) -> String {
 /// A line of `--json`; limits and features have WebGPU's names.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Record<'a> {
+pub struct Record<'a> {
     name: &'a str,
     backend: &'static str,
     #[serde(rename = "type")]
@@ -188,7 +188,7 @@ struct AdapterFeatures {
 }
 
 impl<'a> Record<'a> {
-    fn new(adapter: &'a AdapterSummary, picked: Option<&'a str>) -> Self {
+    pub fn new(adapter: &'a AdapterSummary, picked: Option<&'a str>) -> Self {
         let AdapterSummary { info, features, shortfalls, .. } = adapter;
         Self {
             name: &info.name,

@@ -102,7 +102,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     drop(weights);
 
     pipeline.write_input(&input)?;
-    let bar = progress::bar(args.runs as usize + 2);
+    let bar = progress::bar(args.runs as usize + 2, "runs");
     let once = || -> Result<f64, Failure> {
         let start = Instant::now();
         pollster::block_on(pipeline.run_top_again())?;

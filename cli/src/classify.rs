@@ -77,7 +77,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
             writeln!(io::stderr(), "The embedded model knows {kinds} kinds of garment only; --weights takes others.");
     }
 
-    let bar = progress::bar(args.images.len());
+    let bar = progress::bar(args.images.len(), "pictures");
     let mut failed = false;
     thread::scope(|threads| {
         // The next pictures are decoded while the network runs.

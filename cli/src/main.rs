@@ -5,6 +5,7 @@ mod bench;
 mod choices;
 mod classify;
 mod convert;
+mod doctor;
 mod eval;
 mod failure;
 mod features;
@@ -29,6 +30,7 @@ Examples:
   alexnet features shoe.jpg --layer fc7 --output shoe.npy  what a layer makes of it
   alexnet adapters                                         what there is to run on
   alexnet bench                                            how fast it runs
+  alexnet doctor                                           whether the drivers compute what they should
   alexnet tune                                             find what runs fastest here
   alexnet info alexnet.pth                                 what a weight file holds
   alexnet convert alexnet.pth alexnet.safetensors          one file with all that goes with it
@@ -52,6 +54,7 @@ enum Command {
     Features(features::Args),
     Adapters(adapters::Args),
     Bench(bench::Args),
+    Doctor(doctor::Args),
     Tune(tune::Args),
     Info(info::Args),
     Convert(convert::Args),
@@ -66,6 +69,7 @@ impl Command {
             Self::Features(args) => features::run(args),
             Self::Adapters(args) => adapters::run(args),
             Self::Bench(args) => bench::run(args),
+            Self::Doctor(args) => doctor::run(args),
             Self::Tune(args) => tune::run(args),
             Self::Info(args) => info::run(args),
             Self::Convert(args) => convert::run(args),

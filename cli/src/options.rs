@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use alexnet_wgpu::{
-    Builder, Gpu, GpuOptions, Model, ModelOptions, Network, Pipeline, Precision, Variant, Weights, WeightsError,
-    wgpu::Backends,
+    Builder, Denial, Gpu, GpuOptions, Model, ModelOptions, Network, Pipeline, Precision, Variant, Weights,
+    WeightsError, wgpu::Backends,
 };
 use clap::ValueEnum;
 
@@ -104,7 +104,9 @@ impl ComputeArgs {
     /// A pipeline in the making, tuned where it was.
     pub fn builder<'a>(&self, gpu: &'a Gpu, network: &'a Network, weights: &'a Weights, batch: usize) -> Builder<'a> {
         let builder = Pipeline::builder(gpu, network, weights).batch(batch).precision(self.dtype);
-        let tuned = if self.untuned { None } else { choices::load(gpu, network, batch, self.dtype) };
+        // What was tuned may have been denied since.
+        let untuned = self.untuned || !gpu.denials().0.is_empty();
+        let tuned = if untuned { None } else { choices::load(gpu, network, batch, self.dtype) };
         match tuned {
             Some(choice) => builder.choice(&choice),
             None => builder,
@@ -153,13 +155,17 @@ pub struct GpuArgs {
     /// Only an adapter of this graphics interface
     #[arg(long, value_name = "NAME")]
     backend: Option<Backend>,
+    /// Keep away from a kernel variant that the driver gets wrong, as `alexnet doctor` names it; also several, with
+    /// commas between them. The environment variable ALEXNET_DENY says the same
+    #[arg(long, value_name = "VARIANT", value_delimiter = ',')]
+    deny: Vec<Denial>,
 }
 
 impl GpuArgs {
     /// Opens the best adapter that fits.
     pub fn open(&self) -> Result<Gpu, Failure> {
         let options = GpuOptions { adapter: self.adapter.clone(), backends: self.backend.map(Backends::from) };
-        Ok(Gpu::open(&options)?)
+        Ok(Gpu::open(&options)?.deny(self.deny.iter().copied()))
     }
 }
 

@@ -19,13 +19,13 @@ pub fn steps(message: &'static str) -> ProgressBar {
     ProgressBar::new(1).with_message(message).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
-/// A bar over so many pictures; one alone needs none.
-pub fn bar(pictures: usize) -> ProgressBar {
-    if pictures < 2 {
+/// A bar over so many things, which are called `what`; one alone needs none.
+pub fn bar(count: usize, what: &'static str) -> ProgressBar {
+    if count < 2 {
         return ProgressBar::hidden();
     }
-    let style = ProgressStyle::with_template("{bar:30} {pos} of {len} pictures, {eta} left");
-    ProgressBar::new(pictures as u64).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+    let style = ProgressStyle::with_template("{bar:30} {pos} of {len} {msg}, {eta} left");
+    ProgressBar::new(count as u64).with_message(what).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
 /// A bar over the bytes of a file that comes from afar.

@@ -31,13 +31,13 @@ pub(crate) struct RowsLayout {
     height: usize,
     width: usize,
     /// Zero pixels before each row.
-    pad_left: usize,
+    pub pad_left: usize,
     /// Quads from one window to the next.
     step_quads: usize,
     /// Quads of a kernel row.
     kernel_quads: usize,
     /// Quads of a row.
-    row_quads: usize,
+    pub row_quads: usize,
 }
 
 impl RowsLayout {

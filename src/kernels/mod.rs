@@ -264,6 +264,7 @@ macro_rules! shaders {
 
 const SHADERS: &[(&str, &str)] = shaders![
     "adaptive_avg_pool",
+    "buffer_input",
     "ceiling_multiply",
     "ceiling_read",
     "gemm_broadcast",
@@ -276,6 +277,7 @@ const SHADERS: &[(&str, &str)] = shaders![
     "output",
     "softmax",
     "sum_parts",
+    "texture_input",
     "top_k",
     "weights",
     "winograd_input",
@@ -327,6 +329,12 @@ impl Kernel {
             values.insert("BT", minijinja::Value::from_serialize(&transforms.bt));
         }
         templates().get_template(&format!("{}.wgsl", self.shader))?.render(values)
+    }
+
+    /// What a device must offer to run it.
+    #[cfg(test)]
+    pub fn features(&self) -> wgpu::Features {
+        if self.shader.ends_with("_broadcast") { wgpu::Features::SUBGROUP } else { wgpu::Features::empty() }
     }
 
     /// What this kernel is, in a word or two: for lists and labels.

@@ -4,7 +4,10 @@ use std::time::{Duration, Instant};
 
 use wgpu::BufferUsages;
 
-use super::{Checks, PipelineError, begin, choice, compile, memory::Memory};
+use super::{
+    Checks, PipelineError, begin, choice, compile,
+    memory::{self, Memory},
+};
 use crate::{
     gpu::Gpu,
     kernels::{Dispatch, ceiling},
@@ -30,7 +33,7 @@ impl Ceilings {
     /// [`PipelineError`] when the kernels do not compile, the memory (64 MiB) cannot be had or the device is lost.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn measure(gpu: &Gpu) -> Result<Self, PipelineError> {
-        let style = choice::style(gpu);
+        let style = choice::style(gpu.info(), gpu.device().features());
         let storage = style.storage;
         let device = gpu.device();
         let scope = device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
@@ -42,11 +45,7 @@ impl Ceilings {
         let seconds = |dispatch: Dispatch| -> Result<f64, PipelineError> {
             let compiled = compile::compile_all(gpu, [&dispatch.kernel].into_iter(), Checks::default())?;
             let compiled = &compiled[&dispatch.kernel];
-            let contents = &dispatch.uniform;
-            let uniform = wgpu::util::DeviceExt::create_buffer_init(
-                device,
-                &wgpu::util::BufferInitDescriptor { label: Some("uniform"), contents, usage: BufferUsages::UNIFORM },
-            );
+            let uniform = memory::filled(gpu, "uniform", &dispatch.uniform, BufferUsages::UNIFORM);
             let resources = [input.binding(), output.binding(), uniform.as_entire_binding()];
             let entries: Vec<_> =
                 (0..).zip(resources).map(|(binding, resource)| wgpu::BindGroupEntry { binding, resource }).collect();

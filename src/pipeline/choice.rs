@@ -3,19 +3,19 @@
 use wgpu::{AdapterInfo, DeviceType, Features};
 
 use crate::{
-    gpu::Gpu,
+    gpu::{Gpu, subgroup_lanes},
     kernels::{Algorithm, Family, Gemm, Storage, Style, Winograd},
     network::{Layer, Op},
 };
 
-/// The style that suits an adapter best.
-pub(super) fn style(gpu: &Gpu) -> Style {
+/// The style that suits an adapter best, on a device with `features`.
+pub(super) fn style(info: &AdapterInfo, features: Features) -> Style {
     let tiled = Style { family: Family::Tiled, storage: Storage::Buffer };
-    if gpu.info().device_type != DeviceType::Cpu {
+    if info.device_type != DeviceType::Cpu {
         return tiled;
     }
-    match gpu.subgroup_lanes() {
-        Some(lanes @ (4 | 8 | 16)) => Style { family: Family::Broadcast { lanes }, storage: cpu_storage(gpu.info()) },
+    match subgroup_lanes(info, features) {
+        Some(lanes @ (4 | 8 | 16)) => Style { family: Family::Broadcast { lanes }, storage: cpu_storage(info) },
         _ => tiled,
     }
 }

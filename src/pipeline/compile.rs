@@ -62,6 +62,23 @@ fn layout_entries(kernel: &Kernel) -> Vec<BindGroupLayoutEntry> {
 
 /// Compiles one kernel, unless the device has it already.
 fn compile(gpu: &Gpu, kernel: &Kernel, checks: Checks) -> Result<Compiled, PipelineError> {
+    compile_layout(gpu, kernel, &layout_entries(kernel), checks)
+}
+
+/// Compiles a kernel that reads something of the host's in binding 0. It checks every index: the host may bind what it
+/// likes.
+pub(super) fn compile_with_input(gpu: &Gpu, kernel: &Kernel, input: BindingType) -> Result<Compiled, PipelineError> {
+    let mut entries = layout_entries(kernel);
+    entries[0].ty = input;
+    compile_layout(gpu, kernel, &entries, Checks::On)
+}
+
+fn compile_layout(
+    gpu: &Gpu,
+    kernel: &Kernel,
+    entries: &[BindGroupLayoutEntry],
+    checks: Checks,
+) -> Result<Compiled, PipelineError> {
     let key = format!("{kernel:?} {checks:?}");
     if let Some(compiled) = gpu.compiled().get(&key) {
         return Ok(compiled.clone());
@@ -88,10 +105,9 @@ fn compile(gpu: &Gpu, kernel: &Kernel, checks: Checks) -> Result<Compiled, Pipel
             device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked())
         },
     };
-    let layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
-        label: Some(&label),
-        entries: &layout_entries(kernel),
-    });
+    #[cfg(test)]
+    let module = gpu.compiler.as_ref().and_then(|compiler| compiler.0(device, kernel)).unwrap_or(module);
+    let layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: Some(&label), entries });
     let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
         label: Some(&label),
         bind_group_layouts: &[Some(&layout)],

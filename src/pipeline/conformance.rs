@@ -1,21 +1,40 @@
 //! Every shader in every configuration that the planner can choose, without a device: parsed, validated with the
-//! capabilities that it declares and no more, and written for each backend.
+//! capabilities that it declares and no more, held against WebGPU's default limits, and written for each backend.
+//!
+//! `ALEXNET_SHADERS=FOLDER` leaves what was written in a folder, for other compilers to read (scripts/test-shaders.sh).
 
-use std::collections::BTreeSet;
-
-use naga::{
-    back::{PipelineConstants, hlsl, msl, pipeline_constants::process_overrides, spv},
-    valid::{Capabilities, ValidationFlags, Validator},
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    process::Command,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
-use super::{Algorithms, Plan, kernels};
+use naga::{
+    AddressSpace, ImageClass, Module, ShaderStage, StorageAccess, TypeInner,
+    back::{PipelineConstants, hlsl, msl, pipeline_constants::process_overrides, spv},
+    proc::{BoundsCheckPolicies, BoundsCheckPolicy},
+    valid::{Capabilities, ModuleInfo, ValidationFlags, Validator},
+};
+use wgpu::{Features, Limits};
+
+use super::{
+    Algorithms, Checks, Plan,
+    input::{buffer_kernel, texture_kernel},
+    kernels,
+};
 use crate::{
-    alexnet::Variant,
+    alexnet::{AlexNet, Variant},
+    doctor::{Case, Finding, distinct_layers},
+    gpu::{Compiler, Gpu},
     kernels::{Algorithm, Family, Kernel, Precision, Storage, Style},
     network::{Conv, LocalResponseNorm, Network, Shape},
 };
 
-/// Every kernel of every network in every style and at batches of every kind.
+/// Every kernel of every network in every style, with every algorithm and at batches of every kind.
 fn kernels_of_all_plans() -> BTreeSet<Kernel> {
     let mut networks: Vec<Network> = Variant::ALL.into_iter().map(|v| v.standard().network().unwrap()).collect();
     networks.push(
@@ -27,21 +46,22 @@ fn kernels_of_all_plans() -> BTreeSet<Kernel> {
             .unwrap(),
     );
     let families = [Family::Tiled].into_iter().chain([4, 8, 16].map(|lanes| Family::Broadcast { lanes }));
-    let algorithms = [
-        Algorithm::Direct,
-        Algorithm::Winograd { tile: 2 },
-        Algorithm::Winograd { tile: 4 },
-        Algorithm::SplitK { parts: 4 },
-    ];
+    // None: what the library chooses.
+    let algorithms = [None, Some(Algorithm::Direct), Some(Algorithm::SplitK { parts: 4 })]
+        .into_iter()
+        .chain((2..=6).map(|tile| Some(Algorithm::Winograd { tile })));
     let mut all = BTreeSet::new();
     for family in families {
         for storage in [Storage::Buffer, Storage::Texture] {
             let style = Style { family, storage };
             all.insert(kernels::top_k(5, 1000, 1, storage).kernel);
             all.extend([kernels::ceiling::read(style).kernel, kernels::ceiling::multiply(storage).kernel]);
-            for (network, algorithm) in networks.iter().flat_map(|n| algorithms.map(|a| (n, a))) {
+            for interleaved in [false, true] {
+                all.extend([texture_kernel(interleaved, storage), buffer_kernel(interleaved, storage)]);
+            }
+            for (network, algorithm) in networks.iter().flat_map(|n| algorithms.clone().map(move |a| (n, a))) {
                 let layers = network.layers().iter();
-                let algorithms: Algorithms = layers.map(|l| (l.name.clone(), algorithm)).collect();
+                let algorithms: Algorithms = layers.filter_map(|l| Some((l.name.clone(), algorithm?))).collect();
                 for (batch, precision) in
                     [1, 2, 3, 7, 8, 9, 64].into_iter().flat_map(|b| Precision::ALL.map(|p| (b, p)))
                 {
@@ -54,58 +74,289 @@ fn kernels_of_all_plans() -> BTreeSet<Kernel> {
     all
 }
 
-/// WebGPU's default limits of a workgroup: invocations, and bytes of its memory.
-const MAX_INVOCATIONS: u32 = 256;
-const MAX_STORAGE: u32 = 16384;
+/// A shader with its constants filled in.
+struct Shader {
+    label: String,
+    module: Module,
+    info: ModuleInfo,
+}
 
-#[test]
-fn every_shader_is_valid_on_every_backend() {
-    let kernels = kernels_of_all_plans();
-    assert!(kernels.len() > 30, "{}", kernels.len());
-    for kernel in kernels {
+impl Shader {
+    fn new(kernel: &Kernel) -> Self {
         let label = kernel.label();
         let source = kernel.source().unwrap();
         let module =
             naga::front::wgsl::parse_str(&source).unwrap_or_else(|e| panic!("{label}: {}", e.emit_to_string(&source)));
-        let mut capabilities = Capabilities::default();
-        if source.contains("subgroup") {
-            assert!(label.contains("broadcast"), "{label} uses subgroups");
-            capabilities |= Capabilities::SUBGROUP;
+        let validate = |capabilities| Validator::new(ValidationFlags::all(), capabilities).validate(&module);
+        let mut declared = capabilities(kernel.features());
+        // Halves that are unpacked to f32 are WebGPU's own, and not an extension.
+        declared.set(Capabilities::SHADER_FLOAT16_IN_FLOAT32, source.contains("unpack2x16float"));
+        let info = validate(declared).unwrap_or_else(|e| panic!("{label}: {}", e.emit_to_string(&source)));
+        for one in declared {
+            assert!(validate(declared - one).is_err(), "{label} declares {one:?} and does not use it");
         }
-        if source.contains("unpack2x16float") {
-            assert!(label.contains("f16"), "{label} unpacks halves");
-            capabilities |= Capabilities::SHADER_FLOAT16_IN_FLOAT32;
-        }
-        let info = Validator::new(ValidationFlags::all(), capabilities)
-            .validate(&module)
-            .unwrap_or_else(|e| panic!("{label}: {}", e.emit_to_string(&source)));
-
         let constants: PipelineConstants =
             kernel.constants.iter().map(|&(name, value)| (name.to_string(), f64::from(value))).collect();
-        let stage = (naga::ShaderStage::Compute, "main".to_string());
-        let (module, info) = process_overrides(&module, &info, Some((stage.0, &stage.1)), &constants)
+        let (module, info) = process_overrides(&module, &info, Some((ShaderStage::Compute, "main")), &constants)
             .unwrap_or_else(|e| panic!("{label}: {e}"));
+        let (module, info) = (module.into_owned(), info.into_owned());
+        Self { label, module, info }
+    }
 
-        let invocations: u32 = module.entry_points[0].workgroup_size.iter().product();
-        assert!(invocations <= MAX_INVOCATIONS, "{label}: {invocations} invocations");
+    /// SPIR-V, as wgpu-hal's Vulkan backend has it made.
+    fn spirv(&self, version: (u8, u8), checks: Checks) -> Vec<u32> {
+        let on = checks == Checks::On;
+        let options = spv::Options {
+            lang_version: version,
+            bounds_check_policies: policies(checks),
+            zero_initialize_workgroup_memory: spv::ZeroInitializeWorkgroupMemoryMode::None,
+            force_loop_bounding: on,
+            emit_int_div_checks: on,
+            ..Default::default()
+        };
+        let entry = spv::PipelineOptions { shader_stage: ShaderStage::Compute, entry_point: "main".into() };
+        let written = spv::write_vec(&self.module, &self.info, &options, Some(&entry));
+        written.unwrap_or_else(|e| panic!("{}: SPIR-V: {e}", self.label))
+    }
+
+    /// HLSL with bindings in registers one after the other, as wgpu's Vulkan backend numbers them.
+    fn hlsl(&self, checks: Checks) -> String {
+        let on = checks == Checks::On;
+        let binding_map = (0..).zip(self.bindings()).map(|(register, (_, binding))| {
+            let resource = naga::ResourceBinding { group: 0, binding };
+            (resource, hlsl::BindTarget { register, restrict_indexing: on, ..Default::default() })
+        });
+        let options = hlsl::Options {
+            shader_model: hlsl::ShaderModel::V6_0,
+            binding_map: binding_map.collect(),
+            fake_missing_bindings: false,
+            zero_initialize_workgroup_memory: false,
+            restrict_indexing: on,
+            force_loop_bounding: on,
+            ..Default::default()
+        };
+        let entry = hlsl::PipelineOptions { entry_point: Some((ShaderStage::Compute, "main".into())) };
+        let mut text = String::new();
+        let written = hlsl::Writer::new(&mut text, &options, &entry).write(&self.module, &self.info, None);
+        written.unwrap_or_else(|e| panic!("{}: HLSL: {e}", self.label));
+        text
+    }
+
+    /// MSL with buffers and textures at the numbers of their bindings.
+    fn msl(&self, version: (u8, u8), checks: Checks) -> String {
+        let on = checks == Checks::On;
+        let mut resources = msl::EntryPointResources { sizes_buffer: Some(7), ..Default::default() };
+        for (ty, binding) in self.bindings() {
+            let image = match &self.module.types[ty].inner {
+                TypeInner::Image { class, .. } => Some(matches!(class, ImageClass::Storage { .. })),
+                _ => None,
+            };
+            let slot = Some(binding as u8);
+            let target = match image {
+                Some(mutable) => msl::BindTarget { texture: slot, mutable, ..Default::default() },
+                None => msl::BindTarget { buffer: slot, mutable: binding == 1, ..Default::default() },
+            };
+            resources.resources.insert(naga::ResourceBinding { group: 0, binding }, target);
+        }
+        let options = msl::Options {
+            lang_version: version,
+            per_entry_point_map: BTreeMap::from([("main".to_string(), resources)]),
+            fake_missing_bindings: false,
+            bounds_check_policies: policies(checks),
+            zero_initialize_workgroup_memory: false,
+            force_loop_bounding: on,
+            emit_int_div_checks: on,
+            ..Default::default()
+        };
+        let entry =
+            msl::PipelineOptions { entry_point: Some((ShaderStage::Compute, "main".into())), ..Default::default() };
+        let written = msl::write_string(&self.module, &self.info, &options, &entry);
+        written.unwrap_or_else(|e| panic!("{}: MSL: {e}", self.label)).0
+    }
+
+    /// Type and number of everything in group 0, in order.
+    fn bindings(&self) -> Vec<(naga::Handle<naga::Type>, u32)> {
+        let variables = self.module.global_variables.iter();
+        let mut bindings: Vec<_> = variables.filter_map(|(_, v)| Some((v.ty, v.binding.as_ref()?.binding))).collect();
+        bindings.sort_by_key(|&(_, binding)| binding);
+        bindings
+    }
+
+    /// That it keeps within the limits that every WebGPU device has.
+    fn check_limits(&self) {
+        let (label, module, limits) = (&self.label, &self.module, Limits::default());
+        let [x, y, z] = module.entry_points[0].workgroup_size;
+        assert!(x * y * z <= limits.max_compute_invocations_per_workgroup, "{label}: {x}×{y}×{z} invocations");
+        assert!(x <= limits.max_compute_workgroup_size_x, "{label}: workgroups of {x} along x");
+        assert!(y <= limits.max_compute_workgroup_size_y, "{label}: workgroups of {y} along y");
+        assert!(z <= limits.max_compute_workgroup_size_z, "{label}: workgroups of {z} along z");
+
         let mut layouter = naga::proc::Layouter::default();
         layouter.update(module.to_ctx()).unwrap();
-        let shared = module.global_variables.iter().filter(|(_, v)| v.space == naga::AddressSpace::WorkGroup);
-        let bytes: u32 = shared.map(|(_, v)| layouter[v.ty].size).sum();
-        assert!(bytes <= MAX_STORAGE, "{label}: {bytes} bytes of workgroup memory");
-
-        let options = spv::Options { lang_version: (1, 3), ..Default::default() };
-        let entry = spv::PipelineOptions { shader_stage: stage.0, entry_point: stage.1.clone() };
-        spv::write_vec(&module, &info, &options, Some(&entry)).unwrap_or_else(|e| panic!("{label}: SPIR-V: {e}"));
-
-        let options = hlsl::Options { shader_model: hlsl::ShaderModel::V6_0, ..Default::default() };
-        let entry = hlsl::PipelineOptions { entry_point: Some(stage.clone()) };
-        let mut text = String::new();
-        let written = hlsl::Writer::new(&mut text, &options, &entry).write(&module, &info, None);
-        written.unwrap_or_else(|e| panic!("{label}: HLSL: {e}"));
-
-        let options = msl::Options { lang_version: (2, 4), fake_missing_bindings: true, ..Default::default() };
-        let entry = msl::PipelineOptions { entry_point: Some(stage), ..Default::default() };
-        msl::write_string(&module, &info, &options, &entry).unwrap_or_else(|e| panic!("{label}: MSL: {e}"));
+        let (mut workgroup, mut storage, mut written, mut sampled) = (0, 0, 0, 0);
+        for (_, variable) in module.global_variables.iter() {
+            let size = layouter[variable.ty].size;
+            match (variable.space, &module.types[variable.ty].inner) {
+                (AddressSpace::WorkGroup, _) => workgroup += size,
+                (AddressSpace::Storage { .. }, _) => storage += 1,
+                (AddressSpace::Uniform, _) => {
+                    assert!(u64::from(size) <= limits.max_uniform_buffer_binding_size, "{label}: a uniform of {size}");
+                }
+                (_, TypeInner::Image { class: ImageClass::Storage { format, access }, .. }) => {
+                    written += 1;
+                    // What every device has is write-only.
+                    assert_eq!((*format, *access), (naga::StorageFormat::Rgba32Float, StorageAccess::STORE), "{label}");
+                }
+                (_, TypeInner::Image { .. }) => sampled += 1,
+                (AddressSpace::Private | AddressSpace::Function, _) => {}
+                (space, _) => panic!("{label}: a variable in {space:?}"),
+            }
+        }
+        assert!(workgroup <= limits.max_compute_workgroup_storage_size, "{label}: {workgroup} bytes of a workgroup");
+        assert!(storage <= limits.max_storage_buffers_per_shader_stage, "{label}: {storage} storage buffers");
+        assert!(written <= limits.max_storage_textures_per_shader_stage, "{label}: {written} storage textures");
+        assert!(sampled <= limits.max_sampled_textures_per_shader_stage, "{label}: {sampled} sampled textures");
     }
+}
+
+/// What naga calls a device's features.
+fn capabilities(features: Features) -> Capabilities {
+    let mut capabilities = Capabilities::empty();
+    for (feature, capability) in
+        [(Features::SUBGROUP, Capabilities::SUBGROUP), (Features::SHADER_F16, Capabilities::SHADER_FLOAT16)]
+    {
+        capabilities.set(capability, features.contains(feature));
+    }
+    capabilities
+}
+
+fn policies(checks: Checks) -> BoundsCheckPolicies {
+    let policy = match checks {
+        Checks::On => BoundsCheckPolicy::Restrict,
+        Checks::Off => BoundsCheckPolicy::Unchecked,
+    };
+    BoundsCheckPolicies {
+        index: policy,
+        buffer: policy,
+        image_load: policy,
+        binding_array: BoundsCheckPolicy::Unchecked,
+    }
+}
+
+#[test]
+fn every_shader_is_valid_on_every_backend() {
+    let folder = std::env::var_os("ALEXNET_SHADERS").map(PathBuf::from);
+    let kernels = kernels_of_all_plans();
+    assert!(kernels.len() > 60, "{}", kernels.len());
+    for (number, kernel) in kernels.iter().enumerate() {
+        let shader = Shader::new(kernel);
+        shader.check_limits();
+        for checks in [Checks::On, Checks::Off] {
+            for version in [(1, 3), (1, 6)] {
+                shader.spirv(version, checks);
+            }
+            shader.hlsl(checks);
+            for version in [(2, 4), (3, 2)] {
+                shader.msl(version, checks);
+            }
+        }
+        if let Some(folder) = &folder {
+            std::fs::create_dir_all(folder).unwrap();
+            let write = |ending: &str, bytes: &[u8]| {
+                std::fs::write(folder.join(format!("{number:03}-{}.{ending}", kernel.shader)), bytes).unwrap();
+            };
+            // The language asks for a directive that naga 30 refuses.
+            let subgroups = kernel.features().contains(Features::SUBGROUP);
+            let directive = if subgroups { "enable subgroups;\n" } else { "" };
+            write("wgsl", (directive.to_string() + &kernel.source().unwrap()).as_bytes());
+            write("spv", bytemuck::cast_slice(&shader.spirv((1, 3), Checks::Off)));
+            write("hlsl", shader.hlsl(Checks::Off).as_bytes());
+            write("metal", shader.msl((2, 4), Checks::Off).as_bytes());
+        }
+    }
+}
+
+/// Only kernels that say so use more than every WebGPU device has, and only styles that are asked for it have such.
+#[test]
+fn features_are_declared() {
+    for kernel in kernels_of_all_plans() {
+        let label = kernel.label();
+        let source = kernel.source().unwrap();
+        let code: Vec<&str> = source.lines().map(|line| line.split("//").next().unwrap_or_default()).collect();
+        let uses = |word: &str| code.iter().any(|line| line.contains(word));
+        assert_eq!(kernel.features().contains(Features::SUBGROUP), uses("subgroup"), "{label}");
+        assert_eq!(kernel.features().contains(Features::SHADER_F16), uses("enable f16"), "{label}");
+        assert_eq!(kernel.features().contains(Features::SUBGROUP), label.contains("broadcast"), "{label}");
+    }
+    let network = Variant::Ungrouped.standard().network().unwrap();
+    for storage in [Storage::Buffer, Storage::Texture] {
+        let tiled = Style { family: Family::Tiled, storage };
+        for plan in Plan::all(&network, &Algorithms::new(), 1, tiled, Precision::F16, (128 << 20) / 16).unwrap() {
+            for dispatch in plan.dispatches {
+                assert_eq!(dispatch.kernel.features(), Features::empty(), "{}", dispatch.kernel.label());
+            }
+        }
+    }
+}
+
+/// The first Vulkan adapter, or the one that ALEXNET_ADAPTER names, as a device that takes SPIR-V as it is.
+fn passthrough_gpu() -> Gpu {
+    let name = std::env::var("ALEXNET_ADAPTER").ok();
+    let adapters = pollster::block_on(Gpu::adapters(Some(wgpu::Backends::VULKAN)));
+    let adapter = adapters.into_iter().find(|a| a.is_called(name.as_deref())).unwrap().adapter;
+    let descriptor = wgpu::DeviceDescriptor {
+        required_features: Features::PASSTHROUGH_SHADERS | adapter.features() & Features::SUBGROUP,
+        // SAFETY: passthrough shaders are experimental in that wgpu checks nothing of them; `hlsl_computes_the_same` makes
+        // them from shaders that were checked.
+        experimental_features: unsafe { wgpu::ExperimentalFeatures::enabled() },
+        ..Default::default()
+    };
+    let (device, queue) = pollster::block_on(adapter.request_device(&descriptor)).unwrap();
+    Gpu::from_device(device, queue).unwrap()
+}
+
+/// naga's HLSL, compiled to SPIR-V by Microsoft's compiler, computes on Vulkan what the f64 twin computes: each kernel
+/// variant of each layer of a narrow AlexNet. scripts/test-shaders.sh runs it, with DXC in ALEXNET_DXC.
+#[test]
+#[ignore = "needs DXC: scripts/test-shaders.sh dxc"]
+fn hlsl_computes_the_same() {
+    let library = std::env::var("ALEXNET_DXC").expect("ALEXNET_DXC names libdxcompiler");
+    let folder = tempfile::tempdir().unwrap();
+    let (path, compiled) = (folder.path().to_path_buf(), Arc::new(AtomicUsize::new(0)));
+    let count = compiled.clone();
+    let mut gpu = passthrough_gpu();
+    gpu.compiler = Some(Compiler(Arc::new(move |device, kernel| {
+        let number = count.fetch_add(1, Ordering::Relaxed);
+        let file = path.join(format!("{number}-{}.hlsl", kernel.shader));
+        std::fs::write(&file, Shader::new(kernel).hlsl(Checks::Off)).unwrap();
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/dxc.py");
+        let output = Command::new("python3").args([script, "--spirv", &library]).arg(&file).output().unwrap();
+        assert!(output.status.success(), "{}: {output:?}", kernel.label());
+        let bytes = std::fs::read(file.with_extension("spv")).unwrap();
+        let words: Vec<u32> = bytes.as_chunks().0.iter().copied().map(u32::from_le_bytes).collect();
+        let descriptor = wgpu::ShaderModuleDescriptorPassthrough {
+            label: Some(kernel.shader),
+            entry_points: vec![wgpu::PassthroughShaderEntryPoint { name: "main".into(), workgroup_size: (0, 0, 0) }]
+                .into(),
+            spirv: Some(words.into()),
+            ..Default::default()
+        };
+        // SAFETY: the SPIR-V is DXC's translation of a shader whose indices `compile` says are in range.
+        Some(unsafe { device.create_shader_module_passthrough(descriptor) })
+    })));
+    let networks =
+        [AlexNet::CAFFE, AlexNet::TORCHVISION].map(|a| a.width(0.125).head(64, 64).classes(30).network().unwrap());
+    let mut wrong: Vec<Finding> = Vec::new();
+    let mut checked = 0;
+    for layer in distinct_layers(&networks) {
+        let case = Case::new(&layer).unwrap();
+        for variant in case.variants(&gpu) {
+            let finding = pollster::block_on(case.check(&gpu, variant));
+            checked += 1;
+            wrong.extend((!finding.is_right()).then_some(finding));
+        }
+    }
+    println!("{} shaders, {checked} layers and variants, {} wrong", compiled.load(Ordering::Relaxed), wrong.len());
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    assert!(checked > 50, "{checked}");
 }

@@ -2,11 +2,15 @@
 
 use half::slice::HalfFloatSliceExt;
 use wgpu::{
-    BindingResource, Buffer, BufferUsages, CommandEncoder, Device, Extent3d, Origin3d, Queue, TexelCopyBufferInfo,
-    TexelCopyBufferLayout, TexelCopyTextureInfo, Texture, TextureAspect, TextureFormat, TextureUsages, TextureView,
+    BindingResource, Buffer, BufferDescriptor, BufferUsages, CommandEncoder, Device, Extent3d, Origin3d, Queue,
+    TexelCopyBufferInfo, TexelCopyBufferLayout, TexelCopyTextureInfo, Texture, TextureAspect, TextureFormat,
+    TextureUsages, TextureView,
 };
 
-use crate::kernels::{Precision, Storage, TEXTURE_WIDTH};
+use crate::{
+    gpu::Gpu,
+    kernels::{Precision, Storage, TEXTURE_WIDTH},
+};
 
 /// Bytes of one `vec4<f32>`.
 pub(super) const QUAD: u64 = 16;
@@ -43,7 +47,7 @@ impl Memory {
         usage: TextureUsages,
     ) -> Self {
         match storage {
-            Storage::Buffer => Self::Buffer(device.create_buffer(&wgpu::BufferDescriptor {
+            Storage::Buffer => Self::Buffer(device.create_buffer(&BufferDescriptor {
                 label: Some(label),
                 size: quads * precision.quad_bytes(),
                 usage: BufferUsages::STORAGE | BufferUsages::COPY_DST | BufferUsages::COPY_SRC,
@@ -110,23 +114,39 @@ impl Memory {
             Self::Buffer(buffer) => return queue.write_buffer(buffer, offset, bytes),
             Self::Texture(texture, _) => texture,
         };
-        let row = row_bytes(texture);
-        let whole = bytes.len() as u64 / row * row;
-        let rest = (bytes.len() as u64 - whole) * u64::from(TEXTURE_WIDTH) / row;
-        for (start, end, width, height) in
-            [(0, whole, TEXTURE_WIDTH, (whole / row) as u32), (whole, bytes.len() as u64, rest as u32, 1)]
-        {
-            if start == end {
-                continue;
-            }
-            let origin = Origin3d { x: 0, y: ((offset + start) / row) as u32, z: 0 };
+        for Piece { start, end, row, size } in pieces(texture, bytes.len() as u64) {
             queue.write_texture(
-                TexelCopyTextureInfo { texture, mip_level: 0, origin, aspect: TextureAspect::All },
+                texture_rows(texture, (offset / row_bytes(texture)) as u32 + row),
                 &bytes[start as usize..end as usize],
-                TexelCopyBufferLayout { offset: 0, bytes_per_row: Some(row as u32), rows_per_image: None },
-                Extent3d { width, height, depth_or_array_layers: 1 },
+                texture_layout(texture, 0),
+                size,
             );
         }
+    }
+
+    /// Records a write of `values` from the start of the array. Unlike [`Memory::write`] it is part of the command
+    /// buffer, and comes neither earlier nor later. `None` where the device has no staging buffer for it.
+    pub fn copy_from(&self, device: &Device, encoder: &mut CommandEncoder, values: &[f32]) -> Option<()> {
+        let bytes: &[u8] = bytemuck::cast_slice(values);
+        let staging = device.create_buffer(&BufferDescriptor {
+            label: Some("staging"),
+            size: bytes.len() as u64,
+            usage: BufferUsages::MAP_WRITE | BufferUsages::COPY_SRC,
+            mapped_at_creation: true,
+        });
+        staging.get_mapped_range_mut(..).ok()?.copy_from_slice(bytes);
+        staging.unmap();
+        match self {
+            Self::Buffer(buffer) => encoder.copy_buffer_to_buffer(&staging, 0, buffer, 0, bytes.len() as u64),
+            Self::Texture(texture, _) => {
+                for Piece { start, row, size, .. } in pieces(texture, bytes.len() as u64) {
+                    let layout = texture_layout(texture, start);
+                    let source = TexelCopyBufferInfo { buffer: &staging, layout };
+                    encoder.copy_buffer_to_texture(source, texture_rows(texture, row), size);
+                }
+            }
+        }
+        Some(())
     }
 
     /// Bytes of a buffer that [`Memory::copy_to`] fills with `quads` vec4s.
@@ -142,11 +162,8 @@ impl Memory {
         match self {
             Self::Buffer(buffer) => encoder.copy_buffer_to_buffer(buffer, 0, target, 0, quads * QUAD),
             Self::Texture(texture, _) => encoder.copy_texture_to_buffer(
-                TexelCopyTextureInfo { texture, mip_level: 0, origin: Origin3d::ZERO, aspect: TextureAspect::All },
-                TexelCopyBufferInfo {
-                    buffer: target,
-                    layout: TexelCopyBufferLayout { offset: 0, bytes_per_row: Some(ROW as u32), rows_per_image: None },
-                },
+                texture_rows(texture, 0),
+                TexelCopyBufferInfo { buffer: target, layout: texture_layout(texture, 0) },
                 Extent3d {
                     width: TEXTURE_WIDTH,
                     height: quads.div_ceil(TEXTURE_WIDTH.into()) as u32,
@@ -157,9 +174,53 @@ impl Memory {
     }
 }
 
+/// A rectangle of a texture that stands for a flat array, and the bytes that it holds.
+struct Piece {
+    start: u64,
+    end: u64,
+    row: u32,
+    size: Extent3d,
+}
+
+/// `len` bytes from the start of a row of `texture` on: whole rows, and what is left.
+fn pieces(texture: &Texture, len: u64) -> impl Iterator<Item = Piece> {
+    let row = row_bytes(texture);
+    let whole = len / row * row;
+    let rest = (len - whole) * u64::from(TEXTURE_WIDTH) / row;
+    let piece = |start, end, width, height| {
+        let size = Extent3d { width, height, depth_or_array_layers: 1 };
+        Piece { start, end, row: (start / row) as u32, size }
+    };
+    let pieces = [piece(0, whole, TEXTURE_WIDTH, (whole / row) as u32), piece(whole, len, rest as u32, 1)];
+    pieces.into_iter().filter(|piece| piece.start < piece.end)
+}
+
+/// How rows of `texture` follow each other in memory, from `offset` on.
+fn texture_layout(texture: &Texture, offset: u64) -> TexelCopyBufferLayout {
+    TexelCopyBufferLayout { offset, bytes_per_row: Some(row_bytes(texture) as u32), rows_per_image: None }
+}
+
 /// Bytes of a row of `texture`.
 fn row_bytes(texture: &Texture) -> u64 {
     u64::from(TEXTURE_WIDTH) * u64::from(texture.format().block_copy_size(None).unwrap_or(QUAD as u32))
+}
+
+fn texture_rows(texture: &Texture, row: u32) -> TexelCopyTextureInfo<'_> {
+    let origin = Origin3d { x: 0, y: row, z: 0 };
+    TexelCopyTextureInfo { texture, mip_level: 0, origin, aspect: TextureAspect::All }
+}
+
+/// A small buffer that holds `bytes` from the queue's next submission on. (wgpu's `create_buffer_init` panics where there
+/// is no memory or the device is lost; here it is an error for the scope that this is called in.)
+pub(super) fn filled(gpu: &Gpu, label: &str, bytes: &[u8], usage: BufferUsages) -> Buffer {
+    let buffer = gpu.device().create_buffer(&BufferDescriptor {
+        label: Some(label),
+        size: bytes.len() as u64,
+        usage: usage | BufferUsages::COPY_DST,
+        mapped_at_creation: false,
+    });
+    gpu.queue().write_buffer(&buffer, 0, bytes);
+    buffer
 }
 
 /// Fills a [`Memory`] from front to back in pieces, holding only a few megabytes at a time.

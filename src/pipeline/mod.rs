@@ -2,29 +2,44 @@
 //!
 //! [`Pipeline::builder`] does all of that once; a run is then one encode, one submission and one small
 //! readback.
+//!
+//! What is made when, for hosts that share their device: [`Builder::build`] makes every buffer, texture, pipeline and
+//! bind group, submits the uploads and polls the device once in a while. [`Pipeline::texture_input`] and
+//! [`Pipeline::buffer_input`] make a bind group and a uniform. Whatever records into an encoder of the host
+//! ([`Pipeline::encode`], [`Pipeline::encode_slice`], [`Pipeline::ticket`], [`Input::encode`]) makes nothing on the
+//! device, and neither submits nor polls. [`Pipeline::run`] and its kind make a readback buffer, submit and wait.
 
 mod ceilings;
 mod choice;
 mod compile;
 #[cfg(test)]
 mod conformance;
+mod deny;
+mod input;
 mod memory;
 mod plan;
 mod profile;
+mod requirements;
+mod slice;
+mod ticket;
 mod tune;
 
-use std::{cmp, collections::BTreeMap, ops::Range};
+use std::{cmp, collections::BTreeMap, ops::Range, sync::atomic::AtomicU64};
 
 use wgpu::{BindGroup, Buffer, BufferUsages, CommandEncoder, ComputePipeline};
 
 pub use ceilings::Ceilings;
 pub use compile::Checks;
+pub use input::{Input, InputError, TextureSource};
 pub use plan::{PlannedDispatch, plan};
 pub use profile::LayerTime;
+pub use slice::Slices;
+pub use ticket::Ticket;
 pub use tune::{Candidate, Choice, TuneError, Tuning};
 
 use crate::{
-    gpu::Gpu,
+    deny::{Denial, Denials},
+    gpu::{Gpu, Shortfall},
     kernels::{self, Algorithm, Dispatch, Place, Precision, RowsLayout, Style, activation_quads},
     network::{Network, NetworkError, Shape},
     weights::{Weights, WeightsError},
@@ -36,11 +51,17 @@ use plan::{Algorithms, Parameters, Plan};
 pub const MAX_BATCH: usize = 1024;
 
 /// A network on a device, ready to run any number of times.
+///
+/// Several pipelines share a device, and the shaders that they have in common. Threads share a pipeline: each run is
+/// whole, one after another in the order of their submissions. A run is then the input and the encoded layers in one
+/// command buffer ([`Input::encode`] and [`Pipeline::encode`] with the same encoder), or a call of [`Pipeline::run`]
+/// or its kind.
 #[derive(Debug)]
 pub struct Pipeline {
     gpu: Gpu,
     network: Network,
-    batch: usize,
+    weights: Weights,
+    settings: Settings,
     style: Style,
     input: Memory,
     /// How the input is laid out; channels last and padded, as every activation, where `None`.
@@ -52,7 +73,13 @@ pub struct Pipeline {
     done: Vec<usize>,
     /// The largest outputs and their indices, and how many there are a picture.
     top: Option<Top>,
+    /// Where tickets read the largest outputs from.
+    ring: ticket::Ring,
+    /// Layers that each run copies, by the step after which it does.
+    kept: Vec<Kept>,
     device_bytes: u64,
+    /// How many runs were begun.
+    runs: AtomicU64,
 }
 
 /// One layer's dispatches. They write the same activation.
@@ -61,6 +88,15 @@ struct Step {
     layer: usize,
     kernel: String,
     dispatches: Vec<(ComputePipeline, BindGroup, [u32; 3])>,
+}
+
+/// A copy of one layer's activation.
+#[derive(Debug)]
+struct Kept {
+    layer: String,
+    after: usize,
+    quads: u64,
+    buffer: Buffer,
 }
 
 #[derive(Debug)]
@@ -88,48 +124,77 @@ pub struct Builder<'a> {
     gpu: &'a Gpu,
     network: &'a Network,
     weights: &'a Weights,
+    settings: Settings,
+}
+
+/// What a [`Builder`] is told.
+#[derive(Clone, Debug)]
+struct Settings {
     batch: usize,
     top: usize,
     style: Option<Style>,
     algorithms: Algorithms,
     precision: Precision,
+    denials: Denials,
     checks: Checks,
+    keep: Vec<String>,
+    tickets: usize,
 }
 
 impl Builder<'_> {
     /// Pictures a run, 1 to [`MAX_BATCH`]; 1 by default.
     pub fn batch(mut self, batch: usize) -> Self {
-        self.batch = batch;
+        self.settings.batch = batch;
         self
     }
 
     /// How many of the largest outputs [`Pipeline::run_top`] finds; 5 by default, never more than there are outputs.
     pub fn top(mut self, k: usize) -> Self {
-        self.top = k;
+        self.settings.top = k;
         self
     }
 
     /// Which kernels; what suits the adapter best by default.
     pub fn style(mut self, style: Style) -> Self {
-        self.style = Some(style);
+        self.settings.style = Some(style);
         self
     }
 
     /// How the convolution called `layer` is computed; what suits the adapter best by default.
     pub fn algorithm(mut self, layer: impl Into<String>, algorithm: Algorithm) -> Self {
-        self.algorithms.insert(layer.into(), algorithm);
+        self.settings.algorithms.insert(layer.into(), algorithm);
         self
     }
 
     /// How the fully connected layers' weights are held on the device; [`Precision::F32`] by default.
     pub fn precision(mut self, precision: Precision) -> Self {
-        self.precision = precision;
+        self.settings.precision = precision;
+        self
+    }
+
+    /// Has the planner avoid a kernel variant, besides those that [`Gpu::deny`] named. What [`Builder::style`] and
+    /// [`Builder::algorithm`] ask for is used all the same.
+    pub fn deny(mut self, denial: Denial) -> Self {
+        self.settings.denials.0.push(denial);
         self
     }
 
     /// Whether shaders check every index.
     pub fn checks(mut self, checks: Checks) -> Self {
-        self.checks = checks;
+        self.settings.checks = checks;
+        self
+    }
+
+    /// Copies the activation of the layer called `name` in every run, to where [`Pipeline::kept`] finds it. Layers
+    /// write over each other otherwise.
+    pub fn keep(mut self, name: impl Into<String>) -> Self {
+        self.settings.keep.push(name.into());
+        self
+    }
+
+    /// How many tickets ([`Pipeline::ticket`]) may be open at once, each with a small buffer; 3 by default.
+    pub fn tickets(mut self, tickets: usize) -> Self {
+        self.settings.tickets = tickets;
         self
     }
 
@@ -140,12 +205,16 @@ impl Builder<'_> {
     /// [`PipelineError`] when the weights do not fit the network, the network does not fit the adapter, or the
     /// driver refuses.
     pub fn build(self) -> Result<Pipeline, PipelineError> {
-        let Self { gpu, network, weights, batch, top, algorithms, precision, checks, .. } = self;
+        let Self { gpu, network, weights, settings } = self;
+        let Settings { batch, top, precision, ref denials, checks, .. } = settings;
         let device = gpu.device();
         if !(1..=MAX_BATCH).contains(&batch) {
             return Err(PipelineError::Batch { found: batch });
         }
-        let style = self.style.unwrap_or_else(|| choice::style(gpu));
+        let style = settings.style.map_or_else(|| deny::style(gpu, denials), Ok)?;
+        let mut algorithms = settings.algorithms.clone();
+        deny::algorithms(network, style, batch, denials, &mut algorithms);
+        requirements::check(gpu, network, &settings, style)?;
         if let Some(reason) = choice::refusal(gpu, style) {
             return Err(PipelineError::Style { reason });
         }
@@ -153,10 +222,6 @@ impl Builder<'_> {
 
         let limit = Memory::limit(device, style.storage);
         let largest = |shape: Shape| (activation_quads(shape) * batch) as u64;
-        let needed = network.layers().iter().map(|l| cmp::max(largest(l.input), largest(l.output))).max().unwrap_or(0);
-        if needed > limit {
-            return Err(PipelineError::Activation { needed: needed * memory::QUAD, limit: limit * memory::QUAD });
-        }
 
         let memory_scope = device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let scope = device.push_error_scope(wgpu::ErrorFilter::Validation);
@@ -168,11 +233,6 @@ impl Builder<'_> {
         let top_dispatch =
             (network.output() == Shape::vector(classes)).then(|| kernels::top_k(top, classes, batch, style.storage));
         let dispatches = plans.iter().flat_map(|p| &p.dispatches).chain(&top_dispatch);
-
-        let max_workgroups = device.limits().max_compute_workgroups_per_dimension;
-        if let Some(d) = dispatches.clone().find(|d| d.workgroups.iter().any(|&n| n > max_workgroups)) {
-            return Err(PipelineError::Workgroups { kernel: d.kernel.label(), limit: max_workgroups });
-        }
 
         // Compilation and upload both take long; neither needs the other.
         let upload = || -> Result<Vec<Option<Parameters>>, PipelineError> {
@@ -209,14 +269,7 @@ impl Builder<'_> {
 
         let bind = |dispatch: &Dispatch, x: &Memory, y: wgpu::BindingResource<'_>, parameters: Option<&Parameters>| {
             let compiled = &compiled[&dispatch.kernel];
-            let uniform = wgpu::util::DeviceExt::create_buffer_init(
-                device,
-                &wgpu::util::BufferInitDescriptor {
-                    label: Some("uniform"),
-                    contents: &dispatch.uniform,
-                    usage: BufferUsages::UNIFORM,
-                },
-            );
+            let uniform = memory::filled(gpu, "uniform", &dispatch.uniform, BufferUsages::UNIFORM);
             let mut resources = vec![(0, x.binding()), (1, y), (2, uniform.as_entire_binding())];
             if let Some(parameters) = parameters {
                 resources.extend(dispatch.chunk.map(|i| (3, parameters.weights[i].binding())));
@@ -264,17 +317,49 @@ impl Builder<'_> {
             let (pipeline, bind_group, _) = bind(&dispatch, last, entries.as_entire_binding(), None);
             Top { k: top, pipeline, bind_group, entries }
         });
+        let ring = ticket::Ring::new(device, settings.tickets, batch, top.as_ref().map_or(0, |top| top.k));
+
+        let mut kept = Vec::new();
+        for name in &settings.keep {
+            let index = network.position(name)?;
+            let quads = largest(network.layers()[index].output);
+            let buffer = device.create_buffer(&wgpu::BufferDescriptor {
+                label: Some(name),
+                size: activations[0].copy_size(quads),
+                usage: BufferUsages::STORAGE | BufferUsages::COPY_DST | BufferUsages::COPY_SRC,
+                mapped_at_creation: false,
+            });
+            kept.push(Kept { layer: name.clone(), after: done[index], quads, buffer });
+        }
+        kept.sort_by_key(|kept| kept.after);
 
         let errors = [pollster_or_none(scope), pollster_or_none(memory_scope)];
-        if let Some(error) = errors.into_iter().flatten().next() {
+        // Where memory is lacking, everything else follows from that.
+        if let Some(error) = errors.into_iter().flatten().next_back() {
             return Err(error.into());
         }
         let device_bytes = input.size()
             + activations.iter().map(Memory::size).sum::<u64>()
             + scratch.iter().map(Memory::size).sum::<u64>()
-            + parameters.iter().flatten().map(Parameters::size).sum::<u64>();
-        let (gpu, network) = (gpu.clone(), network.clone());
-        Ok(Pipeline { gpu, network, batch, style, input, rows_layout, activations, steps, done, top, device_bytes })
+            + parameters.iter().flatten().map(Parameters::size).sum::<u64>()
+            + kept.iter().map(|kept| kept.buffer.size()).sum::<u64>();
+        Ok(Pipeline {
+            gpu: gpu.clone(),
+            network: network.clone(),
+            weights: weights.clone(),
+            settings,
+            style,
+            input,
+            rows_layout,
+            activations,
+            steps,
+            done,
+            top,
+            ring,
+            kept,
+            device_bytes,
+            runs: AtomicU64::new(0),
+        })
     }
 }
 
@@ -292,17 +377,28 @@ fn pollster_or_none(scope: wgpu::ErrorScopeGuard) -> Option<wgpu::Error> {
 impl Pipeline {
     /// Starts a pipeline for `network` with `weights` on `gpu`.
     pub fn builder<'a>(gpu: &'a Gpu, network: &'a Network, weights: &'a Weights) -> Builder<'a> {
-        Builder {
-            gpu,
-            network,
-            weights,
+        let settings = Settings {
             batch: 1,
             top: 5,
             style: None,
             algorithms: BTreeMap::new(),
             precision: Precision::default(),
+            denials: gpu.denials().clone(),
             checks: Checks::default(),
-        }
+            keep: Vec::new(),
+            tickets: 3,
+        };
+        Builder { gpu, network, weights, settings }
+    }
+
+    /// The same pipeline on another device: for when the device was lost. The weights are those that the first one was
+    /// built from; they stay where they were (a memory map, mostly), and are not read meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// As [`Builder::build`].
+    pub fn rebuild(&self, gpu: &Gpu) -> Result<Self, PipelineError> {
+        Builder { gpu, network: &self.network, weights: &self.weights, settings: self.settings.clone() }.build()
     }
 
     /// The device.
@@ -317,7 +413,7 @@ impl Pipeline {
 
     /// Pictures a run.
     pub fn batch(&self) -> usize {
-        self.batch
+        self.settings.batch
     }
 
     /// Which kernels run.
@@ -336,36 +432,67 @@ impl Pipeline {
     }
 
     /// Writes the input: `batch` pictures in CHW order, as the network sees them. It takes effect with the next
-    /// submission to the queue.
+    /// submission to the queue, whoever makes it: threads that share a pipeline fill it from their own buffers instead
+    /// ([`Pipeline::buffer_input`]).
     ///
     /// # Errors
     ///
     /// [`RunError::Input`] when the length is not that of the batch.
     pub fn write_input(&self, input: &[f32]) -> Result<(), RunError> {
+        self.input.write(self.gpu.queue(), &self.lay_out(input)?);
+        Ok(())
+    }
+
+    /// The input as it lies on the device.
+    fn lay_out(&self, input: &[f32]) -> Result<Vec<f32>, RunError> {
         let shape = self.network.input();
-        if input.len() != shape.len() * self.batch {
-            return Err(RunError::Input { expected: shape.len() * self.batch, found: input.len() });
+        if input.len() != shape.len() * self.batch() {
+            return Err(RunError::Input { expected: shape.len() * self.batch(), found: input.len() });
         }
         let quads = self.rows_layout.map_or(activation_quads(shape), |l| l.quads());
-        let mut laid_out = vec![0.0f32; quads * 4 * self.batch];
+        let mut laid_out = vec![0.0f32; quads * 4 * self.batch()];
         for (picture, out) in input.chunks_exact(shape.len()).zip(laid_out.chunks_exact_mut(quads * 4)) {
             match self.rows_layout {
                 Some(layout) => layout.write(picture, out),
                 None => from_chw(picture, shape, out),
             }
         }
-        self.input.write(self.gpu.queue(), &laid_out);
-        Ok(())
+        Ok(laid_out)
     }
 
-    /// Records one run into `encoder`: every layer, then the largest outputs.
+    /// Records one run into `encoder`, on the input that lies there: every layer, then the largest outputs. The host
+    /// submits it.
     pub fn encode(&self, encoder: &mut CommandEncoder) {
-        self.encode_steps(encoder, 0..self.steps.len(), None);
+        self.begin_run();
+        self.encode_kept(encoder, 0..self.steps.len());
+        self.encode_top(encoder);
+    }
+
+    /// Notes that a run writes over what another one left; gives its number.
+    fn begin_run(&self) -> u64 {
+        self.runs.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1
+    }
+
+    /// Records steps, and copies of the activations that are to be kept.
+    fn encode_kept(&self, encoder: &mut CommandEncoder, steps: Range<usize>) {
+        let mut from = steps.start;
+        for kept in &self.kept {
+            let within = steps.start < kept.after && kept.after <= steps.end;
+            if within || (kept.after == 0 && steps.start == 0) {
+                self.encode_steps(encoder, from..kept.after, None);
+                from = kept.after;
+                self.after(from).copy_to(encoder, kept.quads, &kept.buffer);
+            }
+        }
+        self.encode_steps(encoder, from..steps.end, None);
+    }
+
+    fn encode_top(&self, encoder: &mut CommandEncoder) {
         if let Some(top) = &self.top {
             let mut pass = begin(encoder, None);
             pass.set_pipeline(&top.pipeline);
             pass.set_bind_group(0, &top.bind_group, &[]);
-            pass.dispatch_workgroups(self.batch as u32, 1, 1);
+            pass.dispatch_workgroups(self.batch() as u32, 1, 1);
         }
     }
 
@@ -375,12 +502,28 @@ impl Pipeline {
         steps: Range<usize>,
         timestamp_writes: Option<wgpu::ComputePassTimestampWrites<'_>>,
     ) {
+        if steps.is_empty() {
+            return;
+        }
         let mut pass = begin(encoder, timestamp_writes);
         for (pipeline, bind_group, [x, y, z]) in self.steps[steps].iter().flat_map(|s| &s.dispatches) {
             pass.set_pipeline(pipeline);
             pass.set_bind_group(0, bind_group, &[]);
             pass.dispatch_workgroups(*x, *y, *z);
         }
+    }
+
+    /// The largest outputs of each picture as the last run left them on the device: `batch` × `k` of [`Entry`], largest
+    /// first. A storage buffer for shaders of the host; `None` where the network does not end in a vector.
+    pub fn top_buffer(&self) -> Option<&Buffer> {
+        self.top.as_ref().map(|top| &top.entries)
+    }
+
+    /// The activation of a layer that [`Builder::keep`] named, as the last run left it on the device. A storage buffer
+    /// for shaders of the host: `[picture][row][column][channel / 4]` of `vec4<f32>`, channels last and padded with
+    /// zeros.
+    pub fn kept(&self, name: &str) -> Option<&Buffer> {
+        self.kept.iter().find(|kept| kept.layer == name).map(|kept| &kept.buffer)
     }
 
     /// The activation after `steps` steps.
@@ -406,40 +549,69 @@ impl Pipeline {
     ///
     /// [`RunError`] when a name is unknown, the input has the wrong length or the device is lost.
     pub async fn run_layers(&self, input: &[f32], names: &[&str]) -> Result<Vec<Vec<f32>>, RunError> {
-        let mut wanted = Vec::new();
+        let mut reads = Vec::new();
         for name in names {
-            let layer = self.network.layer(name)?;
-            let index = self.network.layers().iter().position(|l| l.name == layer.name).unwrap_or_default();
-            wanted.push((self.done[index], layer.output));
+            reads.push(self.readback(self.activation_bytes(name)?));
         }
-        self.write_input(input)?;
-        let mut encoder = self.gpu.device().create_command_encoder(&Default::default());
-        let mut reads: Vec<Option<Buffer>> = wanted.iter().map(|_| None).collect();
-        // The end of the pass is where an activation can be copied before later layers write over it.
-        let mut stops: Vec<usize> = wanted.iter().map(|w| w.0).collect();
-        stops.sort_unstable();
-        stops.dedup();
-        let mut from = 0;
-        for stop in stops {
-            self.encode_steps(&mut encoder, from..stop, None);
-            from = stop;
-            let memory = self.after(stop);
-            for ((at, shape), read) in wanted.iter().zip(&mut reads) {
-                if *at == stop {
-                    let quads = (activation_quads(*shape) * self.batch) as u64;
-                    let buffer = self.readback(memory.copy_size(quads));
-                    memory.copy_to(&mut encoder, quads, &buffer);
-                    *read = Some(buffer);
-                }
-            }
-        }
-        self.gpu.queue().submit([encoder.finish()]);
+        let input = self.lay_out(input)?;
+        let reading = self
+            .submit(|encoder| {
+                self.encode_input(encoder, &input)?;
+                let copies: Vec<(&str, &Buffer)> = names.iter().copied().zip(&reads).collect();
+                self.encode_layers(encoder, &copies)?;
+                Ok(reads)
+            })
+            .await?;
         let mut activations = Vec::new();
-        for ((_, shape), buffer) in wanted.into_iter().zip(reads.into_iter().flatten()) {
-            let values = self.read(&buffer).await?;
-            activations.push(to_chw(&values, shape, self.batch));
+        for (name, values) in names.iter().zip(self.read(reading).await?) {
+            activations.push(to_chw(&values, self.network.layer(name)?.output, self.batch()));
         }
         Ok(activations)
+    }
+
+    /// Records a run as far as the last of `layers`, and a copy of each one's activation to the start of its buffer:
+    /// `batch` times `[row][column][channel]` of f32, the channels padded with zeros to whole fours.
+    ///
+    /// A buffer needs `COPY_DST` and at least [`Pipeline::activation_bytes`]; wgpu checks that when the encoder is
+    /// submitted.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::Layer`] when a name is unknown.
+    pub fn encode_layers(&self, encoder: &mut CommandEncoder, layers: &[(&str, &Buffer)]) -> Result<(), RunError> {
+        let mut copies = Vec::new();
+        for (name, buffer) in layers {
+            let (steps, shape) = self.output(name)?;
+            copies.push((steps, (activation_quads(shape) * self.batch()) as u64, buffer));
+        }
+        // The end of the pass is where an activation can be copied before later layers write over it.
+        copies.sort_by_key(|(steps, ..)| *steps);
+        self.begin_run();
+        let mut from = 0;
+        for (steps, quads, buffer) in copies {
+            if from < steps {
+                self.encode_steps(encoder, from..steps, None);
+                from = steps;
+            }
+            self.after(steps).copy_to(encoder, quads, buffer);
+        }
+        Ok(())
+    }
+
+    /// Bytes that [`Pipeline::encode_layers`] writes for the layer called `name`.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::Layer`] when the name is unknown.
+    pub fn activation_bytes(&self, name: &str) -> Result<u64, RunError> {
+        let (steps, shape) = self.output(name)?;
+        Ok(self.after(steps).copy_size((activation_quads(shape) * self.batch()) as u64))
+    }
+
+    /// After how many steps the layer called `name` is done, and its output's shape.
+    fn output(&self, name: &str) -> Result<(usize, Shape), RunError> {
+        let index = self.network.position(name)?;
+        Ok((self.done[index], self.network.layers()[index].output))
     }
 
     /// Runs the network and reads the largest outputs of each picture, largest first.
@@ -449,8 +621,8 @@ impl Pipeline {
     /// [`RunError::NotAVector`] when the last layer's output is not a vector, [`RunError::NotANumber`] when the
     /// outputs are not numbers; otherwise as [`Pipeline::run`].
     pub async fn run_top(&self, input: &[f32]) -> Result<Vec<Vec<Entry>>, RunError> {
-        self.write_input(input)?;
-        self.run_top_again().await
+        let input = self.lay_out(input)?;
+        self.run_top_on(Some(&input)).await
     }
 
     /// [`Pipeline::run_top`] on the input that was written last.
@@ -459,17 +631,54 @@ impl Pipeline {
     ///
     /// As [`Pipeline::run_top`].
     pub async fn run_top_again(&self) -> Result<Vec<Vec<Entry>>, RunError> {
+        self.run_top_on(None).await
+    }
+
+    async fn run_top_on(&self, input: Option<&[f32]>) -> Result<Vec<Vec<Entry>>, RunError> {
         let Some(top) = &self.top else { return Err(RunError::NotAVector { output: self.network.output() }) };
+        let reading = self
+            .submit(|encoder| {
+                if let Some(input) = input {
+                    self.encode_input(encoder, input)?;
+                }
+                self.encode(encoder);
+                let buffer = self.readback(top.entries.size());
+                encoder.copy_buffer_to_buffer(&top.entries, 0, &buffer, 0, top.entries.size());
+                Ok(vec![buffer])
+            })
+            .await?;
+        pictures(self.read(reading).await?.concat(), top.k)
+    }
+
+    /// Records the writing of an input that is laid out already.
+    fn encode_input(&self, encoder: &mut CommandEncoder, laid_out: &[f32]) -> Result<(), RunError> {
+        let staged = self.input.copy_from(self.gpu.device(), encoder, laid_out);
+        staged.ok_or_else(|| RunError::Device("there is no buffer for the input".into()))
+    }
+
+    /// Submits what `record` records, and begins to read the buffers that it gives. On the web, a pipeline that could not be
+    /// made shows here.
+    async fn submit(
+        &self,
+        record: impl FnOnce(&mut CommandEncoder) -> Result<Vec<Buffer>, RunError>,
+    ) -> Result<Vec<Reading>, RunError> {
+        let scope = self.gpu.device().push_error_scope(wgpu::ErrorFilter::Validation);
         let mut encoder = self.gpu.device().create_command_encoder(&Default::default());
-        self.encode(&mut encoder);
-        let buffer = self.readback(top.entries.size());
-        encoder.copy_buffer_to_buffer(&top.entries, 0, &buffer, 0, top.entries.size());
-        self.gpu.queue().submit([encoder.finish()]);
-        let entries: Vec<Entry> = self.read(&buffer).await?;
-        if entries.iter().any(|e| e.index == u32::MAX) {
-            return Err(RunError::NotANumber);
+        let buffers = record(&mut encoder)?;
+        let submission = self.gpu.queue().submit([encoder.finish()]);
+        let reading = |buffer: Buffer| {
+            let (send, mapped) = futures::channel::oneshot::channel();
+            buffer.map_async(wgpu::MapMode::Read, .., move |result| {
+                let _ = send.send(result);
+            });
+            Reading { buffer, mapped, submission: submission.clone() }
+        };
+        let readings = buffers.into_iter().map(reading).collect();
+        let caught = scope.pop();
+        match caught.await {
+            Some(error) => Err(RunError::Device(error.to_string())),
+            None => Ok(readings),
         }
-        Ok(entries.chunks_exact(top.k).map(<[Entry]>::to_vec).collect())
     }
 
     fn readback(&self, size: u64) -> Buffer {
@@ -481,22 +690,54 @@ impl Pipeline {
         })
     }
 
-    async fn read<T: bytemuck::Pod>(&self, buffer: &Buffer) -> Result<Vec<T>, RunError> {
-        let (send, receive) = futures::channel::oneshot::channel();
-        buffer.map_async(wgpu::MapMode::Read, .., move |result| {
-            let _ = send.send(result);
-        });
-        // On the web the browser polls.
-        #[cfg(not(target_arch = "wasm32"))]
-        self.gpu.device().poll(wgpu::PollType::wait_indefinitely()).map_err(|e| RunError::Device(e.to_string()))?;
-        match receive.await {
-            Ok(Ok(())) => {}
-            Ok(Err(e)) => return Err(RunError::Device(e.to_string())),
-            Err(_) => return Err(RunError::Device("the readback was dropped".into())),
+    /// Waits for the buffers.
+    async fn read<T: bytemuck::Pod>(&self, readings: Vec<Reading>) -> Result<Vec<Vec<T>>, RunError> {
+        let mut all = Vec::new();
+        for Reading { buffer, mapped, submission } in readings {
+            // On the web the browser polls.
+            #[cfg(not(target_arch = "wasm32"))]
+            self.wait(&submission)?;
+            #[cfg(target_arch = "wasm32")]
+            let _ = submission;
+            match mapped.await {
+                Ok(Ok(())) => {}
+                Ok(Err(e)) => return Err(RunError::Device(e.to_string())),
+                Err(_) => return Err(RunError::Device("the readback was dropped".into())),
+            }
+            let bytes = buffer.get_mapped_range(..).map_err(|e| RunError::Device(e.to_string()))?;
+            all.push(bytemuck::pod_collect_to_vec(&bytes));
         }
-        let bytes = buffer.get_mapped_range(..).map_err(|e| RunError::Device(e.to_string()))?;
-        Ok(bytemuck::pod_collect_to_vec(&bytes))
+        Ok(all)
     }
+
+    /// Waits for `submission`, a little at a time: while a thread waits, wgpu lets no other one present a frame.
+    #[cfg(not(target_arch = "wasm32"))]
+    fn wait(&self, submission: &wgpu::SubmissionIndex) -> Result<(), RunError> {
+        const SLICE: std::time::Duration = std::time::Duration::from_millis(2);
+        loop {
+            let wait = wgpu::PollType::Wait { submission_index: Some(submission.clone()), timeout: Some(SLICE) };
+            match self.gpu.device().poll(wait) {
+                Ok(_) => return Ok(()),
+                Err(wgpu::PollError::Timeout) => {}
+                Err(e) => return Err(RunError::Device(e.to_string())),
+            }
+        }
+    }
+}
+
+/// A buffer that is being read.
+struct Reading {
+    buffer: Buffer,
+    mapped: futures::channel::oneshot::Receiver<Result<(), wgpu::BufferAsyncError>>,
+    submission: wgpu::SubmissionIndex,
+}
+
+/// The `k` entries of each picture.
+fn pictures(entries: Vec<Entry>, k: usize) -> Result<Vec<Vec<Entry>>, RunError> {
+    if entries.iter().any(|e| e.index == u32::MAX) {
+        return Err(RunError::NotANumber);
+    }
+    Ok(entries.chunks_exact(k).map(<[Entry]>::to_vec).collect())
 }
 
 fn begin<'e>(
@@ -548,13 +789,29 @@ pub enum PipelineError {
         /// Why.
         reason: String,
     },
-    /// An activation is larger than a binding.
-    #[error("an activation takes {needed} bytes, the adapter binds at most {limit}: use a smaller batch")]
-    Activation {
-        /// Bytes needed.
-        needed: u64,
-        /// Bytes that a binding may have.
-        limit: u64,
+    /// There is no such layer to keep.
+    #[error(transparent)]
+    Layer(#[from] NetworkError),
+    /// The device was made without what the network needs.
+    #[error(
+        "the device of adapter `{adapter}` is too small for this network: expected {}; ask for it when making the \
+         device (`Pipeline::required_features`, `required_limits`), or use a smaller batch",
+        features.iter_names().map(|(name, _)| format!("the feature {name}"))
+            .chain(shortfalls.iter().map(ToString::to_string)).collect::<Vec<_>>().join("; ")
+    )]
+    Requirements {
+        /// The adapter's name.
+        adapter: String,
+        /// Every feature that the device lacks.
+        features: wgpu::Features,
+        /// Every limit of the device that is too low.
+        shortfalls: Vec<Shortfall>,
+    },
+    /// Nothing is left that is not denied.
+    #[error("every style of kernels that runs on this adapter is denied ({denials}): deny fewer")]
+    Denied {
+        /// What is denied.
+        denials: Denials,
     },
     /// A piece of weights that cannot be split further is larger than a binding.
     #[error(
@@ -575,16 +832,6 @@ pub enum PipelineError {
         layer: String,
         /// The weight.
         value: f32,
-    },
-    /// A layer takes more workgroups than the adapter dispatches.
-    #[error(
-        "kernel `{kernel}` takes more workgroups than the adapter's {limit} a dimension: use a smaller batch or input"
-    )]
-    Workgroups {
-        /// The kernel.
-        kernel: String,
-        /// The adapter's limit.
-        limit: u32,
     },
     /// A shader does not compile on this adapter.
     #[error("kernel `{kernel}` does not compile on this adapter: {reason}; please report it with the adapter's name")]
@@ -635,7 +882,16 @@ pub enum RunError {
     /// The outputs are NaN.
     #[error("the network's outputs are not numbers: check the input and the weights for very large values")]
     NotANumber,
+    /// All tickets are open.
+    #[error("all {tickets} tickets are open: take or drop an older one first, or build with more `tickets`")]
+    Busy {
+        /// How many there are.
+        tickets: usize,
+    },
+    /// The command buffer that a ticket was recorded into was dropped.
+    #[error("the run was recorded but never submitted: submit the encoder that `Pipeline::ticket` was given")]
+    NotSubmitted,
     /// The device was lost or refused.
-    #[error("the device did not finish: {0}; it may be lost, make it and the pipeline again")]
+    #[error("the device did not finish: {0}; it may be lost, make one again and `Pipeline::rebuild` on it")]
     Device(String),
 }

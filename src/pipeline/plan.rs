@@ -10,7 +10,7 @@ use wgpu::{Buffer, BufferUsages};
 
 use super::{
     PipelineError, choice,
-    memory::{Memory, QUAD, Upload},
+    memory::{self, Memory, QUAD, Upload},
 };
 use crate::{
     gpu::Gpu,
@@ -151,6 +151,19 @@ impl Plan {
         Self { layer: layer.name.clone(), dispatches, scratch: [0, 0], weights: None }
     }
 
+    /// The least that one binding must hold: a piece of weights that cannot be split further, or an array between the
+    /// dispatches. In vec4s of f32.
+    pub fn least_binding(&self, storage: Storage) -> usize {
+        let weights = self.weights.as_ref().map_or(0, |WeightsPlan { packing, .. }| {
+            let quads = packing.block_len() * packing.groups() / 4;
+            match storage {
+                Storage::Buffer => (quads * packing.precision().quad_bytes() as usize).div_ceil(QUAD as usize),
+                Storage::Texture => quads,
+            }
+        });
+        weights.max(self.scratch[0]).max(self.scratch[1])
+    }
+
     /// Packs the layer's tensors piece by piece onto the device; `None` where it has none.
     pub fn upload(&self, gpu: &Gpu, weights: &Weights, storage: Storage) -> Result<Option<Parameters>, PipelineError> {
         let Some(WeightsPlan { packing, chunks, winograd }) = &self.weights else { return Ok(None) };
@@ -195,12 +208,8 @@ impl Plan {
             upload.finish();
             memory
         };
-        let vector = |label, values: &[f32]| {
-            let contents = bytemuck::cast_slice(values);
-            let descriptor =
-                wgpu::util::BufferInitDescriptor { label: Some(label), contents, usage: BufferUsages::STORAGE };
-            wgpu::util::DeviceExt::create_buffer_init(gpu.device(), &descriptor)
-        };
+        let vector =
+            |label, values: &[f32]| memory::filled(gpu, label, bytemuck::cast_slice(values), BufferUsages::STORAGE);
         let upload_bias = |kind: Bias| {
             let values = match kind {
                 Bias::Columns => packing.pack_columns(&bias),

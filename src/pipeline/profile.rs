@@ -37,20 +37,23 @@ impl Pipeline {
             usage: BufferUsages::QUERY_RESOLVE | BufferUsages::COPY_SRC,
             mapped_at_creation: false,
         });
-        let readback = self.readback(size);
-        let mut encoder = device.create_command_encoder(&Default::default());
-        for (first, step) in (0..).step_by(2).zip(0..self.steps.len()) {
-            let writes = ComputePassTimestampWrites {
-                query_set: &query_set,
-                beginning_of_pass_write_index: Some(first),
-                end_of_pass_write_index: Some(first + 1),
-            };
-            self.encode_steps(&mut encoder, step..step + 1, Some(writes));
-        }
-        encoder.resolve_query_set(&query_set, 0..count, &resolved, 0);
-        encoder.copy_buffer_to_buffer(&resolved, 0, &readback, 0, size);
-        self.gpu.queue().submit([encoder.finish()]);
-        let ticks: Vec<u64> = self.read(&readback).await?;
+        let reading = self
+            .submit(|encoder| {
+                for (first, step) in (0..).step_by(2).zip(0..self.steps.len()) {
+                    let writes = ComputePassTimestampWrites {
+                        query_set: &query_set,
+                        beginning_of_pass_write_index: Some(first),
+                        end_of_pass_write_index: Some(first + 1),
+                    };
+                    self.encode_steps(encoder, step..step + 1, Some(writes));
+                }
+                encoder.resolve_query_set(&query_set, 0..count, &resolved, 0);
+                let readback = self.readback(size);
+                encoder.copy_buffer_to_buffer(&resolved, 0, &readback, 0, size);
+                Ok(vec![readback])
+            })
+            .await?;
+        let ticks: Vec<u64> = self.read(reading).await?.concat();
         let period = f64::from(self.gpu.queue().get_timestamp_period());
         let time = |(step, ticks): (&super::Step, &[u64])| LayerTime {
             layer: self.network.layers()[step.layer].name.clone(),

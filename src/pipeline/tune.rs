@@ -52,7 +52,7 @@ const RUNS: usize = 5;
 impl Builder<'_> {
     /// Computes the network as `choice` says.
     pub fn choice(mut self, choice: &Choice) -> Self {
-        self.algorithms.extend(choice.algorithms.clone());
+        self.settings.algorithms.extend(choice.algorithms.clone());
         self.style(choice.style)
     }
 
@@ -121,12 +121,14 @@ impl Builder<'_> {
     async fn measure(self, style: Style, algorithm: Algorithm) -> Result<Vec<Candidate>, TuneError> {
         let network = self.network;
         let mut builder = self.style(style);
+        // The layers to keep may be beyond the last convolution.
+        builder.settings.keep.clear();
         for layer in network.layers() {
             let applies = choice::algorithms(style, layer).contains(&algorithm);
             let algorithm = if applies { algorithm } else { Algorithm::Direct };
-            builder.algorithms.insert(layer.name.clone(), algorithm);
+            builder.settings.algorithms.insert(layer.name.clone(), algorithm);
         }
-        let algorithms = builder.algorithms.clone();
+        let algorithms = builder.settings.algorithms.clone();
         let pipeline = builder.build()?;
         pipeline.write_input(&splitmix::uniform(1, network.input().len() * pipeline.batch(), 2.0))?;
         let mut least: Vec<Candidate> = Vec::new();

@@ -153,18 +153,7 @@ impl Preprocessing {
 
     /// The crop that lies at `place` in rows and columns.
     fn crop_at(&self, picture: &Picture, place: [Place; 2]) -> Vec<f32> {
-        let [height, width] = [picture.height(), picture.width()].map(|side| side as usize);
-        let [rows, columns] = match self.resize {
-            Resize::ShorterSide(size) => {
-                let shorter = width.min(height);
-                // torchvision computes the quotient in floating point and truncates; for numbers of this size
-                // that is the whole quotient.
-                [height, width].map(|side| (size as u64 * side as u64 / shorter as u64) as usize)
-            }
-            Resize::Warp(size) => size,
-        };
-        let y = Span::new(height, rows, self.crop[0], place[0]);
-        let x = Span::new(width, columns, self.crop[1], place[1]);
+        let [y, x] = self.spans_at(picture.height(), picture.width(), place);
         let samples = resize(picture, &y, &x);
 
         let plane = self.crop[0] * self.crop[1];
@@ -184,6 +173,28 @@ impl Preprocessing {
             }
         }
         input
+    }
+
+    /// What the crop in the middle keeps of a picture's rows and columns.
+    pub(crate) fn spans(&self, height: u32, width: u32) -> [Span; 2] {
+        self.spans_at(height, width, [Place::Centre; 2])
+    }
+
+    /// What the crop at `place` keeps of a picture's rows and columns.
+    fn spans_at(&self, height: u32, width: u32, place: [Place; 2]) -> [Span; 2] {
+        let [height, width] = [height, width].map(|side| side as usize);
+        let [rows, columns] = match self.resize {
+            Resize::ShorterSide(size) => {
+                let shorter = width.min(height);
+                // torchvision computes the quotient in floating point and truncates; for numbers of this size
+                // that is the whole quotient.
+                [height, width].map(|side| (size as u64 * side as u64 / shorter as u64) as usize)
+            }
+            Resize::Warp(size) => size,
+        };
+        let y = Span::new(height, rows, self.crop[0], place[0]);
+        let x = Span::new(width, columns, self.crop[1], place[1]);
+        [y, x]
     }
 
     /// What a sample becomes.
@@ -229,13 +240,13 @@ enum Place {
 }
 
 /// What one axis of the crop keeps of the picture.
-struct Span {
+pub(crate) struct Span {
     /// Where it begins and ends in the picture, in pixels.
-    source: [f64; 2],
+    pub source: [f64; 2],
     /// How many of the crop's pixels it fills.
-    len: usize,
+    pub len: usize,
     /// How many of the crop's pixels come before it.
-    offset: usize,
+    pub offset: usize,
 }
 
 impl Span {

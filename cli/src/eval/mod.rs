@@ -134,7 +134,7 @@ fn measure(
 ) -> Result<(Score, Vec<Unreadable>), Failure> {
     let mut score = Score::new(model.labels.len());
     let mut unreadable = Vec::new();
-    let bar = progress::bar(pictures.len());
+    let bar = progress::bar(pictures.len(), "pictures");
     let next = AtomicUsize::new(0);
     let threads = thread::available_parallelism().map_or(1, usize::from).min(pictures.len());
     thread::scope(|scope| {

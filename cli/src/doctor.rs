@@ -1,0 +1,325 @@
+//! `alexnet doctor`: whether the drivers of this machine compute what they should.
+
+use std::{
+    env,
+    io::{self, Write},
+    process::ExitCode,
+};
+
+use alexnet_wgpu::{
+    AdapterSummary, Denials, Gpu, GpuOptions, Model, Network, Variant,
+    doctor::{self, Case, Finding, NetworkFinding, Vectors},
+    wgpu::Backends,
+};
+use serde::Serialize;
+
+use crate::{
+    adapters,
+    failure::{Failure, printable},
+    options::Backend,
+    progress,
+};
+
+const EXAMPLES: &str = "\
+Examples:
+  alexnet doctor
+  alexnet doctor --quick --json
+  alexnet classify shoe.jpg --deny tiled-texture
+
+Every kernel variant of every layer runs on random data, and is held against the same layer in double precision; then
+whole networks are held against reference vectors. Nothing is sent anywhere. The text is made for a bug report.
+
+Exit codes: 0 all is right; 1 an adapter computes something wrong, or there is none; 2 the arguments are wrong.";
+
+/// Check what this machine's drivers compute, and say what to do about it
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// Only the layers of the small embedded network, and one network against reference vectors
+    #[arg(long)]
+    quick: bool,
+    /// One JSON object for each adapter, on a line of its own, the best first
+    #[arg(long)]
+    json: bool,
+    /// Only adapters whose name or driver contains TEXT, in any case
+    #[arg(long, value_name = "TEXT")]
+    adapter: Option<String>,
+    /// Only adapters of this graphics interface
+    #[arg(long, value_name = "NAME")]
+    backend: Option<Backend>,
+}
+
+pub fn run(args: &Args) -> Result<ExitCode, Failure> {
+    let options = GpuOptions { adapter: args.adapter.clone(), backends: args.backend.map(Backends::from) };
+    let mut adapters = pollster::block_on(Gpu::adapters(options.backends));
+    adapters.retain(|adapter| adapter.is_called(args.adapter.as_deref()));
+    if adapters.is_empty() {
+        // The library says what was looked for, and where to get a driver.
+        Gpu::open(&options)?;
+    }
+
+    let layers = doctor::distinct_layers(&networks(args.quick)?);
+    let vectors = if args.quick { &Vectors::ALL[..1] } else { &Vectors::ALL };
+    let mut examinations: Vec<Examination<'_>> = adapters.iter().map(Examination::new).collect();
+    let open = examinations.iter().filter(|e| e.gpu.is_ok()).count();
+    let bar = progress::bar(open * (layers.len() + vectors.len()), "checks");
+    // By layers first: the twin takes longer than most adapters.
+    for layer in &layers {
+        let case = Case::new(layer)?;
+        for examination in &mut examinations {
+            examination.check_layer(&case);
+            bar.inc(u64::from(examination.gpu.is_ok()));
+        }
+    }
+    for examination in &mut examinations {
+        for vectors in vectors {
+            examination.check_network(vectors);
+            bar.inc(u64::from(examination.gpu.is_ok()));
+        }
+    }
+    bar.finish_and_clear();
+
+    for (i, examination) in examinations.iter().enumerate() {
+        examination.print(args.json, i == 0).map_err(Failure::output)?;
+    }
+    // An adapter that is too small computes nothing wrong; where there is no other, nothing runs.
+    let healthy = examinations.iter().filter(|e| e.gpu.is_ok()).all(|e| e.verdict().healthy);
+    Ok(ExitCode::from(u8::from(!healthy || open == 0)))
+}
+
+fn networks(quick: bool) -> Result<Vec<Network>, Failure> {
+    if quick {
+        return Ok(vec![Model::embedded()?.network]);
+    }
+    Ok(Variant::ALL.into_iter().map(|variant| variant.standard().network()).collect::<Result<_, _>>()?)
+}
+
+/// What was found out about an adapter.
+struct Examination<'a> {
+    adapter: &'a AdapterSummary,
+    gpu: Result<Gpu, String>,
+    layers: Vec<Finding>,
+    networks: Vec<NetworkFinding>,
+    /// The networks that were wrong, with what was wrong in the layers denied.
+    denied: Vec<NetworkFinding>,
+}
+
+struct Verdict {
+    healthy: bool,
+    denials: Denials,
+    text: String,
+}
+
+impl<'a> Examination<'a> {
+    fn new(adapter: &'a AdapterSummary) -> Self {
+        let gpu = pollster::block_on(adapter.open()).map_err(|e| e.to_string());
+        Self { adapter, gpu, layers: Vec::new(), networks: Vec::new(), denied: Vec::new() }
+    }
+
+    fn check_layer(&mut self, case: &Case) {
+        let Ok(gpu) = &self.gpu else { return };
+        let check = |variant| pollster::block_on(case.check(gpu, variant));
+        self.layers.extend(case.variants(gpu).into_iter().map(check));
+    }
+
+    fn check_network(&mut self, vectors: &Vectors) {
+        let Ok(gpu) = &self.gpu else { return };
+        let finding = pollster::block_on(vectors.check(gpu));
+        let denials = doctor::denials(&self.layers);
+        if !finding.is_right() && !denials.0.is_empty() {
+            self.denied.push(pollster::block_on(vectors.check(&gpu.clone().deny(denials.0))));
+        }
+        self.networks.push(finding);
+    }
+
+    fn verdict(&self) -> Verdict {
+        let denials = doctor::denials(&self.layers);
+        let networks_right = self.networks.iter().all(NetworkFinding::is_right);
+        let (healthy, text) = match &self.gpu {
+            Err(reason) => (false, format!("not usable: {reason}")),
+            Ok(_) if denials.0.is_empty() && networks_right => {
+                (true, "healthy: every kernel variant and every network computes what it should".into())
+            }
+            Ok(_) if denials.0.is_empty() => (
+                false,
+                "wrong: each layer is right by itself and yet a network is not. Please report this text, and use another \
+                 adapter (--adapter) until then"
+                    .into(),
+            ),
+            Ok(_) if networks_right || self.denied.iter().all(NetworkFinding::is_right) => (
+                false,
+                format!(
+                    "wrong: this driver miscomputes {denials}. Avoid that with --deny {denials} or the environment \
+                     variable ALEXNET_DENY={denials}: without it, the networks come out right. Please report this text, \
+                     to the driver's makers too"
+                ),
+            ),
+            Ok(_) => (
+                false,
+                format!(
+                    "not usable: this driver miscomputes {denials}, and avoiding that does not help. Use another adapter \
+                     (--adapter), update the driver, and please report this text"
+                ),
+            ),
+        };
+        Verdict { healthy, denials, text }
+    }
+
+    fn print(&self, json: bool, first: bool) -> io::Result<()> {
+        let mut out = anstream::stdout().lock();
+        let verdict = self.verdict();
+        if json {
+            return writeln!(out, "{}", serde_json::to_string(&self.record(&verdict))?);
+        }
+        if !first {
+            writeln!(out)?;
+        }
+        adapters::describe(&mut out, self.adapter, None)?;
+        writeln!(out, "  alexnet   {} on {} {}", env!("CARGO_PKG_VERSION"), env::consts::OS, env::consts::ARCH)?;
+        if !self.layers.is_empty() {
+            writeln!(out, "  {:<28} {:>6} {:>6} {:>12} {:>9}", "variant", "layers", "wrong", "worst error", "ms")?;
+        }
+        for summary in self.summaries() {
+            writeln!(
+                out,
+                "  {:<28} {:>6} {:>6} {:>12.1e} {:>9.1}",
+                summary.variant, summary.layers, summary.wrong, summary.worst_error, summary.ms
+            )?;
+        }
+        for finding in self.layers.iter().filter(|f| !f.is_right()) {
+            let Finding { layer, variant, error, tolerance, .. } = finding;
+            let what = match error {
+                Ok(error) => format!("error {error:.1e}, expected at most {tolerance:.1e}"),
+                Err(reason) => reason.clone(),
+            };
+            writeln!(out, "  wrong     {variant}: {layer}: {}", printable(&what))?;
+        }
+        for finding in &self.networks {
+            writeln!(out, "  network   {}", network_line(finding))?;
+        }
+        for finding in &self.denied {
+            writeln!(out, "  network   with --deny {}: {}", verdict.denials, network_line(finding))?;
+        }
+        writeln!(out, "  verdict   {}", printable(&verdict.text))
+    }
+
+    /// One line a variant.
+    fn summaries(&self) -> Vec<Summary> {
+        let mut summaries: Vec<Summary> = Vec::new();
+        for finding in &self.layers {
+            let variant = finding.variant.to_string();
+            let at = summaries.iter().position(|s| s.variant == variant).unwrap_or_else(|| {
+                summaries.push(Summary { variant, layers: 0, wrong: 0, worst_error: 0.0, ms: 0.0 });
+                summaries.len() - 1
+            });
+            let summary = &mut summaries[at];
+            summary.layers += 1;
+            summary.wrong += usize::from(!finding.is_right());
+            summary.worst_error = finding.error.as_ref().map_or(summary.worst_error, |e| e.max(summary.worst_error));
+            summary.ms += finding.ms;
+        }
+        summaries
+    }
+
+    fn record(&'a self, verdict: &'a Verdict) -> Record<'a> {
+        let layer = |finding: &'a Finding| Layer {
+            layer: &finding.layer,
+            variant: finding.variant.to_string(),
+            right: finding.is_right(),
+            error: finding.error.as_ref().ok().copied(),
+            failure: finding.error.as_ref().err().map(String::as_str),
+            tolerance: finding.tolerance,
+            ms: finding.ms,
+        };
+        let network = |finding: &'a NetworkFinding| {
+            let outcome = finding.outcome.as_ref();
+            NetworkRecord {
+                network: &finding.network,
+                right: finding.is_right(),
+                style: outcome.ok().map(|o| doctor::Variant::direct(o.style).to_string()),
+                worst_layer: outcome.ok().map(|o| o.worst_layer.as_str()),
+                worst_error: outcome.ok().map(|o| o.worst),
+                fc8_error: outcome.ok().map(|o| o.fc8),
+                top5: outcome.ok().map(|o| o.top),
+                failure: outcome.err().map(String::as_str),
+                ms: finding.ms,
+            }
+        };
+        Record {
+            alexnet: env!("CARGO_PKG_VERSION"),
+            system: format!("{} {}", env::consts::OS, env::consts::ARCH),
+            adapter: adapters::Record::new(self.adapter, None),
+            healthy: verdict.healthy,
+            deny: verdict.denials.0.iter().map(ToString::to_string).collect(),
+            verdict: &verdict.text,
+            layers: self.layers.iter().map(layer).collect(),
+            networks: self.networks.iter().map(network).collect(),
+            networks_with_deny: self.denied.iter().map(network).collect(),
+        }
+    }
+}
+
+fn network_line(finding: &NetworkFinding) -> String {
+    let state = if finding.is_right() { "right" } else { "WRONG" };
+    let what = match &finding.outcome {
+        Ok(o) => format!(
+            "by {}: fc8 within {:.1e}, worst {} within {:.1e}, top 5 {}, {:.1} ms",
+            doctor::Variant::direct(o.style),
+            o.fc8,
+            o.worst_layer,
+            o.worst,
+            if o.top { "as expected" } else { "not as expected" },
+            finding.ms
+        ),
+        Err(reason) => printable(reason),
+    };
+    format!("{} {state}, {what}", finding.network)
+}
+
+struct Summary {
+    variant: String,
+    layers: usize,
+    wrong: usize,
+    worst_error: f64,
+    ms: f64,
+}
+
+/// A line of `--json`.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Record<'a> {
+    alexnet: &'static str,
+    system: String,
+    adapter: adapters::Record<'a>,
+    healthy: bool,
+    deny: Vec<String>,
+    verdict: &'a str,
+    layers: Vec<Layer<'a>>,
+    networks: Vec<NetworkRecord<'a>>,
+    networks_with_deny: Vec<NetworkRecord<'a>>,
+}
+
+#[derive(Serialize)]
+struct Layer<'a> {
+    layer: &'a str,
+    variant: String,
+    right: bool,
+    error: Option<f64>,
+    failure: Option<&'a str>,
+    tolerance: f64,
+    ms: f64,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct NetworkRecord<'a> {
+    network: &'a str,
+    right: bool,
+    style: Option<String>,
+    worst_layer: Option<&'a str>,
+    worst_error: Option<f64>,
+    fc8_error: Option<f64>,
+    top5: Option<bool>,
+    failure: Option<&'a str>,
+    ms: f64,
+}

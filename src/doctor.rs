@@ -1,0 +1,470 @@
+//! Whether a driver computes what it should: each kernel variant of each layer against the f64 twin ([`crate::reference`])
+//! on random data, and whole networks against reference vectors that were computed independently of this project.
+//!
+//! `alexnet doctor` is this for all adapters of a machine; a program can ask the same of its own device:
+//!
+//! ```
+//! use alexnet_wgpu::{AlexNet, Gpu, GpuOptions, doctor};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let gpu = Gpu::open(&GpuOptions::default())?;
+//! let network = AlexNet::UNGROUPED.width(0.1).head(20, 20).network()?;
+//! let mut findings = Vec::new();
+//! for layer in doctor::distinct_layers([&network]) {
+//!     let case = doctor::Case::new(&layer)?;
+//!     for variant in case.variants(&gpu) {
+//!         findings.push(pollster::block_on(case.check(&gpu, variant)));
+//!     }
+//! }
+//! // What to avoid on this device; nothing, on one that is right.
+//! let denials = doctor::denials(&findings);
+//! # assert_eq!(denials.to_string(), "");
+//! let gpu = gpu.deny(denials.0);
+//! # Ok(())
+//! # }
+//! ```
+
+use std::{fmt, time::Instant};
+
+use safetensors::{SafeTensorError, SafeTensors};
+
+use crate::{
+    alexnet::AlexNet,
+    deny::{Denial, Denials},
+    gpu::Gpu,
+    kernels::{Algorithm, Family, Style},
+    network::{Layer, Network, Op},
+    pipeline::Pipeline,
+    reference,
+    weights::{Tensor, Weights, WeightsError, splitmix},
+};
+
+/// Kernels that compute a layer: a style, and an algorithm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Variant {
+    /// Family and storage.
+    pub style: Style,
+    /// How a convolution is computed.
+    pub algorithm: Algorithm,
+}
+
+impl Variant {
+    /// The style's kernels that compute as the definition says.
+    pub fn direct(style: Style) -> Self {
+        Self { style, algorithm: Algorithm::Direct }
+    }
+
+    /// What keeps the planner from this variant.
+    pub fn denial(self) -> Denial {
+        Denial::of(self.style, self.algorithm)
+    }
+}
+
+/// Its name, as [`Denial`] has it.
+impl fmt::Display for Variant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.denial().fmt(f)
+    }
+}
+
+/// The layers of `networks` that compute something, each operation on each shape of input once.
+pub fn distinct_layers<'a>(networks: impl IntoIterator<Item = &'a Network>) -> Vec<Layer> {
+    let mut distinct: Vec<Layer> = Vec::new();
+    for layer in networks.into_iter().flat_map(Network::layers) {
+        let known = distinct.iter().any(|l| l.op == layer.op && l.input == layer.input);
+        if !known && layer.op != Op::Dropout {
+            distinct.push(layer.clone());
+        }
+    }
+    distinct
+}
+
+/// One layer with random weights and input, and what the f64 twin makes of them.
+#[derive(Clone, Debug)]
+pub struct Case {
+    network: Network,
+    weights: Weights,
+    input: Vec<f32>,
+    expected: Vec<f64>,
+    /// What rounding errors are in proportion to: the norm of the sums of magnitudes, which cancellation leaves out of
+    /// the result.
+    scale: f64,
+}
+
+const SPLIT: Algorithm = Algorithm::SplitK { parts: 4 };
+
+/// What came of a check.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Finding {
+    /// The layer's name.
+    pub layer: String,
+    /// The kernels.
+    pub variant: Variant,
+    /// The error, in proportion to the magnitudes that were summed; why there is none otherwise.
+    pub error: Result<f64, String>,
+    /// The error that rounding can explain.
+    pub tolerance: f64,
+    /// Milliseconds of the second run, with upload and readback.
+    pub ms: f64,
+}
+
+impl Finding {
+    /// Whether the variant computes what it should.
+    pub fn is_right(&self) -> bool {
+        self.error.as_ref().is_ok_and(|&error| error <= self.tolerance)
+    }
+}
+
+fn norm(values: impl IntoIterator<Item = f64>) -> f64 {
+    values.into_iter().map(|v| v * v).sum::<f64>().sqrt()
+}
+
+impl Case {
+    /// Draws weights and input, and asks the twin.
+    ///
+    /// # Errors
+    ///
+    /// None for a layer of a network that exists.
+    pub fn new(layer: &Layer) -> Result<Self, WeightsError> {
+        let network = Network::new(layer.name.clone(), layer.input, [(layer.name.clone(), layer.op)])
+            .map_err(|e| WeightsError::Unrecognised(e.to_string()))?;
+        let weights = Weights::random(&network, 7);
+        let input = splitmix::uniform(99, layer.input.len(), 2.0);
+        let twin = |weights: &Weights, input: &mut dyn Iterator<Item = f64>| {
+            reference::run_layer(layer, weights, &input.collect::<Vec<_>>())
+        };
+        let expected = twin(&weights, &mut input.iter().map(|&v| f64::from(v)))?;
+        let scale = match layer.op {
+            Op::Conv(_) | Op::Linear(_) => {
+                let mut magnitudes = weights.clone();
+                for tensor in magnitudes.tensors.values_mut() {
+                    *tensor =
+                        Tensor::from_f32(tensor.shape(), tensor.to_f32().iter().map(|v| v.abs()).collect::<Vec<_>>());
+                }
+                norm(twin(&magnitudes, &mut input.iter().map(|&v| f64::from(v).abs()))?)
+            }
+            _ => norm(expected.iter().copied()),
+        };
+        Ok(Self { network, weights, input, expected, scale: scale.max(1e-30) })
+    }
+
+    fn layer(&self) -> &Layer {
+        &self.network.layers()[0]
+    }
+
+    /// The kernels that can compute this layer on `gpu`, denied or not.
+    pub fn variants(&self, gpu: &Gpu) -> Vec<Variant> {
+        let algorithms = match self.layer().op {
+            Op::Conv(conv) => match (conv.window.kernel, conv.window.stride) {
+                ([3, 3], [1, 1]) => vec![Algorithm::Direct, Algorithm::Winograd { tile: 4 }, SPLIT],
+                ([5, 5], [1, 1]) => vec![Algorithm::Direct, Algorithm::Winograd { tile: 3 }, SPLIT],
+                _ => vec![Algorithm::Direct, SPLIT],
+            },
+            _ => vec![Algorithm::Direct],
+        };
+        let variant = |style| algorithms.iter().map(move |&algorithm| Variant { style, algorithm });
+        let all = gpu.styles().into_iter().flat_map(variant);
+        // Only the tiled kernels split sums.
+        all.filter(|v| v.algorithm != SPLIT || v.style.family == Family::Tiled).collect()
+    }
+
+    /// The largest error that rounding explains, as in tests/layers.rs:
+    /// Winograd's larger coefficients cost accuracy, and what compares numbers must not err at all.
+    fn tolerance(&self, algorithm: Algorithm) -> f64 {
+        match (self.layer().op, algorithm) {
+            (Op::MaxPool(_), _) => 0.0,
+            (_, Algorithm::Direct | Algorithm::SplitK { .. }) => 2e-6,
+            (_, Algorithm::Winograd { .. }) => 2e-5,
+        }
+    }
+
+    /// Runs the layer twice and compares the second result.
+    pub async fn check(&self, gpu: &Gpu, variant: Variant) -> Finding {
+        let mut ms = 0.0;
+        let run = async {
+            let pipeline = Pipeline::builder(gpu, &self.network, &self.weights)
+                .style(variant.style)
+                .algorithm(self.network.name(), variant.algorithm)
+                .build()
+                .map_err(|e| e.to_string())?;
+            pipeline.run(&self.input).await.map_err(|e| e.to_string())?;
+            let begin = Instant::now();
+            let found = pipeline.run(&self.input).await.map_err(|e| e.to_string())?;
+            ms = begin.elapsed().as_secs_f64() * 1e3;
+            if found.len() != self.expected.len() {
+                return Err(format!("expected {} numbers, found {}", self.expected.len(), found.len()));
+            }
+            let error = norm(found.iter().zip(&self.expected).map(|(&f, e)| f64::from(f) - e)) / self.scale;
+            if error.is_nan() { Err("the result is not a number".into()) } else { Ok(error) }
+        };
+        let error = run.await;
+        let (layer, tolerance) = (self.layer().name.clone(), self.tolerance(variant.algorithm));
+        Finding { layer, variant, error, tolerance, ms }
+    }
+}
+
+/// The fewest denials that keep the planner from every variant that is wrong.
+pub fn denials(findings: &[Finding]) -> Denials {
+    let denies = |denial: Denial, variant: Variant| {
+        let denials = Denials(vec![denial]);
+        denials.style(variant.style) || denials.algorithm(variant.style, variant.algorithm)
+    };
+    let wrong = |variant: Variant| findings.iter().any(|f| f.variant == variant && !f.is_right());
+    // All that a denial names is wrong.
+    let just = |denial: Denial| {
+        let named = |f: &&Finding| Denials(vec![denial]).algorithm(f.variant.style, f.variant.algorithm);
+        findings.iter().filter(named).all(|f| wrong(f.variant))
+    };
+    let mut denials = Denials::default();
+    // Styles come first: who denies one need not deny its algorithms.
+    let direct = |f: &&Finding| f.variant.algorithm == Algorithm::Direct;
+    for finding in findings.iter().filter(direct).chain(findings.iter().filter(|f| !direct(f))) {
+        let Finding { variant, .. } = finding;
+        if !finding.is_right() && !denials.0.iter().any(|&d| denies(d, *variant)) {
+            let denial = variant.denial();
+            denials.0.push(denial.wider().find(|&wider| just(wider)).unwrap_or(denial));
+        }
+    }
+    denials
+}
+
+/// A network whose activations for seeded weights and input are known in f64: docs/networks.md describes them.
+#[derive(Clone, Copy, Debug)]
+pub struct Vectors {
+    alexnet: AlexNet,
+    file: &'static [u8],
+}
+
+/// The seed of the vectors' weights and input.
+const SEED: u64 = 20_121_203;
+
+/// How a whole network fared.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NetworkFinding {
+    /// The network's name.
+    pub network: String,
+    /// The style that the planner chose, and the errors; why there are none otherwise.
+    pub outcome: Result<Outcome, String>,
+    /// Milliseconds of the second run, with upload and readback.
+    pub ms: f64,
+}
+
+/// How far a whole network is from its reference vectors. Errors are relative to the norm.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outcome {
+    /// The kernels.
+    pub style: Style,
+    /// The layer with the largest error among those whose vectors are known.
+    pub worst_layer: String,
+    /// That error.
+    pub worst: f64,
+    /// The error of fc8, before the softmax.
+    pub fc8: f64,
+    /// Whether the five most likely classes are the right ones, in order.
+    pub top: bool,
+}
+
+impl NetworkFinding {
+    /// Largest error of a layer that is right.
+    pub const TOLERANCE: f64 = 1e-5;
+
+    /// Whether the network computes what it should.
+    pub fn is_right(&self) -> bool {
+        let right = |o: &Outcome| o.top && o.fc8 <= Self::TOLERANCE && o.worst <= Self::TOLERANCE;
+        self.outcome.as_ref().is_ok_and(right)
+    }
+}
+
+impl Vectors {
+    /// Those that the library carries.
+    pub const ALL: [Self; 3] = [
+        Self {
+            alexnet: AlexNet::UNGROUPED,
+            file: include_bytes!("../assets/reference/ungrouped-seed20121203.safetensors"),
+        },
+        Self { alexnet: AlexNet::CAFFE, file: include_bytes!("../assets/reference/caffe-seed20121203.safetensors") },
+        Self {
+            alexnet: AlexNet::TORCHVISION,
+            file: include_bytes!("../assets/reference/torchvision-seed20121203.safetensors"),
+        },
+    ];
+
+    /// Which AlexNet they are for.
+    pub fn alexnet(&self) -> AlexNet {
+        self.alexnet
+    }
+
+    /// Runs the network as it is planned on `gpu`, twice, and compares the second results.
+    pub async fn check(&self, gpu: &Gpu) -> NetworkFinding {
+        let mut ms = 0.0;
+        let outcome = self.compare(gpu, &mut ms).await.map_err(|e| e.to_string());
+        NetworkFinding { network: self.alexnet.variant.name().into(), outcome, ms }
+    }
+
+    async fn compare(&self, gpu: &Gpu, ms: &mut f64) -> Result<Outcome, Box<dyn std::error::Error>> {
+        let network = self.alexnet.network()?;
+        let file = SafeTensors::deserialize(self.file)?;
+        let numbers = |name: &str| -> Result<Vec<[u8; 8]>, SafeTensorError> {
+            Ok(file.tensor(name)?.data().as_chunks().0.to_vec())
+        };
+        let f64s = |name: &str| -> Result<Vec<f64>, SafeTensorError> {
+            Ok(numbers(name)?.into_iter().map(f64::from_le_bytes).collect())
+        };
+        let weights = Weights::random(&network, SEED);
+        let input = splitmix::uniform(SEED + weights.tensors.len() as u64, network.input().len(), 2.0);
+        let known = |l: &&Layer| file.tensor(&format!("{}.value", l.name)).is_ok();
+        let names: Vec<&str> = network.layers().iter().filter(known).map(|l| l.name.as_str()).collect();
+
+        let pipeline = Pipeline::builder(gpu, &network, &weights).build()?;
+        pipeline.run_top(&input).await?;
+        let begin = Instant::now();
+        let top = pipeline.run_top(&input).await?;
+        *ms = begin.elapsed().as_secs_f64() * 1e3;
+        let activations = pipeline.run_layers(&input, &names).await?;
+
+        let mut outcome =
+            Outcome { style: pipeline.style(), worst_layer: String::new(), worst: 0.0, fc8: f64::NAN, top: false };
+        for (name, activation) in names.iter().zip(&activations) {
+            let error = match file.tensor(&format!("{name}.all")) {
+                Ok(_) => reference::relative_error(activation, &f64s(&format!("{name}.all"))?),
+                Err(_) => {
+                    let at = |i: [u8; 8]| activation.get(u64::from_le_bytes(i) as usize).copied().unwrap_or(f32::NAN);
+                    let found: Vec<f32> = numbers(&format!("{name}.index"))?.into_iter().map(at).collect();
+                    let expected = f64s(&format!("{name}.l2"))?;
+                    let norm = norm(activation.iter().map(|&v| f64::from(v)));
+                    let error = reference::relative_error(&found, &f64s(&format!("{name}.value"))?);
+                    error.max((norm / expected.first().copied().unwrap_or(f64::NAN) - 1.0).abs())
+                }
+            };
+            // A NaN counts as the worst.
+            if error.is_nan() || error > outcome.worst {
+                (outcome.worst_layer, outcome.worst) = (name.to_string(), error);
+            }
+            if *name == "fc8" {
+                outcome.fc8 = error;
+            }
+        }
+        let probabilities = f64s("prob.all")?;
+        let mut order: Vec<usize> = (0..probabilities.len()).collect();
+        order.sort_by(|&a, &b| probabilities[b].total_cmp(&probabilities[a]));
+        let found: Vec<usize> = top.iter().flatten().map(|e| e.index as usize).collect();
+        outcome.top = order.get(..5) == Some(&found);
+        Ok(outcome)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use pollster::block_on;
+
+    use super::*;
+    use crate::{
+        gpu::{Compiler, GpuOptions},
+        kernels::Storage,
+        network::{Conv, Linear, MaxPool, Shape},
+    };
+
+    fn gpu() -> Gpu {
+        Gpu::open(&GpuOptions { adapter: std::env::var("ALEXNET_ADAPTER").ok(), backends: None }).unwrap()
+    }
+
+    fn network() -> Network {
+        Network::builder("small", Shape::new(8, 9, 9))
+            .conv("conv1", Conv::new(12, 3).padding(1).relu())
+            .max_pool("pool1", MaxPool::new(3, 2))
+            .linear("fc2", Linear::new(20))
+            .build()
+            .unwrap()
+    }
+
+    fn findings(gpu: &Gpu) -> Vec<Finding> {
+        let cases = distinct_layers([&network()]).into_iter().map(|layer| Case::new(&layer).unwrap());
+        cases.flat_map(|case| case.variants(gpu).into_iter().map(move |v| block_on(case.check(gpu, v)))).collect()
+    }
+
+    /// Runs the network as planned, and its error against the twin.
+    fn error(gpu: &Gpu) -> (Style, f64) {
+        let network = network();
+        let weights = Weights::random(&network, 3);
+        let input = splitmix::uniform(4, network.input().len(), 2.0);
+        let wide: Vec<f64> = input.iter().map(|&v| v.into()).collect();
+        let expected = reference::run(&network, &weights, &wide).unwrap().pop().unwrap();
+        let pipeline = Pipeline::builder(gpu, &network, &weights).build().unwrap();
+        let found = block_on(pipeline.run(&input)).unwrap();
+        (pipeline.style(), reference::relative_error(&found, &expected))
+    }
+
+    #[test]
+    fn a_driver_that_is_right_is_found_right() {
+        let gpu = gpu();
+        let findings = findings(&gpu);
+        let (styles, tiled) = (gpu.styles().len(), 2);
+        assert_eq!(findings.len(), styles * 4 + tiled, "Winograd for conv1 everywhere, split sums in tiled styles");
+        let wrong: Vec<&Finding> = findings.iter().filter(|f| !f.is_right()).collect();
+        assert!(wrong.is_empty(), "{wrong:?}");
+        assert!(findings.iter().all(|f| f.ms > 0.0));
+        assert_eq!(denials(&findings), Denials::default());
+    }
+
+    /// Has the driver miscompile the shaders that `broken` picks by name and storage: what they store is a thousandth too
+    /// large.
+    fn break_kernels(gpu: &mut Gpu, broken: impl Fn(&str, bool) -> bool + Send + Sync + 'static) {
+        gpu.compiler = Some(Compiler(Arc::new(move |device, kernel| {
+            let source = kernel.source().unwrap();
+            // `store_y` of shaders/output.wgsl.
+            let wrong = source.replace("= value;", "= value * 1.001;").replace(", value);", ", value * 1.001);");
+            assert!(wrong != source || kernel.shader == "top_k", "{}", kernel.shader);
+            let source = wgpu::ShaderSource::Wgsl(wrong.into());
+            let descriptor = wgpu::ShaderModuleDescriptor { label: None, source };
+            broken(kernel.shader, kernel.texture).then(|| device.create_shader_module(descriptor))
+        })));
+    }
+
+    #[test]
+    fn a_wrong_kernel_is_found_and_avoided() {
+        let (best, right) = error(&gpu());
+        let mut gpu = gpu();
+        assert!(right < 1e-6, "{right:e}");
+        let texture = best.storage == Storage::Texture;
+        let family = if best.family == Family::Tiled { "_tiled" } else { "_broadcast" };
+        break_kernels(&mut gpu, move |shader, t| shader.ends_with(family) && t == texture);
+
+        let (style, wrong) = error(&gpu);
+        assert_eq!(style, best);
+        assert!(wrong > 1e-4, "{wrong:e}");
+        let findings = findings(&gpu);
+        for finding in &findings {
+            let broken = finding.variant.style == best && finding.layer != "pool1";
+            assert_eq!(finding.is_right(), !broken, "{finding:?}");
+        }
+        let denials = denials(&findings);
+        assert_eq!(denials.0, [Denial::of(best, Algorithm::Direct)]);
+
+        let gpu = gpu.deny(denials.0);
+        let (style, error) = error(&gpu);
+        assert_ne!(style, best);
+        assert!(error < 1e-6, "{style:?}: {error:e}");
+    }
+
+    #[test]
+    fn a_wrong_algorithm_is_denied_alone() {
+        let mut gpu = gpu();
+        break_kernels(&mut gpu, |shader, _| shader == "winograd_output");
+        let denials = denials(&findings(&gpu));
+        assert_eq!(denials.to_string(), "winograd");
+    }
+
+    #[test]
+    fn what_no_style_computes_leaves_nothing() {
+        let mut gpu = gpu();
+        break_kernels(&mut gpu, |shader, _| shader == "max_pool");
+        let denials = denials(&findings(&gpu));
+        let network = network();
+        let weights = Weights::random(&network, 3);
+        let gpu = gpu.deny(denials.0);
+        let error = Pipeline::builder(&gpu, &network, &weights).build().unwrap_err();
+        assert!(matches!(error, crate::PipelineError::Denied { .. }), "{error}");
+    }
+}

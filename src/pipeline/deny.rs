@@ -1,0 +1,39 @@
+//! Kernels chosen where some are denied.
+
+use std::iter;
+
+use super::{Algorithms, PipelineError, choice};
+use crate::{
+    deny::Denials,
+    gpu::Gpu,
+    kernels::{Algorithm, Style},
+    network::Network,
+};
+
+/// The style that suits `gpu` best of those that are not denied.
+pub(super) fn style(gpu: &Gpu, denials: &Denials) -> Result<Style, PipelineError> {
+    let best = choice::style(gpu.info(), gpu.device().features());
+    let mut others = gpu.styles();
+    // Where the choice is between a family and a storage, the family matters more.
+    others.sort_by_key(|style| (style.family != best.family, style.storage != best.storage));
+    iter::once(best)
+        .chain(others)
+        .find(|&style| !denials.style(style))
+        .ok_or_else(|| PipelineError::Denied { denials: denials.clone() })
+}
+
+/// Has those convolutions computed directly that are not in `algorithms` and whose best algorithm is denied in `style`.
+pub(super) fn algorithms(
+    network: &Network,
+    style: Style,
+    batch: usize,
+    denials: &Denials,
+    algorithms: &mut Algorithms,
+) {
+    for layer in network.layers() {
+        let best = choice::algorithm(style, layer, batch);
+        if best != Algorithm::Direct && denials.algorithm(style, best) {
+            algorithms.entry(layer.name.clone()).or_insert(Algorithm::Direct);
+        }
+    }
+}

@@ -1,0 +1,321 @@
+//! The network's input from what lies on the device already: a texture or a storage buffer.
+
+use wgpu::{
+    BindingResource, BindingType, BufferBinding, BufferUsages, CommandEncoder, TextureDimension, TextureSampleType,
+    TextureUsages, TextureView,
+};
+
+use super::{Pipeline, begin, compile, memory, pollster_or_none};
+use crate::{
+    kernels::{Kernel, Storage, WORKGROUP, activation_quads, pointwise},
+    network::Shape,
+    preprocess::{ChannelOrder, Preprocessing, PreprocessingError},
+};
+
+/// A picture in a texture: a camera's image, or what was just drawn.
+///
+/// Any colour format of three channels or more that shaders can read as float numbers will do, among them `rgba8unorm`,
+/// `bgra8unorm`, their sRGB twins and `rgba16float`. Numbers are clamped to 0…1 and rounded to 8 bits, as a picture in
+/// a file is; alpha is ignored.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct TextureSource<'a> {
+    view: &'a TextureView,
+    region: [u32; 4],
+    linear: bool,
+}
+
+impl<'a> TextureSource<'a> {
+    /// The whole texture, as its own format says. The view is two-dimensional and begins at mip level 0.
+    pub fn new(view: &'a TextureView) -> Self {
+        let texture = view.texture();
+        let region = [0, 0, texture.width(), texture.height()];
+        Self { view, region, linear: texture.format().is_srgb() }
+    }
+
+    /// Only `width` × `height` texels from column `x` and row `y` on.
+    pub fn region(mut self, x: u32, y: u32, width: u32, height: u32) -> Self {
+        self.region = [x, y, width, height];
+        self
+    }
+
+    /// Whether shaders read linear light, which is then encoded as sRGB, as networks expect it. The default is true
+    /// where the texture's format is an sRGB one. It must be said where the view's format is not the texture's, and
+    /// of `rgba16float` with linear light.
+    pub fn linear(mut self, linear: bool) -> Self {
+        self.linear = linear;
+        self
+    }
+}
+
+/// Fills a pipeline's input from what lies on the device; see [`Pipeline::texture_input`] and
+/// [`Pipeline::buffer_input`].
+#[derive(Debug)]
+pub struct Input {
+    pipeline: wgpu::ComputePipeline,
+    bind_group: wgpu::BindGroup,
+    workgroups: [u32; 3],
+}
+
+impl Input {
+    /// Records it into `encoder`: one dispatch, before [`Pipeline::encode`].
+    pub fn encode(&self, encoder: &mut CommandEncoder) {
+        let mut pass = begin(encoder, None);
+        pass.set_pipeline(&self.pipeline);
+        pass.set_bind_group(0, &self.bind_group, &[]);
+        let [x, y, z] = self.workgroups;
+        pass.dispatch_workgroups(x, y, z);
+    }
+}
+
+/// What shaders/texture_input.wgsl wants to know.
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+struct TextureUniform {
+    origin: [u32; 2],
+    size: [u32; 2],
+    start: [f32; 2],
+    step: [f32; 2],
+    offset: [u32; 2],
+    filled: [u32; 2],
+    crop: [u32; 2],
+    first: u32,
+    row_quads: u32,
+    pad_left: u32,
+    linear: u32,
+    bgr: u32,
+    padding: u32,
+    scale: [f32; 4],
+    bias: [f32; 4],
+}
+
+/// The kernel of [`Pipeline::texture_input`].
+pub(super) fn texture_kernel(interleaved: bool, storage: Storage) -> Kernel {
+    Kernel { settings: vec![("INTERLEAVED", interleaved.into())], ..pointwise("texture_input", storage) }
+}
+
+/// The kernel of [`Pipeline::buffer_input`].
+pub(super) fn buffer_kernel(interleaved: bool, storage: Storage) -> Kernel {
+    let mut kernel = pointwise("buffer_input", storage);
+    kernel.settings.push(("INTERLEAVED", interleaved.into()));
+    kernel
+}
+
+impl Pipeline {
+    /// Prepares to fill picture number `picture` of the batch from a texture, by one kernel that resizes, crops and
+    /// normalises as [`Preprocessing::apply`] does, to within 2/255 before normalisation. The texture's contents are
+    /// read whenever [`Input::encode`] is submitted: one call does for all frames of a render target.
+    ///
+    /// # Errors
+    ///
+    /// [`InputError`] when the texture, the region or the preprocessing do not fit.
+    pub fn texture_input(
+        &self,
+        source: &TextureSource<'_>,
+        preprocessing: &Preprocessing,
+        picture: usize,
+    ) -> Result<Input, InputError> {
+        preprocessing.check()?;
+        let shape = self.network.input();
+        let [rows, columns] = preprocessing.crop;
+        if shape != Shape::new(3, rows, columns) {
+            return Err(InputError::Crop { expected: shape, rows, columns });
+        }
+        if picture >= self.batch() {
+            return Err(InputError::Picture { batch: self.batch(), found: picture });
+        }
+        let texture = source.view.texture();
+        let format = texture.format();
+        let float = matches!(format.sample_type(None, None), Some(TextureSampleType::Float { .. }));
+        let plain = texture.dimension() == TextureDimension::D2 && texture.sample_count() == 1;
+        if !float || !plain || format.components() < 3 {
+            return Err(InputError::Format { found: format, samples: texture.sample_count() });
+        }
+        if !texture.usage().contains(TextureUsages::TEXTURE_BINDING) {
+            return Err(InputError::Usage { missing: "TEXTURE_BINDING" });
+        }
+        let [left, top, width, height] = source.region;
+        let within = |start: u32, len: u32, side| len > 0 && start.checked_add(len).is_some_and(|end| end <= side);
+        if !within(left, width, texture.width()) || !within(top, height, texture.height()) {
+            let size = [texture.width(), texture.height()];
+            return Err(InputError::Region { found: source.region, size });
+        }
+
+        let [y, x] = preprocessing.spans(height, width);
+        let both = |of: fn(&crate::preprocess::Span) -> f64| [of(&x), of(&y)];
+        let start = both(|s| s.source[0]).map(|v| v as f32);
+        let step = both(|s| (s.source[1] - s.source[0]) / s.len as f64).map(|v| v as f32);
+        let Layout { interleaved, row_quads, pad_left } = self.layout();
+        let channels = |of: fn(&Preprocessing, usize) -> f32| {
+            let [r, g, b] = [0, 1, 2].map(|channel| of(preprocessing, channel));
+            [r, g, b, 0.0]
+        };
+        let uniform = TextureUniform {
+            origin: [left, top],
+            size: [width, height],
+            start,
+            step,
+            offset: [x.offset as u32, y.offset as u32],
+            filled: [x.len as u32, y.len as u32],
+            crop: [columns as u32, rows as u32],
+            first: (picture * rows) as u32 * row_quads,
+            row_quads,
+            pad_left,
+            linear: source.linear.into(),
+            bgr: (preprocessing.channels == ChannelOrder::Bgr).into(),
+            padding: 0,
+            scale: channels(|p, c| p.scale / p.std[c]),
+            bias: channels(|p, c| -p.mean[c] / p.std[c]),
+        };
+        let pixels = if interleaved { 4 * row_quads.div_ceil(3) } else { columns as u32 };
+        let workgroups = [pixels.div_ceil(4 * 8), (rows as u32).div_ceil(8), 1];
+        let kernel = texture_kernel(interleaved, self.style.storage);
+        let entry = BindingType::Texture {
+            sample_type: TextureSampleType::Float { filterable: false },
+            view_dimension: wgpu::TextureViewDimension::D2,
+            multisampled: false,
+        };
+        let resource = BindingResource::TextureView(source.view);
+        self.prepare(&kernel, entry, resource, bytemuck::bytes_of(&uniform), workgroups)
+    }
+
+    /// Prepares to fill the whole batch from a storage buffer: `batch` pictures of f32 in CHW order, as the network
+    /// sees them. The buffer's contents are read whenever [`Input::encode`] is submitted.
+    ///
+    /// # Errors
+    ///
+    /// [`InputError`] when the buffer is too small or not a storage buffer, or the device does not bind it.
+    pub fn buffer_input(&self, source: BufferBinding<'_>) -> Result<Input, InputError> {
+        let shape = self.network.input();
+        let expected = (self.batch() * shape.len() * size_of::<f32>()) as u64;
+        let left = source.buffer.size().saturating_sub(source.offset);
+        let found = source.size.map_or(left, |size| left.min(size.get()));
+        if found < expected {
+            return Err(InputError::Size { expected, found });
+        }
+        if !source.buffer.usage().contains(BufferUsages::STORAGE) {
+            return Err(InputError::Usage { missing: "STORAGE" });
+        }
+        let Layout { interleaved, row_quads, pad_left } = self.layout();
+        let [channels, height, width] = [shape.channels, shape.height, shape.width].map(|n| n as u32);
+        let uniform = [channels, height, width, row_quads, pad_left];
+        let workgroups = [row_quads.div_ceil(WORKGROUP), height, self.batch() as u32];
+        let kernel = buffer_kernel(interleaved, self.style.storage);
+        let entry = BindingType::Buffer {
+            ty: wgpu::BufferBindingType::Storage { read_only: true },
+            has_dynamic_offset: false,
+            min_binding_size: None,
+        };
+        self.prepare(&kernel, entry, BindingResource::Buffer(source), bytemuck::cast_slice(&uniform), workgroups)
+    }
+
+    fn layout(&self) -> Layout {
+        let shape = self.network.input();
+        match self.rows_layout {
+            Some(rows) => {
+                Layout { interleaved: true, row_quads: rows.row_quads as u32, pad_left: rows.pad_left as u32 }
+            }
+            None => {
+                let row_quads = activation_quads(shape) / shape.height;
+                Layout { interleaved: false, row_quads: row_quads as u32, pad_left: 0 }
+            }
+        }
+    }
+
+    fn prepare(
+        &self,
+        kernel: &Kernel,
+        entry: BindingType,
+        source: BindingResource<'_>,
+        uniform: &[u8],
+        workgroups: [u32; 3],
+    ) -> Result<Input, InputError> {
+        let device = self.gpu.device();
+        let compiled =
+            compile::compile_with_input(&self.gpu, kernel, entry).map_err(|e| InputError::Device(e.to_string()))?;
+        let scope = device.push_error_scope(wgpu::ErrorFilter::Validation);
+        let uniform = memory::filled(&self.gpu, "input", uniform, BufferUsages::UNIFORM);
+        let resources = [source, self.input.binding(), uniform.as_entire_binding()];
+        let entries: Vec<_> =
+            (0..).zip(resources).map(|(binding, resource)| wgpu::BindGroupEntry { binding, resource }).collect();
+        let bind_group = device.create_bind_group(&wgpu::BindGroupDescriptor {
+            label: Some(&kernel.label()),
+            layout: &compiled.layout,
+            entries: &entries,
+        });
+        if let Some(error) = pollster_or_none(scope) {
+            return Err(InputError::Device(error.to_string()));
+        }
+        Ok(Input { pipeline: compiled.pipeline, bind_group, workgroups })
+    }
+}
+
+/// How the input lies on the device.
+struct Layout {
+    interleaved: bool,
+    row_quads: u32,
+    pad_left: u32,
+}
+
+/// Why a texture or buffer cannot be a network's input.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum InputError {
+    /// The preprocessing cannot be applied.
+    #[error(transparent)]
+    Preprocessing(#[from] PreprocessingError),
+    /// The preprocessing does not make the network's input.
+    #[error("expected preprocessing to the network's input of {expected}, found a crop to 3×{rows}×{columns}")]
+    Crop {
+        /// The network's input.
+        expected: Shape,
+        /// Rows of the crop.
+        rows: usize,
+        /// Columns of the crop.
+        columns: usize,
+    },
+    /// The batch has no such picture.
+    #[error("expected a picture of 0 to {}, found {found}: build the pipeline with a larger batch", batch - 1)]
+    Picture {
+        /// Pictures of a run.
+        batch: usize,
+        /// The picture asked for.
+        found: usize,
+    },
+    /// Shaders cannot read a colour from the texture.
+    #[error(
+        "expected a two-dimensional texture of one sample and three float channels or more, found {found:?} of {samples} \
+         samples: resolve or convert it first"
+    )]
+    Format {
+        /// The texture's format.
+        found: wgpu::TextureFormat,
+        /// Its samples.
+        samples: u32,
+    },
+    /// The host made the texture or buffer for other uses.
+    #[error("expected the usage {missing}: add it where the texture or buffer is made")]
+    Usage {
+        /// The usage that is missing.
+        missing: &'static str,
+    },
+    /// The region is empty or not within the texture.
+    #[error("expected a region within {}×{} texels, found {}×{} at {}, {}", size[0], size[1], found[2], found[3], found[0], found[1])]
+    Region {
+        /// Column, row, width and height.
+        found: [u32; 4],
+        /// The texture's width and height.
+        size: [u32; 2],
+    },
+    /// The buffer is too small.
+    #[error("expected at least {expected} bytes (batch × channels × height × width of f32), found {found}")]
+    Size {
+        /// Bytes that the batch takes.
+        expected: u64,
+        /// Bytes of the binding.
+        found: u64,
+    },
+    /// The device refused the texture or buffer.
+    #[error("the device refused: {0}; is the texture or buffer of the pipeline's device?")]
+    Device(String),
+}

@@ -1,0 +1,88 @@
+//! What a device must offer for a network: known before the device is made.
+
+use std::{cmp, iter};
+
+use wgpu::{Features, Limits};
+
+use super::{
+    Pipeline, PipelineError, Settings, choice,
+    memory::QUAD,
+    plan::{Algorithms, Plan},
+};
+use crate::{
+    gpu::{BASE_LIMITS, Gpu, shortfalls},
+    kernels::{Family, Precision, Storage, Style, TEXTURE_WIDTH, activation_quads},
+    network::Network,
+};
+
+impl Style {
+    /// What suits `adapter` best, on a device that is made with all of [`Pipeline::required_features`].
+    pub fn for_adapter(adapter: &wgpu::Adapter) -> Self {
+        choice::style(&adapter.get_info(), adapter.features())
+    }
+}
+
+impl Pipeline {
+    /// The features that kernels of `style` need: for the host's [`wgpu::DeviceDescriptor`].
+    pub fn required_features(style: Style) -> Features {
+        match style.family {
+            Family::Tiled => Features::empty(),
+            Family::Broadcast { .. } => Features::SUBGROUP,
+        }
+    }
+
+    /// The least limits with which `network` runs on `batch` pictures in `style`: for the host's
+    /// [`wgpu::DeviceDescriptor`], together with the host's own by [`Limits::or_better_values_from`].
+    ///
+    /// Larger storage bindings than these save splitting the weights of fully connected layers.
+    ///
+    /// # Errors
+    ///
+    /// None for a network that exists.
+    pub fn required_limits(network: &Network, batch: usize, style: Style) -> Result<Limits, PipelineError> {
+        // Of the precisions, this one needs the most.
+        limits(network, &Algorithms::new(), batch, style, Precision::F32)
+    }
+}
+
+/// What the device of `gpu` lacks for a network, all of it.
+pub(super) fn check(gpu: &Gpu, network: &Network, settings: &Settings, style: Style) -> Result<(), PipelineError> {
+    let Settings { batch, ref algorithms, precision, .. } = *settings;
+    let features = Pipeline::required_features(style) - gpu.device().features();
+    let shortfalls = shortfalls(&limits(network, algorithms, batch, style, precision)?, &gpu.device().limits());
+    if features.is_empty() && shortfalls.is_empty() {
+        return Ok(());
+    }
+    Err(PipelineError::Requirements { adapter: gpu.info().name.clone(), features, shortfalls })
+}
+
+fn limits(
+    network: &Network,
+    algorithms: &Algorithms,
+    batch: usize,
+    style: Style,
+    precision: Precision,
+) -> Result<Limits, PipelineError> {
+    // Weights are split to what a binding holds: more than any does here, and the plans say what the pieces need.
+    let plans = Plan::all(network, algorithms, batch, style, precision, 1 << 40)?;
+    let activations = network.layers().iter().flat_map(|l| [l.input, l.output]).map(|s| activation_quads(s) * batch);
+    let pieces = plans.iter().map(|p| p.least_binding(style.storage));
+    let quads = activations.chain(pieces).max().unwrap_or(0) as u64;
+    let workgroups = plans.iter().flat_map(|p| &p.dispatches).flat_map(|d| d.workgroups);
+    let mut limits = BASE_LIMITS;
+    limits.max_compute_workgroups_per_dimension =
+        workgroups.chain(iter::once(limits.max_compute_workgroups_per_dimension)).max().unwrap_or_default();
+    match style.storage {
+        Storage::Buffer => {
+            let bytes = cmp::max(limits.max_storage_buffer_binding_size, quads * QUAD);
+            limits.max_storage_buffer_binding_size = bytes;
+            limits.max_buffer_size = cmp::max(limits.max_buffer_size, bytes);
+        }
+        Storage::Texture => {
+            limits.max_storage_textures_per_shader_stage = 1;
+            let rows = quads.div_ceil(TEXTURE_WIDTH.into()) as u32;
+            limits.max_texture_dimension_2d = limits.max_texture_dimension_2d.max(TEXTURE_WIDTH).max(rows);
+        }
+    }
+    Ok(limits)
+}
