@@ -30,9 +30,10 @@ pub struct Gpu {
 /// Makes other shaders of kernels than this library's WGSL: another compiler's, or wrong ones.
 #[cfg(test)]
 #[derive(Clone)]
-pub(crate) struct Compiler(
-    pub Arc<dyn Fn(&Device, &crate::kernels::Kernel) -> Option<wgpu::ShaderModule> + Send + Sync>,
-);
+pub(crate) struct Compiler(pub Arc<Make>);
+
+#[cfg(test)]
+type Make = dyn Fn(&Device, &crate::kernels::Kernel) -> Option<wgpu::ShaderModule> + Send + Sync;
 
 #[cfg(test)]
 impl fmt::Debug for Compiler {

@@ -87,7 +87,8 @@ impl Shader {
         let source = kernel.source().unwrap();
         let module =
             naga::front::wgsl::parse_str(&source).unwrap_or_else(|e| panic!("{label}: {}", e.emit_to_string(&source)));
-        let validate = |capabilities| Validator::new(ValidationFlags::all(), capabilities).validate(&module);
+        let validate =
+            |capabilities| Validator::new(ValidationFlags::all(), capabilities).validate(&module).map_err(Box::new);
         let mut declared = capabilities(kernel.features());
         // Halves that are unpacked to f32 are WebGPU's own, and not an extension.
         declared.set(Capabilities::SHADER_FLOAT16_IN_FLOAT32, source.contains("unpack2x16float"));

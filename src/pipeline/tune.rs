@@ -31,7 +31,7 @@ pub struct Candidate {
     pub algorithm: Algorithm,
     /// The kernel in a few words; the first one where there are several.
     pub kernel: String,
-    /// Milliseconds for the batch, the least of several runs.
+    /// Milliseconds for the batch, the median of several runs.
     pub ms: f64,
 }
 
@@ -46,7 +46,8 @@ pub struct Tuning {
     pub ms: f64,
 }
 
-/// Runs of which the quickest counts, after one that does not.
+/// Runs whose median counts, after one that does not. Not the quickest: some drivers' timestamps are now and then far too
+/// close together.
 const RUNS: usize = 5;
 
 impl Builder<'_> {
@@ -131,26 +132,24 @@ impl Builder<'_> {
         let algorithms = builder.settings.algorithms.clone();
         let pipeline = builder.build()?;
         pipeline.write_input(&splitmix::uniform(1, network.input().len() * pipeline.batch(), 2.0))?;
-        let mut least: Vec<Candidate> = Vec::new();
-        for run in 0..=RUNS {
-            let times = pipeline.profile().await?.ok_or(TuneError::NoTimestamps)?;
-            if run == 0 {
-                let candidate = |time: super::LayerTime| Candidate {
-                    algorithm: algorithms[&time.layer],
-                    layer: time.layer,
-                    style,
-                    kernel: time.kernel,
-                    ms: f64::INFINITY,
-                };
-                least = times.into_iter().map(candidate).collect();
-                continue;
-            }
-            for (candidate, time) in least.iter_mut().zip(times) {
-                candidate.ms = candidate.ms.min(time.ms);
-            }
+        pipeline.profile().await?.ok_or(TuneError::NoTimestamps)?;
+        let mut runs = Vec::new();
+        for _ in 0..RUNS {
+            runs.push(pipeline.profile().await?.ok_or(TuneError::NoTimestamps)?);
         }
+        let candidate = |(i, time): (usize, &super::LayerTime)| {
+            let mut times: Vec<f64> = runs.iter().map(|layers| layers[i].ms).collect();
+            times.sort_by(f64::total_cmp);
+            Candidate {
+                layer: time.layer.clone(),
+                style,
+                algorithm: algorithms[&time.layer],
+                kernel: time.kernel.clone(),
+                ms: times[RUNS / 2],
+            }
+        };
         let applies = |c: &Candidate| algorithm == Algorithm::Direct || c.algorithm == algorithm;
-        Ok(least.into_iter().filter(applies).collect())
+        Ok(runs[0].iter().enumerate().map(candidate).filter(applies).collect())
     }
 }
 
