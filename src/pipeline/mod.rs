@@ -665,13 +665,13 @@ impl Pipeline {
         let scope = self.gpu.device().push_error_scope(wgpu::ErrorFilter::Validation);
         let mut encoder = self.gpu.device().create_command_encoder(&Default::default());
         let buffers = record(&mut encoder)?;
-        let submission = self.gpu.queue().submit([encoder.finish()]);
+        self.gpu.queue().submit([encoder.finish()]);
         let reading = |buffer: Buffer| {
             let (send, mapped) = futures::channel::oneshot::channel();
             buffer.map_async(wgpu::MapMode::Read, .., move |result| {
                 let _ = send.send(result);
             });
-            Reading { buffer, mapped, submission: submission.clone() }
+            Reading { buffer, mapped }
         };
         let readings = buffers.into_iter().map(reading).collect();
         let caught = scope.pop();
@@ -693,13 +693,13 @@ impl Pipeline {
     /// Waits for the buffers.
     async fn read<T: bytemuck::Pod>(&self, readings: Vec<Reading>) -> Result<Vec<Vec<T>>, RunError> {
         let mut all = Vec::new();
-        for Reading { buffer, mapped, submission } in readings {
+        for Reading { buffer, mapped } in readings {
             // On the web the browser polls.
-            #[cfg(not(target_arch = "wasm32"))]
-            self.wait(&submission)?;
             #[cfg(target_arch = "wasm32")]
-            let _ = submission;
-            match mapped.await {
+            let result = mapped.await;
+            #[cfg(not(target_arch = "wasm32"))]
+            let result = self.wait(mapped)?;
+            match result {
                 Ok(Ok(())) => {}
                 Ok(Err(e)) => return Err(RunError::Device(e.to_string())),
                 Err(_) => return Err(RunError::Device("the readback was dropped".into())),
@@ -710,16 +710,18 @@ impl Pipeline {
         Ok(all)
     }
 
-    /// Waits for `submission`, a little at a time: while a thread waits, wgpu lets no other one present a frame.
+    /// Waits until a buffer is mapped, by asking at intervals that grow with the time: while a thread waits inside wgpu, no
+    /// other one can present a frame, and a wait with a time limit may panic there when several threads wait.
     #[cfg(not(target_arch = "wasm32"))]
-    fn wait(&self, submission: &wgpu::SubmissionIndex) -> Result<(), RunError> {
-        const SLICE: std::time::Duration = std::time::Duration::from_millis(2);
+    fn wait(&self, mut mapped: Mapped) -> Result<Result<MapResult, futures::channel::oneshot::Canceled>, RunError> {
+        const LONGEST: std::time::Duration = std::time::Duration::from_micros(500);
+        let start = std::time::Instant::now();
         loop {
-            let wait = wgpu::PollType::Wait { submission_index: Some(submission.clone()), timeout: Some(SLICE) };
-            match self.gpu.device().poll(wait) {
-                Ok(_) => return Ok(()),
-                Err(wgpu::PollError::Timeout) => {}
-                Err(e) => return Err(RunError::Device(e.to_string())),
+            self.gpu.device().poll(wgpu::PollType::Poll).map_err(|e| RunError::Device(e.to_string()))?;
+            match mapped.try_recv() {
+                Ok(None) => std::thread::sleep((start.elapsed() / 32).min(LONGEST)),
+                Ok(Some(result)) => return Ok(Ok(result)),
+                Err(dropped) => return Ok(Err(dropped)),
             }
         }
     }
@@ -728,9 +730,11 @@ impl Pipeline {
 /// A buffer that is being read.
 struct Reading {
     buffer: Buffer,
-    mapped: futures::channel::oneshot::Receiver<Result<(), wgpu::BufferAsyncError>>,
-    submission: wgpu::SubmissionIndex,
+    mapped: Mapped,
 }
+
+type MapResult = Result<(), wgpu::BufferAsyncError>;
+type Mapped = futures::channel::oneshot::Receiver<MapResult>;
 
 /// The `k` entries of each picture.
 fn pictures(entries: Vec<Entry>, k: usize) -> Result<Vec<Vec<Entry>>, RunError> {

@@ -422,9 +422,9 @@ impl Desk {
         let Some((view, tiles)) = self.painter.paint(&mut encoder, &buffer, shape, order, contrast) else {
             return Err(format!("{layer}: {shape} does not fit in one texture"));
         };
-        let submission = self.queue.submit([encoder.finish()]);
+        self.queue.submit([encoder.finish()]);
         // The window's next frame comes after this on the queue anyhow; waiting keeps more than one from queueing up.
-        wait(&self.device, submission)?;
+        wait(&self.device, &self.queue)?;
         log::debug!("{layer} drawn");
         Ok(Some(Maps { layer, contrast, shape, view, tiles }))
     }
@@ -483,14 +483,19 @@ impl Desk {
     }
 }
 
-/// Waits for `submission` a little at a time: while a thread waits, wgpu lets no other one present a frame.
-fn wait(device: &wgpu::Device, submission: wgpu::SubmissionIndex) -> Result<(), String> {
+/// Waits until all that was submitted is done, by asking now and then: while a thread waits inside wgpu, no other one can
+/// present a frame.
+fn wait(device: &wgpu::Device, queue: &wgpu::Queue) -> Result<(), String> {
+    let (send, done) = mpsc::channel();
+    queue.on_submitted_work_done(move || {
+        let _ = send.send(());
+    });
     loop {
-        let timeout = Some(Duration::from_millis(2));
-        match device.poll(wgpu::PollType::Wait { submission_index: Some(submission.clone()), timeout }) {
-            Ok(_) => return Ok(()),
-            Err(wgpu::PollError::Timeout) => {}
-            Err(e) => return Err(e.to_string()),
+        device.poll(wgpu::PollType::Poll).map_err(|e| e.to_string())?;
+        match done.recv_timeout(Duration::from_micros(500)) {
+            Ok(()) => return Ok(()),
+            Err(mpsc::RecvTimeoutError::Timeout) => {}
+            Err(mpsc::RecvTimeoutError::Disconnected) => return Err("the device was lost".into()),
         }
     }
 }
