@@ -5,7 +5,7 @@
 //! RUSTC_BOOTSTRAP=1 cargo fuzz run torch fuzz/corpus/torch fuzz/seeds/torch -- \
 //!     -max_total_time=600 -max_len=8192 -timeout=5 -malloc_limit_mb=128
 //! RUSTC_BOOTSTRAP=1 cargo fuzz run picture fuzz/corpus/picture tests/data/preprocessing/kinds -- \
-//!     -max_total_time=600 -max_len=8192 -timeout=60 -malloc_limit_mb=1024 -rss_limit_mb=6144
+//!     -max_total_time=600 -max_len=8192 -timeout=120 -malloc_limit_mb=1024 -rss_limit_mb=6144
 //! ```
 //!
 //! Seeds are small files that reach every corner (`seeds.py` writes them); what the fuzzer finds goes to `corpus`,
