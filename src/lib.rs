@@ -84,9 +84,11 @@ pub use network::{
     AdaptiveAvgPool, Conv, Layer, Linear, LocalResponseNorm, LrnConvention, MaxPool, Network, NetworkBuilder,
     NetworkError, Op, Padding, Shape, Window,
 };
+#[cfg(not(target_arch = "wasm32"))]
+pub use pipeline::Ceilings;
 pub use pipeline::{
-    Builder, Candidate, Ceilings, Checks, Choice, Entry, Input, InputError, LayerTime, MAX_BATCH, Pipeline,
-    PipelineError, PlannedDispatch, RunError, Slices, TextureSource, Ticket, TuneError, Tuning, plan,
+    Builder, Candidate, Checks, Choice, Entry, Input, InputError, LayerTime, MAX_BATCH, Pipeline, PipelineError,
+    PlannedDispatch, RunError, Slices, TextureSource, Ticket, TuneError, Tuning, plan,
 };
 pub use preprocess::{ChannelOrder, Picture, PictureError, Preprocessing, PreprocessingError, Resize};
 pub use weights::{DType, Format, Tensor, Weights, WeightsError, splitmix};

@@ -1,6 +1,7 @@
 //! The Rust half of each shader: its settings, its uniforms, how its weights are packed and how many
 //! workgroups it takes. A [`Dispatch`] is a value: it can be listed, compared and tested without a network.
 
+#[cfg(not(target_arch = "wasm32"))]
 pub(crate) mod ceiling;
 mod gemm;
 mod local_response_norm;

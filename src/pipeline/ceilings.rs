@@ -31,7 +31,6 @@ impl Ceilings {
     /// # Errors
     ///
     /// [`PipelineError`] when the kernels do not compile, the memory (64 MiB) cannot be had or the device is lost.
-    #[cfg(not(target_arch = "wasm32"))]
     pub fn measure(gpu: &Gpu) -> Result<Self, PipelineError> {
         let style = choice::style(gpu.info(), gpu.device().features());
         let storage = style.storage;

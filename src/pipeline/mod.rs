@@ -9,6 +9,7 @@
 //! ([`Pipeline::encode`], [`Pipeline::encode_slice`], [`Pipeline::ticket`], [`Input::encode`]) makes nothing on the
 //! device, and neither submits nor polls. [`Pipeline::run`] and its kind make a readback buffer, submit and wait.
 
+#[cfg(not(target_arch = "wasm32"))]
 mod ceilings;
 mod choice;
 mod compile;
@@ -28,6 +29,7 @@ use std::{cmp, collections::BTreeMap, ops::Range, sync::atomic::AtomicU64};
 
 use wgpu::{BindGroup, Buffer, BufferUsages, CommandEncoder, ComputePipeline};
 
+#[cfg(not(target_arch = "wasm32"))]
 pub use ceilings::Ceilings;
 pub use compile::Checks;
 pub use input::{Input, InputError, TextureSource};

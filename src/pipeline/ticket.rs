@@ -47,6 +47,7 @@ pub(super) struct Ring {
 
 impl Ring {
     /// For outputs of `batch` × `k`; none where there is nothing to read.
+    #[cfg_attr(target_arch = "wasm32", expect(clippy::arc_with_non_send_sync, reason = "browsers have one thread"))]
     pub fn new(device: &Device, tickets: usize, batch: usize, k: usize) -> Self {
         let slot = |_| {
             let buffer = device.create_buffer(&wgpu::BufferDescriptor {

@@ -84,6 +84,7 @@ pub struct Tensor {
     bytes: Bytes,
     /// Of int8, one for each row; of the others, none.
     scales: Arc<[f32]>,
+    #[cfg_attr(target_arch = "wasm32", expect(dead_code, reason = "there are no files in a browser"))]
     map: Map,
 }
 
