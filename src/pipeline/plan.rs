@@ -245,7 +245,9 @@ impl WeightsPlan {
             Storage::Buffer => limit * QUAD / quad_bytes,
             Storage::Texture => limit,
         };
-        let chunks = packing.chunks(quads as usize * 4).ok_or_else(|| PipelineError::Weights {
+        // In a browser, usize is smaller than what a limit may say.
+        let numbers = usize::try_from(quads.saturating_mul(4)).unwrap_or(usize::MAX);
+        let chunks = packing.chunks(numbers).ok_or_else(|| PipelineError::Weights {
             layer: layer.name.clone(),
             needed: (packing.block_len() * packing.groups()) as u64 / 4 * quad_bytes,
             limit: quads * quad_bytes,
