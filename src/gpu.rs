@@ -8,6 +8,8 @@ use std::{
 
 use wgpu::{Adapter, AdapterInfo, Backend, Backends, Device, DeviceType, Features, Limits, Queue};
 
+#[cfg(not(target_arch = "wasm32"))]
+use crate::kept_pipelines::KeptPipelines;
 use crate::{
     deny::{Denial, Denials, UnknownVariant},
     kernels::{Family, Storage, Style},
@@ -23,6 +25,8 @@ pub struct Gpu {
     info: AdapterInfo,
     denials: Denials,
     compiled: Arc<Mutex<HashMap<String, Compiled>>>,
+    #[cfg(not(target_arch = "wasm32"))]
+    kept: Option<Arc<KeptPipelines>>,
     #[cfg(test)]
     pub(crate) compiler: Option<Compiler>,
 }
@@ -175,7 +179,7 @@ pub(crate) fn shortfalls(required: &Limits, found: &Limits) -> Vec<Shortfall> {
 
 /// Features that make a network faster where they are there; none is required.
 pub(crate) const USEFUL_FEATURES: Features =
-    Features::SUBGROUP.union(Features::SHADER_F16).union(Features::TIMESTAMP_QUERY);
+    Features::SUBGROUP.union(Features::SHADER_F16).union(Features::TIMESTAMP_QUERY).union(Features::PIPELINE_CACHE);
 
 impl Gpu {
     /// Opens an adapter: the best that `options` allow, a real GPU before a software one.
@@ -224,6 +228,8 @@ impl Gpu {
             info,
             denials: Denials::from_env()?,
             compiled: Arc::default(),
+            #[cfg(not(target_arch = "wasm32"))]
+            kept: None,
             #[cfg(test)]
             compiler: None,
         })
@@ -234,6 +240,36 @@ impl Gpu {
     pub fn deny(mut self, denials: impl IntoIterator<Item = Denial>) -> Self {
         self.denials.0.extend(denials);
         self
+    }
+
+    /// The same device, which keeps what its driver compiles in a file in `folder`, one for each adapter and driver, and
+    /// starts with what was kept there before. Where a backend or a host's device keeps no pipelines (other than Vulkan;
+    /// without [`Features::PIPELINE_CACHE`]), nothing changes; a file that does not fit is written anew.
+    ///
+    /// # Safety
+    ///
+    /// Drivers trust what they compiled: nobody but this library may write to the folder.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub unsafe fn keep_pipelines(mut self, folder: &std::path::Path) -> Self {
+        // SAFETY: the caller promises the same.
+        self.kept = unsafe { KeptPipelines::open(&self.device, &self.info, folder) }.map(Arc::new);
+        self
+    }
+
+    /// What pipelines are made with.
+    pub(crate) fn pipeline_cache(&self) -> Option<&wgpu::PipelineCache> {
+        #[cfg(not(target_arch = "wasm32"))]
+        return self.kept.as_ref().map(|kept| kept.cache());
+        #[cfg(target_arch = "wasm32")]
+        None
+    }
+
+    /// Writes the pipelines of this device to where they are kept.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(crate) fn store_pipelines(&self) {
+        if let Some(kept) = &self.kept {
+            kept.store();
+        }
     }
 
     /// Which kernel variants the planner avoids.

@@ -64,6 +64,8 @@ mod deny;
 pub mod doctor;
 mod files;
 mod gpu;
+#[cfg(not(target_arch = "wasm32"))]
+mod kept_pipelines;
 mod kernels;
 mod model;
 mod network;

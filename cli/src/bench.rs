@@ -86,16 +86,14 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     let gpu = args.gpu.open()?;
     let (network, weights) = args.measured.open()?;
     let (batch, precision) = (args.measured.batch, args.compute.precision());
-    let pipeline = progress::while_working("compiling kernels and uploading weights", || {
-        args.compute.builder(&gpu, &network, &weights, batch).top(1).build()
-    })?;
+    let builder = args.compute.builder(&gpu, &network, &weights, batch).top(1);
+    let pipeline = progress::build("compiling kernels, uploading weights", builder)?;
     let input = splitmix::uniform(1, network.input().len() * batch, 2.0);
     let error = match precision {
         Precision::F32 => None,
         _ => {
-            let exact = progress::while_working("computing the same in f32", || {
-                Pipeline::builder(&gpu, &network, &weights).batch(batch).top(1).build()
-            })?;
+            let builder = Pipeline::builder(&gpu, &network, &weights).batch(batch).top(1);
+            let exact = progress::build("computing the same in f32", builder)?;
             difference(&network, &input, &pipeline, &exact)?
         }
     };

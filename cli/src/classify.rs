@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use alexnet_wgpu::{Classifier, ClassifyError, Model, Op, PipelineError, Prediction, Preprocessing, RunError};
+use alexnet_wgpu::{Classifier, ClassifyError, Model, Op, Prediction, Preprocessing, RunError};
 use anstyle::Style;
 use serde::Serialize;
 
@@ -123,12 +123,10 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
 /// The model on the adapter.
 fn start(args: &Args, model: &Model) -> Result<Classifier, Failure> {
     let gpu = args.gpu.open()?;
-    let build = || -> Result<Classifier, PipelineError> {
-        let pipeline = args.compute.builder(&gpu, &model.network, &model.weights, 1).top(args.top).build()?;
-        Ok(Classifier::from_pipeline(pipeline, model.preprocessing, model.labels.clone()))
-    };
     let message = format!("putting {} on {}", model.network.name(), gpu.info().name);
-    Ok(progress::while_working(message, build)?)
+    let pipeline =
+        progress::build(message, args.compute.builder(&gpu, &model.network, &model.weights, 1).top(args.top))?;
+    Ok(Classifier::from_pipeline(pipeline, model.preprocessing, model.labels.clone()))
 }
 
 /// A picture that the network can take.

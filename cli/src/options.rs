@@ -8,7 +8,7 @@ use alexnet_wgpu::{
 };
 use clap::ValueEnum;
 
-use crate::{choices, failure::Failure, fetch::Published, progress};
+use crate::{choices, failure::Failure, fetch::Published, files, progress};
 
 /// Which network with which weights.
 #[derive(Debug, clap::Args)]
@@ -165,7 +165,12 @@ impl GpuArgs {
     /// Opens the best adapter that fits.
     pub fn open(&self) -> Result<Gpu, Failure> {
         let options = GpuOptions { adapter: self.adapter.clone(), backends: self.backend.map(Backends::from) };
-        Ok(Gpu::open(&options)?.deny(self.deny.iter().copied()))
+        let gpu = Gpu::open(&options)?.deny(self.deny.iter().copied());
+        Ok(match files::cache() {
+            // SAFETY: a folder of this command in the user's own cache.
+            Some(folder) => unsafe { gpu.keep_pipelines(&folder.join("pipelines")) },
+            None => gpu,
+        })
     }
 }
 

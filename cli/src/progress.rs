@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use alexnet_wgpu::{Builder, Pipeline, PipelineError};
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// Shows that `work` goes on until it is done.
@@ -11,6 +12,21 @@ pub fn while_working<T>(message: impl Into<String>, work: impl FnOnce() -> T) ->
     let done = work();
     spinner.finish_and_clear();
     done
+}
+
+/// Builds a pipeline, with a bar over the weights that are uploaded.
+pub fn build(message: impl Into<String>, builder: Builder<'_>) -> Result<Pipeline, PipelineError> {
+    let style = ProgressStyle::with_template("{spinner} {msg} {bar:30} {bytes} of {total_bytes}");
+    let bar = ProgressBar::new(0).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar.set_message(message.into());
+    bar.enable_steady_tick(Duration::from_millis(100));
+    let report = |uploaded, total| {
+        bar.set_length(total);
+        bar.set_position(uploaded);
+    };
+    let pipeline = builder.progress(&report).build();
+    bar.finish_and_clear();
+    pipeline
 }
 
 /// A bar over steps, whose number is told later.

@@ -336,6 +336,11 @@ impl Packing {
         self.block_k * self.columns
     }
 
+    /// Bytes of a block on the device.
+    pub fn block_bytes(&self) -> u64 {
+        self.block_len() as u64 / 4 * self.precision().quad_bytes()
+    }
+
     /// How the weights are held on the device.
     pub fn precision(&self) -> Precision {
         self.gemm.precision

@@ -124,7 +124,7 @@ fn compile_layout(
             // Every shader writes its workgroup memory before it reads it.
             zero_initialize_workgroup_memory: false,
         },
-        cache: None,
+        cache: gpu.pipeline_cache(),
     });
     // On the web the scope's answer comes later; there a broken shader shows as an error of the first run.
     #[cfg(not(target_arch = "wasm32"))]
@@ -170,5 +170,7 @@ pub(super) fn compile_all<'k>(
         done.sort_by_key(|(i, _)| *i);
         done.into_iter().map(|(_, result)| result).collect()
     };
+    #[cfg(not(target_arch = "wasm32"))]
+    gpu.store_pipelines();
     distinct.into_iter().zip(results).map(|(kernel, result)| Ok((kernel.clone(), result?))).collect()
 }

@@ -25,7 +25,7 @@ mod slice;
 mod ticket;
 mod tune;
 
-use std::{cmp, collections::BTreeMap, ops::Range, sync::atomic::AtomicU64};
+use std::{cmp, collections::BTreeMap, fmt, ops::Range, sync::atomic::AtomicU64};
 
 use wgpu::{BindGroup, Buffer, BufferUsages, CommandEncoder, ComputePipeline};
 
@@ -127,6 +127,17 @@ pub struct Builder<'a> {
     network: &'a Network,
     weights: &'a Weights,
     settings: Settings,
+    progress: Option<Progress<'a>>,
+}
+
+/// Who is told how many bytes of how many are uploaded.
+#[derive(Clone, Copy)]
+struct Progress<'a>(&'a (dyn Fn(u64, u64) + Sync));
+
+impl fmt::Debug for Progress<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Progress")
+    }
 }
 
 /// What a [`Builder`] is told.
@@ -143,7 +154,7 @@ struct Settings {
     tickets: usize,
 }
 
-impl Builder<'_> {
+impl<'a> Builder<'a> {
     /// Pictures a run, 1 to [`MAX_BATCH`]; 1 by default.
     pub fn batch(mut self, batch: usize) -> Self {
         self.settings.batch = batch;
@@ -200,6 +211,12 @@ impl Builder<'_> {
         self
     }
 
+    /// Has [`Builder::build`] say after each piece how many bytes of weights are uploaded, of how many; on its own thread.
+    pub fn progress(mut self, progress: &'a (dyn Fn(u64, u64) + Sync)) -> Self {
+        self.progress = Some(Progress(progress));
+        self
+    }
+
     /// Compiles, packs, uploads and chains.
     ///
     /// # Errors
@@ -207,7 +224,7 @@ impl Builder<'_> {
     /// [`PipelineError`] when the weights do not fit the network, the network does not fit the adapter, or the
     /// driver refuses.
     pub fn build(self) -> Result<Pipeline, PipelineError> {
-        let Self { gpu, network, weights, settings } = self;
+        let Self { gpu, network, weights, settings, progress } = self;
         let Settings { batch, top, precision, ref denials, checks, .. } = settings;
         let device = gpu.device();
         if !(1..=MAX_BATCH).contains(&batch) {
@@ -238,7 +255,15 @@ impl Builder<'_> {
 
         // Compilation and upload both take long; neither needs the other.
         let upload = || -> Result<Vec<Option<Parameters>>, PipelineError> {
-            plans.iter().map(|plan| plan.upload(gpu, weights, style.storage)).collect()
+            let total = plans.iter().map(Plan::weight_bytes).sum();
+            let mut done = 0;
+            let mut report = |bytes| {
+                done += bytes;
+                if let Some(Progress(progress)) = progress {
+                    progress(done, total);
+                }
+            };
+            plans.iter().map(|plan| plan.upload(gpu, weights, style.storage, &mut report)).collect()
         };
         let compile = || compile::compile_all(gpu, dispatches.map(|d| &d.kernel), checks);
         #[cfg(target_arch = "wasm32")]
@@ -390,7 +415,7 @@ impl Pipeline {
             keep: Vec::new(),
             tickets: 3,
         };
-        Builder { gpu, network, weights, settings }
+        Builder { gpu, network, weights, settings, progress: None }
     }
 
     /// The same pipeline on another device: for when the device was lost. The weights are those that the first one was
@@ -400,7 +425,8 @@ impl Pipeline {
     ///
     /// As [`Builder::build`].
     pub fn rebuild(&self, gpu: &Gpu) -> Result<Self, PipelineError> {
-        Builder { gpu, network: &self.network, weights: &self.weights, settings: self.settings.clone() }.build()
+        let Self { network, weights, settings, .. } = self;
+        Builder { gpu, network, weights, settings: settings.clone(), progress: None }.build()
     }
 
     /// The device.

@@ -164,8 +164,25 @@ impl Plan {
         weights.max(self.scratch[0]).max(self.scratch[1])
     }
 
-    /// Packs the layer's tensors piece by piece onto the device; `None` where it has none.
-    pub fn upload(&self, gpu: &Gpu, weights: &Weights, storage: Storage) -> Result<Option<Parameters>, PipelineError> {
+    /// Bytes of the layer's packed weights.
+    pub fn weight_bytes(&self) -> u64 {
+        let bytes = |WeightsPlan { packing, chunks, .. }: &WeightsPlan| {
+            chunks.iter().map(|blocks| blocks.len() as u64).sum::<u64>()
+                * packing.block_bytes()
+                * packing.groups() as u64
+        };
+        self.weights.as_ref().map_or(0, bytes)
+    }
+
+    /// Packs the layer's tensors piece by piece onto the device; `None` where it has none. `report` is told the bytes of
+    /// each piece.
+    pub fn upload(
+        &self,
+        gpu: &Gpu,
+        weights: &Weights,
+        storage: Storage,
+        report: &mut dyn FnMut(u64),
+    ) -> Result<Option<Parameters>, PipelineError> {
         let Some(WeightsPlan { packing, chunks, winograd }) = &self.weights else { return Ok(None) };
         let tensor = |kind: &str| {
             let name = format!("{}.{kind}", self.layer);
@@ -187,7 +204,7 @@ impl Plan {
             return Err(PipelineError::Overflow { layer: self.layer.clone(), value });
         }
         let largest = (precision == Precision::Int8).then(|| packing.largest(&weight));
-        let upload_chunk = |blocks: &Range<u32>| {
+        let mut upload_chunk = |blocks: &Range<u32>| {
             let quads = packing.groups() * blocks.len() * packing.block_len() / 4;
             let memory = Memory::weights(gpu.device(), &self.layer, quads as u64, storage, precision);
             let mut upload = Upload::new(gpu.device(), gpu.queue(), &memory);
@@ -200,6 +217,7 @@ impl Plan {
                         None if precision == Precision::F16 => upload.push_f16(&packed),
                         None => upload.push(bytemuck::cast_slice(&packed)),
                     }
+                    report(packing.block_bytes());
                     if winograd.is_none() {
                         source.release(packing.filters_of(group, block));
                     }
@@ -224,7 +242,7 @@ impl Plan {
         };
         let kinds: BTreeSet<Bias> = self.dispatches.iter().filter_map(|d| d.bias).collect();
         Ok(Some(Parameters {
-            weights: chunks.iter().map(upload_chunk).collect(),
+            weights: chunks.iter().map(&mut upload_chunk).collect(),
             biases: kinds.into_iter().map(upload_bias).collect(),
             scales: largest.as_ref().map(|largest| vector("scales", largest)),
         }))
@@ -249,7 +267,7 @@ impl WeightsPlan {
         let numbers = usize::try_from(quads.saturating_mul(4)).unwrap_or(usize::MAX);
         let chunks = packing.chunks(numbers).ok_or_else(|| PipelineError::Weights {
             layer: layer.name.clone(),
-            needed: (packing.block_len() * packing.groups()) as u64 / 4 * quad_bytes,
+            needed: packing.block_bytes() * packing.groups() as u64,
             limit: quads * quad_bytes,
         })?;
         Ok(Self { packing, chunks, winograd })

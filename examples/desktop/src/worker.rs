@@ -7,6 +7,7 @@ use std::{
     panic::{self, AssertUnwindSafe},
     sync::{
         Arc,
+        atomic::{AtomicU64, Ordering},
         mpsc::{self, Receiver, Sender},
     },
     thread,
@@ -168,7 +169,11 @@ impl Worker {
     /// # Errors
     ///
     /// Where no thread can be started.
-    pub fn spawn(device: wgpu::Device, queue: wgpu::Queue, wake: impl Fn() + Send + 'static) -> std::io::Result<Self> {
+    pub fn spawn(
+        device: wgpu::Device,
+        queue: wgpu::Queue,
+        wake: impl Fn() + Send + Sync + 'static,
+    ) -> std::io::Result<Self> {
         let (requests, inbox) = mpsc::channel();
         let (outbox, answers) = mpsc::channel();
         thread::Builder::new().name("network".into()).spawn(move || {
@@ -200,7 +205,7 @@ impl Worker {
 
 struct Answers {
     outbox: Sender<Answer>,
-    wake: Box<dyn Fn() + Send>,
+    wake: Box<dyn Fn() + Send + Sync>,
 }
 
 impl Answers {
@@ -362,10 +367,19 @@ impl Desk {
                 Gpu::open(&Adapter::options(name, backend)).map_err(|e| e.to_string())?
             }
         };
-        let bytes = 4 * model.network.parameter_count();
         let adapter_name = format!("{} ({})", gpu.info().name, gpu.info().backend);
-        self.answer.send(Answer::Loading(format!("Compiling kernels, uploading {}", megabytes(bytes))));
-        let classifier = Classifier::new(&gpu, &model, TOP).map_err(|e| e.to_string())?;
+        let told = AtomicU64::new(u64::MAX);
+        let report = |done: u64, total: u64| {
+            let percent = 100 * done / total.max(1);
+            if told.swap(percent, Ordering::Relaxed) != percent {
+                let total = megabytes(total);
+                self.answer.send(Answer::Loading(format!("Compiling kernels, uploading {total}: {percent} %")));
+            }
+        };
+        report(0, 4 * model.network.parameter_count());
+        let builder = Pipeline::builder(&gpu, &model.network, &model.weights).top(TOP).progress(&report);
+        let pipeline = builder.build().map_err(|e| e.to_string())?;
+        let classifier = Classifier::from_pipeline(pipeline, model.preprocessing, model.labels.clone());
         log::info!("{source} on {adapter_name} after {} ms", start.elapsed().as_millis());
         let pipeline = classifier.pipeline();
         let mut layers = Vec::new();
