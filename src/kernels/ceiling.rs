@@ -28,7 +28,7 @@ pub(crate) fn read(style: Style) -> Dispatch {
     let mut kernel = pointwise("ceiling_read", style.storage);
     // Processors run a workgroup's subgroups one after the other: with one only, memory is read in order.
     let width = match style.family {
-        Family::Broadcast { lanes } => lanes,
+        Family::Broadcast { lanes } => style.streaming_lanes(lanes),
         Family::Tiled => WORKGROUP,
     };
     kernel.settings = vec![("WORKGROUP", width), ("UNROLLED", UNROLLED)];

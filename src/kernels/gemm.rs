@@ -223,16 +223,15 @@ impl Gemm {
         };
         match style.family {
             Family::Broadcast { lanes } => {
-                let columns = lanes as usize * 4;
-                if matvec {
-                    let rows = self.rows().next_power_of_two();
-                    let settings = vec![("LANES", lanes), ("ROWS", rows as u32)];
-                    (kernel("matvec_broadcast", settings, vec![]), columns, rows)
+                let (shader, lanes, rows) = if matvec {
+                    ("matvec_broadcast", style.streaming_lanes(lanes), self.rows().next_power_of_two())
                 } else {
-                    let rows = 4 * lanes as usize;
-                    let settings = vec![("LANES", lanes), ("ROWS", rows as u32)];
-                    (kernel("gemm_broadcast", settings, vec![]), columns, rows)
-                }
+                    // All tiles alike, with as few rows past the end as that allows.
+                    let tiles = self.rows().div_ceil(4 * lanes as usize);
+                    ("gemm_broadcast", lanes, self.rows().div_ceil(tiles))
+                };
+                let settings = vec![("LANES", lanes), ("ROWS", rows as u32)];
+                (kernel(shader, settings, vec![]), lanes as usize * 4, rows)
             }
             Family::Tiled => {
                 let column_threads = 8;

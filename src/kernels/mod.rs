@@ -53,6 +53,17 @@ pub struct Style {
     pub storage: Storage,
 }
 
+impl Style {
+    /// How many of `lanes` a kernel uses that does little but read: from storage buffers lavapipe (Mesa 25) reads with four
+    /// twice as fast as with eight.
+    fn streaming_lanes(self, lanes: u32) -> u32 {
+        match self.storage {
+            Storage::Buffer => lanes.min(4),
+            Storage::Texture => lanes,
+        }
+    }
+}
+
 /// How the weights of fully connected layers are held on the device. At batch 1 most of a run goes into reading them.
 /// Inputs, outputs, sums and all other weights are f32.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]

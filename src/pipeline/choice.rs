@@ -40,7 +40,7 @@ const ENOUGH_WORKGROUPS: usize = 512;
 pub(super) fn algorithm(style: Style, layer: &Layer, batch: usize) -> Algorithm {
     let Op::Conv(conv) = layer.op else { return Algorithm::Direct };
     match (style.family, conv.window.kernel) {
-        (Family::Broadcast { .. }, [5, 5]) => Algorithm::Winograd { tile: 3 },
+        (Family::Broadcast { .. }, [5, 5]) => Algorithm::Winograd { tile: 4 },
         // SwiftShader, with four lanes and slow arithmetic: fewer multiplications pay for more passes and memory. On
         // lavapipe the passes over the activations cost what the products save.
         (Family::Broadcast { lanes: 4 }, [3, 3]) => Algorithm::Winograd { tile: 4 },
