@@ -12,7 +12,6 @@
 //% include "output.wgsl"
 //% include "weights.wgsl"
 
-//% set GROUPS = (ROWS + LANES - 1) // LANES
 @compute @workgroup_size(${LANES})
 fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
   let block = p.first_block + workgroup.y;
@@ -20,7 +19,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(subgroup_invocation_id
   let first_row = workgroup.x * ${ROWS}u;
   let pixels = p.out_height * p.out_width;
 
-//% for j in range(GROUPS)
+//% for j in range(ROWS // LANES)
   // Row group ${j}: where this lane's row starts in the input. A row past the end reads the last one.
   let row${j} = min(first_row + ${j * LANES}u + lane, p.rows - 1u);
   let pixel${j} = row${j} % pixels;
@@ -36,7 +35,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(subgroup_invocation_id
   var w = (group * p.bound_blocks + workgroup.y) * p.block_k * ${LANES}u + lane;
   for (var ky = 0u; ky < p.kernel_height; ky++) {
     for (var kx = 0u; kx < p.kernel_width; kx++) {
-//% for j in range(GROUPS)
+//% for j in range(ROWS // LANES)
       let iy${j} = y${j} + i32(ky);
       let ix${j} = x${j} + i32(kx);
       let inside${j} = iy${j} >= 0 && iy${j} < i32(p.in_height) && ix${j} >= 0 && ix${j} < i32(p.in_width);
@@ -48,7 +47,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(subgroup_invocation_id
       var acc${r} = vec4f(0.0);
 //% endfor
       for (var c = 0u; c < p.tap_quads; c++) {
-//% for j in range(GROUPS)
+//% for j in range(ROWS // LANES)
         let a${j} = select(vec4f(0.0), load_x(base${j} + c), inside${j});
 //% endfor
 //% for t in range(4)

@@ -451,7 +451,7 @@ mod tests {
     #[test]
     fn a_wrong_algorithm_is_denied_alone() {
         let mut gpu = gpu();
-        break_kernels(&mut gpu, |shader, _| shader == "winograd_output");
+        break_kernels(&mut gpu, |shader, _| shader == "winograd_output_rows");
         let denials = denials(&findings(&gpu));
         assert_eq!(denials.to_string(), "winograd");
     }

@@ -226,9 +226,8 @@ impl Gemm {
                 let (shader, lanes, rows) = if matvec {
                     ("matvec_broadcast", style.streaming_lanes(lanes), self.rows().next_power_of_two())
                 } else {
-                    // All tiles alike, with as few rows past the end as that allows.
-                    let tiles = self.rows().div_ceil(4 * lanes as usize);
-                    ("gemm_broadcast", lanes, self.rows().div_ceil(tiles))
+                    // The same tile for all layers, so that they share one kernel: compiling it takes longer than many runs.
+                    ("gemm_broadcast", lanes, 4 * lanes as usize)
                 };
                 let settings = vec![("LANES", lanes), ("ROWS", rows as u32)];
                 (kernel(shader, settings, vec![]), lanes as usize * 4, rows)

@@ -292,8 +292,11 @@ const SHADERS: &[(&str, &str)] = shaders![
     "texture_input",
     "top_k",
     "weights",
-    "winograd_input",
-    "winograd_output",
+    "winograd",
+    "winograd_input_columns",
+    "winograd_input_rows",
+    "winograd_output_columns",
+    "winograd_output_rows",
 ];
 
 /// The files of `shaders/` as templates: lines that start with `//%` are statements, `${…}` is a value.

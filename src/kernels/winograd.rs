@@ -1,4 +1,4 @@
-//! Winograd convolution: shaders/winograd_input.wgsl, a matrix product, shaders/winograd_output.wgsl.
+//! Winograd convolution: shaders/winograd_input_*.wgsl, a matrix product, shaders/winograd_output_*.wgsl.
 //!
 //! F(m×m, r×r) computes m×m outputs of an r×r kernel from n×n inputs, n = m + r − 1, with n² multiplications
 //! instead of m²·r² (Lavin, Gray 2015). The price is larger weights (n² numbers for r²), two more passes over the
@@ -76,28 +76,17 @@ pub(crate) struct Winograd {
     tile: usize,
 }
 
+/// The `Tiles` struct of shaders/winograd.wgsl.
 #[repr(C)]
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
-struct InputUniform {
-    in_height: u32,
-    in_width: u32,
+struct Uniform {
+    height: u32,
+    width: u32,
     quads: u32,
     tiles_y: u32,
     tiles_x: u32,
     pad_top: u32,
     pad_left: u32,
-    first_tile: u32,
-    tiles: u32,
-}
-
-#[repr(C)]
-#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
-struct OutputUniform {
-    out_height: u32,
-    out_width: u32,
-    quads: u32,
-    tiles_y: u32,
-    tiles_x: u32,
     first_tile: u32,
     tiles: u32,
     relu: u32,
@@ -159,11 +148,13 @@ impl Winograd {
         self.gemm(TILES_AT_ONCE).packing(style)
     }
 
-    /// vec4s between the first and second, and the second and third step.
+    /// vec4s of the two arrays between the steps, which take turns: rows transformed, all of the input transformed,
+    /// products, columns transformed back.
     pub fn scratch(&self) -> [usize; 2] {
         let most = self.parts().iter().map(|&(_, count)| count).max().unwrap_or(0);
-        let positions = self.reach() * self.reach();
-        [self.input.channels, self.output.channels].map(|c| most * positions * c.div_ceil(4))
+        let (n, m) = (self.reach(), self.tile);
+        let [inputs, outputs] = [self.input.channels, self.output.channels].map(|c: usize| most * c.div_ceil(4));
+        [n * (n * inputs).max(m * outputs), n * n * inputs.max(outputs)]
     }
 
     /// G g Gᵀ of every filter: the weights (OIHW) of [`Winograd::gemm`].
@@ -195,59 +186,43 @@ impl Winograd {
         kernel
     }
 
-    /// The three steps of every part. `chunks`: ranges of column blocks of the weights.
+    /// The steps of every part. `chunks`: ranges of column blocks of the weights.
     pub fn dispatches(&self, style: Style, chunks: &[std::ops::Range<u32>]) -> Vec<Dispatch> {
-        let quads = |shape: Shape| shape.channels.div_ceil(4) as u32;
-        let (tiles_y, tiles_x) = (self.tiles_y() as u32, self.tiles_x() as u32);
         let padding = self.conv.window.padding;
-        let mut all = Vec::new();
-        for (first_tile, tiles) in self.parts() {
-            let (first_tile, count) = (first_tile as u32, tiles as u32);
-            let uniform = InputUniform {
-                in_height: self.input.height as u32,
-                in_width: self.input.width as u32,
-                quads: quads(self.input),
-                tiles_y,
-                tiles_x,
+        let step = |shader, shape: Shape, (first, count): (usize, usize), lines: usize, [reads, writes]: [Place; 2]| {
+            let quads = shape.channels.div_ceil(4);
+            let uniform = Uniform {
+                height: shape.height as u32,
+                width: shape.width as u32,
+                quads: quads as u32,
+                tiles_y: self.tiles_y() as u32,
+                tiles_x: self.tiles_x() as u32,
                 pad_top: padding.top as u32,
                 pad_left: padding.left as u32,
-                first_tile,
-                tiles: count,
+                first_tile: first as u32,
+                tiles: count as u32,
+                relu: self.conv.relu.into(),
             };
-            all.push(Dispatch {
-                writes: Place::Scratch(0),
-                ..Dispatch::pointwise(
-                    self.step("winograd_input", style.storage),
-                    bytemuck::bytes_of(&uniform),
-                    [(count * quads(self.input)).div_ceil(WORKGROUP), 1, 1],
-                )
-            });
-            all.extend(self.gemm(tiles).dispatches(style, chunks).into_iter().map(|gemm| Dispatch {
-                reads: Place::Scratch(0),
-                writes: Place::Scratch(1),
+            let workgroups = [(count * lines * quads).div_ceil(WORKGROUP as usize) as u32, 1, 1];
+            let kernel = self.step(shader, style.storage);
+            Dispatch { reads, writes, ..Dispatch::pointwise(kernel, bytemuck::bytes_of(&uniform), workgroups) }
+        };
+        let (n, m) = (self.reach(), self.tile);
+        let [first, second] = [0, 1].map(Place::Scratch);
+        let mut all = Vec::new();
+        for part in self.parts() {
+            all.push(step("winograd_input_rows", self.input, part, n, [Place::Layer, second]));
+            all.push(step("winograd_input_columns", self.input, part, n, [second, first]));
+            all.extend(self.gemm(part.1).dispatches(style, chunks).into_iter().map(|gemm| Dispatch {
+                reads: first,
+                writes: second,
                 bias: Some(Bias::Zero),
                 ..gemm
             }));
-            let uniform = OutputUniform {
-                out_height: self.output.height as u32,
-                out_width: self.output.width as u32,
-                quads: quads(self.output),
-                tiles_y,
-                tiles_x,
-                first_tile,
-                tiles: count,
-                relu: self.conv.relu.into(),
-            };
-            let kernel = Kernel { reads_bias: true, ..self.step("winograd_output", style.storage) };
-            all.push(Dispatch {
-                reads: Place::Scratch(1),
-                bias: Some(Bias::Quads),
-                ..Dispatch::pointwise(
-                    kernel,
-                    bytemuck::bytes_of(&uniform),
-                    [(count * quads(self.output)).div_ceil(WORKGROUP), 1, 1],
-                )
-            });
+            all.push(step("winograd_output_columns", self.output, part, n, [second, first]));
+            let last = step("winograd_output_rows", self.output, part, m, [first, Place::Layer]);
+            let kernel = Kernel { reads_bias: true, ..last.kernel };
+            all.push(Dispatch { kernel, bias: Some(Bias::Quads), ..last });
         }
         all
     }

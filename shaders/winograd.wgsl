@@ -1,0 +1,27 @@
+// Included by the steps of Winograd convolution F(${M}×${M}, ${R}×${R}) (Lavin, Gray 2015, "Fast algorithms for convolutional
+// neural networks"):
+//
+//   winograd_input_rows      t = d B       for every ${N}×${N} piece d of the input; pieces overlap by ${R - 1}
+//   winograd_input_columns   v = Bᵀ t
+//   gemm_*                   one matrix product for each of the ${N * N} positions of v, which are its groups
+//   winograd_output_columns  s = Aᵀ m      for every tile of products m
+//   winograd_output_rows     Aᵀ m A = s A  ${M}×${M} outputs; then bias and ReLU
+//
+// One invocation transforms one line (a row or a column) of one tile, four channels of it.
+
+//% include "input.wgsl"
+//% include "output.wgsl"
+
+struct Tiles {
+  height: u32,      // of the layer's input or output
+  width: u32,
+  quads: u32,       // of its channels
+  tiles_y: u32,
+  tiles_x: u32,
+  pad_top: u32,
+  pad_left: u32,
+  first_tile: u32,  // of all pictures' tiles, the first in this dispatch
+  tiles: u32,       // and how many it transforms
+  relu: u32,
+}
+@group(0) @binding(2) var<uniform> p: Tiles;

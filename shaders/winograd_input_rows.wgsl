@@ -1,0 +1,31 @@
+// Winograd convolution, first step (see winograd.wgsl): each row of a piece of the input times B.
+//
+// x: [n][height][width][quads], y: [tile][${N}][${N}][quads]
+// Workgroups: (tiles · ${N} · quads / ${WORKGROUP}, 1, 1).
+
+//% include "winograd.wgsl"
+
+@compute @workgroup_size(${WORKGROUP})
+fn main(@builtin(global_invocation_id) id: vec3u) {
+  if id.x >= p.tiles * ${N}u * p.quads {
+    return;
+  }
+  let c = id.x % p.quads;
+  let line = id.x / p.quads;
+  let tile = p.first_tile + line / ${N}u;
+  let picture = tile / (p.tiles_y * p.tiles_x) * p.height;
+  let row = i32(tile / p.tiles_x % p.tiles_y * ${M}u + line % ${N}u) - i32(p.pad_top);
+  let left = i32(tile % p.tiles_x * ${M}u) - i32(p.pad_left);
+  let row_inside = row >= 0 && row < i32(p.height);
+
+//% for j in range(N)
+  let column${j} = left + ${j};
+  let inside${j} = row_inside && column${j} >= 0 && column${j} < i32(p.width);
+  let pixel${j} = select(0u, (picture + u32(row)) * p.width + u32(column${j}), inside${j});
+  let d${j} = select(vec4f(0.0), load_x(pixel${j} * p.quads + c), inside${j});
+//% endfor
+  let out = line * ${N}u * p.quads + c;
+//% for j in range(N)
+  store_y(out + ${j}u * p.quads, {% for k in range(N) if BT[j][k] != 0 %}{% if not loop.first %} + {% endif %}${BT[j][k]} * d${k}{% endfor %});
+//% endfor
+}

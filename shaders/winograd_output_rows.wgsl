@@ -1,0 +1,36 @@
+// Winograd convolution, last step (see winograd.wgsl): each row times A gives ${M} outputs; then bias and ReLU.
+//
+// x: [tile][${M}][${N}][quads], y: [n][height][width][quads], bias: [quads]
+// Workgroups: (tiles · ${M} · quads / ${WORKGROUP}, 1, 1).
+
+//% include "winograd.wgsl"
+
+@group(0) @binding(4) var<storage, read> bias: array<vec4f>;
+
+@compute @workgroup_size(${WORKGROUP})
+fn main(@builtin(global_invocation_id) id: vec3u) {
+  if id.x >= p.tiles * ${M}u * p.quads {
+    return;
+  }
+  let c = id.x % p.quads;
+  let line = id.x / p.quads;
+  let tile = p.first_tile + line / ${M}u;
+  let picture = tile / (p.tiles_y * p.tiles_x) * p.height;
+  let row = tile / p.tiles_x % p.tiles_y * ${M}u + line % ${M}u;
+  let left = tile % p.tiles_x * ${M}u;
+  if row >= p.height {
+    return;
+  }
+
+//% for j in range(N)
+  let s${j} = load_x((line * ${N}u + ${j}u) * p.quads + c);
+//% endfor
+  let b = bias[c];
+//% for j in range(M)
+  if left + ${j}u < p.width {
+    let value = b + {% for k in range(N) if AT[j][k] != 0 %}{% if not loop.first %} + {% endif %}${AT[j][k]} * s${k}{% endfor %};
+    let pixel = (picture + row) * p.width + left + ${j}u;
+    store_y(pixel * p.quads + c, select(value, max(value, vec4f(0.0)), p.relu != 0u));
+  }
+//% endfor
+}
