@@ -1,16 +1,17 @@
 #!/usr/bin/env bash
 # Every shader in every configuration that the planner can choose, through compilers other than wgpu's own:
-#   scripts/test-shaders.sh [tint] [dxc] [spirv]
+#   scripts/test-shaders.sh [tint] [dxc] [msl] [spirv]
 # Tint (Chrome's) reads the WGSL; DXC (Microsoft's) makes validated DXIL of the HLSL, and SPIR-V of it that runs and must
-# compute the same; spirv-val reads the SPIR-V.
-# Without names: all three. A tool that cannot be had is skipped, and the last lines say so; exit 1 when a shader failed,
+# compute the same; a C++ compiler makes programs of the MSL (scripts/metal), which must compute the same too; spirv-val
+# reads the SPIR-V.
+# Without names: all four. A tool that cannot be had is skipped, and the last lines say so; exit 1 when a shader failed,
 # 3 when no tool was there.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/lib.sh
 
 names=("$@")
-[ $# -gt 0 ] || names=(tint dxc spirv)
+[ $# -gt 0 ] || names=(tint dxc msl spirv)
 shaders=$PWD/${CARGO_TARGET_DIR:-target}/shaders
 rm -rf "$shaders"
 ALEXNET_SHADERS=$shaders cargo test --quiet -p alexnet-wgpu --lib every_shader_is_valid
@@ -58,6 +59,12 @@ test_dxc() {
     ALEXNET_DXC=$library cargo test --quiet -p alexnet-wgpu --lib hlsl_computes -- --ignored --nocapture
 }
 
+test_msl() {
+    export CXX=${CXX:-c++}
+    "$CXX" -std=c++20 -fsyntax-only -x c++ - <<< '#include <ucontext.h>' || return 3
+    cargo test --quiet -p alexnet-wgpu --lib msl_computes -- --ignored --nocapture
+}
+
 results=() status=3
 for name in "${names[@]}"; do
     echo "=== shaders $name"
@@ -65,8 +72,9 @@ for name in "${names[@]}"; do
     case $name in
         tint) test_tint || code=$? ;;
         dxc) test_dxc || code=$? ;;
+        msl) test_msl || code=$? ;;
         spirv) test_spirv || code=$? ;;
-        *) die "no compiler '$name': tint, dxc or spirv" ;;
+        *) die "no compiler '$name': tint, dxc, msl or spirv" ;;
     esac
     case $code in
         0) results+=("$name: passed"); [ $status = 1 ] || status=0 ;;

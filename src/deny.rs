@@ -51,7 +51,6 @@ impl Denial {
     }
 
     /// The same whatever the family, the storage, or both: denials of several styles in fewer words.
-    #[cfg(not(target_arch = "wasm32"))]
     pub(crate) fn wider(self) -> impl Iterator<Item = Self> {
         let (any_storage, any_family) = (Self { storage: None, ..self }, Self { broadcast: None, ..self });
         // Without a part, nothing is said.

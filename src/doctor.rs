@@ -1,7 +1,8 @@
 //! Whether a driver computes what it should: each kernel variant of each layer against the f64 twin ([`crate::reference`])
 //! on random data, and whole networks against reference vectors that were computed independently of this project.
 //!
-//! `alexnet doctor` is this for all adapters of a machine; a program can ask the same of its own device:
+//! `alexnet doctor` is this for all adapters of a machine, and the page of examples/web for a browser; a program can ask the
+//! same of its own device:
 //!
 //! ```
 //! use alexnet_wgpu::{AlexNet, Gpu, GpuOptions, doctor};
@@ -24,46 +25,53 @@
 //! # }
 //! ```
 
-use std::{fmt, time::Instant};
+use std::fmt;
+#[cfg(not(target_arch = "wasm32"))]
+use std::time::Instant;
 
 use safetensors::{SafeTensorError, SafeTensors};
+#[cfg(target_arch = "wasm32")]
+use web_time::Instant;
 
 use crate::{
     alexnet::AlexNet,
     deny::{Denial, Denials},
     gpu::Gpu,
-    kernels::{Algorithm, Family, Style},
+    kernels::{Algorithm, Family, Precision, Style},
     network::{Layer, Network, Op},
     pipeline::Pipeline,
     reference,
-    weights::{Tensor, Weights, WeightsError, splitmix},
+    weights::{DType, Tensor, Weights, WeightsError, splitmix},
 };
 
-/// Kernels that compute a layer: a style, and an algorithm.
+/// Kernels that compute a layer: a style, an algorithm, and how weights are held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Variant {
     /// Family and storage.
     pub style: Style,
     /// How a convolution is computed.
     pub algorithm: Algorithm,
+    /// How a fully connected layer's weights are held.
+    pub precision: Precision,
 }
 
 impl Variant {
-    /// The style's kernels that compute as the definition says.
+    /// The style's kernels that compute as the definition says, in f32.
     pub fn direct(style: Style) -> Self {
-        Self { style, algorithm: Algorithm::Direct }
+        Self { style, algorithm: Algorithm::Direct, precision: Precision::F32 }
     }
 
-    /// What keeps the planner from this variant.
+    /// What keeps the planner from this variant, in whatever precision.
     pub fn denial(self) -> Denial {
         Denial::of(self.style, self.algorithm)
     }
 }
 
-/// Its name, as [`Denial`] has it.
+/// Its name, as [`Denial`] has it, and the precision where it is not f32.
 impl fmt::Display for Variant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.denial().fmt(f)
+        self.denial().fmt(f)?;
+        if self.precision == Precision::F32 { Ok(()) } else { write!(f, " {}", self.precision) }
     }
 }
 
@@ -82,10 +90,10 @@ pub fn distinct_layers<'a>(networks: impl IntoIterator<Item = &'a Network>) -> V
 /// One layer with random weights and input, and what the f64 twin makes of them.
 #[derive(Clone, Debug)]
 pub struct Case {
-    network: Network,
-    weights: Weights,
-    input: Vec<f32>,
-    expected: Vec<f64>,
+    pub(crate) network: Network,
+    pub(crate) input: Vec<f32>,
+    /// For each precision: weights that it holds exactly, and the twin's output for them.
+    twins: Vec<(Precision, Weights, Vec<f64>)>,
     /// What rounding errors are in proportion to: the norm of the sums of magnitudes, which cancellation leaves out of
     /// the result.
     scale: f64,
@@ -133,19 +141,26 @@ impl Case {
         let twin = |weights: &Weights, input: &mut dyn Iterator<Item = f64>| {
             reference::run_layer(layer, weights, &input.collect::<Vec<_>>())
         };
-        let expected = twin(&weights, &mut input.iter().map(|&v| f64::from(v)))?;
+        let dtypes = [(Precision::F32, DType::F32), (Precision::F16, DType::F16), (Precision::Int8, DType::I8)];
+        let precisions = if matches!(layer.op, Op::Linear(_)) { 3 } else { 1 };
+        let mut twins = Vec::new();
+        for &(precision, dtype) in &dtypes[..precisions] {
+            let weights = weights.cast(dtype);
+            let expected = twin(&weights, &mut input.iter().map(|&v| f64::from(v)))?;
+            twins.push((precision, weights, expected));
+        }
         let scale = match layer.op {
             Op::Conv(_) | Op::Linear(_) => {
-                let mut magnitudes = weights.clone();
+                let mut magnitudes = weights;
                 for tensor in magnitudes.tensors.values_mut() {
                     *tensor =
                         Tensor::from_f32(tensor.shape(), tensor.to_f32().iter().map(|v| v.abs()).collect::<Vec<_>>());
                 }
                 norm(twin(&magnitudes, &mut input.iter().map(|&v| f64::from(v).abs()))?)
             }
-            _ => norm(expected.iter().copied()),
+            _ => norm(twins[0].2.iter().copied()),
         };
-        Ok(Self { network, weights, input, expected, scale: scale.max(1e-30) })
+        Ok(Self { network, input, twins, scale: scale.max(1e-30) })
     }
 
     fn layer(&self) -> &Layer {
@@ -154,6 +169,11 @@ impl Case {
 
     /// The kernels that can compute this layer on `gpu`, denied or not.
     pub fn variants(&self, gpu: &Gpu) -> Vec<Variant> {
+        self.variants_of(gpu.styles())
+    }
+
+    /// Those of `styles`.
+    pub(crate) fn variants_of(&self, styles: impl IntoIterator<Item = Style>) -> Vec<Variant> {
         let algorithms = match self.layer().op {
             Op::Conv(conv) => match (conv.window.kernel, conv.window.stride) {
                 ([3, 3], [1, 1]) => vec![Algorithm::Direct, Algorithm::Winograd { tile: 4 }, SPLIT],
@@ -162,8 +182,9 @@ impl Case {
             },
             _ => vec![Algorithm::Direct],
         };
-        let variant = |style| algorithms.iter().map(move |&algorithm| Variant { style, algorithm });
-        let all = gpu.styles().into_iter().flat_map(variant);
+        let ways = algorithms.iter().flat_map(|&a| self.twins.iter().map(move |&(precision, ..)| (a, precision)));
+        let variant = |style| ways.clone().map(move |(algorithm, precision)| Variant { style, algorithm, precision });
+        let all = styles.into_iter().flat_map(variant);
         // Only the tiled kernels split sums.
         all.filter(|v| v.algorithm != SPLIT || v.style.family == Family::Tiled).collect()
     }
@@ -178,33 +199,53 @@ impl Case {
         }
     }
 
+    /// The weights that `precision` holds exactly, where the layer has such.
+    pub(crate) fn weights(&self, precision: Precision) -> Option<&Weights> {
+        self.twins.iter().find(|twin| twin.0 == precision).map(|(_, weights, _)| weights)
+    }
+
+    /// Compares what `variant` made of the input.
+    pub(crate) fn finding(&self, variant: Variant, found: Result<Vec<f32>, String>) -> Finding {
+        let expected =
+            self.twins.iter().find(|twin| twin.0 == variant.precision).map_or(&[][..], |(.., expected)| expected);
+        let error = found.and_then(|found| {
+            if found.len() != expected.len() {
+                return Err(format!("expected {} numbers, found {}", expected.len(), found.len()));
+            }
+            let error = norm(found.iter().zip(expected).map(|(&f, e)| f64::from(f) - e)) / self.scale;
+            if error.is_nan() { Err("the result is not a number".into()) } else { Ok(error) }
+        });
+        let (layer, tolerance) = (self.layer().name.clone(), self.tolerance(variant.algorithm));
+        Finding { layer, variant, error, tolerance, ms: 0.0 }
+    }
+
     /// Runs the layer twice and compares the second result.
     pub async fn check(&self, gpu: &Gpu, variant: Variant) -> Finding {
         let mut ms = 0.0;
         let run = async {
-            let pipeline = Pipeline::builder(gpu, &self.network, &self.weights)
+            let weights = self
+                .weights(variant.precision)
+                .ok_or_else(|| format!("there are no weights in {}", variant.precision))?;
+            let pipeline = Pipeline::builder(gpu, &self.network, weights)
                 .style(variant.style)
                 .algorithm(self.network.name(), variant.algorithm)
+                .precision(variant.precision)
                 .build()
                 .map_err(|e| e.to_string())?;
             pipeline.run(&self.input).await.map_err(|e| e.to_string())?;
             let begin = Instant::now();
             let found = pipeline.run(&self.input).await.map_err(|e| e.to_string())?;
             ms = begin.elapsed().as_secs_f64() * 1e3;
-            if found.len() != self.expected.len() {
-                return Err(format!("expected {} numbers, found {}", self.expected.len(), found.len()));
-            }
-            let error = norm(found.iter().zip(&self.expected).map(|(&f, e)| f64::from(f) - e)) / self.scale;
-            if error.is_nan() { Err("the result is not a number".into()) } else { Ok(error) }
+            Ok(found)
         };
-        let error = run.await;
-        let (layer, tolerance) = (self.layer().name.clone(), self.tolerance(variant.algorithm));
-        Finding { layer, variant, error, tolerance, ms }
+        let found = run.await;
+        Finding { ms, ..self.finding(variant, found) }
     }
 }
 
-/// The fewest denials that keep the planner from every variant that is wrong.
+/// The fewest denials that keep the planner from every variant that is wrong in f32.
 pub fn denials(findings: &[Finding]) -> Denials {
+    let findings: Vec<&Finding> = findings.iter().filter(|f| f.variant.precision == Precision::F32).collect();
     let denies = |denial: Denial, variant: Variant| {
         let denials = Denials(vec![denial]);
         denials.style(variant.style) || denials.algorithm(variant.style, variant.algorithm)
@@ -212,12 +253,12 @@ pub fn denials(findings: &[Finding]) -> Denials {
     let wrong = |variant: Variant| findings.iter().any(|f| f.variant == variant && !f.is_right());
     // All that a denial names is wrong.
     let just = |denial: Denial| {
-        let named = |f: &&Finding| Denials(vec![denial]).algorithm(f.variant.style, f.variant.algorithm);
+        let named = |f: &&&Finding| Denials(vec![denial]).algorithm(f.variant.style, f.variant.algorithm);
         findings.iter().filter(named).all(|f| wrong(f.variant))
     };
     let mut denials = Denials::default();
     // Styles come first: who denies one need not deny its algorithms.
-    let direct = |f: &&Finding| f.variant.algorithm == Algorithm::Direct;
+    let direct = |f: &&&Finding| f.variant.algorithm == Algorithm::Direct;
     for finding in findings.iter().filter(direct).chain(findings.iter().filter(|f| !direct(f))) {
         let Finding { variant, .. } = finding;
         if !finding.is_right() && !denials.0.iter().any(|&d| denies(d, *variant)) {
@@ -226,6 +267,15 @@ pub fn denials(findings: &[Finding]) -> Denials {
         }
     }
     denials
+}
+
+/// The precisions below f32 that are wrong in a style that `denials` leaves. Who stays with f32 needs no more denials.
+pub fn wrong_precisions(findings: &[Finding], denials: &Denials) -> Vec<Precision> {
+    let wrong = |precision: &Precision| {
+        let of = |f: &&Finding| f.variant.precision == *precision && !denials.style(f.variant.style);
+        findings.iter().filter(of).any(|f| !f.is_right())
+    };
+    [Precision::F16, Precision::Int8].into_iter().filter(wrong).collect()
 }
 
 /// A network whose activations for seeded weights and input are known in f64: docs/networks.md describes them.
@@ -362,7 +412,7 @@ mod tests {
     use super::*;
     use crate::{
         gpu::{Compiler, GpuOptions},
-        kernels::Storage,
+        kernels::{Kernel, Storage},
         network::{Conv, Linear, MaxPool, Shape},
     };
 
@@ -401,16 +451,21 @@ mod tests {
         let gpu = gpu();
         let findings = findings(&gpu);
         let (styles, tiled) = (gpu.styles().len(), 2);
-        assert_eq!(findings.len(), styles * 4 + tiled, "Winograd for conv1 everywhere, split sums in tiled styles");
+        let expected = styles * 6 + tiled;
+        assert_eq!(
+            findings.len(),
+            expected,
+            "Winograd for conv1, three precisions for fc2, split sums in tiled styles"
+        );
         let wrong: Vec<&Finding> = findings.iter().filter(|f| !f.is_right()).collect();
         assert!(wrong.is_empty(), "{wrong:?}");
         assert!(findings.iter().all(|f| f.ms > 0.0));
         assert_eq!(denials(&findings), Denials::default());
+        assert_eq!(wrong_precisions(&findings, &Denials::default()), []);
     }
 
-    /// Has the driver miscompile the shaders that `broken` picks by name and storage: what they store is a thousandth too
-    /// large.
-    fn break_kernels(gpu: &mut Gpu, broken: impl Fn(&str, bool) -> bool + Send + Sync + 'static) {
+    /// Has the driver miscompile the shaders that `broken` picks: what they store is a thousandth too large.
+    fn break_kernels(gpu: &mut Gpu, broken: impl Fn(&Kernel) -> bool + Send + Sync + 'static) {
         gpu.compiler = Some(Compiler(Arc::new(move |device, kernel| {
             let source = kernel.source().unwrap();
             // `store_y` of shaders/output.wgsl.
@@ -418,7 +473,7 @@ mod tests {
             assert!(wrong != source || kernel.shader == "top_k", "{}", kernel.shader);
             let source = wgpu::ShaderSource::Wgsl(wrong.into());
             let descriptor = wgpu::ShaderModuleDescriptor { label: None, source };
-            broken(kernel.shader, kernel.texture).then(|| device.create_shader_module(descriptor))
+            broken(kernel).then(|| device.create_shader_module(descriptor))
         })));
     }
 
@@ -429,7 +484,7 @@ mod tests {
         assert!(right < 1e-6, "{right:e}");
         let texture = best.storage == Storage::Texture;
         let family = if best.family == Family::Tiled { "_tiled" } else { "_broadcast" };
-        break_kernels(&mut gpu, move |shader, t| shader.ends_with(family) && t == texture);
+        break_kernels(&mut gpu, move |k| k.shader.ends_with(family) && k.texture == texture);
 
         let (style, wrong) = error(&gpu);
         assert_eq!(style, best);
@@ -451,15 +506,31 @@ mod tests {
     #[test]
     fn a_wrong_algorithm_is_denied_alone() {
         let mut gpu = gpu();
-        break_kernels(&mut gpu, |shader, _| shader == "winograd_output_rows");
+        break_kernels(&mut gpu, |k| k.shader == "winograd_output_rows");
         let denials = denials(&findings(&gpu));
         assert_eq!(denials.to_string(), "winograd");
     }
 
     #[test]
+    fn a_wrong_precision_is_named_and_denies_nothing() {
+        let mut gpu = gpu();
+        let best = error(&gpu).0;
+        break_kernels(&mut gpu, |k| k.weights == Some(Precision::Int8));
+        let findings = findings(&gpu);
+        for finding in &findings {
+            assert_eq!(finding.is_right(), finding.variant.precision != Precision::Int8, "{finding:?}");
+        }
+        let none = denials(&findings);
+        assert_eq!(none, Denials::default());
+        assert_eq!(wrong_precisions(&findings, &none), [Precision::Int8]);
+        let (style, error) = error(&gpu);
+        assert!(style == best && error < 1e-6, "f32 is as it was: {style:?}, {error:e}");
+    }
+
+    #[test]
     fn what_no_style_computes_leaves_nothing() {
         let mut gpu = gpu();
-        break_kernels(&mut gpu, |shader, _| shader == "max_pool");
+        break_kernels(&mut gpu, |k| k.shader == "max_pool");
         let denials = denials(&findings(&gpu));
         let network = network();
         let weights = Weights::random(&network, 3);

@@ -60,7 +60,6 @@
 mod alexnet;
 mod classify;
 mod deny;
-#[cfg(not(target_arch = "wasm32"))]
 pub mod doctor;
 mod files;
 mod gpu;

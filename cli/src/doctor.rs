@@ -7,7 +7,7 @@ use std::{
 };
 
 use alexnet_wgpu::{
-    AdapterSummary, Denials, Gpu, GpuOptions, Model, Network, Variant,
+    AdapterSummary, Denials, Gpu, GpuOptions, Model, Network, Precision, Variant,
     doctor::{self, Case, Finding, NetworkFinding, Vectors},
     wgpu::Backends,
 };
@@ -26,8 +26,8 @@ Examples:
   alexnet doctor --quick --json
   alexnet classify shoe.jpg --deny tiled-texture
 
-Every kernel variant of every layer runs on random data, and is held against the same layer in double precision; then
-whole networks are held against reference vectors. Nothing is sent anywhere. The text is made for a bug report.
+Every kernel variant of every layer runs on random data, fully connected ones with weights in f32, f16 and int8 (--dtype),
+and is held against the same layer in double precision; then whole networks are held against reference vectors. Nothing is sent anywhere. The text is made for a bug report.
 
 Exit codes: 0 all is right; 1 an adapter computes something wrong, or there is none; 2 the arguments are wrong.";
 
@@ -107,6 +107,7 @@ struct Examination<'a> {
 struct Verdict {
     healthy: bool,
     denials: Denials,
+    wrong_precisions: Vec<Precision>,
     text: String,
 }
 
@@ -134,9 +135,13 @@ impl<'a> Examination<'a> {
 
     fn verdict(&self) -> Verdict {
         let denials = doctor::denials(&self.layers);
+        let wrong_precisions = doctor::wrong_precisions(&self.layers, &denials);
         let networks_right = self.networks.iter().all(NetworkFinding::is_right);
-        let (healthy, text) = match &self.gpu {
+        let (healthy, mut text) = match &self.gpu {
             Err(reason) => (false, format!("not usable: {reason}")),
+            Ok(_) if denials.0.is_empty() && networks_right && !wrong_precisions.is_empty() => {
+                (false, format!("wrong: {}. Please report this text, to the driver's makers too", in_precisions(&wrong_precisions)))
+            }
             Ok(_) if denials.0.is_empty() && networks_right => {
                 (true, "healthy: every kernel variant and every network computes what it should".into())
             }
@@ -162,7 +167,10 @@ impl<'a> Examination<'a> {
                 ),
             ),
         };
-        Verdict { healthy, denials, text }
+        if !wrong_precisions.is_empty() && !denials.0.is_empty() {
+            text += &format!("; {}", in_precisions(&wrong_precisions));
+        }
+        Verdict { healthy, denials, wrong_precisions, text }
     }
 
     fn print(&self, json: bool, first: bool) -> io::Result<()> {
@@ -224,7 +232,8 @@ impl<'a> Examination<'a> {
     fn record(&'a self, verdict: &'a Verdict) -> Record<'a> {
         let layer = |finding: &'a Finding| Layer {
             layer: &finding.layer,
-            variant: finding.variant.to_string(),
+            variant: finding.variant.denial().to_string(),
+            dtype: finding.variant.precision.name(),
             right: finding.is_right(),
             error: finding.error.as_ref().ok().copied(),
             failure: finding.error.as_ref().err().map(String::as_str),
@@ -251,12 +260,23 @@ impl<'a> Examination<'a> {
             adapter: adapters::Record::new(self.adapter, None),
             healthy: verdict.healthy,
             deny: verdict.denials.0.iter().map(ToString::to_string).collect(),
+            wrong_dtypes: verdict.wrong_precisions.iter().map(|precision| precision.name()).collect(),
             verdict: &verdict.text,
             layers: self.layers.iter().map(layer).collect(),
             networks: self.networks.iter().map(network).collect(),
             networks_with_deny: self.denied.iter().map(network).collect(),
         }
     }
+}
+
+/// What is wrong with weights in `precisions`, and what to do.
+fn in_precisions(precisions: &[Precision]) -> String {
+    let names: Vec<&str> = precisions.iter().map(|precision| precision.name()).collect();
+    format!(
+        "this driver miscomputes weights in {}, with the variants listed above. Stay with --dtype f32, which is the default, \
+         or --deny those variants",
+        names.join(" and ")
+    )
 }
 
 fn network_line(finding: &NetworkFinding) -> String {
@@ -293,6 +313,7 @@ struct Record<'a> {
     adapter: adapters::Record<'a>,
     healthy: bool,
     deny: Vec<String>,
+    wrong_dtypes: Vec<&'static str>,
     verdict: &'a str,
     layers: Vec<Layer<'a>>,
     networks: Vec<NetworkRecord<'a>>,
@@ -303,6 +324,7 @@ struct Record<'a> {
 struct Layer<'a> {
     layer: &'a str,
     variant: String,
+    dtype: &'static str,
     right: bool,
     error: Option<f64>,
     failure: Option<&'a str>,

@@ -27,6 +27,12 @@ fn this_machine_is_healthy() {
             let errors: Vec<f64> = layers.iter().filter(of).map(|l| l["error"].as_f64().unwrap()).collect();
             assert!(errors.iter().any(|&e| e > 0.0), "f32 rounds: {errors:?}");
         }
+        for (name, dtypes) in [("conv1", &["f32"][..]), ("fc8", &["f32", "f16", "int8"])] {
+            let of = |l: &&Value| l["layer"] == name && l["variant"] == "tiled-buffer";
+            let found: Vec<&str> = layers.iter().filter(of).map(|l| l["dtype"].as_str().unwrap()).collect();
+            assert_eq!(found, dtypes, "{name} in {record}");
+        }
+        assert_eq!(record["wrongDtypes"].as_array().unwrap().len(), 0, "{record}");
         assert!(layers.iter().all(|l| l["right"] == true && l["ms"].as_f64().unwrap() > 0.0), "{record}");
         let network = &record["networks"][0];
         assert_eq!((&network["network"], &network["top5"]), (&"ungrouped".into(), &true.into()), "{record}");

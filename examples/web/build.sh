@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# The page into target/web/, ready for any static web server. Exit 3 when a tool for it cannot be had here.
+# The page into target/web-page/, ready for any static web server. Exit 3 when a tool for it cannot be had here.
 #   examples/web/build.sh
-#   python3 -m http.server -d target/web     and open http://localhost:8000
+#   python3 -m http.server -d target/web-page     and open http://localhost:8000
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 target=${CARGO_TARGET_DIR:-target}
@@ -21,7 +21,7 @@ fi
 # In CI, warnings about the library for browsers are errors too.
 if [ -n "${CI-}" ]; then cargo clippy --locked --target wasm32-unknown-unknown -p alexnet-web -- -D warnings; fi
 cargo build --locked --profile web --target wasm32-unknown-unknown -p alexnet-web
-rm -rf "$target/web"
-"$tools/bin/wasm-bindgen" --target web --no-typescript --out-dir "$target/web" \
+rm -rf "$target/web-page"
+"$tools/bin/wasm-bindgen" --target web --no-typescript --out-dir "$target/web-page" \
     "$target/wasm32-unknown-unknown/web/alexnet_web.wasm"
-cp examples/web/page/* "$target/web/"
+cp examples/web/page/* "$target/web-page/"

@@ -3,6 +3,8 @@
 //!
 //! `ALEXNET_SHADERS=FOLDER` leaves what was written in a folder, for other compilers to read (scripts/test-shaders.sh).
 
+mod metal;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::PathBuf,
@@ -31,7 +33,7 @@ use crate::{
     doctor::{Case, Finding, distinct_layers},
     gpu::{Compiler, Gpu},
     kernels::{Algorithm, Family, Kernel, Precision, Storage, Style},
-    network::{Conv, LocalResponseNorm, Network, Shape},
+    network::{Conv, Layer, LocalResponseNorm, Network, Shape},
 };
 
 /// Every kernel of every network in every style, with every algorithm and at batches of every kind.
@@ -345,19 +347,29 @@ fn hlsl_computes_the_same() {
         // SAFETY: the SPIR-V is DXC's translation of a shader whose indices `compile` says are in range.
         Some(unsafe { device.create_shader_module_passthrough(descriptor) })
     })));
-    let networks =
-        [AlexNet::CAFFE, AlexNet::TORCHVISION].map(|a| a.width(0.125).head(64, 64).classes(30).network().unwrap());
-    let mut wrong: Vec<Finding> = Vec::new();
-    let mut checked = 0;
-    for layer in distinct_layers(&networks) {
+    let mut findings = Vec::new();
+    for layer in narrow_layers() {
         let case = Case::new(&layer).unwrap();
-        for variant in case.variants(&gpu) {
-            let finding = pollster::block_on(case.check(&gpu, variant));
-            checked += 1;
-            wrong.extend((!finding.is_right()).then_some(finding));
-        }
+        findings.extend(case.variants(&gpu).into_iter().map(|variant| pollster::block_on(case.check(&gpu, variant))));
     }
-    println!("{} shaders, {checked} layers and variants, {} wrong", compiled.load(Ordering::Relaxed), wrong.len());
+    report(&findings, compiled.load(Ordering::Relaxed));
+}
+
+/// The layers of narrow AlexNets.
+fn narrow_layers() -> Vec<Layer> {
+    let networks = [AlexNet::CAFFE, AlexNet::TORCHVISION];
+    distinct_layers(&networks.map(|a| a.width(0.125).head(64, 64).classes(30).network().unwrap()))
+}
+
+/// Says how many there are and how near, and fails where one is wrong.
+fn report(findings: &[Finding], shaders: usize) {
+    let wrong: Vec<&Finding> = findings.iter().filter(|f| !f.is_right()).collect();
+    let worst = findings.iter().filter_map(|f| f.error.clone().ok()).fold(0.0, f64::max);
+    println!(
+        "{shaders} shaders, {} layers and variants, {} wrong, errors up to {worst:.1e}",
+        findings.len(),
+        wrong.len()
+    );
     assert!(wrong.is_empty(), "{wrong:#?}");
-    assert!(checked > 50, "{checked}");
+    assert!(findings.len() > 50, "{}", findings.len());
 }

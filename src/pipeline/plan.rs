@@ -226,8 +226,9 @@ impl Plan {
             upload.finish();
             memory
         };
-        let vector =
-            |label, values: &[f32]| memory::filled(gpu, label, bytemuck::cast_slice(values), BufferUsages::STORAGE);
+        // As all that holds weights, it can be read again.
+        let usage = BufferUsages::STORAGE | BufferUsages::COPY_SRC;
+        let vector = |label, values: &[f32]| memory::filled(gpu, label, bytemuck::cast_slice(values), usage);
         let upload_bias = |kind: Bias| {
             let values = match kind {
                 Bias::Columns => packing.pack_columns(&bias),

@@ -1,5 +1,5 @@
 // The page: pictures from a file, the clipboard or the camera to the classifier in alexnet_web.js, labels to the list.
-import start, { Classifier } from "./alexnet_web.js";
+import start, { Classifier, examine } from "./alexnet_web.js";
 
 const element = (id) => document.getElementById(id);
 const canvas = element("picture");
@@ -159,16 +159,32 @@ function listen() {
   window.addEventListener("paste", (event) => take(event.clipboardData));
 }
 
+/** With `?doctor` in the address: whether this browser computes what it should. Tests read the whole of it. */
+async function examineBrowser(deny) {
+  say("Comparing this browser's results with known ones, which takes a while…");
+  const found = JSON.parse(await examine(deny));
+  const checks = [...found.layers, ...found.networks];
+  const wrong = checks.filter((check) => !check.right);
+  const lines = (wrong.length ? wrong : found.networks).map(
+    ({ name, error, failure }) => `${name}: ${failure ?? `error ${error.toExponential(1)}`}`,
+  );
+  const verdict = wrong.length ? `${wrong.length} of ${checks.length} checks are wrong` : `All ${checks.length} checks are right`;
+  say([`${verdict}.`, ...lines].join("\n"), wrong.length > 0);
+  document.body.dataset.doctor = JSON.stringify(found);
+}
+
+const query = new URLSearchParams(location.search);
 try {
   const adapter = await findAdapter();
   adapterName = nameOf(adapter.info);
   say("Loading the model…");
   await start();
-  classifier = await Classifier.create(new URLSearchParams(location.search).get("deny") ?? "");
+  classifier = await Classifier.create(query.get("deny") ?? "");
   listen();
   element("drop").hidden = false;
   element("facts").textContent = `Runs on ${adapterName}.`;
   say("Ready.");
+  if (query.has("doctor")) await examineBrowser(query.get("deny") ?? "");
 } catch (error) {
   say(error.message, true);
 }

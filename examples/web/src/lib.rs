@@ -3,7 +3,10 @@
 //! Everything is asynchronous and on one thread; pictures are decoded and preprocessed here too, so that a page sees the
 //! same numbers as the command does.
 
-use alexnet_wgpu::{Denials, Gpu, GpuOptions, Model, Picture};
+use alexnet_wgpu::{
+    Denials, Gpu, GpuOptions, Model, Picture,
+    doctor::{self, Case, Vectors},
+};
 use serde::Serialize;
 use wasm_bindgen::prelude::*;
 
@@ -23,6 +26,11 @@ fn error(error: impl std::fmt::Display) -> JsError {
     JsError::new(&error.to_string())
 }
 
+async fn open(deny: &str) -> Result<Gpu, JsError> {
+    let denials: Denials = deny.parse().map_err(error)?;
+    Ok(Gpu::new(&GpuOptions::default()).await.map_err(error)?.deny(denials.0))
+}
+
 #[wasm_bindgen]
 impl Classifier {
     /// Opens the adapter and puts the model there. `deny` names kernel variants to avoid, with commas between them.
@@ -31,8 +39,7 @@ impl Classifier {
     ///
     /// No adapter, one that is too small, or no such variant.
     pub async fn create(deny: String) -> Result<Self, JsError> {
-        let denials: Denials = deny.parse().map_err(error)?;
-        let gpu = Gpu::new(&GpuOptions::default()).await.map_err(error)?.deny(denials.0);
+        let gpu = open(&deny).await?;
         let model = Model::embedded().map_err(error)?;
         alexnet_wgpu::Classifier::new(&gpu, &model, 5).map(Self).map_err(error)
     }
@@ -68,4 +75,61 @@ impl Classifier {
             predictions.iter().map(|p| Class { index: p.index, label: &p.label, probability: p.probability }).collect();
         serde_json::to_string(&classes).map_err(error)
     }
+}
+
+/// One check of [`examine`].
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Check {
+    /// The layer and its kernels, or the network and its kernels.
+    name: String,
+    right: bool,
+    /// Of a layer; of a network's fc8.
+    error: Option<f64>,
+    /// Of the network's worst layer.
+    worst_error: Option<f64>,
+    /// Whether the five most likely classes are the right ones.
+    top5: Option<bool>,
+    failure: Option<String>,
+}
+
+/// Whether the browser computes what it should, as `alexnet doctor` has it: JSON, an object with an array of `layers`
+/// (each kernel variant of each layer of the embedded network, against the same in double precision) and one of `networks`
+/// (whole AlexNets, against reference vectors).
+///
+/// # Errors
+///
+/// No adapter, one that is too small, or no such variant in `deny`.
+#[wasm_bindgen]
+pub async fn examine(deny: String) -> Result<String, JsError> {
+    let gpu = open(&deny).await?;
+    let (mut layers, mut networks) = (Vec::new(), Vec::new());
+    for layer in doctor::distinct_layers([&Model::embedded().map_err(error)?.network]) {
+        let case = Case::new(&layer).map_err(error)?;
+        for variant in case.variants(&gpu) {
+            let found = case.check(&gpu, variant).await;
+            layers.push(Check {
+                name: format!("{} {variant}", found.layer),
+                right: found.is_right(),
+                error: found.error.as_ref().ok().copied(),
+                worst_error: None,
+                top5: None,
+                failure: found.error.err(),
+            });
+        }
+    }
+    for vectors in Vectors::ALL {
+        let found = vectors.check(&gpu).await;
+        let outcome = found.outcome.as_ref().ok();
+        let kernels = outcome.map(|o| format!(" {}", doctor::Variant::direct(o.style))).unwrap_or_default();
+        networks.push(Check {
+            name: format!("{}{kernels}", found.network),
+            right: found.is_right(),
+            error: outcome.map(|o| o.fc8),
+            worst_error: outcome.map(|o| o.worst),
+            top5: outcome.map(|o| o.top),
+            failure: found.outcome.err(),
+        });
+    }
+    serde_json::to_string(&serde_json::json!({ "layers": layers, "networks": networks })).map_err(error)
 }

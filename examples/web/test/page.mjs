@@ -41,14 +41,14 @@ const browser = await chromium.launch({
   ],
 });
 
-async function open(prepare, query = "") {
+async function open(prepare, query = "", timeout = 120_000) {
   const page = await browser.newPage({ viewport: { width: 420, height: 800 } });
   const complaints = [];
   page.on("pageerror", (error) => complaints.push(error.message));
   page.on("console", (m) => (m.type() === "error" ? complaints.push(m.text()) : console.log("console:", m.text())));
   if (prepare) await page.addInitScript(prepare);
   await page.goto(url + query);
-  await page.waitForSelector("body[data-ready]", { state: "attached", timeout: 120_000 });
+  await page.waitForSelector("body[data-ready]", { state: "attached", timeout });
   return { page, complaints };
 }
 
@@ -126,6 +126,24 @@ try {
   await texture.page.setInputFiles("#file", boot.image);
   assert.deepEqual((await classes(texture.page)).map((c) => c[0]), boot.top.map((c) => c.label));
   assert.deepEqual(texture.complaints, []);
+
+  // Every kernel variant of small layers, and whole AlexNets, which have 61 million weights, against reference vectors.
+  const begin = performance.now();
+  const doctor = await open(undefined, "?doctor", 600_000);
+  const { layers, networks } = JSON.parse((await doctor.page.getAttribute("body", "data-doctor")) ?? "{}");
+  assert.match(await status(doctor.page), /^All \d+ checks are right/);
+  assert.ok(layers.length >= 50, `${layers.length} layers and variants`);
+  assert.deepEqual(layers.filter(({ right }) => !right), []);
+  const worst = Math.max(...layers.map(({ error }) => error));
+  console.log(`${layers.length} layers and variants: errors up to ${worst.toExponential(1)}`);
+  assert.deepEqual(networks.map(({ name }) => name.split(" ")[0]), ["ungrouped", "caffe", "torchvision"]);
+  for (const { name, right, error, worstError, top5 } of networks) {
+    console.log(`${name}: fc8 within ${error.toExponential(1)}, worst layer within ${worstError.toExponential(1)}`);
+    assert.ok(right && top5 && error <= 1e-5 && worstError <= 1e-5, JSON.stringify(networks));
+  }
+  assert.deepEqual(doctor.complaints, []);
+  console.log(`in ${((performance.now() - begin) / 1000).toFixed(0)} s`);
+  await doctor.page.close();
 
   const without = await open(() => Object.defineProperty(Navigator.prototype, "gpu", { get: () => undefined }));
   assert.match(await status(without.page), /no WebGPU.*Chrome/);

@@ -18,4 +18,4 @@ touch "$target/web-test/$playwright"
 examples/web/build.sh
 ./x classify --json examples/pictures/*.[jp][pn]g > "$target/web-test/expected.jsonl"
 cp examples/web/test/page.mjs "$target/web-test/"
-CHROMIUM=$browser node "$target/web-test/page.mjs" "$target/web" "$target/web-test"
+CHROMIUM=$browser node "$target/web-test/page.mjs" "$target/web-page" "$target/web-test"

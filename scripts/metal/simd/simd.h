@@ -1,0 +1,1 @@
+// naga's kernels include it, and use nothing of it.
