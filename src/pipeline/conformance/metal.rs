@@ -63,7 +63,8 @@ impl Processor {
         let plans = Plan::all(network, &algorithms, 1, variant.style, variant.precision, (128 << 20) / 16).unwrap();
         let plan = &plans[0];
         // In a texture they have the same bytes.
-        let parameters = plan.upload(&self.gpu, case.weights(variant.precision).unwrap(), Storage::Buffer).unwrap();
+        let parameters =
+            plan.upload(&self.gpu, case.weights(variant.precision).unwrap(), Storage::Buffer, &mut |_| {}).unwrap();
 
         let layout = rows_layout(network);
         let mut x = vec![0.0; 4 * layout.map_or(activation_quads(layer.input), |l| l.quads())];
