@@ -1,7 +1,7 @@
 //! Winograd convolution: shaders/winograd_input_*.wgsl, a matrix product, shaders/winograd_output_*.wgsl.
 //!
 //! F(m×m, r×r) computes m×m outputs of an r×r kernel from n×n inputs, n = m + r − 1, with n² multiplications
-//! instead of m²·r² (Lavin, Gray 2015). The price is larger weights (n² numbers for r²), two more passes over the
+//! instead of m²·r² (Lavin, Gray 2015). The price is larger weights (n² numbers for r²), four more passes over the
 //! activations and a little accuracy.
 
 use super::{Bias, Dispatch, Gemm, Kernel, Packing, Place, Storage, Style, WORKGROUP, pointwise};
@@ -11,7 +11,7 @@ use crate::network::{Conv, Shape, Window};
 /// the accuracy of Winograd convolution for deep neural networks"). Infinity comes last, by itself.
 const POINTS: [f64; 7] = [0.0, 1.0, -1.0, 0.5, -2.0, -0.5, 2.0];
 
-/// Tiles that are computed at once, if there are as many: what lies between the three steps stays small.
+/// Tiles that are computed at once, if there are as many: what lies between the steps stays small.
 const TILES_AT_ONCE: usize = 64;
 
 /// The transforms of F(m, r) in one dimension: y = Aᵀ ((G g) ⊙ (Bᵀ d)).
