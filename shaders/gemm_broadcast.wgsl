@@ -40,7 +40,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(subgroup_invocation_id
       let ix${j} = x${j} + i32(kx);
       let inside${j} = iy${j} >= 0 && iy${j} < i32(p.in_height) && ix${j} >= 0 && ix${j} < i32(p.in_width);
       let pixel_in${j} = select(0u, (picture${j} + u32(iy${j})) * p.in_width + u32(ix${j}), inside${j});
-      let base${j} = pixel_in${j} * p.in_quads + group * p.tap_quads;
+      let base${j} = pixel_in${j} * p.in_quads + group * p.in_group;
 //% endfor
       // Each kernel position is summed apart, so that rounding errors grow with k / (kernel size), not k.
 //% for r in range(ROWS)
@@ -50,8 +50,9 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(subgroup_invocation_id
 //% for j in range(ROWS // LANES)
         let a${j} = select(vec4f(0.0), load_x(base${j} + c), inside${j});
 //% endfor
+        let at = weights_at(w);
 //% for t in range(4)
-        let b${t} = load_w(w + ${t * LANES}u);
+        let b${t} = load_w(at, ${t * LANES}u);
 //% endfor
         w += ${4 * LANES}u;
 //% for r in range(ROWS)
@@ -73,7 +74,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(subgroup_invocation_id
     return;
   }
   let column = group * p.blocks * ${LANES}u + quad;
-  let out = first_row * p.out_quads + group * p.group_out_quads + quad;
+  let out = first_row * p.out_quads + group * p.out_group + quad;
 //% for r in range(ROWS)
   if first_row + ${r}u < p.rows {
     store_y(out + ${r}u * p.out_quads, finish(sum${r}, column));

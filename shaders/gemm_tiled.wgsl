@@ -67,7 +67,7 @@ fn main(
         let ix = i32(pixel % p.out_width * p.stride_x + tap % p.kernel_width) - i32(p.pad_left);
         if iy >= 0 && iy < i32(p.in_height) && ix >= 0 && ix < i32(p.in_width) {
           let pixel_in = (row / pixels * p.in_height + u32(iy)) * p.in_width + u32(ix);
-          value = load_x(pixel_in * p.in_quads + group * p.tap_quads + c);
+          value = load_x(pixel_in * p.in_quads + group * p.in_group + c);
         }
       }
       a_tile[i] = value;
@@ -76,7 +76,7 @@ fn main(
       let k = k0 * 4u + i / COLUMN_THREADS;
       var value = vec4f(0.0);
       if k < k_quads * 4u {
-        value = load_w(w0 + k0 * 4u * COLUMN_THREADS + i);
+        value = load_w(weights_at(w0 + k0 * 4u * COLUMN_THREADS + i), 0u);
       }
       b_tile[i] = value;
     }
@@ -104,7 +104,7 @@ fn main(
   }
 //% if SPLITS > 1
   let row = row0 + thread.y * ${ROWS}u;
-  let out = (part * p.rows + row) * p.out_quads + group * p.group_out_quads + quad;
+  let out = (part * p.rows + row) * p.out_quads + group * p.out_group + quad;
 //% for r in range(ROWS)
   if row + ${r}u < p.rows {
     store_y(out + ${r}u * p.out_quads, acc${r});
@@ -113,7 +113,7 @@ fn main(
 //% else
   let column = group * p.blocks * COLUMN_THREADS + quad;
   let row = row0 + thread.y * ${ROWS}u;
-  let out = row * p.out_quads + group * p.group_out_quads + quad;
+  let out = row * p.out_quads + group * p.out_group + quad;
 //% for r in range(ROWS)
   if row + ${r}u < p.rows {
     store_y(out + ${r}u * p.out_quads, finish(acc${r}, column));

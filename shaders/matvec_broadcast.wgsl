@@ -31,10 +31,11 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(subgroup_invocation_id
 //% for r in range(ROWS)
     var acc${r} = vec4f(0.0);
 //% endfor
+    let at = weights_at(w);
 //% for l in range(LANES)
     {
 //% for t in range(4)
-      let b${t} = load_w(w + ${(l * 4 + t) * LANES}u);
+      let b${t} = load_w(at, ${(l * 4 + t) * LANES}u);
 //% endfor
 //% for r in range(ROWS)
       let s${r} = subgroupBroadcast(a${r}, ${l}u);

@@ -25,11 +25,11 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_id) t
   var acc = vec4f(0.0);
   for (var k = thread.y; k < k_quads; k += SLICES) {
     let a = load_x(x0 + k);
-    let w = w0 + k * 4u * COLUMN_THREADS;
-    acc = fma(vec4f(a.x), load_w(w), acc);
-    acc = fma(vec4f(a.y), load_w(w + COLUMN_THREADS), acc);
-    acc = fma(vec4f(a.z), load_w(w + 2u * COLUMN_THREADS), acc);
-    acc = fma(vec4f(a.w), load_w(w + 3u * COLUMN_THREADS), acc);
+    let at = weights_at(w0 + k * 4u * COLUMN_THREADS);
+    acc = fma(vec4f(a.x), load_w(at, 0u), acc);
+    acc = fma(vec4f(a.y), load_w(at, COLUMN_THREADS), acc);
+    acc = fma(vec4f(a.z), load_w(at, 2u * COLUMN_THREADS), acc);
+    acc = fma(vec4f(a.w), load_w(at, 3u * COLUMN_THREADS), acc);
   }
 
   let slot = thread.y * COLUMN_THREADS + thread.x;

@@ -1,10 +1,10 @@
 // Included by the other shaders: where a layer writes its output y; laid out and stored as x is (input.wgsl).
 
-//% if storage == "texture"
+//% if storage != "buffer"
 @group(0) @binding(1) var y: texture_storage_2d<rgba32float, write>;
 
 fn store_y(i: u32, value: vec4f) {
-  textureStore(y, vec2u(i % ${TEXTURE_WIDTH}u, i / ${TEXTURE_WIDTH}u), value);
+  textureStore(y, vec2u(i & ${TEXTURE_WIDTH - 1}u, i >> ${TEXTURE_SHIFT}u), value);
 }
 //% else
 @group(0) @binding(1) var<storage, read_write> y: array<vec4f>;

@@ -4,31 +4,42 @@
 // weights = "f32":   vec4<f32>.
 // weights = "f16":   four halves.
 // weights = "int8":  four signed bytes, −1 to 1 in steps of 1/127; `scales` has what a column's ±1 stands for.
+//
+// `weights_at` finds the quad with flat index `i`, once for several loads: `load_w` reads the quad `offset` after it. Both lie
+// between the same two multiples of a power of two of at most ${TEXTURE_WIDTH}, so that no row of a texture ends between them.
 
-//% if storage == "texture"
+//% if storage != "buffer"
+//%   if storage == "sampled"
 @group(0) @binding(3) var weights: texture_2d<f32>;
+//%   else
+//%     set format = {"f32": "rgba32float", "f16": "rgba16float", "int8": "rgba8snorm"}[weights]
+@group(0) @binding(3) var weights: texture_storage_2d<${format}, read>;
+//%   endif
 
-fn load_w(i: u32) -> vec4f {
-  return textureLoad(weights, vec2u(i % ${TEXTURE_WIDTH}u, i / ${TEXTURE_WIDTH}u), 0);
+fn weights_at(i: u32) -> vec2u {
+  return vec2u(i & ${TEXTURE_WIDTH - 1}u, i >> ${TEXTURE_SHIFT}u);
 }
-//% elif weights == "f32"
-@group(0) @binding(3) var<storage, read> weights: array<vec4f>;
 
-fn load_w(i: u32) -> vec4f {
-  return weights[i];
-}
-//% elif weights == "f16"
-@group(0) @binding(3) var<storage, read> weights: array<vec2u>;
-
-fn load_w(i: u32) -> vec4f {
-  let halves = weights[i];
-  return vec4f(unpack2x16float(halves.x), unpack2x16float(halves.y));
+fn load_w(at: vec2u, offset: u32) -> vec4f {
+  return textureLoad(weights, vec2u(at.x + offset, at.y){% if storage == "sampled" %}, 0{% endif %});
 }
 //% else
-@group(0) @binding(3) var<storage, read> weights: array<u32>;
+//%   set quad = {"f32": "vec4f", "f16": "vec2u", "int8": "u32"}[weights]
+@group(0) @binding(3) var<storage, read> weights: array<${quad}>;
 
-fn load_w(i: u32) -> vec4f {
-  return unpack4x8snorm(weights[i]);
+fn weights_at(i: u32) -> u32 {
+  return i;
+}
+
+fn load_w(at: u32, offset: u32) -> vec4f {
+  let quad = weights[at + offset];
+//%   if weights == "f32"
+  return quad;
+//%   elif weights == "f16"
+  return vec4f(unpack2x16float(quad.x), unpack2x16float(quad.y));
+//%   else
+  return unpack4x8snorm(quad);
+//%   endif
 }
 //% endif
 @group(0) @binding(4) var<storage, read> bias: array<vec4f>;
@@ -64,6 +75,9 @@ struct Gemm {
   first_block: u32,      // the first block in this dispatch (weights too large for one binding)
   bound_blocks: u32,     // blocks of a group in the bound weights
   block_k: u32,          // k of one block: kernel_height × kernel_width × group_in_quads × 4, padded
+
+  in_group: u32,         // from a group's part of x to the next one's, in quads
+  out_group: u32,        // and of y
 }
 @group(0) @binding(2) var<uniform> p: Gemm;
 

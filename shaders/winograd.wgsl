@@ -23,5 +23,16 @@ struct Tiles {
   first_tile: u32,  // of all pictures' tiles, the first in this dispatch
   tiles: u32,       // and how many it transforms
   relu: u32,
+  group_quads: u32, // of one group's channels
 }
 @group(0) @binding(2) var<uniform> p: Tiles;
+
+// What lies between the steps is [row × column of a tile][group][tile][quad of the group]. This is where channel quad `c` of
+// `tile` (of this dispatch) lies at the first position, and `position_step` from there to the next.
+fn place(tile: u32, c: u32) -> u32 {
+  return (c / p.group_quads * p.tiles + tile) * p.group_quads + c % p.group_quads;
+}
+
+fn position_step() -> u32 {
+  return p.tiles * p.quads;
+}

@@ -1,6 +1,6 @@
 // Winograd convolution, first step (see winograd.wgsl): each row of a piece of the input times B.
 //
-// x: [n][height][width][quads], y: [tile][${N}][${N}][quads]
+// x: [n][height][width][quads], y: [${N}][${N}][group][tile][quads]
 // Workgroups: (tiles · ${N} · quads / ${WORKGROUP}, 1, 1).
 
 //% include "winograd.wgsl"
@@ -12,9 +12,10 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   }
   let c = id.x % p.quads;
   let line = id.x / p.quads;
+  let i = line % ${N}u;
   let tile = p.first_tile + line / ${N}u;
   let picture = tile / (p.tiles_y * p.tiles_x) * p.height;
-  let row = i32(tile / p.tiles_x % p.tiles_y * ${M}u + line % ${N}u) - i32(p.pad_top);
+  let row = i32(tile / p.tiles_x % p.tiles_y * ${M}u + i) - i32(p.pad_top);
   let left = i32(tile % p.tiles_x * ${M}u) - i32(p.pad_left);
   let row_inside = row >= 0 && row < i32(p.height);
 
@@ -24,8 +25,9 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   let pixel${j} = select(0u, (picture + u32(row)) * p.width + u32(column${j}), inside${j});
   let d${j} = select(vec4f(0.0), load_x(pixel${j} * p.quads + c), inside${j});
 //% endfor
-  let out = line * ${N}u * p.quads + c;
+  let step = position_step();
+  let out = place(line / ${N}u, c) + i * ${N}u * step;
 //% for j in range(N)
-  store_y(out + ${j}u * p.quads, {% for k in range(N) if BT[j][k] != 0 %}{% if not loop.first %} + {% endif %}${BT[j][k]} * d${k}{% endfor %});
+  store_y(out + ${j}u * step, {% for k in range(N) if BT[j][k] != 0 %}{% if not loop.first %} + {% endif %}${BT[j][k]} * d${k}{% endfor %});
 //% endfor
 }

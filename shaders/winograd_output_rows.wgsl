@@ -1,6 +1,6 @@
 // Winograd convolution, last step (see winograd.wgsl): each row times A gives ${M} outputs; then bias and ReLU.
 //
-// x: [tile][${M}][${N}][quads], y: [n][height][width][quads], bias: [quads]
+// x: [${M}][${N}][group][tile][quads], y: [n][height][width][quads], bias: [quads]
 // Workgroups: (tiles · ${M} · quads / ${WORKGROUP}, 1, 1).
 
 //% include "winograd.wgsl"
@@ -14,16 +14,19 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   }
   let c = id.x % p.quads;
   let line = id.x / p.quads;
+  let i = line % ${M}u;
   let tile = p.first_tile + line / ${M}u;
   let picture = tile / (p.tiles_y * p.tiles_x) * p.height;
-  let row = tile / p.tiles_x % p.tiles_y * ${M}u + line % ${M}u;
+  let row = tile / p.tiles_x % p.tiles_y * ${M}u + i;
   let left = tile % p.tiles_x * ${M}u;
   if row >= p.height {
     return;
   }
 
+  let step = position_step();
+  let first = place(line / ${M}u, c) + i * ${N}u * step;
 //% for j in range(N)
-  let s${j} = load_x((line * ${N}u + ${j}u) * p.quads + c);
+  let s${j} = load_x(first + ${j}u * step);
 //% endfor
   let b = bias[c];
 //% for j in range(M)

@@ -6,8 +6,8 @@ use crate::kernels::{Algorithm, Family, Storage, Style};
 
 /// Kernel variants that the planner must not choose, because a driver gets them wrong. `alexnet doctor` finds them.
 ///
-/// Written as parts joined by hyphens, each at most once: a family (`tiled` or `broadcast`), a storage (`buffer` or
-/// `texture`), and an algorithm of convolutions (`winograd`, or `split` for [`Algorithm::SplitK`]). What has all parts is
+/// Written as parts joined by hyphens, each at most once: a family (`tiled` or `broadcast`), a storage (`buffer`,
+/// `texture` or `sampled`), and an algorithm of convolutions (`winograd`, or `split` for [`Algorithm::SplitK`]). What has all parts is
 /// denied: `broadcast` denies that family wherever it stores, `tiled-texture` one style, `winograd` the algorithm in every
 /// style, `tiled-winograd` in one family.
 ///
@@ -71,10 +71,7 @@ fn is_broadcast(style: Style) -> bool {
 impl fmt::Display for Denial {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let family = self.broadcast.map(|broadcast| if broadcast { "broadcast" } else { "tiled" });
-        let storage = self.storage.map(|storage| match storage {
-            Storage::Buffer => "buffer",
-            Storage::Texture => "texture",
-        });
+        let storage = self.storage.map(Storage::name);
         let shortcut = self.shortcut.map(|shortcut| match shortcut {
             Shortcut::Winograd => "winograd",
             Shortcut::Split => "split",
@@ -94,11 +91,12 @@ impl FromStr for Denial {
             let again = match part {
                 "tiled" => denial.broadcast.replace(false).is_some(),
                 "broadcast" => denial.broadcast.replace(true).is_some(),
-                "buffer" => denial.storage.replace(Storage::Buffer).is_some(),
-                "texture" => denial.storage.replace(Storage::Texture).is_some(),
                 "winograd" => denial.shortcut.replace(Shortcut::Winograd).is_some(),
                 "split" => denial.shortcut.replace(Shortcut::Split).is_some(),
-                _ => return Err(unknown()),
+                name => match Storage::ALL.into_iter().find(|storage| storage.name() == name) {
+                    Some(storage) => denial.storage.replace(storage).is_some(),
+                    None => return Err(unknown()),
+                },
             };
             if again {
                 return Err(unknown());
@@ -153,7 +151,7 @@ impl FromStr for Denials {
 /// A name that is no variant's.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "expected a kernel variant (tiled or broadcast, buffer or texture, winograd or split, or several of them joined by \
+    "expected a kernel variant (tiled or broadcast, buffer, texture or sampled, winograd or split, or several of them joined by \
      hyphens, such as tiled-texture), found `{found}`"
 )]
 pub struct UnknownVariant {
@@ -192,9 +190,17 @@ mod tests {
 
     #[test]
     fn other_names_are_refused() {
-        for name in
-            ["voodoo", "tiled-tiled", "tiled-broadcast", "buffer-texture", "-", "winograd-", "winograd-split", "Tiled"]
-        {
+        for name in [
+            "voodoo",
+            "tiled-tiled",
+            "tiled-broadcast",
+            "buffer-texture",
+            "texture-sampled",
+            "-",
+            "winograd-",
+            "winograd-split",
+            "Tiled",
+        ] {
             let error = name.parse::<Denials>().unwrap_err().to_string();
             assert!(error.contains(&format!("found `{name}`")), "{error}");
         }

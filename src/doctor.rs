@@ -482,9 +482,9 @@ mod tests {
         let (best, right) = error(&gpu());
         let mut gpu = gpu();
         assert!(right < 1e-6, "{right:e}");
-        let texture = best.storage == Storage::Texture;
+        let storage = best.storage;
         let family = if best.family == Family::Tiled { "_tiled" } else { "_broadcast" };
-        break_kernels(&mut gpu, move |k| k.shader.ends_with(family) && k.texture == texture);
+        break_kernels(&mut gpu, move |k| k.shader.ends_with(family) && k.storage == storage);
 
         let (style, wrong) = error(&gpu);
         assert_eq!(style, best);

@@ -282,8 +282,8 @@ impl Gpu {
         let subgroups = self.device.features().contains(Features::SUBGROUP);
         let lanes = [16, 8, 4].into_iter().find(|&lanes| subgroups && lanes <= self.info.subgroup_min_size);
         let families = [Family::Tiled].into_iter().chain(lanes.map(|lanes| Family::Broadcast { lanes }));
-        let both = |family| [Storage::Buffer, Storage::Texture].map(|storage| Style { family, storage });
-        families.flat_map(both).collect()
+        let all = |family| Storage::ALL.map(|storage| Style { family, storage });
+        families.flat_map(all).collect()
     }
 
     /// All adapters of `backends` (all when `None`), the one that [`Gpu::new`] would take first.

@@ -131,6 +131,7 @@ fn short(style: Style, algorithm: Algorithm) -> String {
     let storage = match style.storage {
         Storage::Buffer => "buffers",
         Storage::Texture => "textures",
+        Storage::Sampled => "sampled textures",
     };
     match algorithm {
         Algorithm::Direct => format!("{family} {storage} direct"),

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{Bias, Dispatch, Family, Kernel, Place, Precision, Storage, Style, WORKGROUP, pointwise};
+use super::{Bias, Dispatch, Family, Kernel, Place, Precision, Style, WORKGROUP, pointwise};
 use crate::network::{Conv, Linear, Shape, Window};
 
 /// A convolution seen as a matrix product: rows are output pixels of all pictures, columns are output
@@ -20,6 +20,8 @@ pub(crate) struct Gemm {
     precision: Precision,
     /// Parts that k is split in.
     parts: usize,
+    /// Whether input and output have an array of their own for each group, `[group][row][quad]`.
+    apart: bool,
 }
 
 /// A network's input with its three channels interleaved and not padded to four: what a kernel row covers is
@@ -98,6 +100,8 @@ struct Uniform {
     first_block: u32,
     bound_blocks: u32,
     block_k: u32,
+    in_group: u32,
+    out_group: u32,
 }
 
 /// At most this many rows are worth a kernel that reads every weight once per row tile without reuse.
@@ -133,7 +137,14 @@ impl Gemm {
             rows_layout: None,
             precision: Precision::F32,
             parts: 1,
+            apart: false,
         }
+    }
+
+    /// The same product of groups that lie apart, each `[row][quad]`.
+    pub fn with_groups_apart(mut self) -> Self {
+        self.apart = true;
+        self
     }
 
     /// The same convolution of an input that is laid out in rows.
@@ -210,11 +221,10 @@ impl Gemm {
 
     /// Kernel, and columns of a block and rows of a workgroup.
     fn kernel(&self, style: Style) -> (Kernel, usize, usize) {
-        let texture = style.storage == Storage::Texture;
         let matvec = self.is_matvec();
         let kernel = |shader, settings, constants| Kernel {
             shader,
-            texture,
+            storage: style.storage,
             settings,
             constants,
             writes_activation: true,
@@ -222,6 +232,18 @@ impl Gemm {
             reads_bias: true,
         };
         match style.family {
+            Family::Broadcast { lanes: 4 } if matvec => {
+                let rows = self.rows().next_power_of_two();
+                (kernel("matvec_quads", vec![("ROWS", rows as u32)], vec![]), 16, rows)
+            }
+            Family::Broadcast { lanes: 4 } => {
+                // Tiles of equal rows: with so few lanes compiling is quick, and a 16-row layer is not padded to 32.
+                let tiles = self.rows().div_ceil(32);
+                let rows = self.rows().div_ceil(tiles).next_multiple_of(4);
+                let column_quads = 2;
+                let settings = vec![("ROWS", rows as u32), ("COLUMN_QUADS", column_quads), ("UNROLL", 2)];
+                (kernel("gemm_quads", settings, vec![]), 16 * column_quads as usize, rows)
+            }
             Family::Broadcast { lanes } => {
                 let (shader, lanes, rows) = if matvec {
                     ("matvec_broadcast", style.streaming_lanes(lanes), self.rows().next_power_of_two())
@@ -275,16 +297,22 @@ impl Gemm {
             Some(l) => (l.row_quads / l.step_quads, l.step_quads as u32, 1, 0),
             None => (self.input.width, quads(self.input.channels), window.stride[1], window.padding.left),
         };
+        let (out_quads, group_out_quads) = (quads(self.conv.out_channels), quads(self.group_out_channels()));
+        // From one row to the next, and from one group to the next.
+        let [x, y] = match self.apart {
+            true => [tap_quads as u32, group_out_quads].map(|group| [group, group * self.rows() as u32]),
+            false => [[in_quads, tap_quads as u32], [out_quads, group_out_quads]],
+        };
         let dispatch = |(index, chunk): (usize, &Range<u32>)| {
             let uniform = Uniform {
                 in_height: self.input.height as u32,
                 in_width: in_width as u32,
-                in_quads,
+                in_quads: x[0],
                 tap_quads: tap_quads as u32,
                 out_height: self.output.height as u32,
                 out_width: self.output.width as u32,
-                out_quads: quads(self.conv.out_channels),
-                group_out_quads: quads(self.group_out_channels()),
+                out_quads: y[0],
+                group_out_quads,
                 kernel_height: kernel_height as u32,
                 kernel_width: kernel_width as u32,
                 stride_y: window.stride[0] as u32,
@@ -297,6 +325,8 @@ impl Gemm {
                 first_block: chunk.start,
                 bound_blocks: chunk.len() as u32,
                 block_k: packing.block_k as u32,
+                in_group: x[1],
+                out_group: y[1],
             };
             Dispatch {
                 kernel: kernel.clone(),

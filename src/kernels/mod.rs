@@ -21,13 +21,29 @@ use serde::{Deserialize, Serialize};
 use crate::network::{Layer, Op, Shape};
 
 /// Where activations and weights live on the device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Storage {
-    /// Storage buffers.
+    /// Storage buffers. For GPUs.
     Buffer,
-    /// rgba32float textures: quicker to read on old lavapipe.
+    /// rgba32float storage textures, for reading too: what lavapipe reads quickest.
     Texture,
+    /// rgba32float textures that are sampled where they are read: what SwiftShader reads quickest.
+    Sampled,
+}
+
+impl Storage {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Buffer, Self::Texture, Self::Sampled];
+
+    /// As [`Denial`](crate::Denial) has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Buffer => "buffer",
+            Self::Texture => "texture",
+            Self::Sampled => "sampled",
+        }
+    }
 }
 
 /// How the large layers are computed.
@@ -36,8 +52,8 @@ pub enum Storage {
 pub enum Family {
     /// Tiles in workgroup memory; needs nothing beyond WebGPU's defaults. For GPUs.
     Tiled,
-    /// Tiles in registers, one operand by subgroup broadcast. For adapters that are a processor; needs
-    /// subgroups of at least `lanes` lanes.
+    /// Tiles in registers, one operand by subgroup broadcast, or with four lanes by swapping them. For adapters that are a
+    /// processor; needs subgroups of at least `lanes` lanes.
     Broadcast {
         /// Lanes a workgroup uses: 4, 8 or 16.
         lanes: u32,
@@ -59,7 +75,7 @@ impl Style {
     fn streaming_lanes(self, lanes: u32) -> u32 {
         match self.storage {
             Storage::Buffer => lanes.min(4),
-            Storage::Texture => lanes,
+            Storage::Texture | Storage::Sampled => lanes,
         }
     }
 }
@@ -120,7 +136,7 @@ pub struct UnknownPrecision {
     found: String,
 }
 
-/// Texels in a row of a texture that stands for a flat array.
+/// Texels in a row of a texture that stands for a flat array, a power of two: not every driver divides quickly.
 pub(crate) const TEXTURE_WIDTH: u32 = 4096;
 
 /// Invocations of a workgroup in the shaders that have one invocation an output.
@@ -132,7 +148,7 @@ pub(crate) struct Kernel {
     /// File in `shaders/`, without its ending.
     pub shader: &'static str,
     /// Where activations and weights live.
-    pub texture: bool,
+    pub storage: Storage,
     /// Values the file is rendered with.
     pub settings: Vec<(&'static str, u32)>,
     /// Values of its pipeline-overridable constants.
@@ -280,10 +296,12 @@ const SHADERS: &[(&str, &str)] = shaders![
     "ceiling_multiply",
     "ceiling_read",
     "gemm_broadcast",
+    "gemm_quads",
     "gemm_tiled",
     "input",
     "local_response_norm",
     "matvec_broadcast",
+    "matvec_quads",
     "matvec_tiled",
     "max_pool",
     "output",
@@ -332,8 +350,9 @@ impl Kernel {
     pub fn source(&self) -> Result<String, minijinja::Error> {
         let mut values: std::collections::BTreeMap<&str, minijinja::Value> =
             self.settings.iter().map(|&(name, value)| (name, value.into())).collect();
-        values.insert("storage", if self.texture { "texture" } else { "buffer" }.into());
+        values.insert("storage", self.storage.name().into());
         values.insert("TEXTURE_WIDTH", TEXTURE_WIDTH.into());
+        values.insert("TEXTURE_SHIFT", TEXTURE_WIDTH.ilog2().into());
         if let Some(precision) = self.weights {
             values.insert("weights", precision.name().into());
         }
@@ -349,7 +368,8 @@ impl Kernel {
     /// What a device must offer to run it.
     #[cfg(test)]
     pub fn features(&self) -> wgpu::Features {
-        if self.shader.ends_with("_broadcast") { wgpu::Features::SUBGROUP } else { wgpu::Features::empty() }
+        let subgroups = self.shader.ends_with("_broadcast") || self.shader.ends_with("_quads");
+        if subgroups { wgpu::Features::SUBGROUP } else { wgpu::Features::empty() }
     }
 
     /// What this kernel is, in a word or two: for lists and labels.
@@ -361,8 +381,8 @@ impl Kernel {
         if let Some(precision @ (Precision::F16 | Precision::Int8)) = self.weights {
             label += &format!(" {precision}");
         }
-        if self.texture {
-            label += " texture";
+        if self.storage != Storage::Buffer {
+            label += &format!(" {}", self.storage.name());
         }
         label
     }
@@ -372,7 +392,7 @@ impl Kernel {
 pub(crate) fn pointwise(shader: &'static str, storage: Storage) -> Kernel {
     Kernel {
         shader,
-        texture: storage == Storage::Texture,
+        storage,
         settings: vec![("WORKGROUP", WORKGROUP)],
         constants: vec![],
         writes_activation: true,

@@ -90,6 +90,7 @@ struct Uniform {
     first_tile: u32,
     tiles: u32,
     relu: u32,
+    group_quads: u32,
 }
 
 impl Winograd {
@@ -133,13 +134,14 @@ impl Winograd {
         (0..parts).map(|i| (i * TILES_AT_ONCE, count(i))).collect()
     }
 
-    /// The products of `tiles` tiles: a 1×1 convolution with a group for each position of a tile.
+    /// The products of `tiles` tiles: a 1×1 convolution with a group for each position of a tile. Groups lie apart: from one
+    /// tile to the next it would be a power of two of bytes for many layers, and caches hold few lines that far apart.
     fn gemm(&self, tiles: usize) -> Gemm {
         let positions = self.reach() * self.reach();
         let padded = |channels: usize| positions * channels.next_multiple_of(4);
         let (i, o) = (padded(self.input.channels), padded(self.output.channels));
         let conv = Conv::new(o, 1).groups(positions * self.conv.groups);
-        Gemm::conv(&conv, Shape::new(i, 1, tiles), Shape::new(o, 1, tiles), 1)
+        Gemm::conv(&conv, Shape::new(i, 1, tiles), Shape::new(o, 1, tiles), 1).with_groups_apart()
     }
 
     /// How the matrix product of `style` wants the transformed weights.
@@ -202,6 +204,7 @@ impl Winograd {
                 first_tile: first as u32,
                 tiles: count as u32,
                 relu: self.conv.relu.into(),
+                group_quads: (quads / self.conv.groups) as u32,
             };
             let workgroups = [(count * lines * quads).div_ceil(WORKGROUP as usize) as u32, 1, 1];
             let kernel = self.step(shader, style.storage);

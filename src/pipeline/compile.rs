@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use wgpu::{BindGroupLayoutEntry, BindingType};
 
-use super::PipelineError;
+use super::{PipelineError, memory};
 use crate::{
     gpu::{Compiled, Gpu},
-    kernels::{Kernel, Precision},
+    kernels::{Kernel, Precision, Storage},
 };
 
 /// Whether shaders are made with the checks that wgpu adds to every access.
@@ -32,24 +32,28 @@ fn layout_entries(kernel: &Kernel) -> Vec<BindGroupLayoutEntry> {
     let buffer = |ty| BindingType::Buffer { ty, has_dynamic_offset: false, min_binding_size: None };
     let read_only = buffer(wgpu::BufferBindingType::Storage { read_only: true });
     let read_write = buffer(wgpu::BufferBindingType::Storage { read_only: false });
-    let sampled = BindingType::Texture {
-        sample_type: wgpu::TextureSampleType::Float { filterable: false },
-        view_dimension: wgpu::TextureViewDimension::D2,
-        multisampled: false,
+    let texture =
+        |access, format| BindingType::StorageTexture { access, format, view_dimension: wgpu::TextureViewDimension::D2 };
+    let activation = memory::texture_format(Precision::F32);
+    let read = |format| match kernel.storage {
+        Storage::Buffer => read_only,
+        Storage::Texture => texture(wgpu::StorageTextureAccess::ReadOnly, format),
+        Storage::Sampled => BindingType::Texture {
+            sample_type: wgpu::TextureSampleType::Float { filterable: false },
+            view_dimension: wgpu::TextureViewDimension::D2,
+            multisampled: false,
+        },
     };
-    let written = BindingType::StorageTexture {
-        access: wgpu::StorageTextureAccess::WriteOnly,
-        format: wgpu::TextureFormat::Rgba32Float,
-        view_dimension: wgpu::TextureViewDimension::D2,
+    let output = match kernel.storage {
+        Storage::Texture | Storage::Sampled if kernel.writes_activation => {
+            texture(wgpu::StorageTextureAccess::WriteOnly, activation)
+        }
+        _ => read_write,
     };
-    let (input, output) = if kernel.texture { (sampled, written) } else { (read_only, read_write) };
-    let mut entries = vec![
-        entry(0, input),
-        entry(1, if kernel.writes_activation { output } else { read_write }),
-        entry(2, buffer(wgpu::BufferBindingType::Uniform)),
-    ];
+    let mut entries =
+        vec![entry(0, read(activation)), entry(1, output), entry(2, buffer(wgpu::BufferBindingType::Uniform))];
     if let Some(precision) = kernel.weights {
-        entries.push(entry(3, input));
+        entries.push(entry(3, read(memory::texture_format(precision))));
         if precision == Precision::Int8 {
             entries.push(entry(5, read_only));
         }

@@ -54,7 +54,7 @@ fn kernels_of_all_plans() -> BTreeSet<Kernel> {
         .chain((2..=6).map(|tile| Some(Algorithm::Winograd { tile })));
     let mut all = BTreeSet::new();
     for family in families {
-        for storage in [Storage::Buffer, Storage::Texture] {
+        for storage in Storage::ALL {
             let style = Style { family, storage };
             all.insert(kernels::top_k(5, 1000, 1, storage).kernel);
             all.extend([kernels::ceiling::read(style).kernel, kernels::ceiling::multiply(storage).kernel]);
@@ -207,8 +207,14 @@ impl Shader {
                 }
                 (_, TypeInner::Image { class: ImageClass::Storage { format, access }, .. }) => {
                     written += 1;
-                    // What every device has is write-only.
-                    assert_eq!((*format, *access), (naga::StorageFormat::Rgba32Float, StorageAccess::STORE), "{label}");
+                    // WebGPU has these formats in storage textures, and textures that are read, though not written as well.
+                    use naga::StorageFormat::{Rgba8Snorm, Rgba16Float, Rgba32Float};
+                    let formats = match *access {
+                        StorageAccess::STORE => &[Rgba32Float][..],
+                        StorageAccess::LOAD => &[Rgba32Float, Rgba16Float, Rgba8Snorm],
+                        other => panic!("{label}: a storage texture with {other:?}"),
+                    };
+                    assert!(formats.contains(format), "{label}: {format:?}");
                 }
                 (_, TypeInner::Image { .. }) => sampled += 1,
                 (AddressSpace::Private | AddressSpace::Function, _) => {}
@@ -292,7 +298,7 @@ fn features_are_declared() {
         assert_eq!(kernel.features().contains(Features::SUBGROUP), label.contains("broadcast"), "{label}");
     }
     let network = Variant::Ungrouped.standard().network().unwrap();
-    for storage in [Storage::Buffer, Storage::Texture] {
+    for storage in Storage::ALL {
         let tiled = Style { family: Family::Tiled, storage };
         for plan in Plan::all(&network, &Algorithms::new(), 1, tiled, Precision::F16, (128 << 20) / 16).unwrap() {
             for dispatch in plan.dispatches {

@@ -53,7 +53,11 @@ impl Memory {
                 usage: BufferUsages::STORAGE | BufferUsages::COPY_DST | BufferUsages::COPY_SRC,
                 mapped_at_creation: false,
             })),
-            Storage::Texture => {
+            Storage::Texture | Storage::Sampled => {
+                let read = match storage {
+                    Storage::Sampled => TextureUsages::TEXTURE_BINDING,
+                    _ => TextureUsages::STORAGE_BINDING,
+                };
                 let texture = device.create_texture(&wgpu::TextureDescriptor {
                     label: Some(label),
                     size: Extent3d {
@@ -64,12 +68,8 @@ impl Memory {
                     mip_level_count: 1,
                     sample_count: 1,
                     dimension: wgpu::TextureDimension::D2,
-                    format: match precision {
-                        Precision::F32 => TextureFormat::Rgba32Float,
-                        Precision::F16 => TextureFormat::Rgba16Float,
-                        Precision::Int8 => TextureFormat::Rgba8Snorm,
-                    },
-                    usage: usage | TextureUsages::TEXTURE_BINDING | TextureUsages::COPY_DST,
+                    format: texture_format(precision),
+                    usage: usage | read | TextureUsages::COPY_DST,
                     view_formats: &[],
                 });
                 let view = texture.create_view(&Default::default());
@@ -83,7 +83,9 @@ impl Memory {
         let limits = device.limits();
         match storage {
             Storage::Buffer => limits.max_storage_buffer_binding_size.min(limits.max_buffer_size) / QUAD,
-            Storage::Texture => u64::from(TEXTURE_WIDTH) * u64::from(limits.max_texture_dimension_2d),
+            Storage::Texture | Storage::Sampled => {
+                u64::from(TEXTURE_WIDTH) * u64::from(limits.max_texture_dimension_2d)
+            }
         }
     }
 
@@ -171,6 +173,15 @@ impl Memory {
                 },
             ),
         }
+    }
+}
+
+/// How quads of weights in `precision` are texels.
+pub(super) fn texture_format(precision: Precision) -> TextureFormat {
+    match precision {
+        Precision::F32 => TextureFormat::Rgba32Float,
+        Precision::F16 => TextureFormat::Rgba16Float,
+        Precision::Int8 => TextureFormat::Rgba8Snorm,
     }
 }
 

@@ -158,7 +158,7 @@ impl Plan {
             let quads = packing.block_len() * packing.groups() / 4;
             match storage {
                 Storage::Buffer => (quads * packing.precision().quad_bytes() as usize).div_ceil(QUAD as usize),
-                Storage::Texture => quads,
+                Storage::Texture | Storage::Sampled => quads,
             }
         });
         weights.max(self.scratch[0]).max(self.scratch[1])
@@ -262,7 +262,7 @@ impl WeightsPlan {
         // A buffer is limited in bytes, a texture in texels.
         let quads = match storage {
             Storage::Buffer => limit * QUAD / quad_bytes,
-            Storage::Texture => limit,
+            Storage::Texture | Storage::Sampled => limit,
         };
         // In a browser, usize is smaller than what a limit may say.
         let numbers = usize::try_from(quads.saturating_mul(4)).unwrap_or(usize::MAX);

@@ -78,8 +78,8 @@ fn limits(
             limits.max_storage_buffer_binding_size = bytes;
             limits.max_buffer_size = cmp::max(limits.max_buffer_size, bytes);
         }
-        Storage::Texture => {
-            limits.max_storage_textures_per_shader_stage = 1;
+        Storage::Texture | Storage::Sampled => {
+            limits.max_storage_textures_per_shader_stage = if style.storage == Storage::Texture { 3 } else { 1 };
             let rows = quads.div_ceil(TEXTURE_WIDTH.into()) as u32;
             limits.max_texture_dimension_2d = limits.max_texture_dimension_2d.max(TEXTURE_WIDTH).max(rows);
         }

@@ -212,7 +212,7 @@ mod tests {
             .linear("fc", Linear::new(2))
             .build()
             .unwrap();
-        let styles = [Storage::Buffer, Storage::Texture].map(|storage| Style { family: Family::Tiled, storage });
+        let styles = Storage::ALL.map(|storage| Style { family: Family::Tiled, storage });
         let winograd = Algorithm::Winograd { tile: 2 };
         let candidate = |style: usize, layer: &str, algorithm, ms| Candidate {
             layer: layer.into(),

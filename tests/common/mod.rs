@@ -27,6 +27,6 @@ pub fn styles(gpu: &Gpu) -> Vec<Style> {
         let lanes = gpu.info().subgroup_min_size;
         families.extend([4, 8, 16].into_iter().filter(|&l| l <= lanes).map(|lanes| Family::Broadcast { lanes }));
     }
-    let both = |family| [Storage::Buffer, Storage::Texture].map(|storage| Style { family, storage });
-    families.into_iter().flat_map(both).collect()
+    let all = |family| Storage::ALL.map(|storage| Style { family, storage });
+    families.into_iter().flat_map(all).collect()
 }

@@ -117,7 +117,7 @@ impl Processor {
         if let (Some(precision), Some(chunk)) = (dispatch.kernel.weights, dispatch.chunk) {
             let Memory::Buffer(weights) = &parameters.weights[chunk] else { panic!("weights in a texture") };
             let bytes = self.bytes(weights);
-            bound.push((3, if dispatch.kernel.texture { texels(&bytes, precision) } else { bytes }));
+            bound.push((3, if dispatch.kernel.storage != Storage::Buffer { texels(&bytes, precision) } else { bytes }));
             bound.extend(parameters.scales.as_ref().map(|scales| (5, self.bytes(scales))));
         }
         bound.extend(dispatch.bias.map(|kind| (4, self.bytes(&parameters.biases[&kind]))));
@@ -166,7 +166,7 @@ fn msl_computes_the_same() {
     // The broadcast kernels whatever the device, which only packs.
     let styles = [Family::Tiled, Family::Broadcast { lanes: 8 }]
         .into_iter()
-        .flat_map(|family| [Storage::Buffer, Storage::Texture].map(|storage| Style { family, storage }));
+        .flat_map(|family| Storage::ALL.map(|storage| Style { family, storage }));
     let findings: Vec<Finding> = narrow_layers()
         .iter()
         .flat_map(|layer| {
