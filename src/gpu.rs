@@ -188,14 +188,17 @@ impl Gpu {
     ///
     /// [`GpuError::NoAdapter`] when nothing fits; otherwise as [`AdapterSummary::open`].
     pub async fn new(options: &GpuOptions) -> Result<Self, GpuError> {
-        let adapters = Self::adapters(options.backends).await;
-        match adapters.iter().find(|a| a.is_called(options.adapter.as_deref())) {
-            Some(adapter) => adapter.open().await,
-            None => Err(GpuError::NoAdapter {
-                wanted: wanted(options),
-                found: adapters.into_iter().map(|a| a.info.name).collect(),
-            }),
+        let mut found = Vec::new();
+        let without_gl =
+            (options.backends.is_none() && !may_have_gpu()).then_some(Some(Backends::all() - Backends::GL));
+        for backends in without_gl.into_iter().chain([options.backends]) {
+            let adapters = Self::adapters(backends).await;
+            if let Some(adapter) = adapters.iter().find(|a| a.is_called(options.adapter.as_deref())) {
+                return adapter.open().await;
+            }
+            found = adapters.into_iter().map(|a| a.info.name).collect();
         }
+        Err(GpuError::NoAdapter { wanted: wanted(options), found })
     }
 
     /// [`Gpu::new`] for programs without an executor; waits for the driver.
@@ -323,6 +326,14 @@ impl Gpu {
 pub(crate) fn subgroup_lanes(info: &AdapterInfo, features: Features) -> Option<u32> {
     let fixed = info.subgroup_min_size == info.subgroup_max_size;
     (fixed && features.contains(Features::SUBGROUP)).then_some(info.subgroup_min_size)
+}
+
+/// Whether this machine may have a GPU. Where it has none, OpenGL can have no better adapter than Vulkan, and its libraries
+/// need not be loaded: 10 MB of them.
+fn may_have_gpu() -> bool {
+    // Mesa's drivers; those of NVIDIA, Arm and Qualcomm; Windows' in its Linux.
+    const NODES: [&str; 5] = ["/dev/dri", "/dev/nvidiactl", "/dev/mali0", "/dev/kgsl-3d0", "/dev/dxg"];
+    cfg!(not(target_os = "linux")) || NODES.iter().any(|node| std::path::Path::new(node).exists())
 }
 
 async fn find(backends: Option<Backends>) -> Vec<wgpu::Adapter> {

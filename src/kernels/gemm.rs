@@ -374,11 +374,15 @@ impl Packing {
         self.gemm.precision
     }
 
-    /// The largest magnitude of each column's weights (OIHW), `[group][block][columns]`, for [`Precision::Int8`].
-    pub fn largest(&self, weight: &[f32]) -> Vec<f32> {
-        let filter = weight.len() / self.gemm.conv.out_channels;
-        let largest = |filter: &[f32]| filter.iter().fold(0.0f32, |max, v| max.max(v.abs()));
-        self.pack_columns(&weight.chunks_exact(filter).map(largest).collect::<Vec<_>>())
+    /// The largest magnitude of each column of a packed block, `columns` of them, for [`Precision::Int8`].
+    pub fn largest(&self, packed: &[f32]) -> Vec<f32> {
+        let mut largest = vec![0.0f32; self.columns];
+        for row in packed.chunks_exact(self.columns) {
+            for (largest, v) in largest.iter_mut().zip(row) {
+                *largest = largest.max(v.abs());
+            }
+        }
+        largest
     }
 
     /// Numbers of the packed bias: one a column of every block.
@@ -411,9 +415,10 @@ impl Packing {
         first * filter..(first + self.columns_of(group, block).count()) * filter
     }
 
-    /// Those of `vector`, one number a column as [`Packing::pack_columns`] makes it, that belong to a block.
-    pub fn columns_in<'v>(&self, vector: &'v [f32], group: usize, block: usize) -> &'v [f32] {
-        &vector[(group * self.blocks + block) * self.columns..][..self.columns]
+    /// Where the columns of a block lie in a vector of one number a column, as [`Packing::pack_columns`] makes it.
+    pub fn columns_in(&self, group: usize, block: usize) -> Range<usize> {
+        let first = (group * self.blocks + block) * self.columns;
+        first..first + self.columns
     }
 
     /// The output channels of a block, with their column in it.
@@ -424,8 +429,9 @@ impl Packing {
         (0..count).map(move |column| (group * per_group + first + column, column))
     }
 
-    /// Packs one block of `weight` (OIHW) as `[k][columns]` into `out`.
-    pub fn pack_block(&self, weight: &[f32], group: usize, block: usize, out: &mut [f32]) {
+    /// Packs one block as `[k][columns]` into `out`; `filters` are those numbers of the weights (OIHW) that
+    /// [`Packing::filters_of`] says.
+    pub fn pack_block(&self, filters: &[f32], group: usize, block: usize, out: &mut [f32]) {
         let Gemm { conv, input, .. } = &self.gemm;
         let [kh, kw] = conv.window.kernel;
         let (in_group, out_group) = (input.channels / conv.groups, conv.out_channels / conv.groups);
@@ -436,10 +442,10 @@ impl Packing {
             None => (ky * kw + kx) * tap_quads * 4 + i,
         };
         out.fill(0.0);
-        for (o, column) in self.columns_of(group, block) {
+        let filters = filters.chunks_exact(in_group * kh * kw);
+        for ((o, column), filter) in self.columns_of(group, block).zip(filters) {
             // Where the filter's own group starts in the merged one.
             let offset = o / out_group * in_group - group * self.gemm.group_in_channels();
-            let filter = &weight[o * in_group * kh * kw..][..in_group * kh * kw];
             for (i, plane) in filter.chunks_exact(kh * kw).enumerate() {
                 for (tap, &value) in plane.iter().enumerate() {
                     out[k(tap / kw, tap % kw, offset + i) * self.columns + column] = value;

@@ -17,7 +17,7 @@ pub(super) const QUAD: u64 = 16;
 /// Bytes of a row of an activation's texture.
 const ROW: u64 = TEXTURE_WIDTH as u64 * QUAD;
 /// Bytes uploaded between two submissions, so that staging memory stays small.
-const UPLOAD: u64 = 8 << 20;
+const UPLOAD: u64 = 1 << 20;
 
 /// A flat array of `vec4<f32>`, or of weights in quads of [`Precision::quad_bytes`].
 #[derive(Debug)]

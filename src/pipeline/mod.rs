@@ -263,7 +263,9 @@ impl<'a> Builder<'a> {
                     progress(done, total);
                 }
             };
-            plans.iter().map(|plan| plan.upload(gpu, weights, style.storage, &mut report)).collect()
+            let uploaded = plans.iter().map(|plan| plan.upload(gpu, weights, style.storage, &mut report)).collect();
+            weights.release();
+            uploaded
         };
         let compile = || compile::compile_all(gpu, dispatches.map(|d| &d.kernel), checks);
         #[cfg(target_arch = "wasm32")]

@@ -16,7 +16,7 @@ use crate::{
     gpu::Gpu,
     kernels::{self, Algorithm, Bias, Computation, Dispatch, Packing, Precision, RowsLayout, Storage, Style, Winograd},
     network::{Layer, Network, Op},
-    weights::{Weights, WeightsError},
+    weights::{Tensor, Weights, WeightsError},
 };
 
 /// Algorithms that somebody chose, by the layer's name.
@@ -176,56 +176,74 @@ impl Plan {
 
     /// Packs the layer's tensors piece by piece onto the device; `None` where it has none. `report` is told the bytes of
     /// each piece.
-    pub fn upload(
+    pub fn upload<'t>(
         &self,
         gpu: &Gpu,
-        weights: &Weights,
+        weights: &'t Weights,
         storage: Storage,
         report: &mut dyn FnMut(u64),
     ) -> Result<Option<Parameters>, PipelineError> {
         let Some(WeightsPlan { packing, chunks, winograd }) = &self.weights else { return Ok(None) };
-        let tensor = |kind: &str| {
-            let name = format!("{}.{kind}", self.layer);
-            let values = weights.tensor(&name)?.to_f32();
+        // Numbers as f32, all of them finite.
+        let finite = |tensor: &'t Tensor, kind: &str, numbers: Range<usize>| {
+            let values = tensor.range_to_f32(numbers.clone());
             match values.iter().position(|v| !v.is_finite()) {
-                Some(index) => Err(WeightsError::NotFinite { tensor: name, index, value: values[index] }),
+                Some(i) => Err(WeightsError::NotFinite {
+                    tensor: format!("{}.{kind}", self.layer),
+                    index: numbers.start + i,
+                    value: values[i],
+                }),
                 None => Ok(values),
             }
         };
-        let (mut weight, bias) = (tensor("weight")?, tensor("bias")?);
-        let source = weights.tensor(&format!("{}.weight", self.layer))?;
-        if let Some(winograd) = winograd {
-            weight = winograd.transform_weights(&weight).into();
-        }
+        let tensor = |kind: &str| weights.tensor(&format!("{}.{kind}", self.layer));
+        let all = |tensor: &Tensor| 0..tensor.shape().iter().product();
+        let (weight, bias) = (tensor("weight")?, tensor("bias")?);
+        let bias = finite(bias, "bias", all(bias))?;
+        let transformed = match winograd {
+            Some(winograd) => Some(winograd.transform_weights(&finite(weight, "weight", all(weight))?)),
+            None => None,
+        };
         let precision = packing.precision();
-        if precision == Precision::F16
-            && let Some(&value) = weight.iter().find(|v| half::f16::from_f32(**v).is_infinite())
-        {
-            return Err(PipelineError::Overflow { layer: self.layer.clone(), value });
-        }
-        let largest = (precision == Precision::Int8).then(|| packing.largest(&weight));
-        let mut upload_chunk = |blocks: &Range<u32>| {
+        let mut largest = if precision == Precision::Int8 { vec![0.0; packing.bias_len()] } else { vec![] };
+        // A block at a time, so that never more of a mapped file is in memory than that, nor of what it becomes.
+        let mut upload_chunk = |blocks: &Range<u32>| -> Result<Memory, PipelineError> {
             let quads = packing.groups() * blocks.len() * packing.block_len() / 4;
             let memory = Memory::weights(gpu.device(), &self.layer, quads as u64, storage, precision);
             let mut upload = Upload::new(gpu.device(), gpu.queue(), &memory);
             let mut packed = vec![0.0; packing.block_len()];
             for group in 0..packing.groups() {
                 for block in blocks.clone().map(|b| b as usize) {
-                    packing.pack_block(&weight, group, block, &mut packed);
-                    match &largest {
-                        Some(largest) => upload.push_int8(&packed, packing.columns_in(largest, group, block)),
-                        None if precision == Precision::F16 => upload.push_f16(&packed),
-                        None => upload.push(bytemuck::cast_slice(&packed)),
+                    let numbers = packing.filters_of(group, block);
+                    match &transformed {
+                        Some(transformed) => packing.pack_block(&transformed[numbers], group, block, &mut packed),
+                        None => {
+                            let filters = finite(weight, "weight", numbers.clone())?;
+                            packing.pack_block(&filters, group, block, &mut packed);
+                            weight.release(numbers);
+                        }
+                    }
+                    match precision {
+                        Precision::F32 => upload.push(bytemuck::cast_slice(&packed)),
+                        Precision::F16 => {
+                            if let Some(&value) = packed.iter().find(|v| half::f16::from_f32(**v).is_infinite()) {
+                                return Err(PipelineError::Overflow { layer: self.layer.clone(), value });
+                            }
+                            upload.push_f16(&packed);
+                        }
+                        Precision::Int8 => {
+                            let columns = packing.largest(&packed);
+                            upload.push_int8(&packed, &columns);
+                            largest[packing.columns_in(group, block)].copy_from_slice(&columns);
+                        }
                     }
                     report(packing.block_bytes());
-                    if winograd.is_none() {
-                        source.release(packing.filters_of(group, block));
-                    }
                 }
             }
             upload.finish();
-            memory
+            Ok(memory)
         };
+        let chunks = chunks.iter().map(&mut upload_chunk).collect::<Result<_, _>>()?;
         // As all that holds weights, it can be read again.
         let usage = BufferUsages::STORAGE | BufferUsages::COPY_SRC;
         let vector = |label, values: &[f32]| memory::filled(gpu, label, bytemuck::cast_slice(values), usage);
@@ -243,9 +261,9 @@ impl Plan {
         };
         let kinds: BTreeSet<Bias> = self.dispatches.iter().filter_map(|d| d.bias).collect();
         Ok(Some(Parameters {
-            weights: chunks.iter().map(&mut upload_chunk).collect(),
+            weights: chunks,
             biases: kinds.into_iter().map(upload_bias).collect(),
-            scales: largest.as_ref().map(|largest| vector("scales", largest)),
+            scales: (precision == Precision::Int8).then(|| vector("scales", &largest)),
         }))
     }
 }

@@ -124,8 +124,7 @@ impl Tensor {
         Self { dtype: DType::F32, shape, bytes: Bytes::from_owner(Floats(values)), scales: Arc::default(), map: None }
     }
 
-    /// Lets go of the memory that some of the numbers take, where they lie in a mapped file: they are read from it again
-    /// when they are needed again.
+    /// [`Weights::release`] for some of the numbers.
     pub(crate) fn release(&self, numbers: Range<usize>) {
         #[cfg(unix)]
         if let Some(map) = &self.map {
@@ -205,7 +204,16 @@ impl Tensor {
 
     /// The numbers as f32, borrowed where they are stored so; f64 is rounded to nearest, int8 is multiplied by its scales.
     pub fn to_f32(&self) -> Cow<'_, [f32]> {
-        let bytes = self.bytes();
+        self.range_to_f32(0..self.bytes.len() / self.dtype.size())
+    }
+
+    /// Some of [`Tensor::to_f32`]'s numbers.
+    ///
+    /// # Panics
+    ///
+    /// When there are not as many.
+    pub(crate) fn range_to_f32(&self, numbers: Range<usize>) -> Cow<'_, [f32]> {
+        let bytes = &self.bytes()[numbers.start * self.dtype.size()..numbers.end * self.dtype.size()];
         match self.dtype {
             DType::F32 if cfg!(target_endian = "little") => match bytemuck::try_cast_slice(bytes) {
                 Ok(values) => Cow::Borrowed(values),
@@ -216,10 +224,9 @@ impl Tensor {
             DType::BF16 => Cow::Owned(read(bytes, |b| bf16::from_le_bytes(b).to_f32())),
             DType::F64 => Cow::Owned(read(bytes, |b| f64::from_le_bytes(b) as f32)),
             DType::I8 => {
-                let columns = bytes.len().checked_div(self.scales.len()).unwrap_or(0).max(1);
-                let rows = bytes.chunks_exact(columns).zip(&*self.scales);
-                let row = |(row, &scale): (&[u8], &f32)| read(row, |b| f32::from(i8::from_le_bytes(b)) * scale);
-                Cow::Owned(rows.flat_map(row).collect())
+                let columns = self.bytes.len().checked_div(self.scales.len()).unwrap_or(0).max(1);
+                let scales = numbers.map(|i| self.scales[i / columns]);
+                Cow::Owned(bytes.iter().zip(scales).map(|(&b, scale)| f32::from(b as i8) * scale).collect())
             }
         }
     }
@@ -526,6 +533,14 @@ impl Weights {
             tensor: name.into(),
             nearest: nearest(name, self.tensors.keys().map(String::as_str)).unwrap_or("nothing").into(),
         })
+    }
+
+    /// Lets go of the memory that the tensors take, where they lie in a mapped file: they are read from it again when they
+    /// are needed again.
+    pub(crate) fn release(&self) {
+        for tensor in self.tensors.values() {
+            tensor.release(0..tensor.bytes.len() / tensor.dtype.size());
+        }
     }
 
     /// Checks that these are exactly the tensors that `network` learns, each of its shape.
