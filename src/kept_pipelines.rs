@@ -8,7 +8,7 @@ use std::{
 
 use wgpu::{AdapterInfo, Device, Features, PipelineCache, PipelineCacheDescriptor};
 
-use crate::files::write_atomically;
+use crate::{files::write_atomically, scopes::Scopes};
 
 /// What a driver made of earlier pipelines, and the file that it lies in.
 #[derive(Debug)]
@@ -32,9 +32,14 @@ impl KeptPipelines {
         let path = folder.join(file_name(info)?);
         let stored = fs::read(&path).ok();
         let descriptor = PipelineCacheDescriptor { label: Some("kept"), data: stored.as_deref(), fallback: true };
+        let scopes = Scopes::push(device);
         // SAFETY: the caller keeps others away from the folder, and `store` alone writes such files; of those, wgpu and the
         // driver refuse what another version or device made, which leaves the cache empty.
         let cache = unsafe { device.create_pipeline_cache(&descriptor) };
+        if let Some(error) = scopes.pop_now() {
+            log::warn!("compiled pipelines are not kept: {error}");
+            return None;
+        }
         Some(Self { cache, path, stored: Mutex::new(stored) })
     }
 

@@ -72,6 +72,7 @@ mod pipeline;
 mod preprocess;
 mod recognise;
 pub mod reference;
+mod scopes;
 mod weights;
 
 pub use alexnet::{AlexNet, UnknownNetwork, Variant, imagenet_labels};

@@ -11,6 +11,7 @@ use super::{
 use crate::{
     gpu::Gpu,
     kernels::{Dispatch, ceiling},
+    scopes::Scopes,
 };
 
 /// What an adapter can do at most, measured on it.
@@ -35,15 +36,16 @@ impl Ceilings {
         let style = choice::style(gpu.info(), gpu.device().features());
         let storage = style.storage;
         let device = gpu.device();
-        let scope = device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+        let scopes = Scopes::push(device);
         let input = Memory::new(device, "ceiling", ceiling::INPUT_QUADS, storage);
         let output = Memory::new(device, "ceiling", ceiling::OUTPUT_QUADS, storage);
-        if let Some(error) = pollster::block_on(scope.pop()) {
+        if let Some(error) = scopes.pop_now() {
             return Err(error.into());
         }
         let seconds = |dispatch: Dispatch| -> Result<f64, PipelineError> {
             let compiled = compile::compile_all(gpu, [&dispatch.kernel].into_iter(), Checks::default())?;
             let compiled = &compiled[&dispatch.kernel];
+            let scopes = Scopes::push(device);
             let uniform = memory::filled(gpu, "uniform", &dispatch.uniform, BufferUsages::UNIFORM);
             let resources = [input.binding(), output.binding(), uniform.as_entire_binding()];
             let entries: Vec<_> =
@@ -53,9 +55,13 @@ impl Ceilings {
                 layout: &compiled.layout,
                 entries: &entries,
             });
+            if let Some(error) = scopes.pop_now() {
+                return Err(error.into());
+            }
             let [x, y, z] = dispatch.workgroups;
             let mut times = 1;
             loop {
+                let scopes = Scopes::push(device);
                 let mut encoder = device.create_command_encoder(&Default::default());
                 let mut pass = begin(&mut encoder, None);
                 pass.set_pipeline(&compiled.pipeline);
@@ -66,6 +72,9 @@ impl Ceilings {
                 drop(pass);
                 let start = Instant::now();
                 gpu.queue().submit([encoder.finish()]);
+                if let Some(error) = scopes.pop_now() {
+                    return Err(error.into());
+                }
                 let polled = device.poll(wgpu::PollType::wait_indefinitely());
                 polled.map_err(|e| PipelineError::Device(e.to_string()))?;
                 let took = start.elapsed();

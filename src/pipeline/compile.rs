@@ -8,6 +8,7 @@ use super::{PipelineError, memory};
 use crate::{
     gpu::{Compiled, Gpu},
     kernels::{Kernel, Precision, Storage},
+    scopes::Scopes,
 };
 
 /// Whether shaders are made with the checks that wgpu adds to every access.
@@ -91,7 +92,7 @@ fn compile_layout(
     let label = kernel.label();
     let fail = |reason: String| PipelineError::Shader { kernel: label.clone(), reason };
     let source = kernel.source().map_err(|e| fail(format!("{e:#}")))?;
-    let scope = device.push_error_scope(wgpu::ErrorFilter::Validation);
+    let scopes = Scopes::push(device);
     let descriptor =
         wgpu::ShaderModuleDescriptor { label: Some(&label), source: wgpu::ShaderSource::Wgsl(source.into()) };
     let module = match checks {
@@ -130,13 +131,11 @@ fn compile_layout(
         },
         cache: gpu.pipeline_cache(),
     });
-    // On the web the scope's answer comes later; there a broken shader shows as an error of the first run.
-    #[cfg(not(target_arch = "wasm32"))]
-    if let Some(error) = pollster::block_on(scope.pop()) {
-        return Err(fail(error.to_string()));
+    match scopes.pop_now() {
+        None => {}
+        Some(error @ wgpu::Error::OutOfMemory { .. }) => return Err(error.into()),
+        Some(error) => return Err(fail(error.to_string())),
     }
-    #[cfg(target_arch = "wasm32")]
-    drop(scope);
     let compiled = Compiled { pipeline, layout };
     gpu.compiled().insert(key, compiled.clone());
     Ok(compiled)
@@ -177,4 +176,44 @@ pub(super) fn compile_all<'k>(
     #[cfg(not(target_arch = "wasm32"))]
     gpu.store_pipelines();
     distinct.into_iter().zip(results).map(|(kernel, result)| Ok((kernel.clone(), result?))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+    use std::sync::Arc;
+
+    use wgpu::Backend;
+
+    use super::PipelineError;
+    use crate::{
+        gpu::{Compiler, Gpu, GpuOptions},
+        network::{Network, Shape},
+        pipeline::Pipeline,
+        weights::Weights,
+    };
+
+    /// What a driver or the compiler to its language refuses is neither lack of memory nor a mistake of the caller's: wgpu
+    /// calls it internal. Here a shader that is valid WGSL, and that naga does not know how to write as SPIR-V.
+    #[test]
+    fn what_the_driver_refuses_is_an_error_of_the_shader() {
+        let options = GpuOptions { adapter: std::env::var("ALEXNET_ADAPTER").ok(), backends: None };
+        let mut gpu = Gpu::open(&options).unwrap();
+        if gpu.info().backend != Backend::Vulkan {
+            return;
+        }
+        let network = Network::builder("one", Shape::new(4, 4, 4)).adaptive_avg_pool("pool", 1, 1).build().unwrap();
+        gpu.compiler = Some(Compiler(Arc::new(|device, _| {
+            let source = "
+                @group(0) @binding(0) var<storage, read> x: array<vec4f>;
+                fn length(of: ptr<storage, array<vec4f>, read>) -> u32 { return arrayLength(of); }
+                @compute @workgroup_size(1) fn main() { _ = length(&x); }";
+            let source = wgpu::ShaderSource::Wgsl(source.into());
+            Some(device.create_shader_module(wgpu::ShaderModuleDescriptor { label: None, source }))
+        })));
+        let error = Pipeline::builder(&gpu, &network, &Weights::default()).build().unwrap_err();
+        let PipelineError::Shader { reason, .. } = &error else { panic!("{error}") };
+        assert!(reason.contains("Internal"), "{reason}");
+    }
 }

@@ -5,11 +5,12 @@ use wgpu::{
     TextureUsages, TextureView,
 };
 
-use super::{Pipeline, begin, compile, memory, pollster_or_none};
+use super::{Pipeline, PipelineError, begin, compile, memory};
 use crate::{
     kernels::{Kernel, Storage, WORKGROUP, activation_quads, pointwise},
     network::Shape,
     preprocess::{ChannelOrder, Preprocessing, PreprocessingError},
+    scopes::Scopes,
 };
 
 /// A picture in a texture: a camera's image, or what was just drawn.
@@ -231,9 +232,8 @@ impl Pipeline {
         workgroups: [u32; 3],
     ) -> Result<Input, InputError> {
         let device = self.gpu.device();
-        let compiled =
-            compile::compile_with_input(&self.gpu, kernel, entry).map_err(|e| InputError::Device(e.to_string()))?;
-        let scope = device.push_error_scope(wgpu::ErrorFilter::Validation);
+        let compiled = compile::compile_with_input(&self.gpu, kernel, entry).map_err(refused)?;
+        let scopes = Scopes::push(device);
         let uniform = memory::filled(&self.gpu, "input", uniform, BufferUsages::UNIFORM);
         let resources = [source, self.input.binding(), uniform.as_entire_binding()];
         let entries: Vec<_> =
@@ -243,8 +243,8 @@ impl Pipeline {
             layout: &compiled.layout,
             entries: &entries,
         });
-        if let Some(error) = pollster_or_none(scope) {
-            return Err(InputError::Device(error.to_string()));
+        if let Some(error) = scopes.pop_now() {
+            return Err(refused(error.into()));
         }
         Ok(Input { pipeline: compiled.pipeline, bind_group, workgroups })
     }
@@ -315,7 +315,18 @@ pub enum InputError {
         /// Bytes of the binding.
         found: u64,
     },
+    /// The device has too little memory.
+    #[error("the device has too little memory for a kernel and its uniform: {0}; free other memory of the device")]
+    OutOfMemory(String),
     /// The device refused the texture or buffer.
     #[error("the device refused: {0}; is the texture or buffer of the pipeline's device?")]
     Device(String),
+}
+
+fn refused(error: PipelineError) -> InputError {
+    match error {
+        PipelineError::OutOfMemory(what) => InputError::OutOfMemory(what),
+        PipelineError::Device(what) => InputError::Device(what),
+        other => InputError::Device(other.to_string()),
+    }
 }

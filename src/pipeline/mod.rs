@@ -44,6 +44,7 @@ use crate::{
     gpu::{Gpu, Shortfall},
     kernels::{self, Algorithm, Dispatch, Place, Precision, RowsLayout, Style, activation_quads},
     network::{Network, NetworkError, Shape},
+    scopes::Scopes,
     weights::{Weights, WeightsError},
 };
 use memory::Memory;
@@ -242,8 +243,7 @@ impl<'a> Builder<'a> {
         let limit = Memory::limit(device, style.storage);
         let largest = |shape: Shape| (activation_quads(shape) * batch) as u64;
 
-        let memory_scope = device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
-        let scope = device.push_error_scope(wgpu::ErrorFilter::Validation);
+        let scopes = Scopes::push(device);
 
         let rows_layout = plan::rows_layout(network);
         let plans = Plan::all(network, &algorithms, batch, style, precision, limit)?;
@@ -362,9 +362,7 @@ impl<'a> Builder<'a> {
         }
         kept.sort_by_key(|kept| kept.after);
 
-        let errors = [pollster_or_none(scope), pollster_or_none(memory_scope)];
-        // Where memory is lacking, everything else follows from that.
-        if let Some(error) = errors.into_iter().flatten().next_back() {
+        if let Some(error) = scopes.pop_now() {
             return Err(error.into());
         }
         let device_bytes = input.size()
@@ -389,17 +387,6 @@ impl<'a> Builder<'a> {
             device_bytes,
             runs: AtomicU64::new(0),
         })
-    }
-}
-
-/// What an error scope caught. On the web the answer comes later, and shows as an error of the first run.
-fn pollster_or_none(scope: wgpu::ErrorScopeGuard) -> Option<wgpu::Error> {
-    #[cfg(not(target_arch = "wasm32"))]
-    return pollster::block_on(scope.pop());
-    #[cfg(target_arch = "wasm32")]
-    {
-        drop(scope);
-        None
     }
 }
 
@@ -467,10 +454,13 @@ impl Pipeline {
     ///
     /// # Errors
     ///
-    /// [`RunError::Input`] when the length is not that of the batch.
+    /// [`RunError::Input`] when the length is not that of the batch, [`RunError::OutOfMemory`] when the device has no memory
+    /// for a copy of it.
     pub fn write_input(&self, input: &[f32]) -> Result<(), RunError> {
-        self.input.write(self.gpu.queue(), &self.lay_out(input)?);
-        Ok(())
+        let input = self.lay_out(input)?;
+        let scopes = Scopes::push(self.gpu.device());
+        self.input.write(self.gpu.queue(), &input);
+        scopes.pop_now().map_or(Ok(()), |error| Err(error.into()))
     }
 
     /// The input as it lies on the device.
@@ -565,7 +555,7 @@ impl Pipeline {
     ///
     /// # Errors
     ///
-    /// [`RunError`] when the input has the wrong length or the device is lost.
+    /// [`RunError`] when the input has the wrong length, the memory cannot be had or the device is lost.
     pub async fn run(&self, input: &[f32]) -> Result<Vec<f32>, RunError> {
         let last = self.network.layers().last().map(|l| l.name.as_str()).unwrap_or_default();
         let mut activations = self.run_layers(input, &[last]).await?;
@@ -686,16 +676,16 @@ impl Pipeline {
         staged.ok_or_else(|| RunError::Device("there is no buffer for the input".into()))
     }
 
-    /// Submits what `record` records, and begins to read the buffers that it gives. On the web, a pipeline that could not be
-    /// made shows here.
+    /// Submits what `record` records, and begins to read the buffers that it gives. Whatever is made for a run is made in
+    /// `record`: what the device refuses there is an error of the run. On the web, a pipeline that could not be made shows
+    /// here.
     async fn submit(
         &self,
         record: impl FnOnce(&mut CommandEncoder) -> Result<Vec<Buffer>, RunError>,
     ) -> Result<Vec<Reading>, RunError> {
-        let scope = self.gpu.device().push_error_scope(wgpu::ErrorFilter::Validation);
+        let scopes = Scopes::push(self.gpu.device());
         let mut encoder = self.gpu.device().create_command_encoder(&Default::default());
-        let buffers = record(&mut encoder)?;
-        self.gpu.queue().submit([encoder.finish()]);
+        let recorded = record(&mut encoder);
         let reading = |buffer: Buffer| {
             let (send, mapped) = futures::channel::oneshot::channel();
             buffer.map_async(wgpu::MapMode::Read, .., move |result| {
@@ -703,11 +693,13 @@ impl Pipeline {
             });
             Reading { buffer, mapped }
         };
-        let readings = buffers.into_iter().map(reading).collect();
-        let caught = scope.pop();
-        match caught.await {
-            Some(error) => Err(RunError::Device(error.to_string())),
-            None => Ok(readings),
+        let readings = recorded.map(|buffers| {
+            self.gpu.queue().submit([encoder.finish()]);
+            buffers.into_iter().map(reading).collect()
+        });
+        match scopes.pop().await {
+            Some(error) => Err(error.into()),
+            None => readings,
         }
     }
 
@@ -925,7 +917,22 @@ pub enum RunError {
     /// The command buffer that a ticket was recorded into was dropped.
     #[error("the run was recorded but never submitted: submit the encoder that `Pipeline::ticket` was given")]
     NotSubmitted,
+    /// The device has too little memory for what the run reads and writes.
+    #[error(
+        "the device has too little memory for this run: {0}; read fewer layers at once, free other memory of the device, or \
+         build with a smaller batch"
+    )]
+    OutOfMemory(String),
     /// The device was lost or refused.
     #[error("the device did not finish: {0}; it may be lost, make one again and `Pipeline::rebuild` on it")]
     Device(String),
+}
+
+impl From<wgpu::Error> for RunError {
+    fn from(error: wgpu::Error) -> Self {
+        match error {
+            wgpu::Error::OutOfMemory { .. } => Self::OutOfMemory(error.to_string()),
+            other => Self::Device(other.to_string()),
+        }
+    }
 }

@@ -28,17 +28,20 @@ impl Pipeline {
         if !device.features().contains(Features::TIMESTAMP_QUERY) || count > wgpu::QUERY_SET_MAX_QUERIES {
             return Ok(None);
         }
-        let query_set =
-            device.create_query_set(&QuerySetDescriptor { label: Some("layers"), ty: QueryType::Timestamp, count });
         let size = u64::from(count) * u64::from(QUERY_SIZE);
-        let resolved = device.create_buffer(&wgpu::BufferDescriptor {
-            label: Some("timestamps"),
-            size,
-            usage: BufferUsages::QUERY_RESOLVE | BufferUsages::COPY_SRC,
-            mapped_at_creation: false,
-        });
         let reading = self
             .submit(|encoder| {
+                let query_set = device.create_query_set(&QuerySetDescriptor {
+                    label: Some("layers"),
+                    ty: QueryType::Timestamp,
+                    count,
+                });
+                let resolved = device.create_buffer(&wgpu::BufferDescriptor {
+                    label: Some("timestamps"),
+                    size,
+                    usage: BufferUsages::QUERY_RESOLVE | BufferUsages::COPY_SRC,
+                    mapped_at_creation: false,
+                });
                 for (first, step) in (0..).step_by(2).zip(0..self.steps.len()) {
                     let writes = ComputePassTimestampWrites {
                         query_set: &query_set,
