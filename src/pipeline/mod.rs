@@ -263,7 +263,13 @@ impl<'a> Builder<'a> {
                     progress(done, total);
                 }
             };
-            let uploaded = plans.iter().map(|plan| plan.upload(gpu, weights, style.storage, &mut report)).collect();
+            let mut upload = |plan: &Plan| {
+                // Without memory for one layer, the others are not tried.
+                let scopes = Scopes::push(device);
+                let parameters = plan.upload(gpu, weights, style.storage, &mut report)?;
+                scopes.pop_now().map_or(Ok(parameters), |error| Err(error.into()))
+            };
+            let uploaded = plans.iter().map(&mut upload).collect();
             weights.release();
             uploaded
         };
@@ -567,15 +573,15 @@ impl Pipeline {
     ///
     /// # Errors
     ///
-    /// [`RunError`] when a name is unknown, the input has the wrong length or the device is lost.
+    /// [`RunError`] when a name is unknown, the input has the wrong length, the memory cannot be had or the device is lost.
     pub async fn run_layers(&self, input: &[f32], names: &[&str]) -> Result<Vec<Vec<f32>>, RunError> {
-        let mut reads = Vec::new();
-        for name in names {
-            reads.push(self.readback(self.activation_bytes(name)?));
-        }
         let input = self.lay_out(input)?;
         let reading = self
             .submit(|encoder| {
+                let mut reads = Vec::new();
+                for name in names {
+                    reads.push(self.readback(self.activation_bytes(name)?));
+                }
                 self.encode_input(encoder, &input)?;
                 let copies: Vec<(&str, &Buffer)> = names.iter().copied().zip(&reads).collect();
                 self.encode_layers(encoder, &copies)?;
