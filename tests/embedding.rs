@@ -118,6 +118,45 @@ mod requirements {
         assert_eq!(found, expected);
     }
 
+    /// Everything that a pipeline can be asked for, at a batch whose activations are larger than what any device has, in
+    /// both storages; and on a device for one picture, the lack is told before anything is made.
+    #[test]
+    fn are_enough_for_large_batches() {
+        let network = Network::builder("conv1", Shape::new(3, 227, 227))
+            .conv("conv1", Conv::new(96, 11).stride(4))
+            .adaptive_avg_pool("pool", 1, 1)
+            .linear("fc", Linear::new(8))
+            .build()
+            .unwrap();
+        let weights = Weights::random(&network, 1);
+        const BATCH: usize = 32;
+        let input: Vec<f32> = (0..BATCH as u64).flat_map(|seed| noise(&network, seed)).collect();
+        let device = |batch, style| {
+            let limits = Pipeline::required_limits(&network, batch, style).unwrap();
+            let (device, queue) = host(Pipeline::required_features(style), limits);
+            Gpu::from_device(device, queue).unwrap()
+        };
+        for style in styles() {
+            let build = |gpu: &Gpu| {
+                let builder = Pipeline::builder(gpu, &network, &weights).style(style).batch(BATCH);
+                builder.keep("conv1").build()
+            };
+            let [found, expected] = [&device(BATCH, style), common::gpu()].map(|gpu| {
+                let pipeline = build(gpu).unwrap();
+                let layers = block_on(pipeline.run_layers(&input, &["conv1", "fc"])).unwrap();
+                let top = block_on(pipeline.run_top(&input)).unwrap();
+                (layers, top, read::<u32>(gpu, pipeline.kept("conv1").unwrap()))
+            });
+            assert!(found == expected, "{style:?}");
+            assert_eq!(found.0[0].len(), BATCH * 96 * 55 * 55);
+
+            let error = build(&device(1, style)).unwrap_err();
+            let PipelineError::Requirements { shortfalls, .. } = &error else { panic!("{error}") };
+            let lacking = shortfalls.iter().find(|s| s.limit == "maxBufferSize").expect("the buffers are too small");
+            assert_eq!(lacking.needed, Pipeline::required_limits(&network, BATCH, style).unwrap().max_buffer_size);
+        }
+    }
+
     /// Whatever is lacking is listed at once.
     #[test]
     fn every_shortfall_is_listed() {

@@ -7,7 +7,7 @@ use wgpu::{Features, Limits};
 use super::{
     Pipeline, PipelineError, Settings, choice,
     memory::QUAD,
-    plan::{Algorithms, Plan},
+    plan::{self, Algorithms, Plan},
 };
 use crate::{
     gpu::{BASE_LIMITS, Gpu, shortfalls},
@@ -66,8 +66,10 @@ fn limits(
     // Weights are split to what a binding holds: more than any does here, and the plans say what the pieces need.
     let plans = Plan::all(network, algorithms, batch, style, precision, 1 << 40)?;
     let activations = network.layers().iter().flat_map(|l| [l.input, l.output]).map(|s| activation_quads(s) * batch);
-    let pieces = plans.iter().map(|p| p.least_binding(style.storage));
-    let quads = activations.chain(pieces).max().unwrap_or(0) as u64;
+    let input = plan::rows_layout(network).map_or(0, |layout| layout.quads() * batch);
+    let activations = activations.chain([input]).max().unwrap_or(0) as u64;
+    let pieces = plans.iter().map(|p| p.least_binding(style.storage) as u64);
+    let quads = pieces.chain([activations]).max().unwrap_or(0);
     let workgroups = plans.iter().flat_map(|p| &p.dispatches).flat_map(|d| d.workgroups);
     let mut limits = BASE_LIMITS;
     limits.max_compute_workgroups_per_dimension =
@@ -82,6 +84,10 @@ fn limits(
             limits.max_storage_textures_per_shader_stage = if style.storage == Storage::Texture { 3 } else { 1 };
             let rows = quads.div_ceil(TEXTURE_WIDTH.into()) as u32;
             limits.max_texture_dimension_2d = limits.max_texture_dimension_2d.max(TEXTURE_WIDTH).max(rows);
+            // Activations come and go through buffers: the input, what is read, and what is kept.
+            let width = u64::from(TEXTURE_WIDTH);
+            let bytes = activations.next_multiple_of(width) * QUAD;
+            limits.max_buffer_size = cmp::max(limits.max_buffer_size, bytes);
         }
     }
     Ok(limits)
