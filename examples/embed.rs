@@ -73,12 +73,9 @@ fn main() -> Result<(), Box<dyn Error>> {
                     pipeline.encode(&mut encoder);
                     true
                 }
+                // The frame that an inference begins with is the one that it is about.
                 Load::Slice => {
-                    // The frame that an inference begins with is the one that it is about.
-                    if slices.is_start() {
-                        input.encode(&mut encoder);
-                    }
-                    pipeline.encode_slice(&mut encoder, &mut slices, BUDGET)
+                    pipeline.encode_slice(&mut encoder, &mut slices, BUDGET, |encoder| input.encode(encoder))
                 }
             };
             if complete {

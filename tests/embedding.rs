@@ -686,10 +686,13 @@ mod slices {
                 pipeline.write_input(&inputs[number]).unwrap();
                 let mut frames = 0;
                 loop {
-                    assert_eq!(slices.is_start(), frames == 0);
-                    let mut complete = false;
+                    assert_eq!(slices.is_start(&pipeline), frames == 0);
+                    let (mut complete, mut begun) = (false, 0);
                     let budget = Duration::from_secs_f64(budget / 1e3);
-                    submit(gpu, |encoder| complete = pipeline.encode_slice(encoder, &mut slices, budget));
+                    submit(gpu, |encoder| {
+                        complete = pipeline.encode_slice(encoder, &mut slices, budget, |_| begun += 1);
+                    });
+                    assert_eq!(begun, usize::from(frames == 0));
                     frames += 1;
                     // From the second frame on, the next input may be written already.
                     pipeline.write_input(&inputs[1 - number]).unwrap();
@@ -716,24 +719,45 @@ mod slices {
         let pipeline = Pipeline::builder(gpu, &network, &weights).build().unwrap();
         let input = noise(&network, 1);
         let expected = block_on(pipeline.run_top(&input)).unwrap();
-        let mut slices = Slices::modelled(&pipeline, Duration::from_secs(1));
-        let mut slice = || {
+        let buffer = gpu.device().create_buffer_init(&wgpu::util::BufferInitDescriptor {
+            label: None,
+            contents: bytemuck::cast_slice(&input),
+            usage: BufferUsages::STORAGE,
+        });
+        let own = pipeline.buffer_input(buffer.as_entire_buffer_binding()).unwrap();
+        let slice = |slices: &mut Slices| {
             let mut complete = false;
-            submit(gpu, |encoder| complete = pipeline.encode_slice(encoder, &mut slices, Duration::ZERO));
+            submit(gpu, |encoder| {
+                complete = pipeline.encode_slice(encoder, slices, Duration::ZERO, |encoder| own.encode(encoder));
+            });
             complete
         };
+        let mut slices = Slices::modelled(&pipeline, Duration::from_secs(1));
         for _ in 0..3 {
-            assert!(!slice());
+            assert!(!slice(&mut slices));
         }
+        assert!(!slices.is_start(&pipeline));
+        // The other run leaves its own picture in the input.
         let other = block_on(pipeline.run_top(&noise(&network, 2))).unwrap();
         assert_ne!(other, expected);
-        pipeline.write_input(&input).unwrap();
+        assert!(slices.is_start(&pipeline));
         let mut frames = 1;
-        while !slice() {
+        while !slice(&mut slices) {
             frames += 1;
         }
         assert_eq!(frames, pipeline.kernels().count());
         assert_eq!(read::<Entry>(gpu, pipeline.top_buffer().unwrap()), expected[0]);
+
+        // Slices that come from another pipeline have nothing of this one: they begin anew too.
+        let another = Pipeline::builder(gpu, &network, &weights).build().unwrap();
+        let mut slices = Slices::modelled(&another, Duration::from_secs(1));
+        for pipeline in [&pipeline, &another] {
+            block_on(pipeline.run_top(&noise(&network, 2))).unwrap();
+        }
+        submit(gpu, |encoder| {
+            another.encode_slice(encoder, &mut slices, Duration::ZERO, |_| {});
+        });
+        assert!(slices.is_start(&pipeline) && !slices.is_start(&another));
     }
 }
 

@@ -25,7 +25,13 @@ mod slice;
 mod ticket;
 mod tune;
 
-use std::{cmp, collections::BTreeMap, fmt, ops::Range, sync::atomic::AtomicU64};
+use std::{
+    cmp,
+    collections::BTreeMap,
+    fmt,
+    ops::Range,
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 use wgpu::{BindGroup, Buffer, BufferUsages, CommandEncoder, ComputePipeline};
 
@@ -81,7 +87,7 @@ pub struct Pipeline {
     /// Layers that each run copies, by the step after which it does.
     kept: Vec<Kept>,
     device_bytes: u64,
-    /// How many runs were begun.
+    /// The number of the run that began last.
     runs: AtomicU64,
 }
 
@@ -494,9 +500,12 @@ impl Pipeline {
         self.encode_top(encoder);
     }
 
-    /// Notes that a run writes over what another one left; gives its number.
+    /// Notes that a run writes over what another one left; gives its number, which no run of any pipeline has had.
     fn begin_run(&self) -> u64 {
-        self.runs.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1
+        static BEGUN: AtomicU64 = AtomicU64::new(0);
+        let run = BEGUN.fetch_add(1, Ordering::Relaxed) + 1;
+        self.runs.fetch_max(run, Ordering::Relaxed);
+        run
     }
 
     /// Records steps, and copies of the activations that are to be kept.

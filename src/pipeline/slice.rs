@@ -9,6 +9,9 @@ use crate::network::Layer;
 
 /// How far an inference has come that is spread over frames, and what each layer costs; see
 /// [`Pipeline::encode_slice`].
+///
+/// It belongs to the pipeline that it was made for: after [`Pipeline::rebuild`], make it anew. A pipeline works on one
+/// inference at a time, so use one of these with it, on one thread: of two in turns, neither comes to its end.
 #[derive(Clone, Debug)]
 pub struct Slices {
     /// Seconds of each step.
@@ -35,9 +38,10 @@ impl Slices {
         Self { costs: costs.iter().map(|c| c * unit).collect(), next: 0, run: 0 }
     }
 
-    /// Whether the next slice begins a new inference.
-    pub fn is_start(&self) -> bool {
-        self.next == 0
+    /// Whether the next slice begins a new inference: the last one is complete, or another run of `pipeline` has written
+    /// over what there was of it.
+    pub fn is_start(&self, pipeline: &Pipeline) -> bool {
+        self.next == 0 || self.run != pipeline.runs.load(Ordering::Relaxed)
     }
 }
 
@@ -45,15 +49,24 @@ impl Pipeline {
     /// Records as many of the next layers into `encoder` as cost no more than `budget`, but one at least; true when the
     /// inference is complete, the largest outputs with it. The next call then begins another one.
     ///
+    /// Where a slice begins an inference, and then only, `input` is called first: what it records
+    /// ([`Input::encode`](crate::Input::encode)) is what the inference is about. It may also call
+    /// [`Pipeline::write_input`], or do nothing where the input lies there already.
+    ///
     /// A layer is never divided: one that costs more than the budget takes a frame by itself. The input is read by the
     /// first slice only, and the result is bitwise that of [`Pipeline::encode`]. A pipeline has one set of
-    /// activations: where another run of it began in between, the inference begins anew, on the input that lies there
-    /// then. Slices take effect in the order in which they were recorded, so submit them so.
-    pub fn encode_slice(&self, encoder: &mut CommandEncoder, slices: &mut Slices, budget: Duration) -> bool {
-        if slices.next > 0 && slices.run != self.runs.load(Ordering::Relaxed) {
+    /// activations: where another run of it began in between, the inference begins anew, with another call of `input`.
+    /// Slices take effect in the order in which they were recorded: one thread records them, and submits them so.
+    pub fn encode_slice(
+        &self,
+        encoder: &mut CommandEncoder,
+        slices: &mut Slices,
+        budget: Duration,
+        input: impl FnOnce(&mut CommandEncoder),
+    ) -> bool {
+        if slices.is_start(self) {
+            input(encoder);
             slices.next = 0;
-        }
-        if slices.next == 0 {
             slices.run = self.begin_run();
         }
         let mut left = budget.as_secs_f64();

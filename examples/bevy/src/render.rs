@@ -249,24 +249,28 @@ pub fn encode(mut context: RenderContext, mut network: ResMut<Network>, mut came
     let Network::Ready(running) = &mut *network else { return };
     let Running { pipeline, budget, camera, tickets } = &mut **running;
     let Cameras { watched, failures, begun } = &mut *cameras;
-    if budget.as_ref().is_none_or(|(slices, _)| slices.is_start()) {
+    if budget.as_ref().is_none_or(|(slices, _)| slices.is_start(pipeline)) {
         // The device is behind: this frame goes unseen.
         if tickets.len() == TICKETS {
             return;
         }
         let ready = watched.iter_mut().filter(|(_, camera)| camera.input.is_some());
         let Some((&entity, next)) = ready.min_by_key(|(_, camera)| camera.turn) else { return };
-        if let Some(input) = &next.input {
-            input.encode(context.command_encoder());
-        }
         *begun += 1;
         next.turn = *begun;
         *camera = entity;
     }
     let encoder = context.command_encoder();
+    let input = watched.get(camera).and_then(|camera| camera.input.as_ref());
+    let fill = |encoder: &mut wgpu::CommandEncoder| {
+        if let Some(input) = input {
+            input.encode(encoder);
+        }
+    };
     let complete = match budget {
-        Some((slices, budget)) => pipeline.encode_slice(encoder, slices, *budget),
+        Some((slices, budget)) => pipeline.encode_slice(encoder, slices, *budget, fill),
         None => {
+            fill(encoder);
             pipeline.encode(encoder);
             true
         }
