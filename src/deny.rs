@@ -120,6 +120,11 @@ impl Denials {
         std::env::var_os("ALEXNET_DENY").map_or_else(|| Ok(Self::default()), |v| v.to_string_lossy().parse())
     }
 
+    /// What either denies.
+    pub(crate) fn and(&self, others: &Self) -> Self {
+        Self(self.0.iter().chain(&others.0).copied().collect())
+    }
+
     /// Whether every kernel of `style` is denied.
     pub fn style(&self, style: Style) -> bool {
         self.algorithm(style, Algorithm::Direct)

@@ -12,8 +12,9 @@ use std::{
 };
 
 use alexnet_wgpu::{
-    AlexNet, Conv, Entry, Family, Gpu, Input, InputError, Linear, Model, Network, Picture, Pipeline, PipelineError,
-    Preprocessing, RunError, Shape, Slices, Storage, Style, Tensor, TextureSource, Weights, splitmix, wgpu,
+    AlexNet, Conv, Denials, Entry, Family, Gpu, Input, InputError, Linear, Model, Network, Picture, Pipeline,
+    PipelineError, Preprocessing, RunError, Shape, Slices, Storage, Style, Tensor, TextureSource, Weights, splitmix,
+    wgpu,
 };
 use pollster::block_on;
 use wgpu::{BufferUsages, Features, Limits, TextureFormat, TextureUsages, util::DeviceExt as _};
@@ -835,6 +836,24 @@ mod losses {
         let again = pipeline.rebuild(&Gpu::from_device(device, queue).unwrap()).unwrap();
         drop(pipeline);
         assert_eq!(block_on(again.run_top(&input)).unwrap(), expected);
+    }
+
+    /// What is denied on the new device counts there, and nothing that was denied on the old one; what the builder was
+    /// told stays.
+    #[test]
+    fn a_new_device_has_its_own_denials() {
+        let (network, weights) = tiny();
+        let deny = |names: &str| common::gpu().clone().deny(names.parse::<Denials>().unwrap().0);
+        let storage = |pipeline: &Pipeline| pipeline.style().storage;
+        let [texture, buffer, neither] = ["texture", "buffer", ""].map(deny);
+        let builder = |gpu| Pipeline::builder(gpu, &network, &weights);
+        let pipeline = builder(&texture).build().unwrap();
+        assert_eq!(storage(&pipeline), Storage::Buffer);
+        assert_eq!(storage(&pipeline.rebuild(&buffer).unwrap()), Storage::Texture);
+
+        let told = builder(&neither).deny("buffer".parse().unwrap()).build().unwrap();
+        assert_eq!(storage(&told.rebuild(&neither).unwrap()), Storage::Texture);
+        assert!(matches!(told.rebuild(&texture), Err(PipelineError::Denied { .. })));
     }
 }
 

@@ -155,6 +155,7 @@ struct Settings {
     style: Option<Style>,
     algorithms: Algorithms,
     precision: Precision,
+    /// Besides those of the device.
     denials: Denials,
     checks: Checks,
     keep: Vec<String>,
@@ -232,14 +233,15 @@ impl<'a> Builder<'a> {
     /// driver refuses.
     pub fn build(self) -> Result<Pipeline, PipelineError> {
         let Self { gpu, network, weights, settings, progress } = self;
-        let Settings { batch, top, precision, ref denials, checks, .. } = settings;
+        let Settings { batch, top, precision, checks, .. } = settings;
         let device = gpu.device();
         if !(1..=MAX_BATCH).contains(&batch) {
             return Err(PipelineError::Batch { found: batch });
         }
-        let style = settings.style.map_or_else(|| deny::style(gpu, denials), Ok)?;
+        let denials = gpu.denials().and(&settings.denials);
+        let style = settings.style.map_or_else(|| deny::style(gpu, &denials), Ok)?;
         let mut algorithms = settings.algorithms.clone();
-        deny::algorithms(network, style, batch, denials, &mut algorithms);
+        deny::algorithms(network, style, batch, &denials, &mut algorithms);
         requirements::check(gpu, network, &settings, style)?;
         if let Some(reason) = choice::refusal(gpu, style) {
             return Err(PipelineError::Style { reason });
@@ -411,7 +413,7 @@ impl Pipeline {
             style: None,
             algorithms: BTreeMap::new(),
             precision: Precision::default(),
-            denials: gpu.denials().clone(),
+            denials: Denials::default(),
             checks: Checks::default(),
             keep: Vec::new(),
             tickets: 3,
@@ -421,6 +423,11 @@ impl Pipeline {
 
     /// The same pipeline on another device: for when the device was lost. The weights are those that the first one was
     /// built from; they stay where they were (a memory map, mostly), and are not read meanwhile.
+    ///
+    /// What the [`Builder`] was told stays, what suits the device is chosen anew: where the new one is another adapter, kernels
+    /// and their times may differ, and its own denials ([`Gpu::deny`]) count, not those of the old one. Whatever else was made
+    /// for the old pipeline must be made anew: each [`Input`] (the textures and buffers that it reads were lost as well), and
+    /// [`Slices`], whose measured times are those of other kernels.
     ///
     /// # Errors
     ///
