@@ -838,6 +838,23 @@ mod losses {
         assert_eq!(block_on(again.run_top(&input)).unwrap(), expected);
     }
 
+    /// A device that is destroyed in the middle of an upload, which waits for it: the build ends, and with an error.
+    #[test]
+    fn uploads_end_with_their_device() {
+        let network = Network::builder("wide", Shape::vector(9216)).linear("fc6", Linear::new(4096)).build().unwrap();
+        let weights = Weights::random(&network, 1);
+        let style = Style::for_adapter(&adapter());
+        let (device, queue) = host(Pipeline::required_features(style), Limits::default());
+        let gpu = Gpu::from_device(device.clone(), queue).unwrap();
+        let progress = |done, total| {
+            if done > total / 3 {
+                device.destroy();
+            }
+        };
+        let error = Pipeline::builder(&gpu, &network, &weights).progress(&progress).build().unwrap_err();
+        assert!(matches!(error, PipelineError::Device(_)), "{error}");
+    }
+
     /// What is denied on the new device counts there, and nothing that was denied on the old one; what the builder was
     /// told stays.
     #[test]

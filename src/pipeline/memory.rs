@@ -1,5 +1,7 @@
 //! Flat arrays of `vec4<f32>` on the device, as a storage buffer or as a texture.
 
+#[cfg(not(target_arch = "wasm32"))]
+use futures::channel::oneshot;
 use half::slice::HalfFloatSliceExt;
 use wgpu::{
     BindingResource, Buffer, BufferDescriptor, BufferUsages, CommandEncoder, Device, Extent3d, Origin3d, Queue,
@@ -7,6 +9,8 @@ use wgpu::{
     TextureUsages, TextureView,
 };
 
+#[cfg(not(target_arch = "wasm32"))]
+use super::wait;
 use crate::{
     gpu::Gpu,
     kernels::{Precision, Storage, TEXTURE_WIDTH},
@@ -236,17 +240,25 @@ pub(super) fn filled(gpu: &Gpu, label: &str, bytes: &[u8], usage: BufferUsages) 
 
 /// Fills a [`Memory`] from front to back in pieces, holding only a few megabytes at a time.
 pub(super) struct Upload<'a> {
-    device: &'a Device,
-    queue: &'a Queue,
+    gpu: &'a Gpu,
     target: &'a Memory,
     staged: Vec<u8>,
     offset: u64,
-    last: Option<wgpu::SubmissionIndex>,
+    /// Told when the copy before the last one is done.
+    #[cfg(not(target_arch = "wasm32"))]
+    last: Option<oneshot::Receiver<()>>,
 }
 
 impl<'a> Upload<'a> {
-    pub fn new(device: &'a Device, queue: &'a Queue, target: &'a Memory) -> Self {
-        Self { device, queue, target, staged: Vec::new(), offset: 0, last: None }
+    pub fn new(gpu: &'a Gpu, target: &'a Memory) -> Self {
+        Self {
+            gpu,
+            target,
+            staged: Vec::new(),
+            offset: 0,
+            #[cfg(not(target_arch = "wasm32"))]
+            last: None,
+        }
     }
 
     /// The next bytes.
@@ -273,14 +285,19 @@ impl<'a> Upload<'a> {
     }
 
     fn flush(&mut self, count: usize) {
-        self.target.write_at(self.queue, self.offset, &self.staged[..count]);
+        self.target.write_at(self.gpu.queue(), self.offset, &self.staged[..count]);
         self.offset += count as u64;
         self.staged.drain(..count);
         // Staging memory is let go of when its copy is done: wait for the last but one, so that the next is packed meanwhile.
-        let submitted = self.queue.submit([]);
-        if let Some(last) = self.last.replace(submitted) {
-            let wait = wgpu::PollType::Wait { submission_index: Some(last), timeout: None };
-            let _ = self.device.poll(if cfg!(target_arch = "wasm32") { wgpu::PollType::Poll } else { wait });
+        self.gpu.queue().submit([]);
+        #[cfg(not(target_arch = "wasm32"))]
+        {
+            let (send, done) = oneshot::channel();
+            self.gpu.queue().on_submitted_work_done(move || _ = send.send(()));
+            if let Some(last) = self.last.replace(done) {
+                // A device that was lost is the scopes' to tell.
+                let _ = wait::wait(self.gpu.device(), last);
+            }
         }
     }
 

@@ -24,6 +24,8 @@ mod requirements;
 mod slice;
 mod ticket;
 mod tune;
+#[cfg(not(target_arch = "wasm32"))]
+mod wait;
 
 use std::{
     cmp,
@@ -742,7 +744,7 @@ impl Pipeline {
             #[cfg(target_arch = "wasm32")]
             let result = mapped.await;
             #[cfg(not(target_arch = "wasm32"))]
-            let result = self.wait(mapped)?;
+            let result = wait::wait(self.gpu.device(), mapped).map_err(|e| RunError::Device(e.to_string()))?;
             match result {
                 Ok(Ok(())) => {}
                 Ok(Err(e)) => return Err(RunError::Device(e.to_string())),
@@ -752,22 +754,6 @@ impl Pipeline {
             all.push(bytemuck::pod_collect_to_vec(&bytes));
         }
         Ok(all)
-    }
-
-    /// Waits until a buffer is mapped, by asking at intervals that grow with the time: while a thread waits inside wgpu, no
-    /// other one can present a frame, and a wait with a time limit may panic there when several threads wait.
-    #[cfg(not(target_arch = "wasm32"))]
-    fn wait(&self, mut mapped: Mapped) -> Result<Result<MapResult, futures::channel::oneshot::Canceled>, RunError> {
-        const LONGEST: std::time::Duration = std::time::Duration::from_micros(500);
-        let start = std::time::Instant::now();
-        loop {
-            self.gpu.device().poll(wgpu::PollType::Poll).map_err(|e| RunError::Device(e.to_string()))?;
-            match mapped.try_recv() {
-                Ok(None) => std::thread::sleep((start.elapsed() / 32).min(LONGEST)),
-                Ok(Some(result)) => return Ok(Ok(result)),
-                Err(dropped) => return Ok(Err(dropped)),
-            }
-        }
     }
 }
 

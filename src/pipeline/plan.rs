@@ -210,7 +210,7 @@ impl Plan {
         let mut upload_chunk = |blocks: &Range<u32>| -> Result<Memory, PipelineError> {
             let quads = packing.groups() * blocks.len() * packing.block_len() / 4;
             let memory = Memory::weights(gpu.device(), &self.layer, quads as u64, storage, precision);
-            let mut upload = Upload::new(gpu.device(), gpu.queue(), &memory);
+            let mut upload = Upload::new(gpu, &memory);
             let mut packed = vec![0.0; packing.block_len()];
             for group in 0..packing.groups() {
                 for block in blocks.clone().map(|b| b as usize) {
