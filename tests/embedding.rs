@@ -414,6 +414,26 @@ mod inputs {
         }
     }
 
+    /// The host's buffer may be larger than what the device binds: only what is read counts.
+    #[test]
+    fn large_buffers() {
+        let limits = Limits { max_storage_buffer_binding_size: 16 << 20, ..Limits::default() };
+        let (device, queue) = host(Features::empty(), limits);
+        let gpu = Gpu::from_device(device, queue).unwrap();
+        let (network, weights) = identity(16, false);
+        let pipeline = Pipeline::builder(&gpu, &network, &weights).keep("out").build().unwrap();
+        let buffer = gpu.device().create_buffer(&wgpu::BufferDescriptor {
+            label: None,
+            size: 20 << 20,
+            usage: BufferUsages::STORAGE | BufferUsages::COPY_DST,
+            mapped_at_creation: false,
+        });
+        let numbers = noise(&network, 1);
+        gpu.queue().write_buffer(&buffer, 0, bytemuck::cast_slice(&numbers));
+        let input = pipeline.buffer_input(buffer.as_entire_buffer_binding()).unwrap();
+        assert!(fill(&pipeline, &input)[0] == numbers);
+    }
+
     #[test]
     fn what_does_not_fit_is_refused() {
         let pipeline = probe(64, true, None, 1);

@@ -1,5 +1,7 @@
 //! The network's input from what lies on the device already: a texture or a storage buffer.
 
+use std::num::NonZero;
+
 use wgpu::{
     BindingResource, BindingType, BufferBinding, BufferUsages, CommandEncoder, TextureDimension, TextureSampleType,
     TextureUsages, TextureView,
@@ -207,7 +209,9 @@ impl Pipeline {
             has_dynamic_offset: false,
             min_binding_size: None,
         };
-        self.prepare(&kernel, entry, BindingResource::Buffer(source), bytemuck::cast_slice(&uniform), workgroups)
+        // No more than is read: a device may bind less than the host's buffer holds.
+        let source = BindingResource::Buffer(BufferBinding { size: NonZero::new(expected), ..source });
+        self.prepare(&kernel, entry, source, bytemuck::cast_slice(&uniform), workgroups)
     }
 
     fn layout(&self) -> Layout {
