@@ -9,8 +9,9 @@ use wgpu::{
 
 use super::{Pipeline, PipelineError, begin, compile, memory};
 use crate::{
+    gpu::Gpu,
     kernels::{Kernel, Storage, WORKGROUP, activation_quads, pointwise},
-    network::Shape,
+    network::{Network, Shape},
     preprocess::{ChannelOrder, Preprocessing, PreprocessingError},
     scopes::Scopes,
 };
@@ -104,10 +105,36 @@ pub(super) fn buffer_kernel(interleaved: bool, storage: Storage) -> Kernel {
     kernel
 }
 
+/// What [`texture_kernel`] reads.
+const TEXTURE: BindingType = BindingType::Texture {
+    sample_type: TextureSampleType::Float { filterable: false },
+    view_dimension: wgpu::TextureViewDimension::D2,
+    multisampled: false,
+};
+
+/// What [`buffer_kernel`] reads.
+const BUFFER: BindingType = BindingType::Buffer {
+    ty: wgpu::BufferBindingType::Storage { read_only: true },
+    has_dynamic_offset: false,
+    min_binding_size: None,
+};
+
+/// Compiles what fills the input, so that no frame waits for it. Not every network is filled so: where a kernel does not
+/// compile, who asks for it is told.
+pub(super) fn compile_kernels(gpu: &Gpu, network: &Network, interleaved: bool, storage: Storage) {
+    let texture = (network.input().channels == 3).then(|| (texture_kernel(interleaved, storage), TEXTURE));
+    for (kernel, entry) in texture.into_iter().chain([(buffer_kernel(interleaved, storage), BUFFER)]) {
+        if let Err(error) = compile::compile_with_input(gpu, &kernel, entry) {
+            log::warn!("{error}");
+        }
+    }
+}
+
 impl Pipeline {
     /// Prepares to fill picture number `picture` of the batch from a texture, by one kernel that resizes, crops and
     /// normalises as [`Preprocessing::apply`] does, to within 2/255 before normalisation. The texture's contents are
-    /// read whenever [`Input::encode`] is submitted: one call does for all frames of a render target.
+    /// read whenever [`Input::encode`] is submitted: one call does for all frames of a render target. It makes a bind group
+    /// and a uniform; the kernel was compiled by [`Builder::build`](crate::Builder::build).
     ///
     /// # Errors
     ///
@@ -173,13 +200,8 @@ impl Pipeline {
         let pixels = if interleaved { 4 * row_quads.div_ceil(3) } else { columns as u32 };
         let workgroups = [pixels.div_ceil(4 * 8), (rows as u32).div_ceil(8), 1];
         let kernel = texture_kernel(interleaved, self.style.storage);
-        let entry = BindingType::Texture {
-            sample_type: TextureSampleType::Float { filterable: false },
-            view_dimension: wgpu::TextureViewDimension::D2,
-            multisampled: false,
-        };
         let resource = BindingResource::TextureView(source.view);
-        self.prepare(&kernel, entry, resource, bytemuck::bytes_of(&uniform), workgroups)
+        self.prepare(&kernel, TEXTURE, resource, bytemuck::bytes_of(&uniform), workgroups)
     }
 
     /// Prepares to fill the whole batch from a storage buffer: `batch` pictures of f32 in CHW order, as the network
@@ -204,14 +226,9 @@ impl Pipeline {
         let uniform = [channels, height, width, row_quads, pad_left];
         let workgroups = [row_quads.div_ceil(WORKGROUP), height, self.batch() as u32];
         let kernel = buffer_kernel(interleaved, self.style.storage);
-        let entry = BindingType::Buffer {
-            ty: wgpu::BufferBindingType::Storage { read_only: true },
-            has_dynamic_offset: false,
-            min_binding_size: None,
-        };
         // No more than is read: a device may bind less than the host's buffer holds.
         let source = BindingResource::Buffer(BufferBinding { size: NonZero::new(expected), ..source });
-        self.prepare(&kernel, entry, source, bytemuck::cast_slice(&uniform), workgroups)
+        self.prepare(&kernel, BUFFER, source, bytemuck::cast_slice(&uniform), workgroups)
     }
 
     fn layout(&self) -> Layout {
@@ -332,5 +349,43 @@ fn refused(error: PipelineError) -> InputError {
         PipelineError::OutOfMemory(what) => InputError::OutOfMemory(what),
         PipelineError::Device(what) => InputError::Device(what),
         other => InputError::Device(other.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+    use super::*;
+    use crate::{gpu::GpuOptions, network::Conv, weights::Weights};
+
+    /// A frame that binds its first texture or buffer compiles nothing, in either layout.
+    #[test]
+    fn kernels_are_compiled_before_the_first_frame() {
+        let gpu = Gpu::open(&GpuOptions { adapter: std::env::var("ALEXNET_ADAPTER").ok(), backends: None }).unwrap();
+        let networks = [
+            Network::builder("rows", Shape::new(3, 8, 8)).conv("conv1", Conv::new(4, 4).stride(4)).build().unwrap(),
+            Network::builder("quads", Shape::new(3, 8, 8)).dropout("out").build().unwrap(),
+        ];
+        for (network, interleaved) in networks.iter().zip([true, false]) {
+            let pipeline = Pipeline::builder(&gpu, network, &Weights::random(network, 1)).build().unwrap();
+            assert_eq!(pipeline.layout().interleaved, interleaved);
+            let texture = gpu.device().create_texture(&wgpu::TextureDescriptor {
+                label: None,
+                size: wgpu::Extent3d { width: 9, height: 9, depth_or_array_layers: 1 },
+                mip_level_count: 1,
+                sample_count: 1,
+                dimension: TextureDimension::D2,
+                format: wgpu::TextureFormat::Rgba8Unorm,
+                usage: TextureUsages::TEXTURE_BINDING,
+                view_formats: &[],
+            });
+            let view = texture.create_view(&Default::default());
+            let buffer = memory::filled(&gpu, "numbers", &[0; 4 * 3 * 8 * 8], BufferUsages::STORAGE);
+            let compiled = gpu.compiled().len();
+            pipeline.texture_input(&TextureSource::new(&view), &Preprocessing::torchvision(8), 0).unwrap();
+            pipeline.buffer_input(buffer.as_entire_buffer_binding()).unwrap();
+            assert_eq!(gpu.compiled().len(), compiled);
+        }
     }
 }

@@ -283,7 +283,10 @@ impl<'a> Builder<'a> {
             weights.release();
             uploaded
         };
-        let compile = || compile::compile_all(gpu, dispatches.map(|d| &d.kernel), checks);
+        let compile = || {
+            input::compile_kernels(gpu, network, rows_layout.is_some(), style.storage);
+            compile::compile_all(gpu, dispatches.map(|d| &d.kernel), checks)
+        };
         #[cfg(target_arch = "wasm32")]
         let (compiled, parameters) = (compile()?, upload()?);
         #[cfg(not(target_arch = "wasm32"))]
