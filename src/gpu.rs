@@ -280,10 +280,10 @@ impl Gpu {
         &self.denials
     }
 
-    /// Every style that runs on this device, denied or not.
+    /// Every style that runs on this device, denied or not; of those that broadcast, the one with the most lanes first.
     pub fn styles(&self) -> Vec<Style> {
         let subgroups = self.device.features().contains(Features::SUBGROUP);
-        let lanes = [16, 8, 4].into_iter().find(|&lanes| subgroups && lanes <= self.info.subgroup_min_size);
+        let lanes = [16, 8, 4].into_iter().filter(|&lanes| subgroups && lanes <= self.info.subgroup_min_size);
         let families = [Family::Tiled].into_iter().chain(lanes.map(|lanes| Family::Broadcast { lanes }));
         let all = |family| Storage::ALL.map(|storage| Style { family, storage });
         families.flat_map(all).collect()

@@ -103,6 +103,14 @@ mod requirements {
         );
     }
 
+    /// Those that the library names are those that there are.
+    #[test]
+    fn every_style_is_named() {
+        let gpu = common::gpu();
+        let (found, expected) = (gpu.styles(), common::styles(gpu));
+        assert!(found.len() == expected.len() && expected.iter().all(|style| found.contains(style)), "{found:?}");
+    }
+
     /// The full network: its weights come in pieces of 16 MiB then.
     #[test]
     fn are_enough_for_large_layers() {

@@ -51,14 +51,6 @@ pub(super) fn algorithm(style: Style, layer: &Layer, batch: usize) -> Algorithm 
     }
 }
 
-/// Every style that `gpu` can run, for measuring.
-pub(super) fn styles(gpu: &Gpu) -> Vec<Style> {
-    let broadcast = [4, 8, 16].map(|lanes| Family::Broadcast { lanes });
-    let families = [Family::Tiled].into_iter().chain(broadcast);
-    let all = families.flat_map(|family| Storage::ALL.map(|storage| Style { family, storage }));
-    all.filter(|&style| refusal(gpu, style).is_none()).collect()
-}
-
 /// Every algorithm that may suit `layer` in `style`, for measuring.
 pub(super) fn algorithms(style: Style, layer: &Layer) -> Vec<Algorithm> {
     let Op::Conv(conv) = layer.op else { return vec![Algorithm::Direct] };

@@ -67,7 +67,7 @@ impl Builder<'_> {
     pub async fn tune(self, mut progress: impl FnMut(usize, usize)) -> Result<Tuning, TuneError> {
         let (convolutions, their_weights) = self.convolutions()?;
         let mut measurements = Vec::new();
-        for style in choice::styles(self.gpu) {
+        for style in self.gpu.styles() {
             measurements.push((style, Algorithm::Direct));
             let mut algorithms: Vec<Algorithm> =
                 convolutions.iter().flat_map(|n| n.layers()).flat_map(|l| choice::algorithms(style, l)).collect();
