@@ -21,12 +21,17 @@ use wgpu::{BufferUsages, Features, Limits, TextureFormat, TextureUsages, util::D
 
 /// The adapter of `common::gpu`, once more.
 fn adapter() -> wgpu::Adapter {
+    instance().1
+}
+
+/// An instance of the host's own, and the adapter of `common::gpu` in it.
+fn instance() -> (wgpu::Instance, wgpu::Adapter) {
     let info = common::gpu().info();
     let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
     descriptor.backends = info.backend.into();
     let instance = wgpu::Instance::new(descriptor);
     let adapters = block_on(instance.enumerate_adapters(info.backend.into()));
-    adapters.into_iter().find(|a| a.get_info().name == info.name).unwrap()
+    (instance, adapters.into_iter().find(|a| a.get_info().name == info.name).unwrap())
 }
 
 /// A device of the host's own.
@@ -588,6 +593,67 @@ mod results {
         gpu.device().destroy();
         let _ = gpu.device().poll(wgpu::PollType::wait_indefinitely());
         assert_eq!((errors.load(Ordering::Relaxed), lost.load(Ordering::Relaxed)), (0, 1));
+    }
+
+    /// A frame makes nothing: while it is recorded, no object is added to wgpu's and no memory to the device's, not even
+    /// for as long as it runs; and a hundred frames leave nothing behind.
+    #[test]
+    fn cost_no_allocation() {
+        let (network, weights) = tiny();
+        let (instance, adapter) = instance();
+        let style = Style::for_adapter(&adapter);
+        let descriptor =
+            wgpu::DeviceDescriptor { required_features: Pipeline::required_features(style), ..Default::default() };
+        let (device, queue) = block_on(adapter.request_device(&descriptor)).unwrap();
+        let gpu = &Gpu::from_device(device, queue).unwrap();
+        let pipeline = Pipeline::builder(gpu, &network, &weights).keep("conv3").tickets(1).build().unwrap();
+        let frame = gpu.device().create_texture(&wgpu::TextureDescriptor {
+            label: None,
+            size: wgpu::Extent3d { width: 64, height: 48, depth_or_array_layers: 1 },
+            mip_level_count: 1,
+            sample_count: 1,
+            dimension: wgpu::TextureDimension::D2,
+            format: TextureFormat::Rgba8Unorm,
+            usage: TextureUsages::TEXTURE_BINDING,
+            view_formats: &[],
+        });
+        let view = frame.create_view(&Default::default());
+        let preprocessing = Preprocessing::torchvision(227);
+        let input = pipeline.texture_input(&TextureSource::new(&view), &preprocessing, 0).unwrap();
+        let mut slices = Slices::modelled(&pipeline, Duration::from_secs(1));
+
+        let count = || {
+            // Only some backends know what memory they gave; all have the objects.
+            let memory = gpu.device().generate_allocator_report().map(|report| {
+                let mut all: Vec<_> = report.allocations.into_iter().map(|a| (a.name, a.offset, a.size)).collect();
+                all.sort();
+                all
+            });
+            (instance.generate_report().unwrap(), memory)
+        };
+        let mut settled = None;
+        for i in 0..100 {
+            let mut encoder = gpu.device().create_command_encoder(&Default::default());
+            let before = count();
+            if i % 2 == 0 {
+                input.encode(&mut encoder);
+                pipeline.encode(&mut encoder);
+            } else {
+                let fill = |encoder: &mut wgpu::CommandEncoder| input.encode(encoder);
+                while !pipeline.encode_slice(&mut encoder, &mut slices, Duration::from_millis(200), fill) {}
+            }
+            let mut ticket = pipeline.ticket(&mut encoder).unwrap();
+            assert!(count() == before, "frame {i}: {before:?} became {:?}", count());
+            gpu.queue().submit([encoder.finish()]);
+            wait(gpu);
+            ticket.poll().unwrap().unwrap();
+            let after = count();
+            // wgpu has its own to make in the first frames.
+            if i >= 4 {
+                let settled = settled.get_or_insert_with(count);
+                assert!(after == *settled, "frame {i}: {settled:?} became {after:?}");
+            }
+        }
     }
 
     /// Outputs that are not numbers are an error of the ticket, which is free again.
