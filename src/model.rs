@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::{
     alexnet::{Variant, imagenet_labels},
-    network::Network,
+    network::{Network, Shape},
     preprocess::Preprocessing,
     recognise::{self, Recognised},
     weights::{File, Format, Graph, Weights, WeightsError},
@@ -60,6 +60,9 @@ mod key {
 }
 
 impl Model {
+    /// The most classes that a network may have: a label is made for each. (ImageNet-21K has 21,841.)
+    pub const MAX_CLASSES: usize = 1 << 20;
+
     /// Reads a weight file of any [`Format`], recognises its network and checks every tensor's shape.
     ///
     /// The network, preprocessing and labels are those that the file speaks of: its metadata, or the graph of an
@@ -152,7 +155,11 @@ impl Model {
         options: &ModelOptions,
     ) -> Result<Self, WeightsError> {
         weights.check(&network)?;
-        let input = network.input();
+        let (input, output) = (network.input(), network.output());
+        let classes = output.len();
+        if output != Shape::vector(classes) || classes > Self::MAX_CLASSES {
+            return Err(WeightsError::Classes { output });
+        }
         let (preprocessing, why_preprocessing) = preprocessing.unwrap_or_else(|| {
             let (p, why) = match network.name().parse::<Variant>() {
                 Ok(variant) => (variant.preprocessing(), format!("that of {variant}'s published weights")),
@@ -169,7 +176,6 @@ impl Model {
             ));
         }
 
-        let classes = network.output().len();
         let (labels, why_labels) = match (&options.labels, weights.metadata.get(key::LABELS)) {
             (Some(labels), _) => (labels.clone(), "given by the caller"),
             (None, Some(json)) => (from_json(key::LABELS, json, "a JSON list of strings")?, "the file's metadata"),

@@ -702,6 +702,16 @@ pub enum WeightsError {
         /// What stands there.
         found: String,
     },
+    /// The network's output is no list of classes.
+    #[error(
+        "expected a network that ends in a vector of at most {} classes, found an output of {output}: export the network with \
+         its classifier",
+        crate::Model::MAX_CLASSES
+    )]
+    Classes {
+        /// The output's shape.
+        output: crate::Shape,
+    },
     /// The number of labels is not that of the classes.
     #[error("expected {expected} labels, one a class, found {found}: give the list that the network was trained with")]
     Labels {
