@@ -330,9 +330,7 @@ impl Op {
             Op::MaxPool(p) => inside(p.window.kernel),
             Op::LocalResponseNorm(n) => n.size.min(input.channels),
             // A part of the input, and what it shares with the parts around it.
-            Op::AdaptiveAvgPool(_) => {
-                inside([input.height / output.height + 2, input.width / output.width + 2])
-            }
+            Op::AdaptiveAvgPool(_) => inside([input.height / output.height + 2, input.width / output.width + 2]),
             Op::Linear(_) => input.len(),
             Op::Dropout | Op::Softmax => 1,
         };
@@ -713,7 +711,9 @@ pub enum NetworkError {
         limit: usize,
     },
     /// More layers than is sensible.
-    #[error("expected a network of at most {MAX_LAYERS} layers, found {found}: this is no sequential network that people run")]
+    #[error(
+        "expected a network of at most {MAX_LAYERS} layers, found {found}: this is no sequential network that people run"
+    )]
     TooManyLayers {
         /// How many.
         found: usize,

@@ -59,7 +59,7 @@ impl ModelArgs {
         let given = labels.is_some();
         let path = self.path()?;
         let opened = match &path {
-            Some(path) => Model::open(path, &ModelOptions { variant: self.network, labels }),
+            Some(path) => Model::open(path, &ModelOptions { variant: self.network, labels, ..Default::default() }),
             None => embedded(labels),
         };
         match (opened, path) {

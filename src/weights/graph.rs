@@ -70,7 +70,9 @@ impl Chain {
     pub fn push(&mut self, name: &str, op: Op) -> Result<(), String> {
         let output = op.output(self.shape).map_err(|expected| format!("{expected} (input {})", self.shape))?;
         if !output.is_sensible() {
-            return Err(format!("an output of at most {MAX_ACTIVATION} numbers (channels count in fours), found {output}"));
+            return Err(format!(
+                "an output of at most {MAX_ACTIVATION} numbers (channels count in fours), found {output}"
+            ));
         }
         self.shape = output;
         self.unbiased = None;
