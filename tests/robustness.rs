@@ -168,7 +168,7 @@ fn metadata_that_means_nothing() {
          the note in the file, or convert the original again"
     );
     let zero = r#"{"name":"n","input":{"channels":3,"height":0,"width":1},"layers":[]}"#;
-    assert!(with("network", zero).contains("} (expected an input of 1 to "), "{}", with("network", zero));
+    assert!(with("network", zero).contains("}` (expected an input of 1 to "), "{}", with("network", zero));
     let preprocessing = Preprocessing { std: [0.0, 1.0, 1.0], ..Preprocessing::torchvision(227) };
     assert_eq!(
         with("preprocessing", &serde_json::to_string(&preprocessing).unwrap()),
