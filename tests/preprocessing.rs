@@ -278,10 +278,27 @@ fn bombs() {
         let (result, largest) = largest_block(|| Picture::decode(&bytes));
         let error = result.expect_err(&name);
         match name.as_str() {
+            _ if name.starts_with("dense.") => {
+                let as_claimed = matches!(error, PictureError::TooDense { bytes: found, most: Picture::SMALL,
+                    width: 16_383, height: 16_383, .. } if found == bytes.len());
+                assert!(as_claimed, "{name}: {error}");
+            }
             "bomb-frame.gif" => assert!(matches!(error, PictureError::Memory { format: "GIF" }), "{name}: {error}"),
             _ => assert!(matches!(error, PictureError::TooLarge { width: 60_000, height: 60_000 }), "{name}: {error}"),
         }
         assert!(largest < 1 << 20, "{name}: a block of {largest} bytes");
+    }
+}
+
+/// Large pictures of one colour really are that small, where the format packs them well.
+#[test]
+fn pictures_of_one_colour() {
+    for (name, bytes) in files("dense") {
+        let picture = Picture::decode(&bytes).unwrap_or_else(|e| panic!("{name}: {e}"));
+        let pixels = u64::from(picture.width()) * u64::from(picture.height());
+        assert!(pixels >= 2 * Picture::SMALL && pixels > 1024 * bytes.len() as u64, "{name}: {picture:?}");
+        let first = &picture.rgb()[..3];
+        assert!(picture.rgb().chunks_exact(3).all(|pixel| pixel == first), "{name}");
     }
 }
 

@@ -13,7 +13,8 @@ What it writes is committed, so that `cargo test --test preprocessing` needs no 
 - sizes.safetensors: noise of odd sizes (`noise/ROWSxCOLUMNS`) and the network's input for it
   (`torchvision/ROWSxCOLUMNS/RESIZE/CROP` and `caffe/…`), computed line for line as torchvision's PIL path does.
 - unread/: a kind of file that is not read, and says so.
-- bombs/: files of a few bytes that claim billions of pixels.
+- bombs/: files of a few bytes that claim billions of pixels, or (dense.*) as many as are read at all.
+- dense/: large pictures of one colour, which really are that small.
 - photos/: the photographs of examples/pictures as RGB after resize and crop, before normalising.
 """
 
@@ -295,6 +296,46 @@ def bombs():
     }  # fmt: skip
 
 
+def dense_bombs():
+    """As large as WebP can be, 268 million pixels, in files that hold a few."""
+    side = 16383
+    image = Image.new("RGB", (8, 8), (1, 2, 3))
+    names = {"jpg": "JPEG", "progressive.jpg": "JPEG", "png": "PNG", "bmp": "BMP", "webp": "WEBP", "lossy.webp": "WEBP"}
+    names |= {"tif": "TIFF"}
+    options = {"progressive.jpg": {"progressive": True}, "webp": {"lossless": True}, "tif": {"compression": "tiff_lzw"}}
+    files = {name: bytearray(encode(image, kind, **options.get(name, {}))) for name, kind in names.items()}
+    for name, marker in [("jpg", b"\xff\xc0"), ("progressive.jpg", b"\xff\xc2")]:
+        at = files[name].index(marker) + 5
+        files[name][at : at + 4] = struct.pack(">HH", side, side)
+    files["png"][16:24] = struct.pack(">II", side, side)
+    files["png"][29:33] = struct.pack(">I", zlib.crc32(files["png"][12:29]))
+    files["bmp"][18:26] = struct.pack("<ii", side, side)
+    at = files["webp"].index(b"VP8L") + 9
+    (bits,) = struct.unpack_from("<I", files["webp"], at)
+    struct.pack_into("<I", files["webp"], at, bits & ~0xFFFFFFF | side - 1 | side - 1 << 14)
+    at = files["lossy.webp"].index(b"\x9d\x01\x2a") + 3
+    files["lossy.webp"][at : at + 4] = struct.pack("<HH", side, side)
+    (directory,) = struct.unpack_from("<I", files["tif"], 4)
+    (count,) = struct.unpack_from("<H", files["tif"], directory)
+    for entry in range(directory + 2, directory + 2 + 12 * count, 12):
+        if struct.unpack_from("<H", files["tif"], entry)[0] in (256, 257, 278):
+            struct.pack_into("<HII", files["tif"], entry + 2, 4, 1, side)
+    size = struct.pack("<HH", side, side)
+    files["gif"] = b"GIF89a" + size + b"\x80\0\0\0\0\0\xff\xff\xff,\0\0\0\0" + size + b"\0\2\2L\1\0;"
+    files["ppm"] = b"P6 16383 16383 255\n\0\0\0"
+    return {f"dense.{name}": bytes(data) for name, data in files.items()}
+
+
+def dense():
+    """As many pixels as a format packs into few bytes: large, and of one colour."""
+    size = (8192, 4096)
+    return {
+        "white.png": encode(Image.new("1", size, 1), "PNG"),
+        "white.gif": encode(Image.new("P", size, 0), "GIF"),
+        "white.tif": encode(Image.new("1", size, 1), "TIFF", compression="group4"),
+    }
+
+
 def photos():
     # As telephones write them: colours at half the resolution.
     Image.open(PICTURES / "coffee.png").convert("RGB").save(DATA / "photos/coffee-420.jpg", quality=85, subsampling=2)
@@ -313,15 +354,17 @@ def photos():
 
 
 def main():
-    for folder in ("kinds", "photos", "bombs", "unread"):
+    for folder in ("kinds", "photos", "bombs", "dense", "unread"):
         (DATA / folder).mkdir(parents=True, exist_ok=True)
     files = kinds()
     for name, (data, _) in files.items():
         (DATA / "kinds" / name).write_bytes(data)
     safetensors(DATA / "kinds.safetensors", {name: seen for name, (_, seen) in files.items()})
     safetensors(DATA / "sizes.safetensors", sizes())
-    for name, data in bombs().items():
+    for name, data in (bombs() | dense_bombs()).items():
         (DATA / "bombs" / name).write_bytes(data)
+    for name, data in dense().items():
+        (DATA / "dense" / name).write_bytes(data)
     photos()
     grey = Image.fromarray(np.arange(12, dtype=np.uint8).reshape(3, 4))
     grey.convert("P").save(DATA / "unread/tiff-palette.tif")
