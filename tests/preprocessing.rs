@@ -349,8 +349,8 @@ fn not_a_picture() {
         assert!(error.contains(expected), "{error}");
         assert!(!error.contains('\n'), "{error}");
     }
-    let palette = Picture::open(data("unread/tiff-palette.tif")).unwrap_err();
-    assert!(matches!(palette, PictureError::Unsupported { format: "TIFF", .. }), "{palette}");
+    let lab = Picture::open(data("unread/tiff-lab.tif")).unwrap_err();
+    assert!(matches!(lab, PictureError::Unsupported { format: "TIFF", .. }), "{lab}");
     // The first bytes tell the format, not the name.
     fs::copy(root().join("examples/pictures/rocket.jpg"), &file).unwrap();
     assert_eq!(Picture::open(&file).unwrap().width(), 640);

@@ -2,6 +2,7 @@
 
 mod jpeg;
 mod picture;
+mod tiff;
 
 use fast_image_resize::{
     FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer,

@@ -14,7 +14,7 @@ use std::{
 
 use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, RgbImage, metadata::Orientation};
 
-use super::jpeg;
+use super::{jpeg, tiff};
 
 /// A decoded picture: rows from top to bottom, three bytes (red, green, blue) a pixel.
 ///
@@ -25,8 +25,7 @@ use super::jpeg;
 /// as inverted, as Adobe and everyone since writes them; of an animation the first frame counts. Colour
 /// profiles are not applied, as in Pillow and so in everything that was trained with it.
 ///
-/// Read are BMP, GIF, JPEG, PNG, PNM, TIFF (without palettes, which its decoder lacks) and WebP, told apart by
-/// their first bytes, not by the file's name.
+/// Read are BMP, GIF, JPEG, PNG, PNM, TIFF and WebP, told apart by their first bytes, not by the file's name.
 ///
 /// A header of a few bytes can claim any number of pixels. What is decoded is at most [`Picture::MAX_PIXELS`], and beyond
 /// [`Picture::SMALL`] no more than the format can pack into a file of that length: for each byte 512 pixels of a JPEG,
@@ -92,6 +91,10 @@ impl Picture {
         }
         let (image, orientation) = match format {
             ImageFormat::Jpeg => jpeg::decode(bytes).map_or_else(|| decode(bytes, format), Ok)?,
+            ImageFormat::Tiff => match tiff::Indexed::read(bytes)? {
+                Some(indexed) => indexed.decode()?,
+                None => decode(bytes, format)?,
+            },
             _ => decode(bytes, format)?,
         };
         let mut upright = DynamicImage::ImageRgb8(flatten(image));
@@ -136,7 +139,7 @@ impl Picture {
         &self.rgb
     }
 
-    fn check_size(width: u32, height: u32) -> Result<(), PictureError> {
+    pub(super) fn check_size(width: u32, height: u32) -> Result<(), PictureError> {
         if width == 0 || height == 0 {
             return Err(PictureError::NoPixels { width, height });
         }
@@ -361,7 +364,7 @@ fn png_bits(png: &[u8]) -> Option<u16> {
 }
 
 /// Any format, by the `image` crate.
-fn decode(bytes: &[u8], format: ImageFormat) -> Result<(DynamicImage, Orientation), PictureError> {
+pub(super) fn decode(bytes: &[u8], format: ImageFormat) -> Result<(DynamicImage, Orientation), PictureError> {
     let failed = |e| failure(format, e);
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
     let mut limits = image::Limits::no_limits();

@@ -122,6 +122,45 @@ def tiff(array, sample_format):
     return b"II*\0" + struct.pack("<I", at) + data + struct.pack("<H", len(tags)) + entries + b"\0" * 4 + extra
 
 
+def palette_tiff(image, bits, order, tile=None):
+    """An uncompressed picture of indices of so many bits, "<" little-endian or ">"."""
+    indices = np.asarray(image)
+    rows, columns = indices.shape
+    whole = tile or (rows, columns)
+    padded = np.zeros((-(-rows // whole[0]) * whole[0], -(-columns // whole[1]) * whole[1]), np.uint8)
+    padded[:rows, :columns] = indices
+
+    def pack(block):
+        digits = np.unpackbits(block[..., None], axis=2)[..., 8 - bits :]
+        return np.packbits(digits.reshape(len(block), -1), axis=1).tobytes()
+
+    tops, lefts = range(0, rows, whole[0]), range(0, columns, whole[1])
+    blocks = [pack(padded[top : top + whole[0], left : left + whole[1]]) for top in tops for left in lefts]
+    table = np.zeros((3, 1 << bits), np.uint16)
+    used = np.array(image.getpalette(), np.uint16).reshape(-1, 3)[: 1 << bits].T
+    table[:, : used.shape[1]] = used * 257
+    starts = [8 + sum(map(len, blocks[:i])) for i in range(len(blocks))]
+    places, sizes = [(4, starts), (4, [len(block) for block in blocks])]
+    tags = {256: (3, [columns]), 257: (3, [rows]), 258: (3, [bits]), 259: (3, [1]), 262: (3, [3]), 277: (3, [1])}
+    tags |= {320: (3, table.ravel().tolist())}
+    if tile:
+        tags |= {322: (3, [tile[1]]), 323: (3, [tile[0]]), 324: places, 325: sizes}
+    else:
+        tags |= {273: places, 278: (3, [rows]), 279: sizes}
+    at = 8 + sum(map(len, blocks))
+    at += at % 2
+    extra_at = at + 2 + 12 * len(tags) + 4
+    entries, extra = b"", b""
+    for tag, (kind, values) in sorted(tags.items()):
+        value = struct.pack(order + {3: "H", 4: "I"}[kind] * len(values), *values)
+        if len(value) > 4:
+            value, extra = struct.pack(order + "I", extra_at + len(extra)), extra + value
+        entries += struct.pack(order + "HHI", tag, kind, len(values)) + value.ljust(4, b"\0")
+    start = {"<": b"II*\0", ">": b"MM\0*"}[order] + struct.pack(order + "I", at)
+    data = (start + b"".join(blocks)).ljust(at, b"\0")
+    return data + struct.pack(order + "H", len(tags)) + entries + b"\0" * 4 + extra
+
+
 def without_adobe(jpeg):
     at = jpeg.index(b"\xff\xee")
     return jpeg[:at] + jpeg[at + 2 + struct.unpack_from(">H", jpeg, at + 2)[0] :]
@@ -225,6 +264,12 @@ def kinds():
         "tiff-bilevel-fax.tif": encode(grey.convert("1"), "TIFF", compression="group4"),
         "tiff-cmyk.tif": encode(cmyk, "TIFF"),
         "tiff-exif6.tif": encode(rgb, "TIFF", tiffinfo={274: 6}),
+        "tiff-palette.tif": encode(palette, "TIFF"),
+        "tiff-palette-lzw.tif": encode(palette, "TIFF", compression="tiff_lzw", tiffinfo={274: 6}),
+        "tiff-palette1.tif": palette_tiff(rgb.quantize(2), 1, "<"),
+        "tiff-palette2.tif": palette_tiff(rgb.quantize(4), 2, "<"),
+        "tiff-palette4.tif": palette_tiff(rgb.quantize(13), 4, ">"),
+        "tiff-palette4-tiles.tif": palette_tiff(rgb.quantize(16), 4, "<", tile=(16, 16)),
         "webp-lossy.webp": encode(rgb, "WEBP", quality=90),
         "webp-lossy-alpha.webp": encode(rgba, "WEBP", quality=90),
         "webp-lossless.webp": encode(rgb, "WEBP", lossless=True),
@@ -366,8 +411,7 @@ def main():
     for name, data in dense().items():
         (DATA / "dense" / name).write_bytes(data)
     photos()
-    grey = Image.fromarray(np.arange(12, dtype=np.uint8).reshape(3, 4))
-    grey.convert("P").save(DATA / "unread/tiff-palette.tif")
+    Image.new("LAB", (4, 3)).save(DATA / "unread/tiff-lab.tif")
 
 
 if __name__ == "__main__":
