@@ -347,6 +347,58 @@ fn outputs_that_are_no_classes_are_refused() {
     }
 }
 
+/// Errors speak of tensors by the names that the file has for them.
+#[test]
+fn errors_use_the_files_names() {
+    let change = |change: &dyn Fn(&mut BTreeMap<String, Tensor>)| {
+        let mut weights = Weights::open(folder().join("torchvision.safetensors")).unwrap();
+        change(&mut weights.tensors);
+        Model::from_weights(weights, &ModelOptions::default())
+    };
+    let ones = |shape: &[usize]| Tensor::from_f32(shape, vec![1.0; shape.iter().product()]);
+
+    let mut values = vec![0.5; 2];
+    values[1] = f32::NAN;
+    let nan = change(&|t| drop(t.insert("features.0.bias".into(), Tensor::from_f32([2], values.clone())))).unwrap();
+    assert!(nan.weights.tensors.contains_key("conv1.bias"));
+    let built = Pipeline::builder(common::gpu(), &nan.network, &nan.weights).build().unwrap_err().to_string();
+    for error in [built, nan.weights.check_finite().unwrap_err().to_string()] {
+        assert!(error.contains("tensor `features.0.bias`: expected finite numbers, found NaN at 1"), "{error}");
+    }
+    // Types change the numbers and not where they come from.
+    let cast = nan.weights.cast(DType::F16).check_finite().unwrap_err().to_string();
+    assert!(cast.contains("`features.0.bias`"), "{cast}");
+
+    let wrong = change(&|t| drop(t.insert("features.3.bias".into(), ones(&[7])))).unwrap_err().to_string();
+    assert!(wrong.starts_with("tensor `features.3.bias`: expected shape [6], found [7]"), "{wrong}");
+
+    let missing = change(&|t| drop(t.remove("classifier.6.bias"))).unwrap_err();
+    assert!(matches!(&missing, WeightsError::Missing { tensor, .. } if tensor == "classifier.6.bias"), "{missing}");
+
+    let extra = change(&|t| drop(t.insert("ema.x".into(), ones(&[1])))).unwrap_err().to_string();
+    assert_eq!(
+        extra,
+        "tensor `ema.x` has no place in network `AlexNet`: save the weights without it, or choose the network that has it"
+    );
+    let several = change(&|t| {
+        for name in ["a.weight", "b.scale", "c", "d", "e", "f"] {
+            t.insert(name.into(), ones(&[3]));
+        }
+    });
+    let several = several.unwrap_err().to_string();
+    assert!(
+        several.contains("`a.weight` has no place in network `AlexNet`, nor have `b.scale`, `c`, `d` and 2 more: ")
+    );
+
+    // Initializers of a graph have names of their own, too.
+    let mut bytes = fs::read(folder().join("zoo.onnx")).unwrap();
+    let first = open("zoo.onnx").unwrap().weights.tensors["conv1.weight"].bytes()[..16].to_vec();
+    let at = bytes.windows(16).position(|w| w == first).unwrap();
+    bytes[at..at + 4].copy_from_slice(&f32::NAN.to_le_bytes());
+    let error = from_bytes(bytes).unwrap().weights.check_finite().unwrap_err().to_string();
+    assert!(error.starts_with("tensor `conv1_w_0`: "), "{error}");
+}
+
 /// A copy of external.onnx and its data in a folder of its own, with the location replaced.
 fn external(location: &str) -> (tempfile::TempDir, PathBuf) {
     let mut bytes = fs::read(folder().join("external.onnx")).unwrap();

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use alexnet_wgpu::{
-    Builder, Denial, Gpu, GpuOptions, Model, ModelOptions, Network, Pipeline, Precision, Variant, Weights,
-    WeightsError, wgpu::Backends,
+    Builder, Denial, Gpu, GpuOptions, Model, ModelOptions, Network, Pipeline, PipelineError, Precision, Variant,
+    Weights, WeightsError, wgpu::Backends,
 };
 use clap::ValueEnum;
 
@@ -66,6 +66,14 @@ impl ModelArgs {
             (Err(error @ WeightsError::Labels { .. }), _) if given => Err(Failure::usage(error)),
             (opened, Some(path)) => Self::named(&path, opened),
             (opened, None) => Ok(opened?),
+        }
+    }
+
+    /// Errors of a pipeline with the name of the file, where it is the file's fault.
+    pub fn built<T>(&self, built: Result<T, PipelineError>) -> Result<T, Failure> {
+        match (built, self.path()?) {
+            (Err(PipelineError::Tensors(error)), Some(path)) => Self::named(&path, Err(error)),
+            (built, _) => Ok(built?),
         }
     }
 

@@ -16,7 +16,7 @@ use crate::{
     gpu::Gpu,
     kernels::{self, Algorithm, Bias, Computation, Dispatch, Packing, Precision, RowsLayout, Storage, Style, Winograd},
     network::{Layer, Network, Op},
-    weights::{Weights, WeightsError},
+    weights::Weights,
 };
 
 /// Algorithms that somebody chose, by the layer's name.
@@ -186,11 +186,7 @@ impl Plan {
         let Some(WeightsPlan { packing, chunks, winograd }) = &self.weights else { return Ok(None) };
         let tensor = |kind: &str| {
             let name = format!("{}.{kind}", self.layer);
-            let values = weights.tensor(&name)?.to_f32();
-            match values.iter().position(|v| !v.is_finite()) {
-                Some(index) => Err(WeightsError::NotFinite { tensor: name, index, value: values[index] }),
-                None => Ok(values),
-            }
+            weights.tensor(&name)?.finite(&name)
         };
         let (mut weight, bias) = (tensor("weight")?, tensor("bias")?);
         let source = weights.tensor(&format!("{}.weight", self.layer))?;

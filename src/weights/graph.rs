@@ -229,7 +229,10 @@ fn vector(bias: Tensor, out: usize) -> Result<Tensor, String> {
 /// The transpose of a matrix.
 pub(super) fn transpose(tensor: &Tensor, budget: &mut Budget) -> Result<Tensor, String> {
     match *tensor.shape() {
-        [rows, columns] => gather(tensor.dtype(), vec![columns, rows], &[1, columns], 0, &tensor.bytes, budget),
+        [rows, columns] => {
+            let turned = gather(tensor.dtype(), vec![columns, rows], &[1, columns], 0, &tensor.bytes, budget)?;
+            Ok(Tensor { alias: tensor.alias.clone(), ..turned })
+        }
         _ => Err(format!("a matrix, found shape {:?}", tensor.shape())),
     }
 }

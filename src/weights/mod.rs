@@ -84,6 +84,8 @@ pub struct Tensor {
     bytes: Bytes,
     /// Of int8, one for each row; of the others, none.
     scales: Arc<[f32]>,
+    /// What its file calls it, where the network calls it otherwise.
+    alias: Option<Arc<str>>,
     #[cfg_attr(target_arch = "wasm32", expect(dead_code, reason = "there are no files in a browser"))]
     map: Map,
 }
@@ -104,7 +106,14 @@ impl Tensor {
     fn with_scales(dtype: DType, shape: Vec<usize>, bytes: Bytes, scales: Arc<[f32]>) -> Option<Self> {
         let count = shape.iter().try_fold(dtype.size(), |a, &d| a.checked_mul(d))?;
         let rows = if dtype == DType::I8 { rows(&shape) } else { 0 };
-        (count == bytes.len() && rows == scales.len()).then_some(Self { dtype, shape, bytes, scales, map: None })
+        (count == bytes.len() && rows == scales.len()).then_some(Self {
+            dtype,
+            shape,
+            bytes,
+            scales,
+            alias: None,
+            map: None,
+        })
     }
 
     /// A tensor of f32 numbers, the last dimension contiguous.
@@ -121,7 +130,8 @@ impl Tensor {
         }
         let shape = shape.into();
         assert_eq!(shape.iter().product::<usize>(), values.len(), "a shape and its numbers");
-        Self { dtype: DType::F32, shape, bytes: Bytes::from_owner(Floats(values)), scales: Arc::default(), map: None }
+        let bytes = Bytes::from_owner(Floats(values));
+        Self { dtype: DType::F32, shape, bytes, scales: Arc::default(), alias: None, map: None }
     }
 
     /// Lets go of the memory that some of the numbers take, where they lie in a mapped file: they are read from it again
@@ -143,7 +153,30 @@ impl Tensor {
 
     /// The same numbers in another shape; `None` where their number is not that of the shape, or int8 has other rows.
     pub(crate) fn reshaped(&self, shape: impl Into<Vec<usize>>) -> Option<Self> {
-        Self::with_scales(self.dtype, shape.into(), self.bytes.clone(), self.scales.clone())
+        let reshaped = Self::with_scales(self.dtype, shape.into(), self.bytes.clone(), self.scales.clone())?;
+        Some(Self { alias: self.alias.clone(), map: self.map.clone(), ..reshaped })
+    }
+
+    /// The same, with the name that it has in its file, for errors. The first one stays.
+    pub(crate) fn named_in_file(mut self, name: &str) -> Self {
+        self.alias.get_or_insert_with(|| name.into());
+        self
+    }
+
+    /// What the file calls the tensor that the network calls `name`.
+    fn name_in_file(&self, name: &str) -> String {
+        self.alias.as_deref().unwrap_or(name).into()
+    }
+
+    /// The numbers, if all of them are finite.
+    pub(crate) fn finite(&self, name: &str) -> Result<Cow<'_, [f32]>, WeightsError> {
+        let values = self.to_f32();
+        match values.iter().position(|v| !v.is_finite()) {
+            Some(index) => {
+                Err(WeightsError::NotFinite { tensor: self.name_in_file(name), index, value: values[index] })
+            }
+            None => Ok(values),
+        }
     }
 
     /// The numbers rounded to another type, by way of f32.
@@ -160,9 +193,10 @@ impl Tensor {
             DType::BF16 => values.iter().flat_map(|&v| bf16::from_f32(v).to_le_bytes()).collect(),
             DType::F32 => values.iter().flat_map(|v| v.to_le_bytes()).collect(),
             DType::F64 => values.iter().flat_map(|&v| f64::from(v).to_le_bytes()).collect(),
-            DType::I8 => return Self::quantised(self.shape.clone(), &values),
+            DType::I8 => return Self { alias: self.alias.clone(), ..Self::quantised(self.shape.clone(), &values) },
         };
-        Self { dtype, shape: self.shape.clone(), bytes: bytes.into(), scales: Arc::default(), map: None }
+        let (shape, alias) = (self.shape.clone(), self.alias.clone());
+        Self { dtype, shape, bytes: bytes.into(), scales: Arc::default(), alias, map: None }
     }
 
     fn quantised(shape: Vec<usize>, values: &[f32]) -> Self {
@@ -180,7 +214,7 @@ impl Tensor {
             bytes.extend(row.iter().map(|v| (v * inverse).round_ties_even().clamp(-127.0, 127.0) as i8 as u8));
             scales.push(scale);
         }
-        Self { dtype: DType::I8, shape, bytes: bytes.into(), scales: scales.into(), map: None }
+        Self { dtype: DType::I8, shape, bytes: bytes.into(), scales: scales.into(), alias: None, map: None }
     }
 
     /// How the numbers are stored.
@@ -537,14 +571,25 @@ impl Weights {
         for (name, expected) in network.parameters() {
             let tensor = self.tensor(&name)?;
             if tensor.shape != expected {
-                return Err(WeightsError::Shape { tensor: name, expected, found: tensor.shape.clone() });
+                let (tensor, found) = (tensor.name_in_file(&name), tensor.shape.clone());
+                return Err(WeightsError::Shape { tensor, expected, found });
             }
         }
         let known: std::collections::BTreeSet<String> = network.parameters().map(|(n, _)| n).collect();
-        match self.tensors.keys().find(|n| !known.contains(*n)) {
-            Some(extra) => Err(WeightsError::Extra { tensor: extra.clone(), network: network.name().into() }),
+        let extra = self.tensors.iter().filter(|(name, _)| !known.contains(*name));
+        match WeightsError::extra(extra.map(|(name, tensor)| tensor.name_in_file(name)), network.name()) {
+            Some(error) => Err(error),
             None => Ok(()),
         }
+    }
+
+    /// Checks that every number is finite. Reads all of them.
+    ///
+    /// # Errors
+    ///
+    /// [`WeightsError::NotFinite`] with the first that is not.
+    pub fn check_finite(&self) -> Result<(), WeightsError> {
+        self.tensors.iter().try_for_each(|(name, tensor)| tensor.finite(name).map(drop))
     }
 
     /// Reproducible random weights for `network`, without a file: tensor i (weight and bias of each layer in
@@ -631,7 +676,10 @@ pub enum WeightsError {
         what: String,
     },
     /// A tensor's numbers are of a kind that is not read.
-    #[error("tensor `{tensor}`: expected f16, bf16, f32 or f64, found {found}: convert the file first")]
+    #[error(
+        "tensor `{tensor}`: expected f16, bf16, f32 or f64, found {found}: save it as one of these, or leave it out where it is \
+         no weight"
+    )]
     DType {
         /// The tensor.
         tensor: String,
@@ -660,10 +708,15 @@ pub enum WeightsError {
         nearest: String,
     },
     /// A tensor that the network does not have.
-    #[error("tensor `{tensor}` has no place in network `{network}`: is this the right file for the network?")]
+    #[error(
+        "tensor `{tensor}` has no place in network `{network}`{others}: save the weights without it, or choose the network that \
+         has it"
+    )]
     Extra {
         /// The tensor.
         tensor: String,
+        /// More such tensors, in words that follow a comma; nothing where there are none.
+        others: String,
         /// The network.
         network: String,
     },
@@ -690,7 +743,9 @@ pub enum WeightsError {
         value: f32,
     },
     /// No network with these tensors is known.
-    #[error("no network recognised: {0}; name it with --network or in the file's metadata")]
+    #[error(
+        "no network recognised: {0}; another network than AlexNet must be in the file's metadata, or in an ONNX or Caffe file"
+    )]
     Unrecognised(String),
     /// A note in the file's metadata cannot be understood.
     #[error(
@@ -733,6 +788,20 @@ pub enum WeightsError {
         /// Labels given.
         found: usize,
     },
+}
+
+impl WeightsError {
+    /// That these tensors are not the network's; `None` where there are none.
+    pub(crate) fn extra(mut names: impl Iterator<Item = String>, network: &str) -> Option<Self> {
+        let tensor = clip(&names.next()?);
+        let named: Vec<String> = names.by_ref().take(3).map(|name| format!("`{}`", clip(&name))).collect();
+        let more = match names.count() {
+            0 => String::new(),
+            n => format!(" and {n} more"),
+        };
+        let others = if named.is_empty() { String::new() } else { format!(", nor have {}{more}", named.join(", ")) };
+        Some(Self::Extra { tensor, others, network: network.into() })
+    }
 }
 
 #[cfg(test)]

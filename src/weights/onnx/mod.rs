@@ -208,7 +208,8 @@ impl Reader<'_> {
             (_, None) => proto.int32_data.iter().flat_map(|&v| (v as u16).to_le_bytes()).collect(),
         };
         let found = bytes.len();
-        Tensor::new(dtype, shape, bytes).ok_or_else(|| {
+        let tensor = Tensor::new(dtype, shape, bytes).map(|tensor| tensor.named_in_file(&proto.name));
+        tensor.ok_or_else(|| {
             malformed(format!("the numbers of tensor {} of shape {:?}, found {found} bytes", name(), proto.dims))
         })
     }
