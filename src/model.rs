@@ -167,7 +167,8 @@ impl Model {
     ///
     /// The network, preprocessing and labels are those that the file speaks of: its metadata, or the graph of an
     /// ONNX or Caffe file. Where it is silent, an AlexNet is recognised from the shapes of its tensors, and gets the
-    /// preprocessing that its published weights were trained with. A network of 1000 classes without labels gets
+    /// preprocessing that its published weights were trained with; any other network gets torchvision's, one of a single
+    /// channel grey of 0…1, and one of other channels none ([`crate::ChannelOrder::Other`]). A network of 1000 classes without labels gets
     /// ImageNet's; any other gets `class 0`, `class 1`, …. [`Model::origin`] says what was decided by what.
     ///
     /// # Errors
@@ -266,17 +267,25 @@ impl Model {
         }
         let given = options.preprocessing.map(|given| given.of(input));
         let (preprocessing, why_preprocessing) = given.or(preprocessing).unwrap_or_else(|| {
-            let (p, why) = match network.name().parse::<Variant>() {
-                Ok(variant) => (variant.preprocessing(), format!("that of {variant}'s published weights")),
-                Err(_) => (Preprocessing::torchvision(input.height), "torchvision's, as the file is silent".into()),
+            let (p, why) = match (network.name().parse::<Variant>(), input.channels) {
+                (Ok(variant), 3) => (variant.preprocessing(), format!("that of {variant}'s published weights")),
+                (Err(_), 3) => {
+                    (Preprocessing::torchvision(input.height), "torchvision's, as the file is silent".into())
+                }
+                (_, 1) => (Preprocessing::plain(input), "grey of 0…1, as the file is silent".into()),
+                _ => (Preprocessing::plain(input), "no picture has the network's channels".into()),
             };
             (p.cropped(input.height, input.width), why)
         });
         let fail = |error| WeightsError::Preprocessing { origin: why_preprocessing.clone(), error };
-        preprocessing.check().map_err(fail)?;
-        let [height, width] = preprocessing.crop;
-        if input != Shape::new(3, height, width) {
-            return Err(fail(PreprocessingError::Input { expected: input, found: Shape::new(3, height, width) }));
+        match preprocessing.check() {
+            // A network without pictures is one all the same.
+            Ok(()) | Err(PreprocessingError::Channels { .. }) => {}
+            Err(error) => return Err(fail(error)),
+        }
+        let found = preprocessing.shape();
+        if input != found {
+            return Err(fail(PreprocessingError::Input { expected: input, found }));
         }
 
         let (labels, why_labels) = match (&options.labels, weights.metadata.get(key::LABELS)) {

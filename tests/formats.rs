@@ -12,8 +12,8 @@ use std::{
 };
 
 use alexnet_wgpu::{
-    AlexNet, ChannelOrder, DType, Format, Model, ModelOptions, Op, Padding, Pipeline, Preprocessing, Resize, Shape,
-    Tensor, Variant, Weights, WeightsError,
+    AlexNet, ChannelOrder, DType, Format, Model, ModelOptions, Op, Padding, Picture, Pipeline, Preprocessing,
+    PreprocessingError, Resize, Shape, Tensor, Variant, Weights, WeightsError,
     reference::{relative_error, run},
     splitmix,
 };
@@ -345,6 +345,47 @@ fn outputs_that_are_no_classes_are_refused() {
         assert!(matches!(error, WeightsError::Classes { output: found } if found == output), "{error}");
         assert!(error.to_string().contains(&output.to_string()), "{error}");
     }
+}
+
+/// Networks of other channels than three are networks too; what cannot be made for them is a picture.
+#[test]
+fn networks_of_one_and_four_channels() {
+    let model = |channels, options: &ModelOptions| {
+        let network = alexnet_wgpu::Network::builder("n", Shape::new(channels, 28, 20))
+            .conv("c", alexnet_wgpu::Conv::new(2, 3))
+            .linear("f", alexnet_wgpu::Linear::new(4))
+            .build()
+            .unwrap();
+        let metadata = BTreeMap::from([("network".into(), serde_json::to_string(&network).unwrap())]);
+        Model::from_weights(Weights { metadata, ..Weights::random(&network, 1) }, options)
+    };
+    let picture = Picture::from_rgb8(2, 1, vec![255; 6]).unwrap();
+    for channels in [1, 2, 4] {
+        let model = model(channels, &ModelOptions::default()).unwrap();
+        let converted = Model::from_weights(model.to_weights().unwrap(), &ModelOptions::default()).unwrap();
+        assert_eq!((converted.network, converted.preprocessing), (model.network.clone(), model.preprocessing));
+        let input = match model.preprocessing.apply(&picture) {
+            Ok(input) => {
+                assert_eq!((channels, model.preprocessing.channels), (1, ChannelOrder::Grey));
+                // The picture is white, and as wide as it is said to be.
+                assert!(input.iter().all(|&value| value == 1.0));
+                input
+            }
+            Err(error) => {
+                assert_eq!(error, PreprocessingError::Channels { expected: channels });
+                splitmix::uniform(1, channels * 28 * 20, 1.0)
+            }
+        };
+        let pipeline = Pipeline::builder(common::gpu(), &model.network, &model.weights).build().unwrap();
+        let found = pollster::block_on(pipeline.run(&input)).unwrap();
+        let exact: Vec<f64> = input.into_iter().map(f64::from).collect();
+        let exact = run(&model.network, &model.weights, &exact).unwrap().pop().unwrap();
+        assert!(relative_error(&found, &exact) < 1e-5, "{channels}");
+    }
+    // Three means are no network's of one channel.
+    let options = ModelOptions { preprocessing: Some("torchvision".parse().unwrap()), ..Default::default() };
+    let error = model(1, &options).unwrap_err().to_string();
+    assert!(error.contains("the network's input of 1×28×20, found one to 3×28×20"), "{error}");
 }
 
 /// Errors speak of tensors by the names that the file has for them.

@@ -139,6 +139,16 @@ impl Picture {
         &self.rgb
     }
 
+    /// The grey of each pixel, in the whole numbers of Pillow's `convert("L")`.
+    pub(super) fn grey(&self) -> Vec<u8> {
+        let (pixels, _) = self.rgb.as_chunks::<3>();
+        let grey = |&[r, g, b]: &[u8; 3]| {
+            let [r, g, b] = [r, g, b].map(u32::from);
+            ((19_595 * r + 38_470 * g + 7_471 * b + (1 << 15)) >> 16) as u8
+        };
+        pixels.iter().map(grey).collect()
+    }
+
     pub(super) fn check_size(width: u32, height: u32) -> Result<(), PictureError> {
         if width == 0 || height == 0 {
             return Err(PictureError::NoPixels { width, height });

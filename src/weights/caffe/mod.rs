@@ -118,15 +118,18 @@ impl Net {
         Ok(sides.into_iter().map(|side| Shape::new(3, side, side)).collect())
     }
 
-    /// How the data layer made its pictures: always BGR, resized beforehand; mean and scale if it says them.
+    /// How the data layer made its pictures: BGR resized beforehand, or grey; mean and scale if it says them.
     fn preprocessing(&self, input: Shape) -> Preprocessing {
-        let mut p = Preprocessing::caffe(input.height).cropped(input.height, input.width);
+        let mut p = match input.channels {
+            3 => Preprocessing::caffe(input.height).cropped(input.height, input.width),
+            _ => Preprocessing { scale: 1.0, ..Preprocessing::plain(input) },
+        };
         let transform = self.layers.iter().find_map(|layer| layer.transform_param.as_ref());
         let data = self.layers.iter().find_map(|layer| layer.data_param.as_ref());
         let mean = transform.map_or(&[][..], |t| &t.mean_value);
         match *mean {
             [mean] if mean.is_finite() => p.mean = [mean; 3],
-            [b, g, r] if b.is_finite() && g.is_finite() && r.is_finite() => p.mean = [b, g, r],
+            [b, g, r] if input.channels == 3 && b.is_finite() && g.is_finite() && r.is_finite() => p.mean = [b, g, r],
             _ => {}
         }
         let scale = transform.and_then(|t| t.scale).or(data.and_then(|d| d.scale));
