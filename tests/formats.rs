@@ -494,9 +494,51 @@ fn external_data_stays_in_the_models_folder() {
         assert!(err.contains("own folder"), "{err}");
     }
 
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::symlink;
+        // Through a link to the model, from anywhere.
+        let (guard, path) = external("external.onnx.bin");
+        fs::copy(&data, path.with_file_name("external.onnx.bin")).unwrap();
+        fs::create_dir(guard.path().join("links")).unwrap();
+        let link = guard.path().join("links/m.onnx");
+        symlink("../model/external.onnx", &link).unwrap();
+        assert_eq!(open(&link).unwrap().network.name(), "ungrouped");
+
+        // As Hugging Face's cache lays it out.
+        let snapshot = guard.path().join("snapshots/1/onnx");
+        let blobs = guard.path().join("blobs");
+        fs::create_dir_all(&snapshot).unwrap();
+        fs::create_dir(&blobs).unwrap();
+        fs::copy(&path, blobs.join("4a")).unwrap();
+        fs::copy(&data, blobs.join("b7")).unwrap();
+        symlink("../../../blobs/4a", snapshot.join("model.onnx")).unwrap();
+        symlink("../../../blobs/b7", snapshot.join("external.onnx.bin")).unwrap();
+        assert_eq!(open(&snapshot.join("model.onnx")).unwrap().network.name(), "ungrouped");
+        // A link that leads elsewhere is still none of the model's.
+        fs::copy(&data, guard.path().join("other.bin")).unwrap();
+        fs::remove_file(snapshot.join("external.onnx.bin")).unwrap();
+        symlink("../../../other.bin", snapshot.join("external.onnx.bin")).unwrap();
+        let err = open(&snapshot.join("model.onnx")).unwrap_err().to_string();
+        assert!(err.contains("own folder"), "{err}");
+    }
+
     // In memory there is no folder.
     let err = from_bytes(fs::read(folder().join("external.onnx")).unwrap()).unwrap_err().to_string();
     assert!(err.contains("by its path"), "{err}");
+}
+
+/// What is no file of numbers is told at once, and not waited for.
+#[cfg(unix)]
+#[test]
+fn pipes_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let (send, receive) = std::sync::mpsc::channel();
+    std::thread::spawn(move || send.send(Weights::open(&pipe).map(drop)));
+    let opened = receive.recv_timeout(std::time::Duration::from_secs(20)).expect("no waiting");
+    assert!(opened.unwrap_err().to_string().contains("not a regular file"));
 }
 
 /// All files that are here, with their contents.

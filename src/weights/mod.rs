@@ -314,20 +314,16 @@ impl File {
                 what: "at least a header, found an empty file".into(),
             });
         }
-        let folder = match path.parent() {
-            Some(folder) if !folder.as_os_str().is_empty() => folder,
-            _ => Path::new("."),
-        };
         let within = |bytes: &[u8]| map.as_ref().is_some_and(|map| map.as_ptr_range().contains(&bytes.as_ptr()));
-        let mut file = Self::read(bytes, Some(folder))?;
+        let mut file = Self::read(bytes, Some(path))?;
         if let Self::Tensors(_, weights) = &mut file {
             weights.tensors.values_mut().filter(|t| within(&t.bytes)).for_each(|t| t.map = map.clone());
         }
         Ok(file)
     }
 
-    /// Reads a file that lies in memory; `folder` is where files lie that it names.
-    pub fn read(bytes: Bytes, folder: Option<&Path>) -> Result<Self, WeightsError> {
+    /// Reads a file that lies in memory; `path` is where it comes from, and so where files lie that it names.
+    pub fn read(bytes: Bytes, path: Option<&Path>) -> Result<Self, WeightsError> {
         if safetensors::recognise(&bytes) {
             return Ok(Self::Tensors(Format::Safetensors, safetensors::read(bytes)?));
         }
@@ -338,7 +334,7 @@ impl File {
             return Ok(Self::Tensors(Format::TorchLegacy, torch::read_legacy(&bytes)?));
         }
         // Protocol buffers have no magic number: the one whose fields make sense is it.
-        match (onnx::Model::read(&bytes, folder), caffe::Net::read(&bytes)) {
+        match (onnx::Model::read(&bytes, path), caffe::Net::read(&bytes)) {
             (Ok(Some(model)), _) => Ok(Self::Onnx(model)),
             (_, Ok(Some(net))) => Ok(Self::Caffe(net)),
             (Err(e), _) if onnx::begins(&bytes) => Err(e),
@@ -405,11 +401,14 @@ fn map(path: &Path) -> Result<(Bytes, Map), WeightsError> {
         }
     }
     let fail = |source| WeightsError::Read { path: path.into(), source };
+    let regular = |metadata: std::fs::Metadata| {
+        let error = || std::io::Error::other("not a regular file, and only such can be mapped into memory: copy it into one");
+        if metadata.is_file() { Ok(metadata) } else { Err(fail(error())) }
+    };
+    // Asked first, since to open a pipe waits for who writes to it.
+    regular(std::fs::metadata(path).map_err(fail)?)?;
     let file = std::fs::File::open(path).map_err(fail)?;
-    let metadata = file.metadata().map_err(fail)?;
-    if !metadata.is_file() {
-        return Err(fail(std::io::Error::other("not a regular file")));
-    }
+    let metadata = regular(file.metadata().map_err(fail)?)?;
     if metadata.len() == 0 {
         return Ok((Bytes::new(), None));
     }
