@@ -309,10 +309,7 @@ impl File {
     pub fn open(path: &Path) -> Result<Self, WeightsError> {
         let (bytes, map) = map(path)?;
         if bytes.is_empty() {
-            return Err(WeightsError::Format {
-                format: "weight file",
-                what: "at least a header, found an empty file".into(),
-            });
+            return Err(WeightsError::malformed("weight file", "at least a header, found an empty file"));
         }
         let within = |bytes: &[u8]| map.as_ref().is_some_and(|map| map.as_ptr_range().contains(&bytes.as_ptr()));
         let mut file = Self::read(bytes, Some(path))?;
@@ -341,10 +338,10 @@ impl File {
             (_, Err(e)) if caffe::begins(&bytes) => Err(e),
             // A header that lies about its length.
             _ if bytes.get(8) == Some(&b'{') => Ok(Self::Tensors(Format::Safetensors, safetensors::read(bytes)?)),
-            _ => Err(WeightsError::Format {
-                format: "weight file",
-                what: format!("safetensors, PyTorch, ONNX or Caffe, found {}", describe(&bytes)),
-            }),
+            _ => {
+                let what = format!("safetensors, PyTorch, ONNX or Caffe, found {}", describe(&bytes));
+                Err(WeightsError::malformed("weight file", what))
+            }
         }
     }
 
@@ -402,7 +399,8 @@ fn map(path: &Path) -> Result<(Bytes, Map), WeightsError> {
     }
     let fail = |source| WeightsError::Read { path: path.into(), source };
     let regular = |metadata: std::fs::Metadata| {
-        let error = || std::io::Error::other("not a regular file, and only such can be mapped into memory: copy it into one");
+        let error =
+            || std::io::Error::other("not a regular file, and only such can be mapped into memory: copy it into one");
         if metadata.is_file() { Ok(metadata) } else { Err(fail(error())) }
     };
     // Asked first, since to open a pipe waits for who writes to it.
@@ -648,12 +646,14 @@ pub enum WeightsError {
         source: std::io::Error,
     },
     /// The bytes are not what their header says, or of no known format.
-    #[error("not a usable {format}: expected {what}; download or convert the file again")]
+    #[error("not a usable {format}: expected {what}; {advice}")]
     Format {
         /// The format.
         format: &'static str,
         /// What was expected and found.
         what: String,
+        /// What to do.
+        advice: &'static str,
     },
     /// A pickle asks for something that is not a tensor.
     #[error(
@@ -790,6 +790,19 @@ pub enum WeightsError {
 }
 
 impl WeightsError {
+    /// What is usually to be done about a file that is not what it should be.
+    pub(crate) fn malformed(format: &'static str, what: impl Into<String>) -> Self {
+        Self::Format { format, what: what.into(), advice: "download or convert the file again" }
+    }
+
+    /// The same, where something better is to be done.
+    pub(crate) fn advising(self, advice: &'static str) -> Self {
+        match self {
+            Self::Format { format, what, .. } => Self::Format { format, what, advice },
+            other => other,
+        }
+    }
+
     /// That these tensors are not the network's; `None` where there are none.
     pub(crate) fn extra(mut names: impl Iterator<Item = String>, network: &str) -> Option<Self> {
         let tensor = clip(&names.next()?);

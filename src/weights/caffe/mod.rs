@@ -31,7 +31,7 @@ pub(crate) struct Net {
 }
 
 fn malformed(what: impl Into<String>) -> WeightsError {
-    WeightsError::Format { format: "Caffe file", what: what.into() }
+    WeightsError::malformed("Caffe file", what)
 }
 
 fn decode<M: Message + Default>(bytes: &Bytes) -> Result<M, WeightsError> {
@@ -58,7 +58,8 @@ impl Net {
         for bytes in &net.layers {
             let layer: V1LayerParameter = decode(bytes)?;
             if layer.layer.is_some() {
-                return Err(malformed("layers as Caffe writes them since 2014: upgrade the file with Caffe's tools"));
+                let what = "layers as Caffe writes them since 2014, found older ones";
+                return Err(malformed(what).advising("upgrade the file with Caffe's tools"));
             }
             layers.push(layer.into());
         }

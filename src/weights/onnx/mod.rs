@@ -42,7 +42,7 @@ pub(crate) struct Model {
 }
 
 fn malformed(what: impl Into<String>) -> WeightsError {
-    WeightsError::Format { format: "ONNX file", what: what.into() }
+    WeightsError::malformed("ONNX file", what)
 }
 
 fn decode<M: Message + Default>(bytes: &Bytes) -> Result<M, WeightsError> {
@@ -245,7 +245,8 @@ impl Reader<'_> {
     fn open(&self, location: &str) -> Result<Bytes, WeightsError> {
         let outside = || malformed(format!("external data in the model's own folder, found `{location:.200}`"));
         let model = self.path.ok_or_else(|| {
-            malformed(format!("all numbers in one file, found some in `{location:.200}`: open the model by its path"))
+            let what = format!("all numbers in one file, found some in `{location:.200}`");
+            malformed(what).advising("open the model by its path")
         })?;
         let inside = Path::new(location).components().all(|c| matches!(c, std::path::Component::Normal(_)));
         if !inside || location.is_empty() {
