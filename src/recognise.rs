@@ -61,19 +61,27 @@ pub(crate) fn tensors(weights: &Weights, variant: Option<Variant>) -> Result<Rec
 
 /// The weight and bias of the five convolutions and the three fully connected layers, in order, with their names.
 fn learnt_layers(weights: &Weights) -> Result<Vec<(String, [Tensor; 2])>, WeightsError> {
-    // Where every layer is there under its own name, anything else can be pointed at.
+    // Where every layer is there under its own name, whatever else is there is none.
     let own_names = LEARNT.map(|layer| [format!("{layer}.weight"), format!("{layer}.bias")]);
-    if own_names.as_flattened().iter().all(|name| weights.tensors.contains_key(name)) {
-        let extra = weights.tensors.keys().find(|name| !own_names.as_flattened().contains(name));
-        if let Some(tensor) = extra {
-            return Err(WeightsError::Extra { tensor: tensor.clone(), network: "AlexNet".into() });
-        }
-    }
+    let all_own = own_names.as_flattened().iter().all(|name| weights.tensors.contains_key(name));
     let mut convolutions = Vec::new();
     let mut connected = Vec::new();
+    let mut without_bias = None;
+    let mut unlike = None;
     for (name, weight) in &weights.tensors {
         let Some(layer) = name.strip_suffix(".weight") else { continue };
-        let bias = weights.tensor(&format!("{layer}.bias"))?.clone();
+        if all_own && !LEARNT.contains(&layer) {
+            continue;
+        }
+        let bias_name = format!("{layer}.bias");
+        let bias = match weights.tensor(&bias_name) {
+            Ok(bias) => bias.clone().named_in_file(&bias_name),
+            Err(missing) => {
+                without_bias.get_or_insert(missing);
+                continue;
+            }
+        };
+        let weight = weight.clone().named_in_file(name);
         match *weight.shape() {
             // A fully connected layer may be written as the convolution that it is on its whole input.
             [rows, channels, 6, 6] | [rows, channels, 1, 1] => {
@@ -82,28 +90,39 @@ fn learnt_layers(weights: &Weights) -> Result<Vec<(String, [Tensor; 2])>, Weight
                 let weight = weight.ok_or_else(|| WeightsError::Unrecognised(format!("`{name}` is too large")))?;
                 connected.push((layer.to_string(), [weight, bias]));
             }
-            [_, _] => connected.push((layer.to_string(), [weight.clone(), bias])),
-            [_, _, _, _] => convolutions.push((layer.to_string(), [weight.clone(), bias])),
+            [_, _] => connected.push((layer.to_string(), [weight, bias])),
+            [_, _, _, _] => convolutions.push((layer.to_string(), [weight, bias])),
             ref shape => {
-                return Err(WeightsError::Unrecognised(format!(
-                    "`{name}` is {shape:?}, neither a convolution's nor a fully connected layer's"
-                )));
+                unlike.get_or_insert_with(|| {
+                    let found = format!("`{name}` is {shape:?}, neither a convolution's nor a fully connected layer's");
+                    WeightsError::Unrecognised(found)
+                });
             }
         }
+    }
+    if convolutions.len() != 5 || connected.len() != 3 {
+        return Err(without_bias.or(unlike).unwrap_or_else(|| {
+            WeightsError::Unrecognised(format!(
+                "an AlexNet has 5 convolutions and 3 fully connected layers, each a weight and a bias, and nothing else; \
+                 found {} and {} in {} tensors ({})",
+                convolutions.len(),
+                connected.len(),
+                weights.tensors.len(),
+                some_names(weights),
+            ))
+        }));
+    }
+    let is_learnt = |name: &String| {
+        let layer = name.strip_suffix(".weight").or(name.strip_suffix(".bias"));
+        layer.is_some_and(|layer| convolutions.iter().chain(&connected).any(|(learnt, _)| learnt == layer))
+    };
+    let extra = weights.tensors.keys().filter(|name| !is_learnt(name)).cloned();
+    if let Some(error) = WeightsError::extra(extra, "AlexNet") {
+        return Err(error);
     }
     let by_name = |a: &(String, _), b: &(String, _)| natural_order(&a.0, &b.0);
     convolutions.sort_by(by_name);
     connected.sort_by(by_name);
-    if convolutions.len() != 5 || connected.len() != 3 || weights.tensors.len() != 16 {
-        return Err(WeightsError::Unrecognised(format!(
-            "an AlexNet has 5 convolutions and 3 fully connected layers, each a weight and a bias, and nothing else; \
-             found {} and {} in {} tensors ({})",
-            convolutions.len(),
-            connected.len(),
-            weights.tensors.len(),
-            some_names(weights),
-        )));
-    }
     // Heads have names of many kinds, so that their order is that in which one's outputs are the next one's inputs.
     const ORDERS: [[usize; 3]; 6] = [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]];
     let chained = |order: &[usize; 3]| {
@@ -115,21 +134,13 @@ fn learnt_layers(weights: &Weights) -> Result<Vec<(String, [Tensor; 2])>, Weight
     Ok(convolutions)
 }
 
-/// What is wrong with tensors that are no AlexNet's, where they have an AlexNet's names: which one is missing or
-/// too many.
+/// What is wrong with tensors that are no AlexNet's, where some have an AlexNet's names: which one is missing.
 fn explain(weights: &Weights, error: WeightsError) -> WeightsError {
     let names = LEARNT.iter().flat_map(|layer| [format!("{layer}.weight"), format!("{layer}.bias")]);
-    let names: Vec<String> = names.collect();
-    let (there, missing): (Vec<&String>, Vec<&String>) = names.iter().partition(|n| weights.tensors.contains_key(*n));
-    if there.is_empty() {
-        return error;
-    }
-    if let Some(Err(missing)) = missing.first().map(|name| weights.tensor(name)) {
-        return missing;
-    }
-    match weights.tensors.keys().find(|name| !names.contains(name)) {
-        Some(extra) => WeightsError::Extra { tensor: extra.clone(), network: "AlexNet".into() },
-        None => error,
+    let (there, missing): (Vec<String>, Vec<String>) = names.partition(|name| weights.tensors.contains_key(name));
+    match missing.first().map(|name| weights.tensor(name)) {
+        Some(Err(missing)) if !there.is_empty() => missing,
+        _ => error,
     }
 }
 
@@ -219,7 +230,8 @@ pub(crate) fn graph(network: &Network, tensors: &BTreeMap<String, Tensor>) -> Re
         };
         for kind in ["weight", "bias"] {
             if let Some(tensor) = tensors.get(&format!("{}.{kind}", layer.name)) {
-                renamed.insert(format!("{name}.{kind}"), tensor.clone());
+                let in_file = format!("{}.{kind}", layer.name);
+                renamed.insert(format!("{name}.{kind}"), tensor.clone().named_in_file(&in_file));
             }
         }
         layers.push((name, layer.op));

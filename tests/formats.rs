@@ -12,8 +12,8 @@ use std::{
 };
 
 use alexnet_wgpu::{
-    AlexNet, ChannelOrder, DType, Format, Model, ModelOptions, Op, Padding, Pipeline, Preprocessing, Resize, Shape,
-    Tensor, Variant, Weights, WeightsError,
+    AlexNet, ChannelOrder, DType, Format, Model, ModelOptions, Op, Padding, Picture, Pipeline, Preprocessing,
+    PreprocessingError, Resize, Shape, Tensor, Variant, Weights, WeightsError,
     reference::{relative_error, run},
     splitmix,
 };
@@ -288,6 +288,8 @@ fn what_cannot_be_run_is_refused_by_name() {
         ("refused-reshape.onnx", vec!["`r`", "[3, 64]"]),
         ("refused-sigmoid.caffemodel", vec!["`squash`", "Sigmoid"]),
         ("refused-untrained.caffemodel", vec!["without any"]),
+        ("refused-bomb.onnx", vec!["3×4096×4096", "16777216"]),
+        ("refused-bomb.safetensors", vec!["3×4096×4096", "16777216"]),
     ];
     let there = fs::read_dir(folder()).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap());
     assert_eq!(there.filter(|name| name.starts_with("refused-")).count(), cases.len());
@@ -328,6 +330,114 @@ fn tensors_of_no_alexnet_are_listed() {
         .unwrap();
     let err = Model::from_weights(Weights::random(&network, 1), &ModelOptions::default()).unwrap_err().to_string();
     assert!(err.contains("found 1 and 1 in 4 tensors (c1.bias, c1.weight, f2.bias, f2.weight)"), "{err}");
+}
+
+/// Labels are for a list of classes that someone could have meant.
+#[test]
+fn outputs_that_are_no_classes_are_refused() {
+    let model = |input: Shape| {
+        let network = alexnet_wgpu::Network::builder("n", input).dropout("d").build().unwrap();
+        let metadata = BTreeMap::from([("network".into(), serde_json::to_string(&network).unwrap())]);
+        Model::from_weights(Weights { tensors: BTreeMap::new(), metadata }, &ModelOptions::default())
+    };
+    for output in [Shape::new(3, 8, 8), Shape::vector(Model::MAX_CLASSES + 1)] {
+        let error = model(output).unwrap_err();
+        assert!(matches!(error, WeightsError::Classes { output: found } if found == output), "{error}");
+        assert!(error.to_string().contains(&output.to_string()), "{error}");
+    }
+}
+
+/// Networks of other channels than three are networks too; what cannot be made for them is a picture.
+#[test]
+fn networks_of_one_and_four_channels() {
+    let model = |channels, options: &ModelOptions| {
+        let network = alexnet_wgpu::Network::builder("n", Shape::new(channels, 28, 20))
+            .conv("c", alexnet_wgpu::Conv::new(2, 3))
+            .linear("f", alexnet_wgpu::Linear::new(4))
+            .build()
+            .unwrap();
+        let metadata = BTreeMap::from([("network".into(), serde_json::to_string(&network).unwrap())]);
+        Model::from_weights(Weights { metadata, ..Weights::random(&network, 1) }, options)
+    };
+    let picture = Picture::from_rgb8(2, 1, vec![255; 6]).unwrap();
+    for channels in [1, 2, 4] {
+        let model = model(channels, &ModelOptions::default()).unwrap();
+        let converted = Model::from_weights(model.to_weights().unwrap(), &ModelOptions::default()).unwrap();
+        assert_eq!((converted.network, converted.preprocessing), (model.network.clone(), model.preprocessing));
+        let input = match model.preprocessing.apply(&picture) {
+            Ok(input) => {
+                assert_eq!((channels, model.preprocessing.channels), (1, ChannelOrder::Grey));
+                // The picture is white, and as wide as it is said to be.
+                assert!(input.iter().all(|&value| value == 1.0));
+                input
+            }
+            Err(error) => {
+                assert_eq!(error, PreprocessingError::Channels { expected: channels });
+                splitmix::uniform(1, channels * 28 * 20, 1.0)
+            }
+        };
+        let pipeline = Pipeline::builder(common::gpu(), &model.network, &model.weights).build().unwrap();
+        let found = pollster::block_on(pipeline.run(&input)).unwrap();
+        let exact: Vec<f64> = input.into_iter().map(f64::from).collect();
+        let exact = run(&model.network, &model.weights, &exact).unwrap().pop().unwrap();
+        assert!(relative_error(&found, &exact) < 1e-5, "{channels}");
+    }
+    // Three means are no network's of one channel.
+    let options = ModelOptions { preprocessing: Some("torchvision".parse().unwrap()), ..Default::default() };
+    let error = model(1, &options).unwrap_err().to_string();
+    assert!(error.contains("the network's input of 1×28×20, found one to 3×28×20"), "{error}");
+}
+
+/// Errors speak of tensors by the names that the file has for them.
+#[test]
+fn errors_use_the_files_names() {
+    let change = |change: &dyn Fn(&mut BTreeMap<String, Tensor>)| {
+        let mut weights = Weights::open(folder().join("torchvision.safetensors")).unwrap();
+        change(&mut weights.tensors);
+        Model::from_weights(weights, &ModelOptions::default())
+    };
+    let ones = |shape: &[usize]| Tensor::from_f32(shape, vec![1.0; shape.iter().product()]);
+
+    let mut values = vec![0.5; 2];
+    values[1] = f32::NAN;
+    let nan = change(&|t| drop(t.insert("features.0.bias".into(), Tensor::from_f32([2], values.clone())))).unwrap();
+    assert!(nan.weights.tensors.contains_key("conv1.bias"));
+    let built = Pipeline::builder(common::gpu(), &nan.network, &nan.weights).build().unwrap_err().to_string();
+    for error in [built, nan.weights.check_finite().unwrap_err().to_string()] {
+        assert!(error.contains("tensor `features.0.bias`: expected finite numbers, found NaN at 1"), "{error}");
+    }
+    // Types change the numbers and not where they come from.
+    let cast = nan.weights.cast(DType::F16).check_finite().unwrap_err().to_string();
+    assert!(cast.contains("`features.0.bias`"), "{cast}");
+
+    let wrong = change(&|t| drop(t.insert("features.3.bias".into(), ones(&[7])))).unwrap_err().to_string();
+    assert!(wrong.starts_with("tensor `features.3.bias`: expected shape [6], found [7]"), "{wrong}");
+
+    let missing = change(&|t| drop(t.remove("classifier.6.bias"))).unwrap_err();
+    assert!(matches!(&missing, WeightsError::Missing { tensor, .. } if tensor == "classifier.6.bias"), "{missing}");
+
+    let extra = change(&|t| drop(t.insert("ema.x".into(), ones(&[1])))).unwrap_err().to_string();
+    assert_eq!(
+        extra,
+        "tensor `ema.x` has no place in network `AlexNet`: save the weights without it, or choose the network that has it"
+    );
+    let several = change(&|t| {
+        for name in ["a.weight", "b.scale", "c", "d", "e", "f"] {
+            t.insert(name.into(), ones(&[3]));
+        }
+    });
+    let several = several.unwrap_err().to_string();
+    assert!(
+        several.contains("`a.weight` has no place in network `AlexNet`, nor have `b.scale`, `c`, `d` and 2 more: ")
+    );
+
+    // Initializers of a graph have names of their own, too.
+    let mut bytes = fs::read(folder().join("zoo.onnx")).unwrap();
+    let first = open("zoo.onnx").unwrap().weights.tensors["conv1.weight"].bytes()[..16].to_vec();
+    let at = bytes.windows(16).position(|w| w == first).unwrap();
+    bytes[at..at + 4].copy_from_slice(&f32::NAN.to_le_bytes());
+    let error = from_bytes(bytes).unwrap().weights.check_finite().unwrap_err().to_string();
+    assert!(error.starts_with("tensor `conv1_w_0`: "), "{error}");
 }
 
 /// A copy of external.onnx and its data in a folder of its own, with the location replaced.
@@ -384,9 +494,51 @@ fn external_data_stays_in_the_models_folder() {
         assert!(err.contains("own folder"), "{err}");
     }
 
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::symlink;
+        // Through a link to the model, from anywhere.
+        let (guard, path) = external("external.onnx.bin");
+        fs::copy(&data, path.with_file_name("external.onnx.bin")).unwrap();
+        fs::create_dir(guard.path().join("links")).unwrap();
+        let link = guard.path().join("links/m.onnx");
+        symlink("../model/external.onnx", &link).unwrap();
+        assert_eq!(open(&link).unwrap().network.name(), "ungrouped");
+
+        // As Hugging Face's cache lays it out.
+        let snapshot = guard.path().join("snapshots/1/onnx");
+        let blobs = guard.path().join("blobs");
+        fs::create_dir_all(&snapshot).unwrap();
+        fs::create_dir(&blobs).unwrap();
+        fs::copy(&path, blobs.join("4a")).unwrap();
+        fs::copy(&data, blobs.join("b7")).unwrap();
+        symlink("../../../blobs/4a", snapshot.join("model.onnx")).unwrap();
+        symlink("../../../blobs/b7", snapshot.join("external.onnx.bin")).unwrap();
+        assert_eq!(open(&snapshot.join("model.onnx")).unwrap().network.name(), "ungrouped");
+        // A link that leads elsewhere is still none of the model's.
+        fs::copy(&data, guard.path().join("other.bin")).unwrap();
+        fs::remove_file(snapshot.join("external.onnx.bin")).unwrap();
+        symlink("../../../other.bin", snapshot.join("external.onnx.bin")).unwrap();
+        let err = open(&snapshot.join("model.onnx")).unwrap_err().to_string();
+        assert!(err.contains("own folder"), "{err}");
+    }
+
     // In memory there is no folder.
     let err = from_bytes(fs::read(folder().join("external.onnx")).unwrap()).unwrap_err().to_string();
     assert!(err.contains("by its path"), "{err}");
+}
+
+/// What is no file of numbers is told at once, and not waited for.
+#[cfg(unix)]
+#[test]
+fn pipes_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let (send, receive) = std::sync::mpsc::channel();
+    std::thread::spawn(move || send.send(Weights::open(&pipe).map(drop)));
+    let opened = receive.recv_timeout(std::time::Duration::from_secs(20)).expect("no waiting");
+    assert!(opened.unwrap_err().to_string().contains("not a regular file"));
 }
 
 /// All files that are here, with their contents.
@@ -432,6 +584,10 @@ fn headers_that_lie_allocate_nothing() {
     // The count before the first storage that is written, after the list of keys.
     let list_end = legacy.windows(2).rposition(|w| w == b"e.").expect("the list of storages") + 2;
     let onnx = file("zoo.onnx");
+    let bomb = file("refused-bomb.onnx");
+    // Dimensions of 1×3×4096×4096 and 1×2097151×1×1.
+    let picture = [10, 2, 8, 1, 10, 2, 8, 3, 10, 3, 8, 0x80, 0x20, 10, 3, 8, 0x80, 0x20];
+    let vector = [10, 2, 8, 1, 10, 4, 8, 0xff, 0xff, 0x7f, 10, 2, 8, 1, 10, 2, 8, 1];
     let cases: Vec<(&str, Vec<u8>)> = vec![
         ("a header of 2⁶⁰ bytes", [&huge[..], &torchvision[8..]].concat()),
         ("a header of 4 GB", [&[0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0], &torchvision[8..]].concat()),
@@ -445,6 +601,10 @@ fn headers_that_lie_allocate_nothing() {
         ("a text of 2⁶³ bytes", b"\x80\x04\x8d\xff\xff\xff\xff\xff\xff\xff\x7f".to_vec()),
         ("a field of 2⁶³ bytes", b"\x08\x03\x3a\xff\xff\xff\xff\xff\xff\xff\xff\x7f".to_vec()),
         ("a layer of 2⁶³ bytes", b"\x0a\x01a\x12\xff\xff\xff\xff\xff\xff\xff\xff\x7f".to_vec()),
+        // A label for each of an output's numbers would take 3.6 GB.
+        ("an output of 3×4096×4096, as a graph", bomb.clone()),
+        ("an output of 3×4096×4096, in the metadata", file("refused-bomb.safetensors")),
+        ("two million classes", replace(&bomb, &picture, &vector)),
     ];
     for (what, bytes) in cases {
         let (result, allocated) = allocations(|| from_bytes(bytes));

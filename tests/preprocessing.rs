@@ -245,6 +245,41 @@ fn photographs() {
     }
 }
 
+/// One channel is what Pillow's `convert("L")` gives, resized as any other.
+#[test]
+fn grey() {
+    let samples: Vec<u8> = (0..3 * 37 * 29_u32).map(|i| (i * i / 5 + 7 * i) as u8).collect();
+    let picture = Picture::from_rgb8(37, 29, samples.clone()).unwrap();
+    let plain = Preprocessing {
+        resize: Resize::Warp([29, 37]),
+        crop: [29, 37],
+        channels: ChannelOrder::Grey,
+        scale: 1.0,
+        mean: [3.0, f32::NAN, f32::NAN],
+        std: [2.0, 0.0, 0.0],
+    };
+    assert!(plain.check().is_err(), "numbers of channels that are not there are checked too");
+    let plain = Preprocessing { mean: [3.0; 3], std: [2.0; 3], ..plain };
+    let luma: Vec<u8> = samples
+        .chunks_exact(3)
+        .map(|p| ((u32::from(p[0]) * 19595 + u32::from(p[1]) * 38470 + u32::from(p[2]) * 7471 + 32768) >> 16) as u8)
+        .collect();
+    let found = plain.apply(&picture).unwrap();
+    assert_eq!(found, luma.iter().map(|&l| (f32::from(l) - 3.0) / 2.0).collect::<Vec<_>>());
+
+    // A picture that is grey already: each of its channels, at any size.
+    let grey = Picture::from_rgb8(37, 29, luma.iter().flat_map(|&l| [l; 3]).collect()).unwrap();
+    let small = Preprocessing { resize: Resize::ShorterSide(16), crop: [13, 15], ..plain };
+    let one = small.apply(&grey).unwrap();
+    let three = Preprocessing { channels: ChannelOrder::Rgb, ..small }.apply(&grey).unwrap();
+    assert_eq!((one.len(), &one[..]), (13 * 15, &three[..13 * 15]));
+    assert_eq!(small.ten_crops(&grey).unwrap().len(), 10 * 13 * 15);
+
+    let four = Preprocessing { channels: ChannelOrder::Other(4), ..plain };
+    assert_eq!(four.apply(&grey), Err(PreprocessingError::Channels { expected: 4 }));
+    assert!(four.ten_crops(&grey).unwrap_err().to_string().contains("takes 4 channels"));
+}
+
 /// Pictures of one pixel, and very long and thin ones, give an input and take little memory.
 #[test]
 fn extreme_proportions() {
@@ -278,10 +313,27 @@ fn bombs() {
         let (result, largest) = largest_block(|| Picture::decode(&bytes));
         let error = result.expect_err(&name);
         match name.as_str() {
+            _ if name.starts_with("dense.") => {
+                let as_claimed = matches!(error, PictureError::TooDense { bytes: found, most: Picture::SMALL,
+                    width: 16_383, height: 16_383, .. } if found == bytes.len());
+                assert!(as_claimed, "{name}: {error}");
+            }
             "bomb-frame.gif" => assert!(matches!(error, PictureError::Memory { format: "GIF" }), "{name}: {error}"),
             _ => assert!(matches!(error, PictureError::TooLarge { width: 60_000, height: 60_000 }), "{name}: {error}"),
         }
         assert!(largest < 1 << 20, "{name}: a block of {largest} bytes");
+    }
+}
+
+/// Large pictures of one colour really are that small, where the format packs them well.
+#[test]
+fn pictures_of_one_colour() {
+    for (name, bytes) in files("dense") {
+        let picture = Picture::decode(&bytes).unwrap_or_else(|e| panic!("{name}: {e}"));
+        let pixels = u64::from(picture.width()) * u64::from(picture.height());
+        assert!(pixels >= 2 * Picture::SMALL && pixels > 1024 * bytes.len() as u64, "{name}: {picture:?}");
+        let first = &picture.rgb()[..3];
+        assert!(picture.rgb().chunks_exact(3).all(|pixel| pixel == first), "{name}");
     }
 }
 
@@ -332,8 +384,8 @@ fn not_a_picture() {
         assert!(error.contains(expected), "{error}");
         assert!(!error.contains('\n'), "{error}");
     }
-    let palette = Picture::open(data("unread/tiff-palette.tif")).unwrap_err();
-    assert!(matches!(palette, PictureError::Unsupported { format: "TIFF", .. }), "{palette}");
+    let lab = Picture::open(data("unread/tiff-lab.tif")).unwrap_err();
+    assert!(matches!(lab, PictureError::Unsupported { format: "TIFF", .. }), "{lab}");
     // The first bytes tell the format, not the name.
     fs::copy(root().join("examples/pictures/rocket.jpg"), &file).unwrap();
     assert_eq!(Picture::open(&file).unwrap().width(), 640);

@@ -124,8 +124,8 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
 fn start(args: &Args, model: &Model) -> Result<Classifier, Failure> {
     let gpu = args.gpu.open()?;
     let message = format!("putting {} on {}", model.network.name(), gpu.info().name);
-    let pipeline =
-        progress::build(message, args.compute.builder(&gpu, &model.network, &model.weights, 1).top(args.top))?;
+    let builder = args.compute.builder(&gpu, &model.network, &model.weights, 1).top(args.top);
+    let pipeline = args.model.built(progress::build(message, builder))?;
     Ok(Classifier::from_pipeline(pipeline, model.preprocessing, model.labels.clone()))
 }
 

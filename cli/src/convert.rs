@@ -85,6 +85,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
 
     let mut model = from.open(labels)?;
     progress::while_working(format!("writing {}", output.display()), || -> Result<(), Failure> {
+        ModelArgs::named(&input, model.weights.check_finite())?;
         if let Some(dtype) = args.dtype {
             model.weights = model.weights.cast(dtype.into());
         }
@@ -103,7 +104,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// That every number could be stored: f16 ends at 65504.
+/// That every number, finite before, could be stored: f16 ends at 65504.
 fn finite(model: &Model) -> Result<(), Failure> {
     for (name, tensor) in &model.weights.tensors {
         if let Some(value) = tensor.to_f32().iter().find(|value| !value.is_finite()) {

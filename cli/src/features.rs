@@ -91,7 +91,8 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
 
     let gpu = args.gpu.open()?;
     let message = format!("putting {} on {}", model.network.name(), gpu.info().name);
-    let pipeline = progress::build(message, Pipeline::builder(&gpu, &model.network, &model.weights))?;
+    let builder = Pipeline::builder(&gpu, &model.network, &model.weights);
+    let pipeline = args.model.built(progress::build(message, builder))?;
     let activations = pollster::block_on(pipeline.run_layers(&input, &[&layer.name]))?;
     format.write(&args.output, layer, activations.concat())?;
     Ok(ExitCode::SUCCESS)

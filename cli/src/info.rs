@@ -222,9 +222,15 @@ fn describe(p: &Preprocessing) -> String {
     let channels = match p.channels {
         ChannelOrder::Rgb => "RGB",
         ChannelOrder::Bgr => "BGR",
+        ChannelOrder::Grey => "grey",
+        ChannelOrder::Other(count) => return format!("none: a picture has no {count} channels"),
     };
     let list = |values: [f32; 3]| {
-        if values[1..].iter().all(|v| *v == values[0]) { values[0].to_string() } else { format!("{values:?}") }
+        if p.channels == ChannelOrder::Grey || values[1..].iter().all(|v| *v == values[0]) {
+            values[0].to_string()
+        } else {
+            format!("{values:?}")
+        }
     };
     let scaled = match 1.0 / p.scale {
         1.0 => "x".to_string(),

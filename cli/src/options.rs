@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use alexnet_wgpu::{
-    Builder, Denial, Gpu, GpuOptions, Model, ModelOptions, Network, Pipeline, Precision, Variant, Weights,
-    WeightsError, wgpu::Backends,
+    Builder, Denial, Gpu, GpuOptions, Model, ModelOptions, Network, Pipeline, PipelineError, Precision, Variant,
+    Weights, WeightsError, wgpu::Backends,
 };
 use clap::ValueEnum;
 
@@ -59,13 +59,21 @@ impl ModelArgs {
         let given = labels.is_some();
         let path = self.path()?;
         let opened = match &path {
-            Some(path) => Model::open(path, &ModelOptions { variant: self.network, labels }),
+            Some(path) => Model::open(path, &ModelOptions { variant: self.network, labels, ..Default::default() }),
             None => embedded(labels),
         };
         match (opened, path) {
             (Err(error @ WeightsError::Labels { .. }), _) if given => Err(Failure::usage(error)),
             (opened, Some(path)) => Self::named(&path, opened),
             (opened, None) => Ok(opened?),
+        }
+    }
+
+    /// Errors of a pipeline with the name of the file, where it is the file's fault.
+    pub fn built<T>(&self, built: Result<T, PipelineError>) -> Result<T, Failure> {
+        match (built, self.path()?) {
+            (Err(PipelineError::Tensors(error)), Some(path)) => Self::named(&path, Err(error)),
+            (built, _) => Ok(built?),
         }
     }
 

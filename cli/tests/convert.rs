@@ -88,6 +88,16 @@ fn what_stood_there_stays_when_it_fails() {
     output.failure(1, &["tensor `fc2.bias`: expected finite numbers that fit f16, found inf"]);
     assert_eq!(fs::read(&kept).unwrap(), b"before");
 
+    // Another type is no help with this.
+    model.weights.tensors.insert("fc2.bias".into(), Tensor::from_f32([4], vec![0.0, f32::NAN, 0.0, 0.0]));
+    let nan = folder.weights("nan.safetensors", &model.to_weights().unwrap());
+    for arguments in [&[][..], &["--dtype", "f16"]] {
+        let parts =
+            ["nan.safetensors: tensor `fc2.bias`: expected finite numbers, found NaN at 1: the file is damaged"];
+        convert(arguments, &[&nan, &kept]).failure(1, &parts);
+    }
+    assert_eq!(fs::read(&kept).unwrap(), b"before");
+
     // The input is read while the output is written.
     let before = fs::read(&large).unwrap();
     let around = folder.path("../").join(folder.path("").file_name().unwrap()).join("large.safetensors");
@@ -99,5 +109,5 @@ fn what_stood_there_stays_when_it_fails() {
     convert(&["--dtype", "f64"], &[&large, &kept]).failure(2, &["f64", "f32", "int8"]);
     let nowhere = folder.path("nowhere/out.safetensors");
     convert(&[], &[&large, &nowhere]).failure(1, &["cannot write", "nowhere"]);
-    assert_eq!(folder.names(), ["kept.safetensors", "large.safetensors"]);
+    assert_eq!(folder.names(), ["kept.safetensors", "large.safetensors", "nan.safetensors"]);
 }

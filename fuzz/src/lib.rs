@@ -5,11 +5,11 @@
 //! RUSTC_BOOTSTRAP=1 cargo fuzz run torch fuzz/corpus/torch fuzz/seeds/torch -- \
 //!     -max_total_time=600 -max_len=8192 -timeout=5 -malloc_limit_mb=128
 //! RUSTC_BOOTSTRAP=1 cargo fuzz run picture fuzz/corpus/picture tests/data/preprocessing/kinds -- \
-//!     -max_total_time=600 -max_len=8192 -timeout=120 -malloc_limit_mb=1024 -rss_limit_mb=6144
+//!     -max_total_time=600 -max_len=8192 -timeout=60 -malloc_limit_mb=768 -rss_limit_mb=3072
 //! ```
 //!
 //! Seeds are small files that reach every corner (`seeds.py` writes them); what the fuzzer finds goes to `corpus`,
-//! which is not kept. A picture's header may ask for as many pixels as are accepted at all, which takes memory and time.
+//! which is not kept. Eight kilobytes can hold a white page of 168 million pixels, which takes memory and time.
 
 use alexnet_wgpu::{DType, Model, ModelOptions, Picture, Preprocessing, Weights};
 

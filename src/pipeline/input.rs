@@ -148,7 +148,7 @@ impl Pipeline {
         preprocessing.check()?;
         let shape = self.network.input();
         let [rows, columns] = preprocessing.crop;
-        if shape != Shape::new(3, rows, columns) {
+        if shape != Shape::new(3, rows, columns) || preprocessing.channels.count() != 3 {
             return Err(InputError::Crop { expected: shape, rows, columns });
         }
         if picture >= self.batch() {

@@ -16,7 +16,7 @@ use crate::{
     gpu::Gpu,
     kernels::{self, Algorithm, Bias, Computation, Dispatch, Packing, Precision, RowsLayout, Storage, Style, Winograd},
     network::{Layer, Network, Op},
-    weights::{Tensor, Weights, WeightsError},
+    weights::Weights,
 };
 
 /// Algorithms that somebody chose, by the layer's name.
@@ -176,32 +176,19 @@ impl Plan {
 
     /// Packs the layer's tensors piece by piece onto the device; `None` where it has none. `report` is told the bytes of
     /// each piece.
-    pub fn upload<'t>(
+    pub fn upload(
         &self,
         gpu: &Gpu,
-        weights: &'t Weights,
+        weights: &Weights,
         storage: Storage,
         report: &mut dyn FnMut(u64),
     ) -> Result<Option<Parameters>, PipelineError> {
         let Some(WeightsPlan { packing, chunks, winograd }) = &self.weights else { return Ok(None) };
-        // Numbers as f32, all of them finite.
-        let finite = |tensor: &'t Tensor, kind: &str, numbers: Range<usize>| {
-            let values = tensor.range_to_f32(numbers.clone());
-            match values.iter().position(|v| !v.is_finite()) {
-                Some(i) => Err(WeightsError::NotFinite {
-                    tensor: format!("{}.{kind}", self.layer),
-                    index: numbers.start + i,
-                    value: values[i],
-                }),
-                None => Ok(values),
-            }
-        };
-        let tensor = |kind: &str| weights.tensor(&format!("{}.{kind}", self.layer));
-        let all = |tensor: &Tensor| 0..tensor.shape().iter().product();
-        let (weight, bias) = (tensor("weight")?, tensor("bias")?);
-        let bias = finite(bias, "bias", all(bias))?;
+        let [weight_name, bias_name] = ["weight", "bias"].map(|kind| format!("{}.{kind}", self.layer));
+        let (weight, bias) = (weights.tensor(&weight_name)?, weights.tensor(&bias_name)?);
+        let bias = bias.finite(&bias_name, bias.numbers())?;
         let transformed = match winograd {
-            Some(winograd) => Some(winograd.transform_weights(&finite(weight, "weight", all(weight))?)),
+            Some(winograd) => Some(winograd.transform_weights(&weight.finite(&weight_name, weight.numbers())?)),
             None => None,
         };
         let precision = packing.precision();
@@ -218,7 +205,7 @@ impl Plan {
                     match &transformed {
                         Some(transformed) => packing.pack_block(&transformed[numbers], group, block, &mut packed),
                         None => {
-                            let filters = finite(weight, "weight", numbers.clone())?;
+                            let filters = weight.finite(&weight_name, numbers.clone())?;
                             packing.pack_block(&filters, group, block, &mut packed);
                             weight.release(numbers);
                         }

@@ -1,9 +1,9 @@
 //! JPEG: what the `image` crate's decoder does not tell, and does otherwise than libjpeg-turbo.
 
-use image::{DynamicImage, RgbImage, metadata::Orientation};
+use image::{DynamicImage, ImageFormat, RgbImage, metadata::Orientation};
 use libjpeg_turbo_rs::{DecodeLimits, Decoder, PixelFormat};
 
-use super::picture::Picture;
+use super::picture::{Picture, most_pixels};
 
 /// Whether the markers of a JPEG lead to its end (ITU-T T.81, B.1.1).
 pub(super) fn has_end(jpeg: &[u8]) -> bool {
@@ -32,12 +32,13 @@ pub(super) fn has_end(jpeg: &[u8]) -> bool {
 /// decoders round the inverse DCT and the subsampled colours otherwise, by up to ten steps at a picture's edge.
 ///
 /// `None` for what is damaged or out of the ordinary (four channels, twelve bits, luma that is sampled more
-/// than twice as finely as chroma): that is for the `image` crate's decoder, which takes more.
+/// than twice as finely as chroma, more pixels than so few bytes hold): that is for the `image` crate's decoder,
+/// which takes more, or says what is wrong.
 pub(super) fn decode(jpeg: &[u8]) -> Option<(DynamicImage, Orientation)> {
     let limits = DecodeLimits {
         max_width: Picture::MAX_SIDE as usize,
         max_height: Picture::MAX_SIDE as usize,
-        max_pixels: Picture::MAX_PIXELS,
+        max_pixels: most_pixels(jpeg, ImageFormat::Jpeg, 8).min(Picture::MAX_PIXELS),
         // Each scan of a hostile progressive JPEG costs the time of a picture.
         max_scans: 100,
         ..DecodeLimits::default()

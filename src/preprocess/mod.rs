@@ -2,6 +2,7 @@
 
 mod jpeg;
 mod picture;
+mod tiff;
 
 use fast_image_resize::{
     FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer,
@@ -10,6 +11,8 @@ use fast_image_resize::{
 use serde::{Deserialize, Serialize};
 
 pub use picture::{Picture, PictureError};
+
+use crate::network::Shape;
 
 /// How a picture becomes the network's input, in order: resize, centre crop, channel order, then
 /// `(x · scale − mean) / std` for each channel with x in 0…255.
@@ -39,7 +42,7 @@ pub enum Resize {
     Warp([usize; 2]),
 }
 
-/// The order of the three colour channels.
+/// The channels of the network's input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ChannelOrder {
@@ -47,6 +50,22 @@ pub enum ChannelOrder {
     Rgb,
     /// Blue, green, red: OpenCV's, and so Caffe's.
     Bgr,
+    /// One channel of grey, `0.299 · red + 0.587 · green + 0.114 · blue` as Pillow's `convert("L")` and torchvision's
+    /// `Grayscale` have it; the first mean and deviation are its.
+    Grey,
+    /// So many channels that no picture has. There is no preprocessing to them: such a network takes a ready input.
+    Other(usize),
+}
+
+impl ChannelOrder {
+    /// How many channels.
+    pub const fn count(self) -> usize {
+        match self {
+            Self::Rgb | Self::Bgr => 3,
+            Self::Grey => 1,
+            Self::Other(count) => count,
+        }
+    }
 }
 
 impl Preprocessing {
@@ -73,6 +92,18 @@ impl Preprocessing {
         self
     }
 
+    /// For a network of any number of channels of which nothing else is known: 0…1, and the shorter side to the crop's longer
+    /// one.
+    pub(crate) fn plain(input: Shape) -> Self {
+        let channels = match input.channels {
+            1 => ChannelOrder::Grey,
+            3 => ChannelOrder::Rgb,
+            other => ChannelOrder::Other(other),
+        };
+        let (resize, scale) = (Resize::ShorterSide(1), 1.0 / 255.0);
+        Self { resize, crop: [1, 1], channels, scale, mean: [0.0; 3], std: [1.0; 3] }.cropped(input.height, input.width)
+    }
+
     /// BVLC's: warp to 256×256, centre crop of `size`, BGR in 0…255 less ILSVRC-2012's mean.
     pub const fn caffe(size: usize) -> Self {
         Self {
@@ -88,8 +119,8 @@ impl Preprocessing {
     /// The most pixels that a side may be resized or cropped to.
     pub const MAX_SIDE: usize = 4096;
 
-    /// Whether [`Preprocessing::apply`] can do this: sizes of 1 to [`Preprocessing::MAX_SIDE`], and a scale, mean
-    /// and deviation that turn 0…255 into finite numbers.
+    /// Whether [`Preprocessing::apply`] can do this: sizes of 1 to [`Preprocessing::MAX_SIDE`], a scale, mean and
+    /// deviation that turn 0…255 into finite numbers, and channels that a picture has.
     ///
     /// # Errors
     ///
@@ -115,10 +146,18 @@ impl Preprocessing {
                 });
             }
         }
-        Ok(())
+        match self.channels {
+            ChannelOrder::Other(expected) => Err(PreprocessingError::Channels { expected }),
+            _ => Ok(()),
+        }
     }
 
-    /// The network's input for a picture: `3 × crop rows × crop columns` numbers, the channels outermost.
+    /// What a picture becomes.
+    pub(crate) fn shape(&self) -> Shape {
+        Shape::new(self.channels.count(), self.crop[0], self.crop[1])
+    }
+
+    /// The network's input for a picture: `3 × crop rows × crop columns` numbers (`1 ×` for grey), the channels outermost.
     ///
     /// Resizing is Pillow's `resize(…, BILINEAR)` to within one step of 8 bits; only what the crop keeps is
     /// computed. Sizes and offsets are torchvision's (`Resize`, `CenterCrop`): the longer side is rounded
@@ -154,20 +193,21 @@ impl Preprocessing {
     /// The crop that lies at `place` in rows and columns.
     fn crop_at(&self, picture: &Picture, place: [Place; 2]) -> Vec<f32> {
         let [y, x] = self.spans_at(picture.height(), picture.width(), place);
-        let samples = resize(picture, &y, &x);
+        let grey = (self.channels == ChannelOrder::Grey).then(|| picture.grey());
+        let samples = match &grey {
+            Some(grey) => resize(picture, grey, PixelType::U8, &y, &x),
+            None => resize(picture, picture.rgb(), PixelType::U8x3, &y, &x),
+        };
 
-        let plane = self.crop[0] * self.crop[1];
-        let mut input = Vec::with_capacity(3 * plane);
-        for channel in 0..3 {
-            let from = match self.channels {
-                ChannelOrder::Rgb => channel,
-                ChannelOrder::Bgr => 2 - channel,
-            };
+        let (plane, count) = (self.crop[0] * self.crop[1], self.channels.count());
+        let mut input = Vec::with_capacity(count * plane);
+        for channel in 0..count {
+            let from = if self.channels == ChannelOrder::Bgr { 2 - channel } else { channel };
             let values: [f32; 256] = std::array::from_fn(|sample| self.value(channel, sample as u8));
             input.resize((channel + 1) * plane, values[0]);
             let rows = input[channel * plane..].chunks_exact_mut(self.crop[1]).skip(y.offset);
-            for (row, samples) in rows.zip(samples.chunks_exact(3 * x.len)) {
-                for (value, sample) in row[x.offset..].iter_mut().zip(samples.chunks_exact(3)) {
+            for (row, samples) in rows.zip(samples.chunks_exact(count * x.len)) {
+                for (value, sample) in row[x.offset..].iter_mut().zip(samples.chunks_exact(count)) {
                     *value = values[usize::from(sample[from])];
                 }
             }
@@ -214,6 +254,23 @@ pub enum PreprocessingError {
         what: &'static str,
         /// Pixels.
         found: usize,
+    },
+    /// No picture has such channels.
+    #[error(
+        "the network takes {expected} channels, where a picture has three, or one as grey: give it a ready input (for `alexnet \
+         features`, --input)"
+    )]
+    Channels {
+        /// The network's.
+        expected: usize,
+    },
+    /// It makes something else of a picture than the network takes.
+    #[error("expected preprocessing to the network's input of {expected}, found one to {found}")]
+    Input {
+        /// The network's input.
+        expected: Shape,
+        /// What a picture becomes.
+        found: Shape,
     },
     /// Samples would become NaN or infinite.
     #[error(
@@ -274,21 +331,20 @@ impl Span {
     }
 }
 
-/// RGB of `y.len × x.len` pixels.
+/// `y.len × x.len` pixels of `samples`, those of `picture`.
 ///
 /// Columns first and then rows, each rounded to 8 bits, as Pillow does it: the other order differs by one step
 /// in every fifth sample.
-fn resize(picture: &Picture, y: &Span, x: &Span) -> Vec<u8> {
+fn resize(picture: &Picture, samples: &[u8], kind: PixelType, y: &Span, x: &Span) -> Vec<u8> {
     let [top, bottom] = y.support(picture.height());
     let rows = bottom - top;
-    let mut narrow = Image::new(x.len as u32, rows, PixelType::U8x3);
-    let mut resized = Image::new(x.len as u32, y.len as u32, PixelType::U8x3);
+    let mut narrow = Image::new(x.len as u32, rows, kind);
+    let mut resized = Image::new(x.len as u32, y.len as u32, kind);
     let bilinear = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
     let columns = bilinear.crop(x.source[0], f64::from(top), x.source[1] - x.source[0], f64::from(rows));
     let lines = bilinear.crop(0.0, y.source[0] - f64::from(top), x.len as f64, y.source[1] - y.source[0]);
     let mut resizer = Resizer::new();
-    let source =
-        ImageRef::new(picture.width(), picture.height(), picture.rgb(), PixelType::U8x3).expect("three bytes a pixel");
+    let source = ImageRef::new(picture.width(), picture.height(), samples, kind).expect("the picture's samples");
     resizer.resize(&source, &mut narrow, &columns).expect("a span within the picture");
     resizer.resize(&narrow, &mut resized, &lines).expect("a span within the picture");
     resized.into_vec()

@@ -14,7 +14,7 @@ use std::{
 
 use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, RgbImage, metadata::Orientation};
 
-use super::jpeg;
+use super::{jpeg, tiff};
 
 /// A decoded picture: rows from top to bottom, three bytes (red, green, blue) a pixel.
 ///
@@ -25,8 +25,12 @@ use super::jpeg;
 /// as inverted, as Adobe and everyone since writes them; of an animation the first frame counts. Colour
 /// profiles are not applied, as in Pillow and so in everything that was trained with it.
 ///
-/// Read are BMP, GIF, JPEG, PNG, PNM, TIFF (without palettes, which its decoder lacks) and WebP, told apart by
-/// their first bytes, not by the file's name.
+/// Read are BMP, GIF, JPEG, PNG, PNM, TIFF and WebP, told apart by their first bytes, not by the file's name.
+///
+/// A header of a few bytes can claim any number of pixels. What is decoded is at most [`Picture::MAX_PIXELS`], and beyond
+/// [`Picture::SMALL`] no more than the format can pack into a file of that length: for each byte 512 pixels of a JPEG,
+/// 8256 bits' worth of a PNG, 2560 pixels of a GIF, 20,480 bits' worth of a TIFF, 128 pixels of a BMP and 8 of a PNM. WebP
+/// packs a picture of one colour, however large, into 40 bytes, and other drawings 400 pixels to a byte: there it is 1024.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Picture {
     width: u32,
@@ -46,6 +50,8 @@ impl Picture {
     /// The most pixels that are accepted. A decoded picture takes three bytes for each; while it is decoded, it
     /// can take four times that.
     pub const MAX_PIXELS: u64 = 1 << 28;
+    /// How many pixels are decoded whatever the length of the file.
+    pub const SMALL: u64 = 1 << 24;
     /// What a decoder may allocate, and the longest file that is read: a picture of the most pixels.
     const MAX_BYTES: u64 = 3 * Self::MAX_PIXELS;
 
@@ -85,6 +91,10 @@ impl Picture {
         }
         let (image, orientation) = match format {
             ImageFormat::Jpeg => jpeg::decode(bytes).map_or_else(|| decode(bytes, format), Ok)?,
+            ImageFormat::Tiff => match tiff::Indexed::read(bytes)? {
+                Some(indexed) => indexed.decode()?,
+                None => decode(bytes, format)?,
+            },
             _ => decode(bytes, format)?,
         };
         let mut upright = DynamicImage::ImageRgb8(flatten(image));
@@ -129,7 +139,17 @@ impl Picture {
         &self.rgb
     }
 
-    fn check_size(width: u32, height: u32) -> Result<(), PictureError> {
+    /// The grey of each pixel, in the whole numbers of Pillow's `convert("L")`.
+    pub(super) fn grey(&self) -> Vec<u8> {
+        let (pixels, _) = self.rgb.as_chunks::<3>();
+        let grey = |&[r, g, b]: &[u8; 3]| {
+            let [r, g, b] = [r, g, b].map(u32::from);
+            ((19_595 * r + 38_470 * g + 7_471 * b + (1 << 15)) >> 16) as u8
+        };
+        pixels.iter().map(grey).collect()
+    }
+
+    pub(super) fn check_size(width: u32, height: u32) -> Result<(), PictureError> {
         if width == 0 || height == 0 {
             return Err(PictureError::NoPixels { width, height });
         }
@@ -202,6 +222,23 @@ pub enum PictureError {
         Picture::MAX_SIDE
     )]
     TooLarge {
+        /// Columns.
+        width: u32,
+        /// Rows.
+        height: u32,
+    },
+    /// More pixels than the format can pack into a file of this length.
+    #[error(
+        "expected at most {most} pixels in a {format} picture of {bytes} bytes, found {width}×{height}: copy or download it \
+         again, make it smaller, or convert it to PNG"
+    )]
+    TooDense {
+        /// The format.
+        format: &'static str,
+        /// Length of the file.
+        bytes: usize,
+        /// How many pixels are decoded of so many bytes.
+        most: u64,
         /// Columns.
         width: u32,
         /// Rows.
@@ -304,8 +341,40 @@ fn is_cut_off(bytes: &[u8], format: ImageFormat) -> bool {
     }
 }
 
+/// How many pixels are decoded of a file of these bytes: beyond [`Picture::SMALL`], what the format can pack at best.
+/// `bits` are those of a pixel, decoded.
+pub(super) fn most_pixels(bytes: &[u8], format: ImageFormat, bits: u16) -> u64 {
+    let a_byte = match format {
+        // Runs of at most 255 pixels in two bytes.
+        ImageFormat::Bmp => 128,
+        // A code of 12 bits says as many as the longest string of a table of 4096: measured are 1350.
+        ImageFormat::Gif => 2560,
+        // Progressive, a bit for a block of 64; measured are 170.
+        ImageFormat::Jpeg => 512,
+        // Deflate packs 1032 to 1; measured are 4055 pixels of a bit each.
+        ImageFormat::Png => 8 * 1032 / u64::from(png_bits(bytes).unwrap_or(1)),
+        ImageFormat::Pnm => 8,
+        // LZW as GIF's, by bytes; a fax's empty page of 16,383² took a byte for 17,018 pixels.
+        ImageFormat::Tiff => 8 * 2560 / u64::from(bits.max(1)),
+        _ => 1024,
+    };
+    Picture::SMALL.max(a_byte * bytes.len() as u64)
+}
+
+/// Bits of a pixel in a PNG, from its header: the decoder tells only what it unpacks them to.
+fn png_bits(png: &[u8]) -> Option<u16> {
+    let &[depth, colour] = png.get(24..)?.first_chunk()?;
+    let samples = match colour {
+        2 => 3,
+        4 => 2,
+        6 => 4,
+        _ => 1,
+    };
+    Some(u16::from(depth.max(1)) * samples)
+}
+
 /// Any format, by the `image` crate.
-fn decode(bytes: &[u8], format: ImageFormat) -> Result<(DynamicImage, Orientation), PictureError> {
+pub(super) fn decode(bytes: &[u8], format: ImageFormat) -> Result<(DynamicImage, Orientation), PictureError> {
     let failed = |e| failure(format, e);
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
     let mut limits = image::Limits::no_limits();
@@ -315,6 +384,10 @@ fn decode(bytes: &[u8], format: ImageFormat) -> Result<(DynamicImage, Orientatio
     let mut decoder = reader.into_decoder().map_err(failed)?;
     let (width, height) = decoder.dimensions();
     Picture::check_size(width, height)?;
+    let most = most_pixels(bytes, format, decoder.original_color_type().bits_per_pixel());
+    if u64::from(width) * u64::from(height) > most {
+        return Err(PictureError::TooDense { format: name(format), bytes: bytes.len(), most, width, height });
+    }
     if decoder.total_bytes() > Picture::MAX_BYTES {
         return Err(PictureError::Memory { format: name(format) });
     }

@@ -45,9 +45,8 @@ pub(super) struct Chain {
 
 impl Chain {
     pub fn new(input: Shape) -> Result<Self, String> {
-        match input.checked_len() {
-            Some(1..=MAX_ACTIVATION) => {}
-            _ => return Err(format!("an input of 1 to {MAX_ACTIVATION} numbers, found {input}")),
+        if !input.is_sensible() {
+            return Err(format!("an input of 1 to {MAX_ACTIVATION} numbers (channels count in fours), found {input}"));
         }
         let (layers, tensors) = (Vec::new(), BTreeMap::new());
         Ok(Self { input, shape: input, flat: false, layers, tensors, unbiased: None })
@@ -70,8 +69,10 @@ impl Chain {
 
     pub fn push(&mut self, name: &str, op: Op) -> Result<(), String> {
         let output = op.output(self.shape).map_err(|expected| format!("{expected} (input {})", self.shape))?;
-        if output.checked_len().is_none_or(|n| n > MAX_ACTIVATION) {
-            return Err(format!("an output of at most {MAX_ACTIVATION} numbers, found {output}"));
+        if !output.is_sensible() {
+            return Err(format!(
+                "an output of at most {MAX_ACTIVATION} numbers (channels count in fours), found {output}"
+            ));
         }
         self.shape = output;
         self.unbiased = None;
@@ -228,7 +229,10 @@ fn vector(bias: Tensor, out: usize) -> Result<Tensor, String> {
 /// The transpose of a matrix.
 pub(super) fn transpose(tensor: &Tensor, budget: &mut Budget) -> Result<Tensor, String> {
     match *tensor.shape() {
-        [rows, columns] => gather(tensor.dtype(), vec![columns, rows], &[1, columns], 0, &tensor.bytes, budget),
+        [rows, columns] => {
+            let turned = gather(tensor.dtype(), vec![columns, rows], &[1, columns], 0, &tensor.bytes, budget)?;
+            Ok(Tensor { alias: tensor.alias.clone(), ..turned })
+        }
         _ => Err(format!("a matrix, found shape {:?}", tensor.shape())),
     }
 }

@@ -84,6 +84,8 @@ pub struct Tensor {
     bytes: Bytes,
     /// Of int8, one for each row; of the others, none.
     scales: Arc<[f32]>,
+    /// What its file calls it, where the network calls it otherwise.
+    alias: Option<Arc<str>>,
     #[cfg_attr(target_arch = "wasm32", expect(dead_code, reason = "there are no files in a browser"))]
     map: Map,
 }
@@ -104,7 +106,14 @@ impl Tensor {
     fn with_scales(dtype: DType, shape: Vec<usize>, bytes: Bytes, scales: Arc<[f32]>) -> Option<Self> {
         let count = shape.iter().try_fold(dtype.size(), |a, &d| a.checked_mul(d))?;
         let rows = if dtype == DType::I8 { rows(&shape) } else { 0 };
-        (count == bytes.len() && rows == scales.len()).then_some(Self { dtype, shape, bytes, scales, map: None })
+        (count == bytes.len() && rows == scales.len()).then_some(Self {
+            dtype,
+            shape,
+            bytes,
+            scales,
+            alias: None,
+            map: None,
+        })
     }
 
     /// A tensor of f32 numbers, the last dimension contiguous.
@@ -121,7 +130,8 @@ impl Tensor {
         }
         let shape = shape.into();
         assert_eq!(shape.iter().product::<usize>(), values.len(), "a shape and its numbers");
-        Self { dtype: DType::F32, shape, bytes: Bytes::from_owner(Floats(values)), scales: Arc::default(), map: None }
+        let bytes = Bytes::from_owner(Floats(values));
+        Self { dtype: DType::F32, shape, bytes, scales: Arc::default(), alias: None, map: None }
     }
 
     /// [`Weights::release`] for some of the numbers.
@@ -142,7 +152,36 @@ impl Tensor {
 
     /// The same numbers in another shape; `None` where their number is not that of the shape, or int8 has other rows.
     pub(crate) fn reshaped(&self, shape: impl Into<Vec<usize>>) -> Option<Self> {
-        Self::with_scales(self.dtype, shape.into(), self.bytes.clone(), self.scales.clone())
+        let reshaped = Self::with_scales(self.dtype, shape.into(), self.bytes.clone(), self.scales.clone())?;
+        Some(Self { alias: self.alias.clone(), map: self.map.clone(), ..reshaped })
+    }
+
+    /// The same, with the name that it has in its file, for errors. The first one stays.
+    pub(crate) fn named_in_file(mut self, name: &str) -> Self {
+        self.alias.get_or_insert_with(|| name.into());
+        self
+    }
+
+    /// What the file calls the tensor that the network calls `name`.
+    fn name_in_file(&self, name: &str) -> String {
+        self.alias.as_deref().unwrap_or(name).into()
+    }
+
+    /// Which numbers there are: all of them.
+    pub(crate) fn numbers(&self) -> Range<usize> {
+        0..self.bytes.len() / self.dtype.size()
+    }
+
+    /// Some of the numbers as f32, if all of those are finite.
+    pub(crate) fn finite(&self, name: &str, numbers: Range<usize>) -> Result<Cow<'_, [f32]>, WeightsError> {
+        let first = numbers.start;
+        let values = self.range_to_f32(numbers);
+        match values.iter().position(|v| !v.is_finite()) {
+            Some(i) => {
+                Err(WeightsError::NotFinite { tensor: self.name_in_file(name), index: first + i, value: values[i] })
+            }
+            None => Ok(values),
+        }
     }
 
     /// The numbers rounded to another type, by way of f32.
@@ -159,9 +198,10 @@ impl Tensor {
             DType::BF16 => values.iter().flat_map(|&v| bf16::from_f32(v).to_le_bytes()).collect(),
             DType::F32 => values.iter().flat_map(|v| v.to_le_bytes()).collect(),
             DType::F64 => values.iter().flat_map(|&v| f64::from(v).to_le_bytes()).collect(),
-            DType::I8 => return Self::quantised(self.shape.clone(), &values),
+            DType::I8 => return Self { alias: self.alias.clone(), ..Self::quantised(self.shape.clone(), &values) },
         };
-        Self { dtype, shape: self.shape.clone(), bytes: bytes.into(), scales: Arc::default(), map: None }
+        let (shape, alias) = (self.shape.clone(), self.alias.clone());
+        Self { dtype, shape, bytes: bytes.into(), scales: Arc::default(), alias, map: None }
     }
 
     fn quantised(shape: Vec<usize>, values: &[f32]) -> Self {
@@ -179,7 +219,7 @@ impl Tensor {
             bytes.extend(row.iter().map(|v| (v * inverse).round_ties_even().clamp(-127.0, 127.0) as i8 as u8));
             scales.push(scale);
         }
-        Self { dtype: DType::I8, shape, bytes: bytes.into(), scales: scales.into(), map: None }
+        Self { dtype: DType::I8, shape, bytes: bytes.into(), scales: scales.into(), alias: None, map: None }
     }
 
     /// How the numbers are stored.
@@ -204,7 +244,7 @@ impl Tensor {
 
     /// The numbers as f32, borrowed where they are stored so; f64 is rounded to nearest, int8 is multiplied by its scales.
     pub fn to_f32(&self) -> Cow<'_, [f32]> {
-        self.range_to_f32(0..self.bytes.len() / self.dtype.size())
+        self.range_to_f32(self.numbers())
     }
 
     /// Some of [`Tensor::to_f32`]'s numbers.
@@ -282,25 +322,18 @@ impl File {
     pub fn open(path: &Path) -> Result<Self, WeightsError> {
         let (bytes, map) = map(path)?;
         if bytes.is_empty() {
-            return Err(WeightsError::Format {
-                format: "weight file",
-                what: "at least a header, found an empty file".into(),
-            });
+            return Err(WeightsError::malformed("weight file", "at least a header, found an empty file"));
         }
-        let folder = match path.parent() {
-            Some(folder) if !folder.as_os_str().is_empty() => folder,
-            _ => Path::new("."),
-        };
         let within = |bytes: &[u8]| map.as_ref().is_some_and(|map| map.as_ptr_range().contains(&bytes.as_ptr()));
-        let mut file = Self::read(bytes, Some(folder))?;
+        let mut file = Self::read(bytes, Some(path))?;
         if let Self::Tensors(_, weights) = &mut file {
             weights.tensors.values_mut().filter(|t| within(&t.bytes)).for_each(|t| t.map = map.clone());
         }
         Ok(file)
     }
 
-    /// Reads a file that lies in memory; `folder` is where files lie that it names.
-    pub fn read(bytes: Bytes, folder: Option<&Path>) -> Result<Self, WeightsError> {
+    /// Reads a file that lies in memory; `path` is where it comes from, and so where files lie that it names.
+    pub fn read(bytes: Bytes, path: Option<&Path>) -> Result<Self, WeightsError> {
         if safetensors::recognise(&bytes) {
             return Ok(Self::Tensors(Format::Safetensors, safetensors::read(bytes)?));
         }
@@ -311,17 +344,17 @@ impl File {
             return Ok(Self::Tensors(Format::TorchLegacy, torch::read_legacy(&bytes)?));
         }
         // Protocol buffers have no magic number: the one whose fields make sense is it.
-        match (onnx::Model::read(&bytes, folder), caffe::Net::read(&bytes)) {
+        match (onnx::Model::read(&bytes, path), caffe::Net::read(&bytes)) {
             (Ok(Some(model)), _) => Ok(Self::Onnx(model)),
             (_, Ok(Some(net))) => Ok(Self::Caffe(net)),
             (Err(e), _) if onnx::begins(&bytes) => Err(e),
             (_, Err(e)) if caffe::begins(&bytes) => Err(e),
             // A header that lies about its length.
             _ if bytes.get(8) == Some(&b'{') => Ok(Self::Tensors(Format::Safetensors, safetensors::read(bytes)?)),
-            _ => Err(WeightsError::Format {
-                format: "weight file",
-                what: format!("safetensors, PyTorch, ONNX or Caffe, found {}", describe(&bytes)),
-            }),
+            _ => {
+                let what = format!("safetensors, PyTorch, ONNX or Caffe, found {}", describe(&bytes));
+                Err(WeightsError::malformed("weight file", what))
+            }
         }
     }
 
@@ -378,11 +411,15 @@ fn map(path: &Path) -> Result<(Bytes, Map), WeightsError> {
         }
     }
     let fail = |source| WeightsError::Read { path: path.into(), source };
+    let regular = |metadata: std::fs::Metadata| {
+        let error =
+            || std::io::Error::other("not a regular file, and only such can be mapped into memory: copy it into one");
+        if metadata.is_file() { Ok(metadata) } else { Err(fail(error())) }
+    };
+    // Asked first, since to open a pipe waits for who writes to it.
+    regular(std::fs::metadata(path).map_err(fail)?)?;
     let file = std::fs::File::open(path).map_err(fail)?;
-    let metadata = file.metadata().map_err(fail)?;
-    if !metadata.is_file() {
-        return Err(fail(std::io::Error::other("not a regular file")));
-    }
+    let metadata = regular(file.metadata().map_err(fail)?)?;
     if metadata.len() == 0 {
         return Ok((Bytes::new(), None));
     }
@@ -539,7 +576,7 @@ impl Weights {
     /// are needed again.
     pub(crate) fn release(&self) {
         for tensor in self.tensors.values() {
-            tensor.release(0..tensor.bytes.len() / tensor.dtype.size());
+            tensor.release(tensor.numbers());
         }
     }
 
@@ -552,14 +589,25 @@ impl Weights {
         for (name, expected) in network.parameters() {
             let tensor = self.tensor(&name)?;
             if tensor.shape != expected {
-                return Err(WeightsError::Shape { tensor: name, expected, found: tensor.shape.clone() });
+                let (tensor, found) = (tensor.name_in_file(&name), tensor.shape.clone());
+                return Err(WeightsError::Shape { tensor, expected, found });
             }
         }
         let known: std::collections::BTreeSet<String> = network.parameters().map(|(n, _)| n).collect();
-        match self.tensors.keys().find(|n| !known.contains(*n)) {
-            Some(extra) => Err(WeightsError::Extra { tensor: extra.clone(), network: network.name().into() }),
+        let extra = self.tensors.iter().filter(|(name, _)| !known.contains(*name));
+        match WeightsError::extra(extra.map(|(name, tensor)| tensor.name_in_file(name)), network.name()) {
+            Some(error) => Err(error),
             None => Ok(()),
         }
+    }
+
+    /// Checks that every number is finite. Reads all of them.
+    ///
+    /// # Errors
+    ///
+    /// [`WeightsError::NotFinite`] with the first that is not.
+    pub fn check_finite(&self) -> Result<(), WeightsError> {
+        self.tensors.iter().try_for_each(|(name, tensor)| tensor.finite(name, tensor.numbers()).map(drop))
     }
 
     /// Reproducible random weights for `network`, without a file: tensor i (weight and bias of each layer in
@@ -619,12 +667,14 @@ pub enum WeightsError {
         source: std::io::Error,
     },
     /// The bytes are not what their header says, or of no known format.
-    #[error("not a usable {format}: expected {what}; download or convert the file again")]
+    #[error("not a usable {format}: expected {what}; {advice}")]
     Format {
         /// The format.
         format: &'static str,
         /// What was expected and found.
         what: String,
+        /// What to do.
+        advice: &'static str,
     },
     /// A pickle asks for something that is not a tensor.
     #[error(
@@ -646,7 +696,10 @@ pub enum WeightsError {
         what: String,
     },
     /// A tensor's numbers are of a kind that is not read.
-    #[error("tensor `{tensor}`: expected f16, bf16, f32 or f64, found {found}: convert the file first")]
+    #[error(
+        "tensor `{tensor}`: expected f16, bf16, f32 or f64, found {found}: save it as one of these, or leave it out where it is \
+         no weight"
+    )]
     DType {
         /// The tensor.
         tensor: String,
@@ -675,10 +728,15 @@ pub enum WeightsError {
         nearest: String,
     },
     /// A tensor that the network does not have.
-    #[error("tensor `{tensor}` has no place in network `{network}`: is this the right file for the network?")]
+    #[error(
+        "tensor `{tensor}` has no place in network `{network}`{others}: save the weights without it, or choose the network that \
+         has it"
+    )]
     Extra {
         /// The tensor.
         tensor: String,
+        /// More such tensors, in words that follow a comma; nothing where there are none.
+        others: String,
         /// The network.
         network: String,
     },
@@ -705,17 +763,42 @@ pub enum WeightsError {
         value: f32,
     },
     /// No network with these tensors is known.
-    #[error("no network recognised: {0}; name it with --network or in the file's metadata")]
+    #[error(
+        "no network recognised: {0}; another network than AlexNet must be in the file's metadata, or in an ONNX or Caffe file"
+    )]
     Unrecognised(String),
     /// A note in the file's metadata cannot be understood.
-    #[error("metadata `{key}`: expected {expected}, found `{found}`")]
+    #[error(
+        "metadata `{key}`: expected {expected}, found `{found}`{reason}: correct the note in the file, or convert the original again"
+    )]
     Metadata {
         /// The key.
         key: String,
         /// What may stand there.
         expected: String,
-        /// What stands there.
+        /// What stands there, or its beginning.
         found: String,
+        /// What is wrong with it, in parentheses after a space; nothing where that is plain.
+        reason: String,
+    },
+    /// The preprocessing does not make the network's input of a picture.
+    #[error("the preprocessing ({origin}) does not fit the network: {error}; give another in its place")]
+    Preprocessing {
+        /// Where it comes from.
+        origin: String,
+        /// What does not fit.
+        #[source]
+        error: crate::PreprocessingError,
+    },
+    /// The network's output is no list of classes.
+    #[error(
+        "expected a network that ends in a vector of at most {} classes, found an output of {output}: export the network with \
+         its classifier",
+        crate::Model::MAX_CLASSES
+    )]
+    Classes {
+        /// The output's shape.
+        output: crate::Shape,
     },
     /// The number of labels is not that of the classes.
     #[error("expected {expected} labels, one a class, found {found}: give the list that the network was trained with")]
@@ -725,6 +808,33 @@ pub enum WeightsError {
         /// Labels given.
         found: usize,
     },
+}
+
+impl WeightsError {
+    /// What is usually to be done about a file that is not what it should be.
+    pub(crate) fn malformed(format: &'static str, what: impl Into<String>) -> Self {
+        Self::Format { format, what: what.into(), advice: "download or convert the file again" }
+    }
+
+    /// The same, where something better is to be done.
+    pub(crate) fn advising(self, advice: &'static str) -> Self {
+        match self {
+            Self::Format { format, what, .. } => Self::Format { format, what, advice },
+            other => other,
+        }
+    }
+
+    /// That these tensors are not the network's; `None` where there are none.
+    pub(crate) fn extra(mut names: impl Iterator<Item = String>, network: &str) -> Option<Self> {
+        let tensor = clip(&names.next()?);
+        let named: Vec<String> = names.by_ref().take(3).map(|name| format!("`{}`", clip(&name))).collect();
+        let more = match names.count() {
+            0 => String::new(),
+            n => format!(" and {n} more"),
+        };
+        let others = if named.is_empty() { String::new() } else { format!(", nor have {}{more}", named.join(", ")) };
+        Some(Self::Extra { tensor, others, network: network.into() })
+    }
 }
 
 #[cfg(test)]

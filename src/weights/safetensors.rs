@@ -20,9 +20,8 @@ pub(super) fn recognise(bytes: &[u8]) -> bool {
 }
 
 pub(super) fn read(bytes: Bytes) -> Result<Weights, WeightsError> {
-    let format = |e: safetensors::SafeTensorError| WeightsError::Format {
-        format: "safetensors file",
-        what: format!("a whole header and the tensors it names, found {e}"),
+    let format = |e: safetensors::SafeTensorError| {
+        WeightsError::malformed("safetensors file", format!("a whole header and the tensors it names, found {e}"))
     };
     let data: &[u8] = &bytes;
     let (_, header) = SafeTensors::read_metadata(data).map_err(format)?;
@@ -50,9 +49,9 @@ pub(super) fn read(bytes: Bytes) -> Result<Weights, WeightsError> {
         let start = view.data().as_ptr() as usize - data.as_ptr() as usize;
         let tensor = part(&bytes, start..start + view.data().len())
             .and_then(|part| Tensor::with_scales(dtype, view.shape().to_vec(), part, of_rows.into()))
-            .ok_or_else(|| WeightsError::Format {
-                format: "safetensors file",
-                what: format!("as many bytes as `{name}`'s shape {:?} takes", view.shape()),
+            .ok_or_else(|| {
+                let what = format!("as many bytes as `{name}`'s shape {:?} takes", view.shape());
+                WeightsError::malformed("safetensors file", what)
             })?;
         tensors.insert(name.to_string(), tensor);
     }

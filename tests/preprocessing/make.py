@@ -13,7 +13,8 @@ What it writes is committed, so that `cargo test --test preprocessing` needs no 
 - sizes.safetensors: noise of odd sizes (`noise/ROWSxCOLUMNS`) and the network's input for it
   (`torchvision/ROWSxCOLUMNS/RESIZE/CROP` and `caffe/…`), computed line for line as torchvision's PIL path does.
 - unread/: a kind of file that is not read, and says so.
-- bombs/: files of a few bytes that claim billions of pixels.
+- bombs/: files of a few bytes that claim billions of pixels, or (dense.*) as many as are read at all.
+- dense/: large pictures of one colour, which really are that small.
 - photos/: the photographs of examples/pictures as RGB after resize and crop, before normalising.
 """
 
@@ -121,6 +122,45 @@ def tiff(array, sample_format):
     return b"II*\0" + struct.pack("<I", at) + data + struct.pack("<H", len(tags)) + entries + b"\0" * 4 + extra
 
 
+def palette_tiff(image, bits, order, tile=None):
+    """An uncompressed picture of indices of so many bits, "<" little-endian or ">"."""
+    indices = np.asarray(image)
+    rows, columns = indices.shape
+    whole = tile or (rows, columns)
+    padded = np.zeros((-(-rows // whole[0]) * whole[0], -(-columns // whole[1]) * whole[1]), np.uint8)
+    padded[:rows, :columns] = indices
+
+    def pack(block):
+        digits = np.unpackbits(block[..., None], axis=2)[..., 8 - bits :]
+        return np.packbits(digits.reshape(len(block), -1), axis=1).tobytes()
+
+    tops, lefts = range(0, rows, whole[0]), range(0, columns, whole[1])
+    blocks = [pack(padded[top : top + whole[0], left : left + whole[1]]) for top in tops for left in lefts]
+    table = np.zeros((3, 1 << bits), np.uint16)
+    used = np.array(image.getpalette(), np.uint16).reshape(-1, 3)[: 1 << bits].T
+    table[:, : used.shape[1]] = used * 257
+    starts = [8 + sum(map(len, blocks[:i])) for i in range(len(blocks))]
+    places, sizes = [(4, starts), (4, [len(block) for block in blocks])]
+    tags = {256: (3, [columns]), 257: (3, [rows]), 258: (3, [bits]), 259: (3, [1]), 262: (3, [3]), 277: (3, [1])}
+    tags |= {320: (3, table.ravel().tolist())}
+    if tile:
+        tags |= {322: (3, [tile[1]]), 323: (3, [tile[0]]), 324: places, 325: sizes}
+    else:
+        tags |= {273: places, 278: (3, [rows]), 279: sizes}
+    at = 8 + sum(map(len, blocks))
+    at += at % 2
+    extra_at = at + 2 + 12 * len(tags) + 4
+    entries, extra = b"", b""
+    for tag, (kind, values) in sorted(tags.items()):
+        value = struct.pack(order + {3: "H", 4: "I"}[kind] * len(values), *values)
+        if len(value) > 4:
+            value, extra = struct.pack(order + "I", extra_at + len(extra)), extra + value
+        entries += struct.pack(order + "HHI", tag, kind, len(values)) + value.ljust(4, b"\0")
+    start = {"<": b"II*\0", ">": b"MM\0*"}[order] + struct.pack(order + "I", at)
+    data = (start + b"".join(blocks)).ljust(at, b"\0")
+    return data + struct.pack(order + "H", len(tags)) + entries + b"\0" * 4 + extra
+
+
 def without_adobe(jpeg):
     at = jpeg.index(b"\xff\xee")
     return jpeg[:at] + jpeg[at + 2 + struct.unpack_from(">H", jpeg, at + 2)[0] :]
@@ -224,6 +264,12 @@ def kinds():
         "tiff-bilevel-fax.tif": encode(grey.convert("1"), "TIFF", compression="group4"),
         "tiff-cmyk.tif": encode(cmyk, "TIFF"),
         "tiff-exif6.tif": encode(rgb, "TIFF", tiffinfo={274: 6}),
+        "tiff-palette.tif": encode(palette, "TIFF"),
+        "tiff-palette-lzw.tif": encode(palette, "TIFF", compression="tiff_lzw", tiffinfo={274: 6}),
+        "tiff-palette1.tif": palette_tiff(rgb.quantize(2), 1, "<"),
+        "tiff-palette2.tif": palette_tiff(rgb.quantize(4), 2, "<"),
+        "tiff-palette4.tif": palette_tiff(rgb.quantize(13), 4, ">"),
+        "tiff-palette4-tiles.tif": palette_tiff(rgb.quantize(16), 4, "<", tile=(16, 16)),
         "webp-lossy.webp": encode(rgb, "WEBP", quality=90),
         "webp-lossy-alpha.webp": encode(rgba, "WEBP", quality=90),
         "webp-lossless.webp": encode(rgb, "WEBP", lossless=True),
@@ -295,6 +341,46 @@ def bombs():
     }  # fmt: skip
 
 
+def dense_bombs():
+    """As large as WebP can be, 268 million pixels, in files that hold a few."""
+    side = 16383
+    image = Image.new("RGB", (8, 8), (1, 2, 3))
+    names = {"jpg": "JPEG", "progressive.jpg": "JPEG", "png": "PNG", "bmp": "BMP", "webp": "WEBP", "lossy.webp": "WEBP"}
+    names |= {"tif": "TIFF"}
+    options = {"progressive.jpg": {"progressive": True}, "webp": {"lossless": True}, "tif": {"compression": "tiff_lzw"}}
+    files = {name: bytearray(encode(image, kind, **options.get(name, {}))) for name, kind in names.items()}
+    for name, marker in [("jpg", b"\xff\xc0"), ("progressive.jpg", b"\xff\xc2")]:
+        at = files[name].index(marker) + 5
+        files[name][at : at + 4] = struct.pack(">HH", side, side)
+    files["png"][16:24] = struct.pack(">II", side, side)
+    files["png"][29:33] = struct.pack(">I", zlib.crc32(files["png"][12:29]))
+    files["bmp"][18:26] = struct.pack("<ii", side, side)
+    at = files["webp"].index(b"VP8L") + 9
+    (bits,) = struct.unpack_from("<I", files["webp"], at)
+    struct.pack_into("<I", files["webp"], at, bits & ~0xFFFFFFF | side - 1 | side - 1 << 14)
+    at = files["lossy.webp"].index(b"\x9d\x01\x2a") + 3
+    files["lossy.webp"][at : at + 4] = struct.pack("<HH", side, side)
+    (directory,) = struct.unpack_from("<I", files["tif"], 4)
+    (count,) = struct.unpack_from("<H", files["tif"], directory)
+    for entry in range(directory + 2, directory + 2 + 12 * count, 12):
+        if struct.unpack_from("<H", files["tif"], entry)[0] in (256, 257, 278):
+            struct.pack_into("<HII", files["tif"], entry + 2, 4, 1, side)
+    size = struct.pack("<HH", side, side)
+    files["gif"] = b"GIF89a" + size + b"\x80\0\0\0\0\0\xff\xff\xff,\0\0\0\0" + size + b"\0\2\2L\1\0;"
+    files["ppm"] = b"P6 16383 16383 255\n\0\0\0"
+    return {f"dense.{name}": bytes(data) for name, data in files.items()}
+
+
+def dense():
+    """As many pixels as a format packs into few bytes: large, and of one colour."""
+    size = (8192, 4096)
+    return {
+        "white.png": encode(Image.new("1", size, 1), "PNG"),
+        "white.gif": encode(Image.new("P", size, 0), "GIF"),
+        "white.tif": encode(Image.new("1", size, 1), "TIFF", compression="group4"),
+    }
+
+
 def photos():
     # As telephones write them: colours at half the resolution.
     Image.open(PICTURES / "coffee.png").convert("RGB").save(DATA / "photos/coffee-420.jpg", quality=85, subsampling=2)
@@ -313,18 +399,19 @@ def photos():
 
 
 def main():
-    for folder in ("kinds", "photos", "bombs", "unread"):
+    for folder in ("kinds", "photos", "bombs", "dense", "unread"):
         (DATA / folder).mkdir(parents=True, exist_ok=True)
     files = kinds()
     for name, (data, _) in files.items():
         (DATA / "kinds" / name).write_bytes(data)
     safetensors(DATA / "kinds.safetensors", {name: seen for name, (_, seen) in files.items()})
     safetensors(DATA / "sizes.safetensors", sizes())
-    for name, data in bombs().items():
+    for name, data in (bombs() | dense_bombs()).items():
         (DATA / "bombs" / name).write_bytes(data)
+    for name, data in dense().items():
+        (DATA / "dense" / name).write_bytes(data)
     photos()
-    grey = Image.fromarray(np.arange(12, dtype=np.uint8).reshape(3, 4))
-    grey.convert("P").save(DATA / "unread/tiff-palette.tif")
+    Image.new("LAB", (4, 3)).save(DATA / "unread/tiff-lab.tif")
 
 
 if __name__ == "__main__":

@@ -89,7 +89,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     let gpu = args.gpu.open()?;
     let message = format!("putting {} on {}", model.network.name(), gpu.info().name);
     let builder = args.compute.builder(&gpu, &model.network, &model.weights, at_once * crops.count());
-    let pipeline = progress::build(message, builder)?;
+    let pipeline = args.model.built(progress::build(message, builder))?;
 
     let start = Instant::now();
     let (score, unreadable) = measure(&pictures, &model, &pipeline, crops, at_once)?;

@@ -14,12 +14,9 @@ use super::{
     graph::{Chain, Graph, Rounding, USUAL_SIDES, transpose},
 };
 use crate::{
-    network::{Conv, LocalResponseNorm, LrnConvention, Op, Padding, Shape, Window},
+    network::{Conv, LocalResponseNorm, LrnConvention, MAX_LAYERS, Op, Padding, Shape, Window},
     preprocess::Preprocessing,
 };
-
-/// Sequential networks have tens of layers.
-const MAX_LAYERS: usize = 4096;
 
 /// Layers of sequential networks have a weight and a bias.
 const MAX_BLOBS: usize = 16;
@@ -34,7 +31,7 @@ pub(crate) struct Net {
 }
 
 fn malformed(what: impl Into<String>) -> WeightsError {
-    WeightsError::Format { format: "Caffe file", what: what.into() }
+    WeightsError::malformed("Caffe file", what)
 }
 
 fn decode<M: Message + Default>(bytes: &Bytes) -> Result<M, WeightsError> {
@@ -61,7 +58,8 @@ impl Net {
         for bytes in &net.layers {
             let layer: V1LayerParameter = decode(bytes)?;
             if layer.layer.is_some() {
-                return Err(malformed("layers as Caffe writes them since 2014: upgrade the file with Caffe's tools"));
+                let what = "layers as Caffe writes them since 2014, found older ones";
+                return Err(malformed(what).advising("upgrade the file with Caffe's tools"));
             }
             layers.push(layer.into());
         }
@@ -121,15 +119,18 @@ impl Net {
         Ok(sides.into_iter().map(|side| Shape::new(3, side, side)).collect())
     }
 
-    /// How the data layer made its pictures: always BGR, resized beforehand; mean and scale if it says them.
+    /// How the data layer made its pictures: BGR resized beforehand, or grey; mean and scale if it says them.
     fn preprocessing(&self, input: Shape) -> Preprocessing {
-        let mut p = Preprocessing::caffe(input.height).cropped(input.height, input.width);
+        let mut p = match input.channels {
+            3 => Preprocessing::caffe(input.height).cropped(input.height, input.width),
+            _ => Preprocessing { scale: 1.0, ..Preprocessing::plain(input) },
+        };
         let transform = self.layers.iter().find_map(|layer| layer.transform_param.as_ref());
         let data = self.layers.iter().find_map(|layer| layer.data_param.as_ref());
         let mean = transform.map_or(&[][..], |t| &t.mean_value);
         match *mean {
             [mean] if mean.is_finite() => p.mean = [mean; 3],
-            [b, g, r] if b.is_finite() && g.is_finite() && r.is_finite() => p.mean = [b, g, r],
+            [b, g, r] if input.channels == 3 && b.is_finite() && g.is_finite() && r.is_finite() => p.mean = [b, g, r],
             _ => {}
         }
         let scale = transform.and_then(|t| t.scale).or(data.and_then(|d| d.scale));

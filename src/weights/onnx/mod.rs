@@ -19,10 +19,10 @@ use super::{
     graph::{Chain, Graph, Rounding, USUAL_SIDES, transpose},
     part,
 };
-use crate::network::{Conv, LocalResponseNorm, LrnConvention, Op, Padding, Shape, Window};
+use crate::network::{Conv, LocalResponseNorm, LrnConvention, MAX_LAYERS, Op, Padding, Shape, Window};
 
 /// Graphs of sequential networks have tens of nodes, and as many initializers.
-const MAX_NODES: usize = 4096;
+const MAX_NODES: usize = MAX_LAYERS;
 
 /// Nodes of sequential networks have a few attributes.
 const MAX_ATTRIBUTES: usize = 64;
@@ -34,15 +34,15 @@ const MAX_RANK: usize = 16;
 pub(crate) struct Model {
     /// Length of the file in bytes.
     len: usize,
-    /// Where the files lie that it names.
-    folder: Option<PathBuf>,
+    /// Where the file lies, and so those that it names.
+    path: Option<PathBuf>,
     /// Version of the standard's operators.
     opset: i64,
     graph: GraphProto,
 }
 
 fn malformed(what: impl Into<String>) -> WeightsError {
-    WeightsError::Format { format: "ONNX file", what: what.into() }
+    WeightsError::malformed("ONNX file", what)
 }
 
 fn decode<M: Message + Default>(bytes: &Bytes) -> Result<M, WeightsError> {
@@ -56,7 +56,7 @@ pub(super) fn begins(bytes: &[u8]) -> bool {
 
 impl Model {
     /// `None` where the bytes are some other protocol buffer.
-    pub fn read(bytes: &Bytes, folder: Option<&Path>) -> Result<Option<Self>, WeightsError> {
+    pub fn read(bytes: &Bytes, path: Option<&Path>) -> Result<Option<Self>, WeightsError> {
         let model: ModelProto = decode(bytes)?;
         let (Some(graph), 1..) = (model.graph, model.ir_version) else {
             return Ok(None);
@@ -69,7 +69,7 @@ impl Model {
         let standard = model.opset_import.iter().find(|set| matches!(set.domain.as_str(), "" | "ai.onnx"));
         // Before there were sets of operators there was one.
         let opset = standard.map_or(1, |set| set.version);
-        Ok(Some(Self { len: bytes.len(), folder: folder.map(Into::into), opset, graph }))
+        Ok(Some(Self { len: bytes.len(), path: path.map(Into::into), opset, graph }))
     }
 
     /// The initializers that can be weights, by name.
@@ -141,7 +141,7 @@ impl Model {
     }
 
     fn reader(&self) -> Reader<'_> {
-        Reader { folder: self.folder.as_deref(), budget: Budget::new(self.len), files: HashMap::new() }
+        Reader { path: self.path.as_deref(), budget: Budget::new(self.len), files: HashMap::new() }
     }
 }
 
@@ -167,7 +167,7 @@ fn dtype(proto: &TensorProto) -> Option<DType> {
 
 /// Turns tensor messages to tensors; files beside the model are opened once.
 struct Reader<'a> {
-    folder: Option<&'a Path>,
+    path: Option<&'a Path>,
     budget: Budget,
     files: HashMap<String, Bytes>,
 }
@@ -208,12 +208,15 @@ impl Reader<'_> {
             (_, None) => proto.int32_data.iter().flat_map(|&v| (v as u16).to_le_bytes()).collect(),
         };
         let found = bytes.len();
-        Tensor::new(dtype, shape, bytes).ok_or_else(|| {
+        let tensor = Tensor::new(dtype, shape, bytes).map(|tensor| tensor.named_in_file(&proto.name));
+        tensor.ok_or_else(|| {
             malformed(format!("the numbers of tensor {} of shape {:?}, found {found} bytes", name(), proto.dims))
         })
     }
 
-    /// The bytes of a tensor that lie in another file, which must lie in the model's folder.
+    /// The bytes of a tensor that lie in another file, which must lie in the model's folder. Where the model is a link, that is
+    /// also the folder of the file that it leads to: a model may be opened through a link, and downloads of Hugging Face are
+    /// links to files that lie together under other names.
     fn external(&mut self, proto: &TensorProto) -> Result<Bytes, WeightsError> {
         let note = |key| proto.external_data.iter().find(|e| e.key == key).map(|e| e.value.as_str());
         let number = |key| {
@@ -241,18 +244,25 @@ impl Reader<'_> {
 
     fn open(&self, location: &str) -> Result<Bytes, WeightsError> {
         let outside = || malformed(format!("external data in the model's own folder, found `{location:.200}`"));
-        let folder = self.folder.ok_or_else(|| {
-            malformed(format!("all numbers in one file, found some in `{location:.200}`: open the model by its path"))
+        let model = self.path.ok_or_else(|| {
+            let what = format!("all numbers in one file, found some in `{location:.200}`");
+            malformed(what).advising("open the model by its path")
         })?;
         let inside = Path::new(location).components().all(|c| matches!(c, std::path::Component::Normal(_)));
         if !inside || location.is_empty() {
             return Err(outside());
         }
-        // A link may lead out of the folder.
+        let of = |path: &Path| path.parent().map(Path::to_path_buf).unwrap_or_default();
+        let folder = of(model);
         let path = folder.join(location);
         let fail = |source| WeightsError::Read { path: path.clone(), source };
-        let (real, real_folder) = (path.canonicalize().map_err(fail)?, folder.canonicalize().map_err(fail)?);
-        if !real.starts_with(real_folder) {
+        let real_folder = of(&model.canonicalize().map_err(fail)?);
+        // Beside the link, or beside what it leads to.
+        let real = path.canonicalize().or_else(|e| real_folder.join(location).canonicalize().map_err(|_| e));
+        let real = real.map_err(fail)?;
+        let here = if folder.as_os_str().is_empty() { Path::new(".") } else { &folder };
+        // A link may lead out of the folders.
+        if !real.starts_with(&real_folder) && !real.starts_with(here.canonicalize().map_err(fail)?) {
             return Err(outside());
         }
         Ok(super::map(&real)?.0)
@@ -413,7 +423,7 @@ impl Walk<'_, '_> {
             "Constant" => {
                 if let Some(bytes) = attributes.find("value").and_then(|a| a.t.as_ref()) {
                     // Numbers in other files are for initializers.
-                    let mut reader = Reader { folder: None, budget: Budget::new(0), files: HashMap::new() };
+                    let mut reader = Reader { path: None, budget: Budget::new(0), files: HashMap::new() };
                     let proto = decode(bytes).map_err(|e| e.to_string())?;
                     reader.constant(&proto).map_err(|e| e.to_string())?
                 } else if let Some(value) = attributes.int("value_int") {

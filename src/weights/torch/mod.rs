@@ -15,6 +15,9 @@ use super::{Budget, DType, Tensor, Weights, WeightsError, gather, part};
 
 const FORMAT: &str = "PyTorch file";
 
+/// What to do about a pickle of something else.
+const SAVE: &str = "save `model.state_dict()` with the program that wrote it";
+
 /// Pickles larger than this describe no state dict.
 const MAX_PICKLE: usize = 64 << 20;
 
@@ -33,7 +36,7 @@ pub(super) fn is_pickle(bytes: &[u8]) -> bool {
 }
 
 fn malformed(what: impl Into<String>) -> WeightsError {
-    WeightsError::Format { format: FORMAT, what: what.into() }
+    WeightsError::malformed(FORMAT, what)
 }
 
 impl From<Fault> for WeightsError {
@@ -52,7 +55,10 @@ pub(super) fn read_zip(bytes: &Bytes) -> Result<Weights, WeightsError> {
     let mut folders = archive.entries.keys().filter_map(|name| name.strip_suffix("data.pkl"));
     let folder = match (folders.next(), folders.next()) {
         (Some(folder), None) if folder.is_empty() || folder.ends_with('/') => folder.to_string(),
-        _ => return Err(malformed("one data.pkl in the zip archive; was it written by torch.save?")),
+        _ => {
+            let what = "one data.pkl in the zip archive, as torch.save writes it";
+            return Err(malformed(what).advising("unpack the archive where the weights lie in it as a file"));
+        }
     };
     if let Some(entry) = archive.entries.get(&format!("{folder}byteorder"))
         && archive.bytes(entry, 16, &mut budget)?.as_ref() != b"little"
@@ -205,7 +211,7 @@ fn state_dict<'a>(
         }
     }
     let Value::Dict(pairs) = pickle.get(dict) else {
-        return Err(malformed("a dict of tensors, found another object; save `model.state_dict()`"));
+        return Err(malformed("a dict of tensors, found another object").advising(SAVE));
     };
     let mut views: BTreeMap<&str, &View<'a>> = BTreeMap::new();
     for &(key, value) in pairs {
@@ -236,7 +242,7 @@ fn state_dict<'a>(
         tensors.insert(name.to_string(), tensor);
     }
     if tensors.is_empty() {
-        return Err(malformed("a state dict with tensors, found none; save `model.state_dict()`"));
+        return Err(malformed("a state dict with tensors, found none").advising(SAVE));
     }
     Ok(Weights { tensors, metadata: BTreeMap::new() })
 }
