@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use alexnet_wgpu::{Picture, Preprocessing};
+use alexnet_wgpu::{Picture, PictureError, Preprocessing};
 use etcetera::BaseStrategy;
 
 use crate::failure::{Failure, chain};
@@ -35,9 +35,11 @@ impl Crops {
 
 /// The network's input for each crop of a picture file, or why there is none, with the file's name.
 pub fn picture(path: &Path, preprocessing: &Preprocessing, crops: Crops) -> Result<Vec<f32>, String> {
-    let name = path.display().to_string();
-    let named = |reason: String| if reason.contains(&name) { reason } else { format!("{name}: {reason}") };
-    let picture = Picture::open(path).map_err(|e| named(chain(&e)))?;
+    let named = |reason: String| format!("{}: {reason}", path.display());
+    let picture = Picture::open(path).map_err(|e| match e {
+        PictureError::Read { .. } => chain(&e),
+        e => named(chain(&e)),
+    })?;
     let input = match crops {
         Crops::One => preprocessing.apply(&picture),
         Crops::Ten => preprocessing.ten_crops(&picture),

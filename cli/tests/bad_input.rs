@@ -6,7 +6,7 @@ mod common;
 use std::{fs, path::Path};
 
 use alexnet_wgpu::{Tensor, Weights};
-use common::{Folder, alexnet, command, picture, tiny};
+use common::{Folder, Output, alexnet, command, picture, prepared, tiny};
 
 #[test]
 fn bad_pictures() {
@@ -50,6 +50,23 @@ fn several_bad_pictures_have_a_line_each() {
     let lines: Vec<&str> = output.stderr.lines().collect();
     assert_eq!(lines.len(), 2, "{output:?}");
     assert!(lines[0].contains("first.png: ") && lines[1].contains("second.png: "), "{output:?}");
+}
+
+/// Letters and words of the messages themselves.
+#[test]
+fn a_short_name_is_told_too() {
+    let folder = Folder::new();
+    let names = ["p", "e", "a", "c", "t", "file", "picture"];
+    for name in names {
+        folder.file(name, "");
+    }
+    let output = Output::of(prepared("classify", &names.map(Path::new)).current_dir(folder.path("")));
+    assert_eq!((output.code, output.stderr.lines().count()), (Some(1), names.len()), "{output:?}");
+    for (line, name) in output.stderr.lines().zip(names) {
+        assert!(line.starts_with(&format!("alexnet: {name}: expected a picture, found")), "{output:?}");
+    }
+    let output = Output::of(prepared("features --layer fc7 --output x.npy e", &[]).current_dir(folder.path("")));
+    output.failure(1, &["alexnet: e: expected a picture"]);
 }
 
 /// The tiny model's file after a change.
