@@ -71,7 +71,7 @@ impl From<Type> for DType {
 
 pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     let Args { output, .. } = args;
-    if output.extension().is_none_or(|extension| extension != "safetensors") {
+    if files::ending(output) != "safetensors" {
         let found = output.display();
         return Err(Failure::usage(format!("expected an output that ends in .safetensors, found {found}")));
     }

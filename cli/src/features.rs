@@ -60,9 +60,9 @@ enum Format {
 
 impl Format {
     fn of(path: &Path) -> Result<Self, Failure> {
-        match path.extension().and_then(|extension| extension.to_str()) {
-            Some("npy") => Ok(Self::Npy),
-            Some("safetensors") => Ok(Self::Safetensors),
+        match files::ending(path).as_str() {
+            "npy" => Ok(Self::Npy),
+            "safetensors" => Ok(Self::Safetensors),
             _ => Err(Failure::usage(format!(
                 "expected an output that ends in .npy or .safetensors, found {}",
                 path.display()

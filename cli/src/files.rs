@@ -17,6 +17,11 @@ pub fn cache() -> Option<PathBuf> {
     Some(folders.cache_dir().join("alexnet-wgpu"))
 }
 
+/// What stands behind the last dot of a file's name, in lower case.
+pub fn ending(path: &Path) -> String {
+    path.extension().map(|ending| ending.to_string_lossy().to_lowercase()).unwrap_or_default()
+}
+
 /// Which parts of a picture a network sees.
 #[derive(Clone, Copy, Debug)]
 pub enum Crops {
