@@ -69,8 +69,7 @@ fn at_least_one(text: &str) -> Result<usize, String> {
 const AHEAD: usize = 2;
 
 pub fn run(args: &Args) -> Result<ExitCode, Failure> {
-    let labels = args.labels.as_deref().map(files::labels).transpose()?;
-    let model = args.model.open(labels)?;
+    let model = args.model.open(args.labels.as_deref())?;
     if args.model.embedded() && !args.json && io::stderr().is_terminal() {
         let kinds = model.labels.len();
         let _ =

@@ -75,7 +75,6 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
         let found = output.display();
         return Err(Failure::usage(format!("expected an output that ends in .safetensors, found {found}")));
     }
-    let labels = args.labels.as_deref().map(files::labels).transpose()?;
     let from = ModelArgs::new(Some(args.input.clone()), args.network);
     let input = from.path()?.unwrap_or_default();
     // The weights are read from the file while they are written.
@@ -83,7 +82,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
         return Err(Failure::usage(format!("expected an output beside the input, found {} as both", output.display())));
     }
 
-    let mut model = from.open(labels)?;
+    let mut model = from.open(args.labels.as_deref())?;
     progress::while_working(format!("writing {}", output.display()), || -> Result<(), Failure> {
         if let Some(dtype) = args.dtype {
             model.weights = model.weights.cast(dtype.into());

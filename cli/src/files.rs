@@ -66,9 +66,12 @@ fn head(path: &Path, limit: usize) -> Result<Vec<u8>, Failure> {
     Ok(bytes)
 }
 
-/// The lines of a file of labels.
+/// The lines of a file of labels, without blank ones at its end: editors leave them there.
 pub fn labels(path: &Path) -> Result<Vec<String>, Failure> {
-    lines_within(path, LABELS_LIMIT, "labels")
+    let mut labels = lines_within(path, LABELS_LIMIT, "labels")?;
+    let count = labels.iter().rposition(|label| !label.is_empty()).map_or(0, |last| last + 1);
+    labels.truncate(count);
+    Ok(labels)
 }
 
 /// The lines of a list of pictures.

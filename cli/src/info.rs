@@ -48,7 +48,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     // The tensors under the file's own names.
     let path = from.path()?;
     let tensors = match &path {
-        Some(path) => ModelArgs::named(path, Weights::open(path))?,
+        Some(path) => from.named(path, Weights::open(path))?,
         None => Model::embedded()?.weights,
     };
     let model = match from.open(None) {

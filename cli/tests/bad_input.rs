@@ -137,10 +137,14 @@ fn bad_labels() {
     let folder = Folder::new();
     let bag = picture("bag.png");
     let three = folder.file("three.txt", "a\nb\nc\n");
-    alexnet("classify --labels", &[&three, &bag]).failure(2, &["expected 10 labels, one a class, found 3"]);
+    alexnet("classify --labels", &[&three, &bag]).failure(2, &["three.txt: expected 10 labels, one a class, found 3"]);
     let weights = folder.weights("tiny.safetensors", &tiny().to_weights().unwrap());
     alexnet("classify --labels", &[&three, "--weights".as_ref(), &weights, &bag])
-        .failure(2, &["expected 4 labels, one a class, found 3"]);
+        .failure(2, &["three.txt: expected 4 labels, one a class, found 3"]);
+    // A blank line at the end is no label, one between labels is.
+    let blank = folder.file("blank.txt", "a\n\nb\nc\n\n \n\r\n");
+    alexnet("classify --labels", &[&blank, "--weights".as_ref(), &weights, &bag]).success();
+    alexnet("classify --labels", &[&blank, &bag]).failure(2, &["blank.txt: expected 10 labels, one a class, found 4"]);
     let empty = folder.file("empty.txt", "");
     alexnet("classify --labels", &[&empty, &bag]).failure(2, &["expected 10 labels, one a class, found 0"]);
     let latin1 = folder.file("latin1.txt", b"coat\nd\xe9bardeur\n");

@@ -54,7 +54,8 @@ fn the_list_says_what_is_there() {
     assert_eq!(text.lines().count(), 5, "{text}");
     let torchvision = text.lines().find(|line| line.starts_with("torchvision ")).unwrap();
     assert!(torchvision.contains("244.4 MB") && torchvision.contains("56.522 / 79.066 %"), "{torchvision}");
-    assert!(text.lines().skip(1).all(|line| line.ends_with(" no")), "{text}");
+    assert!(text.lines().skip(1).all(|line| line.ends_with(" no") && line.contains(" MB ")), "{text}");
+    assert_eq!(text.matches(" ~243.9 MB ").count(), 2, "what nobody says is near what the numbers take: {text}");
     assert!(!folder.path("cache").exists(), "looking makes no folders");
 
     fs::create_dir_all(folder.path("cache/alexnet-wgpu")).unwrap();
@@ -77,11 +78,26 @@ fn fetched_weights_go_by_their_name() {
     let expected = alexnet("classify --json --weights", &[&fixture("torchvision.pth"), &chelsea]).success();
     let top = |line: &str| line.split("\"top\":").nth(1).unwrap().split("\"ms\"").next().unwrap().to_string();
     assert_eq!(top(&found), top(&expected));
-    // A file of that name is nearer.
+    // A folder of that name holds no weights.
+    fs::create_dir(folder.path("torchvision")).unwrap();
+    fs::create_dir(folder.path("onnx")).unwrap();
+    let info = |name: &str| {
+        let mut command = with_cache(&folder, &format!("info {name}"));
+        Output::of(command.current_dir(folder.path("")))
+    };
+    assert!(info("torchvision").success().contains("alexnet-owt-7be5be79.pth"));
+    info("onnx").failure(1, &["there is no file onnx", "alexnet fetch onnx"]);
+    // A file of that name is nearer, and it is said which was taken.
+    fs::remove_dir(folder.path("torchvision")).unwrap();
     fs::write(folder.path("torchvision"), "no weights").unwrap();
-    let mut command = with_cache(&folder, "info torchvision");
-    Output::of(command.current_dir(folder.path(""))).failure(1, &["torchvision: not a usable weight file"]);
+    let which = ["torchvision: not a usable weight file", "file of that name here", "alexnet-owt-7be5be79.pth"];
+    info("torchvision").failure(1, &which);
+    let spelt_out = info("./torchvision");
+    spelt_out.failure(1, &["torchvision: not a usable weight file"]);
+    assert!(!spelt_out.stderr.contains("alexnet-owt"), "nothing else can be meant: {spelt_out:?}");
 
+    info("torchvison").failure(1, &["there is no file torchvison: did you mean torchvision?", "alexnet fetch"]);
+    info("torchvison.pth").failure(1, &["cannot read weights from torchvison.pth"]);
     Output::of(&mut with_cache(&folder, "info onnx")).failure(1, &["there is no file onnx", "alexnet fetch onnx"]);
 }
 

@@ -80,8 +80,7 @@ pub struct Args {
 const WHOLE_TABLE: usize = 20;
 
 pub fn run(args: &Args) -> Result<ExitCode, Failure> {
-    let labels = args.labels.as_deref().map(files::labels).transpose()?;
-    let model = args.model.open(labels)?;
+    let model = args.model.open(args.labels.as_deref())?;
     let pictures = pictures::find(&args.pictures, &model.labels)?;
     let crops = if args.ten_crop { Crops::Ten } else { Crops::One };
     let at_once = (usize::from(args.batch) / crops.count()).max(1);

@@ -100,7 +100,8 @@ fn list() -> io::Result<()> {
     for published in &PUBLISHED {
         let Published { name, network, licence, accuracy: [top1, top5], .. } = published;
         let here = published.place().is_ok_and(|path| path.is_file());
-        let size = published.size.map_or("?".into(), megabytes);
+        let size = published.size.map_or_else(|| published.estimate(), |size| Some(megabytes(size)));
+        let size = size.unwrap_or_default();
         let accuracy = format!("{top1} / {top5} %");
         writeln!(
             out,
