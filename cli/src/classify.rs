@@ -90,9 +90,14 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
             }
         });
 
+        let mut prepared = prepared.into_iter();
+        // A large one takes seconds; later ones are decoded behind the bar.
+        let first = args.images.first().map(|image| format!("reading {}", printable(&image.to_string_lossy())));
+        let first = progress::while_working(first.unwrap_or_default(), || prepared.next());
+
         // Made for the first good picture, so that a mistyped file name is told at once.
         let mut classifier = None;
-        for (image, prepared) in args.images.iter().zip(prepared) {
+        for (image, prepared) in args.images.iter().zip(first.into_iter().chain(prepared)) {
             let labelled = match prepared {
                 Ok(prepared) => {
                     let classifier = match &classifier {

@@ -9,7 +9,7 @@ use std::{
 use alexnet_wgpu::{Layer, Model, Pipeline, Tensor, Weights, write_atomically};
 
 use crate::{
-    failure::Failure,
+    failure::{Failure, printable},
     files::{self, Crops},
     options::{GpuArgs, ModelArgs},
     progress,
@@ -104,5 +104,6 @@ fn input(args: &Args, model: &Model) -> Result<Vec<f32>, Failure> {
         return files::read_npy(path, &[shape.channels, shape.height, shape.width]);
     }
     let image = args.image.as_deref().unwrap_or(Path::new(""));
-    files::picture(image, &model.preprocessing, Crops::One).map_err(Failure::run)
+    let reading = format!("reading {}", printable(&image.to_string_lossy()));
+    progress::while_working(reading, || files::picture(image, &model.preprocessing, Crops::One)).map_err(Failure::run)
 }

@@ -151,6 +151,8 @@ fn measure(
         }
         drop(send);
 
+        // Of the first batch nothing is known until all of it was decoded and run.
+        bar.tick();
         let softmax = model.network.layers().last().is_some_and(|layer| layer.op == Op::Softmax);
         let mut input = Vec::with_capacity(model.network.input().len() * pipeline.batch());
         let mut waiting = Vec::with_capacity(at_once);

@@ -18,7 +18,7 @@ use ureq::{
 };
 
 use super::{proxy::Named, published::Checksum};
-use crate::text::grouped;
+use crate::{progress, text::grouped};
 
 /// What is to be fetched, and how patiently.
 #[derive(Clone, Debug)]
@@ -159,11 +159,7 @@ impl Download<'_> {
         bar: &ProgressBar,
     ) -> Result<(), Stop> {
         let mut file = part.open(have).map_err(|e| part.failed(e))?;
-        if let Some(total) = total {
-            bar.set_length(total);
-        }
-        bar.set_position(have);
-        bar.reset_eta();
+        progress::downloading(bar, total, have);
         let mut body = response.into_body().into_reader();
         let mut buffer = vec![0; 1 << 16];
         loop {
