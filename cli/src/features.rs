@@ -11,6 +11,7 @@ use alexnet_wgpu::{Layer, Model, Pipeline, Tensor, Weights, write_atomically};
 use crate::{
     failure::{Failure, printable},
     files::{self, Crops},
+    npy,
     options::{GpuArgs, ModelArgs},
     progress,
 };
@@ -73,7 +74,7 @@ impl Format {
     fn write(self, path: &Path, layer: &Layer, values: Vec<f32>) -> Result<(), Failure> {
         let shape = layer.output_dims();
         match self {
-            Self::Npy => write_atomically(path, |temporary| files::write_npy(temporary, &shape, &values))
+            Self::Npy => write_atomically(path, |temporary| npy::write(temporary, &shape, &values))
                 .map_err(|e| Failure::run(format!("cannot write {}: {e}", path.display()))),
             Self::Safetensors => {
                 let tensors = BTreeMap::from([(layer.name.clone(), Tensor::from_f32(shape, values))]);
