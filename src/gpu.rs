@@ -191,10 +191,12 @@ impl Gpu {
         let adapters = Self::adapters(options.backends).await;
         match adapters.iter().find(|a| a.is_called(options.adapter.as_deref())) {
             Some(adapter) => adapter.open().await,
-            None => Err(GpuError::NoAdapter {
-                wanted: wanted(options),
-                found: adapters.into_iter().map(|a| a.info.name).collect(),
-            }),
+            None => {
+                // Those of other interfaces are there too, for whoever asked for one alone.
+                let adapters = if options.backends.is_some() { Self::adapters(None).await } else { adapters };
+                let name = |a: AdapterSummary| format!("{} ({})", a.info.name, a.info.backend);
+                Err(GpuError::NoAdapter { wanted: wanted(options), found: adapters.into_iter().map(name).collect() })
+            }
         }
     }
 
@@ -365,14 +367,18 @@ fn wanted(options: &GpuOptions) -> String {
 pub enum GpuError {
     /// Nothing on this machine fits.
     #[error(
-        "no GPU adapter {wanted}; found {}: install a graphics driver, or Mesa's software Vulkan \
-         (Debian and Ubuntu: apt install mesa-vulkan-drivers; Fedora: dnf install mesa-vulkan-drivers)",
-        if found.is_empty() { "none".into() } else { found.join(", ") }
+        "no GPU adapter {wanted}; found {}",
+        if found.is_empty() {
+            "none: install a graphics driver, or Mesa's software Vulkan (Debian and Ubuntu: apt install \
+             mesa-vulkan-drivers; Fedora: dnf install mesa-vulkan-drivers)".into()
+        } else {
+            format!("{}: choose one of them, which `alexnet adapters` lists", found.join(", "))
+        }
     )]
     NoAdapter {
         /// What was looked for.
         wanted: String,
-        /// The adapters that are there.
+        /// The adapters that are there, with the graphics interface of each.
         found: Vec<String>,
     },
     /// The adapter or device is below what the shaders need.
