@@ -46,7 +46,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     labels: Option<PathBuf>,
     /// How many labels for each picture
-    #[arg(long, value_name = "N", default_value_t = 5, value_parser = at_least_one)]
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = at_least_one, allow_negative_numbers = true)]
     top: usize,
     /// One JSON object for each picture, on a line of its own: image, network, adapter, backend, top (index, label,
     /// probability), ms (preprocess: from the file to the network's input; inference: from there to the labels)

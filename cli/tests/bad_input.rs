@@ -157,6 +157,7 @@ fn bad_arguments() {
     let bag = picture("bag.png");
     alexnet("classify", &[]).failure(2, &["<IMAGE>", "'--help'"]);
     alexnet("classify --top 0", &[&bag]).failure(2, &["--top", "at least 1"]);
+    alexnet("classify --top -3", &[&bag]).failure(2, &["'-3'", "--top", "at least 1"]);
     alexnet("classify --top many", &[&bag]).failure(2, &["--top", "at least 1"]);
     alexnet("classify --colour", &[&bag]).failure(2, &["'--colour'"]);
     alexnet("classify --network caffe", &[&bag]).failure(2, &["--weights"]);
