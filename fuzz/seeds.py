@@ -26,8 +26,8 @@ def folder(target):
 
 
 def main():
-    for target, pattern in [("onnx", "refused-*.onnx"), ("caffe", "refused-*.caffemodel"), ("torch", "refused-*.pth")]:
-        for path in FORMATS.glob(pattern):
+    for target, extension in [("onnx", "onnx"), ("caffe", "caffemodel"), ("torch", "pth"), ("safetensors", "safetensors")]:
+        for path in FORMATS.glob(f"refused-*.{extension}"):
             shutil.copyfile(path, folder(target) / path.name)
     for name in ["open.onnx", "operators.onnx"]:
         shutil.copyfile(FORMATS / name, folder("onnx") / name)

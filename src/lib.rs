@@ -80,7 +80,7 @@ pub use deny::{Denial, Denials, UnknownVariant};
 pub use files::write_atomically;
 pub use gpu::{AdapterSummary, Gpu, GpuError, GpuOptions, Shortfall};
 pub use kernels::{Algorithm, Family, Precision, Storage, Style, UnknownPrecision};
-pub use model::{Model, ModelOptions, Origin};
+pub use model::{GivenPreprocessing, Model, ModelOptions, Origin, UnknownPreprocessing};
 pub use network::{
     AdaptiveAvgPool, Conv, Layer, Linear, LocalResponseNorm, LrnConvention, MaxPool, Network, NetworkBuilder,
     NetworkError, Op, Padding, Shape, Window,

@@ -1,13 +1,13 @@
 //! A network with its weights, preprocessing and labels: what a weight file comes to.
 
-use std::collections::BTreeMap;
 #[cfg(not(target_arch = "wasm32"))]
 use std::path::Path;
+use std::{collections::BTreeMap, str::FromStr};
 
 use crate::{
     alexnet::{Variant, imagenet_labels},
-    network::Network,
-    preprocess::Preprocessing,
+    network::{Network, Shape, nearest},
+    preprocess::{Preprocessing, PreprocessingError},
     recognise::{self, Recognised},
     weights::{File, Format, Graph, Weights, WeightsError},
 };
@@ -47,7 +47,107 @@ pub struct ModelOptions {
     pub variant: Option<Variant>,
     /// Labels in index order.
     pub labels: Option<Vec<String>>,
+    /// Make the network's input of pictures like this.
+    pub preprocessing: Option<GivenPreprocessing>,
 }
+
+/// Preprocessing that a caller chooses, whatever a file says: one of the two that published weights were trained with, fitted
+/// to the network's input, or another, number for number.
+///
+/// As text it is `torchvision`, `caffe`, or JSON as weight files have it in their metadata, and `alexnet info --json` prints it:
+///
+/// ```
+/// use alexnet_wgpu::{ChannelOrder, GivenPreprocessing, Resize};
+///
+/// assert_eq!("caffe".parse(), Ok(GivenPreprocessing::Caffe));
+/// let json = r#"{"resize": {"shorter-side": 256}, "crop": [224, 224], "channels": "bgr", "scale": 1, "mean": [104, 117, 123],
+///                "std": [1, 1, 1]}"#;
+/// let Ok(GivenPreprocessing::Own(own)) = json.parse() else { panic!("good JSON") };
+/// assert_eq!((own.resize, own.channels), (Resize::ShorterSide(256), ChannelOrder::Bgr));
+/// let error = "torchvison".parse::<GivenPreprocessing>().unwrap_err();
+/// assert!(error.to_string().contains("did you mean `torchvision`"));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum GivenPreprocessing {
+    /// [`Preprocessing::torchvision`].
+    Torchvision,
+    /// [`Preprocessing::caffe`].
+    Caffe,
+    /// This one; its crop must be the network's input.
+    Own(Preprocessing),
+}
+
+impl GivenPreprocessing {
+    const NAMES: [&str; 2] = ["torchvision", "caffe"];
+
+    /// For a network's input, with what decided on it.
+    fn of(self, input: Shape) -> (Preprocessing, String) {
+        let fitted = |p: Preprocessing, name| (p.cropped(input.height, input.width), format!("{name}'s, {CALLER}"));
+        match self {
+            Self::Torchvision => fitted(Preprocessing::torchvision(input.height), "torchvision"),
+            Self::Caffe => fitted(Preprocessing::caffe(input.height), "Caffe"),
+            Self::Own(p) => (p, CALLER.into()),
+        }
+    }
+}
+
+impl FromStr for GivenPreprocessing {
+    type Err = UnknownPreprocessing;
+
+    fn from_str(text: &str) -> Result<Self, UnknownPreprocessing> {
+        let found = || text.chars().filter(|c| !c.is_control()).take(80).collect();
+        match text.trim() {
+            "torchvision" => Ok(Self::Torchvision),
+            "caffe" => Ok(Self::Caffe),
+            json if json.starts_with('{') => {
+                let own: Preprocessing = serde_json::from_str(json)
+                    .map_err(|e| UnknownPreprocessing::Json { reason: e.to_string(), found: found() })?;
+                own.check().map_err(|e| UnknownPreprocessing::Numbers { reason: e.to_string() })?;
+                Ok(Self::Own(own))
+            }
+            name => Err(UnknownPreprocessing::Name {
+                nearest: nearest(name, Self::NAMES.into_iter()).unwrap_or_default().into(),
+                found: found(),
+            }),
+        }
+    }
+}
+
+/// There is no such preprocessing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum UnknownPreprocessing {
+    /// Neither a name nor JSON.
+    #[error(
+        "no preprocessing is called `{found}`: did you mean `{nearest}`? There are torchvision, caffe, and any other as JSON"
+    )]
+    Name {
+        /// The name asked for, or its beginning.
+        found: String,
+        /// The closest that exists.
+        nearest: String,
+    },
+    /// JSON of something else.
+    #[error(
+        "expected preprocessing as JSON with resize, crop, channels, scale, mean and std, found `{found}` ({reason}): \
+         `alexnet info --json` prints that of any weight file"
+    )]
+    Json {
+        /// The text, or its beginning.
+        found: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// JSON with sizes or numbers that no picture can be made to.
+    #[error("the preprocessing cannot be applied: {reason}")]
+    Numbers {
+        /// Which.
+        reason: String,
+    },
+}
+
+/// What decided, where the caller did.
+const CALLER: &str = "given by the caller";
 
 /// What a file's metadata may say of its network, in this project's safetensors files.
 mod key {
@@ -60,6 +160,9 @@ mod key {
 }
 
 impl Model {
+    /// The most classes that a network may have: a label is made for each. (ImageNet-21K has 21,841.)
+    pub const MAX_CLASSES: usize = 1 << 20;
+
     /// Reads a weight file of any [`Format`], recognises its network and checks every tensor's shape.
     ///
     /// The network, preprocessing and labels are those that the file speaks of: its metadata, or the graph of an
@@ -125,8 +228,12 @@ impl Model {
                 (network, weights, "the file's metadata".into())
             }
             (note, variant) => {
+                let named = |name: &str| {
+                    let expected = "ungrouped, caffe, caffenet, torchvision or a network as JSON";
+                    name.parse().map_err(|_| metadata(key::NETWORK, expected, name, None))
+                };
                 let variant = match (note, variant) {
-                    (Some(name), None) => Some(name.parse().map_err(|e| metadata(key::NETWORK, &e, name))?),
+                    (Some(name), None) => Some(named(name)?),
                     (_, variant) => variant,
                 };
                 let Recognised { network, tensors, why } = recognise::tensors(&weights, variant)?;
@@ -134,11 +241,11 @@ impl Model {
             }
         };
         let preprocessing = match weights.metadata.get(key::PREPROCESSING) {
-            Some(json) => {
+            Some(json) if options.preprocessing.is_none() => {
                 let p = from_json(key::PREPROCESSING, json, "this project's preprocessing as JSON")?;
                 Some((p, "the file's metadata".to_string()))
             }
-            None => None,
+            _ => None,
         };
         Self::assemble(format, network, why, weights, preprocessing, options)
     }
@@ -152,26 +259,28 @@ impl Model {
         options: &ModelOptions,
     ) -> Result<Self, WeightsError> {
         weights.check(&network)?;
-        let input = network.input();
-        let (preprocessing, why_preprocessing) = preprocessing.unwrap_or_else(|| {
+        let (input, output) = (network.input(), network.output());
+        let classes = output.len();
+        if output != Shape::vector(classes) || classes > Self::MAX_CLASSES {
+            return Err(WeightsError::Classes { output });
+        }
+        let given = options.preprocessing.map(|given| given.of(input));
+        let (preprocessing, why_preprocessing) = given.or(preprocessing).unwrap_or_else(|| {
             let (p, why) = match network.name().parse::<Variant>() {
                 Ok(variant) => (variant.preprocessing(), format!("that of {variant}'s published weights")),
                 Err(_) => (Preprocessing::torchvision(input.height), "torchvision's, as the file is silent".into()),
             };
             (p.cropped(input.height, input.width), why)
         });
-        preprocessing.check().map_err(|e| metadata(key::PREPROCESSING, &e, "what the file says"))?;
-        if input.channels != 3 || preprocessing.crop != [input.height, input.width] {
-            return Err(metadata(
-                key::PREPROCESSING,
-                &format!("a crop to the network's input of {input}"),
-                &format!("3×{}×{}", preprocessing.crop[0], preprocessing.crop[1]),
-            ));
+        let fail = |error| WeightsError::Preprocessing { origin: why_preprocessing.clone(), error };
+        preprocessing.check().map_err(fail)?;
+        let [height, width] = preprocessing.crop;
+        if input != Shape::new(3, height, width) {
+            return Err(fail(PreprocessingError::Input { expected: input, found: Shape::new(3, height, width) }));
         }
 
-        let classes = network.output().len();
         let (labels, why_labels) = match (&options.labels, weights.metadata.get(key::LABELS)) {
-            (Some(labels), _) => (labels.clone(), "given by the caller"),
+            (Some(labels), _) => (labels.clone(), CALLER),
             (None, Some(json)) => (from_json(key::LABELS, json, "a JSON list of strings")?, "the file's metadata"),
             (None, None) if classes == 1000 => (imagenet_labels(), "ImageNet's, as there are 1000 classes"),
             (None, None) => ((0..classes).map(|i| format!("class {i}")).collect(), "numbers, as the file is silent"),
@@ -211,11 +320,12 @@ impl Model {
     }
 }
 
-fn metadata(key: &str, expected: &dyn std::fmt::Display, found: &str) -> WeightsError {
-    let found = found.chars().take(80).collect();
-    WeightsError::Metadata { key: key.into(), expected: expected.to_string(), found }
+fn metadata(key: &str, expected: &str, found: &str, reason: Option<String>) -> WeightsError {
+    let found = found.chars().filter(|c| !c.is_control()).take(80).collect();
+    let reason = reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
+    WeightsError::Metadata { key: key.into(), expected: expected.into(), found, reason }
 }
 
 fn from_json<T: serde::de::DeserializeOwned>(key: &str, json: &str, expected: &str) -> Result<T, WeightsError> {
-    serde_json::from_str(json).map_err(|e| metadata(key, &format!("{expected} ({e})"), json))
+    serde_json::from_str(json).map_err(|e| metadata(key, expected, json, Some(e.to_string())))
 }

@@ -4,16 +4,24 @@
 //! [`Network::new`] or a [`NetworkBuilder`], which infer every shape, so a `Network` that
 //! exists fits together.
 
-use std::fmt;
+use std::{collections::HashSet, fmt};
 
 use serde::{Deserialize, Serialize};
 
-/// Activations of a layer hold at most this many numbers for one picture; more is an error, not an
-/// allocation. (VGG's largest activation has 3.2 million.)
-pub const MAX_ACTIVATION: usize = 1 << 26;
+/// Activations of a layer hold at most this many numbers for one picture, channels rounded up to fours as they lie on the
+/// device; more is an error, not an allocation. (VGG's largest activation has 3.2 million; a file of a hundred bytes can
+/// ask for any number.) 64 MiB of f32: with the input's copies and what Winograd keeps, a run stays well below 1 GB.
+pub const MAX_ACTIVATION: usize = 1 << 24;
 
 /// The largest tensor of a layer holds at most this many numbers (VGG-16's fc6 has 103 million).
 pub const MAX_WEIGHT: usize = 1 << 30;
+
+/// A network has at most this many layers. (Sequential networks have tens.)
+pub const MAX_LAYERS: usize = 4096;
+
+/// A network takes at most this many steps for one picture: a number of a layer's window (its kernel, its input's channels)
+/// for a number of its output. (VGG-16 takes 1.5e10, this is 2.7e11: seconds on a processor, where a few bytes can ask for years.)
+pub const MAX_STEPS: u64 = 1 << 38;
 
 /// The shape of one picture's activation: channels × height × width (CHW).
 ///
@@ -51,6 +59,12 @@ impl Shape {
 
     pub(crate) fn checked_len(&self) -> Option<usize> {
         self.channels.checked_mul(self.height)?.checked_mul(self.width)
+    }
+
+    /// Whether this is an activation: not empty, and no more than [`MAX_ACTIVATION`].
+    pub(crate) fn is_sensible(&self) -> bool {
+        let padded = self.channels.checked_next_multiple_of(4).map(|channels| Self { channels, ..*self });
+        matches!(padded.and_then(|shape| shape.checked_len()), Some(1..=MAX_ACTIVATION))
     }
 }
 
@@ -308,6 +322,21 @@ impl Op {
         }
     }
 
+    /// How many numbers are read for a number of the output: those of the window that lie in the input.
+    fn window(&self, input: Shape, output: Shape) -> u64 {
+        let inside = |kernel: [usize; 2]| kernel[0].min(input.height) * kernel[1].min(input.width);
+        let numbers = match self {
+            Op::Conv(c) => input.channels / c.groups * c.window.kernel[0] * c.window.kernel[1],
+            Op::MaxPool(p) => inside(p.window.kernel),
+            Op::LocalResponseNorm(n) => n.size.min(input.channels),
+            // A part of the input, and what it shares with the parts around it.
+            Op::AdaptiveAvgPool(_) => inside([input.height / output.height + 2, input.width / output.width + 2]),
+            Op::Linear(_) => input.len(),
+            Op::Dropout | Op::Softmax => 1,
+        };
+        numbers as u64
+    }
+
     /// The shape this layer makes of `input`, or what it expected and found.
     pub(crate) fn output(&self, input: Shape) -> Result<Shape, String> {
         match self {
@@ -426,21 +455,24 @@ impl Network {
         layers: impl IntoIterator<Item = (String, Op)>,
     ) -> Result<Self, NetworkError> {
         let layers: Vec<(String, Op)> = layers.into_iter().collect();
-        match input.checked_len() {
-            None | Some(0) => return Err(NetworkError::Input { input }),
-            Some(n) if n > MAX_ACTIVATION => return Err(NetworkError::Input { input }),
-            Some(_) => {}
+        if !input.is_sensible() {
+            return Err(NetworkError::Input { input });
+        }
+        if layers.len() > MAX_LAYERS {
+            return Err(NetworkError::TooManyLayers { found: layers.len() });
         }
         let mut shape = input;
         let mut flat = false;
+        let mut steps = 0u64;
+        let mut names = HashSet::new();
         let mut checked: Vec<Layer> = Vec::with_capacity(layers.len());
         for (layer, op) in layers {
-            if layer.is_empty() || checked.iter().any(|l| l.name == layer) {
+            if layer.is_empty() || !names.insert(layer.clone()) {
                 return Err(NetworkError::Name { layer });
             }
             let fail = |expected: String| NetworkError::Shape { layer: layer.clone(), expected, input: shape };
             let output = op.output(shape).map_err(fail)?;
-            if output.checked_len().is_none_or(|n| n > MAX_ACTIVATION) {
+            if !output.is_sensible() {
                 return Err(NetworkError::TooLarge { layer, what: "output", limit: MAX_ACTIVATION });
             }
             if let Some([weight, _]) = op.parameters(shape) {
@@ -448,6 +480,11 @@ impl Network {
                 if count.is_none_or(|n| n > MAX_WEIGHT) {
                     return Err(NetworkError::TooLarge { layer, what: "weight", limit: MAX_WEIGHT });
                 }
+            }
+            // Neither factor is larger than 2³⁰.
+            steps = steps.saturating_add(output.len() as u64 * op.window(shape, output));
+            if steps > MAX_STEPS {
+                return Err(NetworkError::TooSlow { layer });
             }
             flat |= matches!(op, Op::Linear(_));
             checked.push(Layer { name: layer, op, input: shape, output, flat });
@@ -517,9 +554,12 @@ impl Network {
     }
 }
 
-/// The member of `names` closest to `name` in edits, for messages.
+/// The member of `names` closest to `name` in edits, for messages. Names come from files, and to compare two takes memory and
+/// time in the product of their lengths: the first characters of the first few thousand must do.
 pub(crate) fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    names.min_by_key(|n| strsim::damerau_levenshtein(&n.to_lowercase(), &name.to_lowercase()))
+    let start = |name: &str| name.chars().take(64).collect::<String>().to_lowercase();
+    let name = start(name);
+    names.take(MAX_LAYERS).min_by_key(|other| strsim::damerau_levenshtein(&start(other), &name))
 }
 
 /// Adds layers one by one; see [`Network::builder`].
@@ -634,7 +674,8 @@ impl TryFrom<NetworkData> for Network {
 pub enum NetworkError {
     /// The input is empty or too large.
     #[error(
-        "expected an input of 1 to {MAX_ACTIVATION} numbers, found {input}: give channels × height × width of at least 1 each"
+        "expected an input of 1 to {MAX_ACTIVATION} numbers (channels count in fours), found {input}: give channels × height × \
+         width of at least 1 each, and smaller ones where they are large"
     )]
     Input {
         /// The input's shape.
@@ -668,6 +709,23 @@ pub enum NetworkError {
         what: &'static str,
         /// The limit, in numbers.
         limit: usize,
+    },
+    /// More layers than is sensible.
+    #[error(
+        "expected a network of at most {MAX_LAYERS} layers, found {found}: this is no sequential network that people run"
+    )]
+    TooManyLayers {
+        /// How many.
+        found: usize,
+    },
+    /// The layers up to this one would take longer than is sensible.
+    #[error(
+        "layer `{layer}`: expected a network of at most {MAX_STEPS} multiply-adds and comparisons for a picture, found more: \
+         use smaller sizes"
+    )]
+    TooSlow {
+        /// The layer.
+        layer: String,
     },
     /// There is no such layer.
     #[error("no layer is called `{found}`: did you mean `{nearest}`?")]
@@ -710,6 +768,54 @@ mod tests {
         assert!(Network::builder("n", Shape::new(usize::MAX, 2, 2)).softmax("s").build().is_err());
         let wide = Network::builder("n", Shape::new(3, 8, 8)).linear("l", Linear::new(usize::MAX)).build();
         assert!(matches!(wide, Err(NetworkError::TooLarge { .. })));
+    }
+
+    #[test]
+    fn what_takes_absurdly_long_or_much_is_an_error() {
+        let error = |network: NetworkBuilder| network.build().unwrap_err().to_string();
+        // Four channels for each, as they lie on the device.
+        assert!(Network::builder("n", Shape::new(1, 2048, 2048)).dropout("d").build().is_ok());
+        let flat = error(Network::builder("n", Shape::new(1, 2049, 2048)).dropout("d"));
+        assert!(flat.contains("found 1×2049×2048"), "{flat}");
+        // A pooling over everything, everywhere: 2⁴⁶ comparisons.
+        let pool = MaxPool::new(2047, 1).padding(1023);
+        let slow = error(Network::builder("n", Shape::new(4, 2048, 2048)).max_pool("p", pool));
+        assert!(slow.starts_with("layer `p`: expected a network of at most 274877906944 "), "{slow}");
+        // Layers that are quick each, and slow together.
+        let mut deep = Network::builder("n", Shape::new(256, 256, 256));
+        for i in 0..8 {
+            deep = deep.conv(format!("c{i}"), Conv::new(256, 3).padding(1));
+        }
+        assert!(error(deep).starts_with("layer `c7`"));
+        // The largest networks that people know, four times as many pixels as they have.
+        let mut vgg = Network::builder("vgg", Shape::new(3, 448, 448));
+        for (block, (channels, convs)) in [(64, 2), (128, 2), (256, 4), (512, 4), (512, 4)].into_iter().enumerate() {
+            for i in 0..convs {
+                vgg = vgg.conv(format!("conv{block}{i}"), Conv::new(channels, 3).padding(1).relu());
+            }
+            vgg = vgg.max_pool(format!("pool{block}"), MaxPool::new(2, 2));
+        }
+        vgg.adaptive_avg_pool("a", 7, 7).linear("fc", Linear::new(4096)).build().unwrap();
+    }
+
+    #[test]
+    fn many_layers_take_no_time() {
+        let layers = |n: usize| (0..n).map(|i| (format!("layer{i:06}"), Op::Dropout));
+        assert!(Network::new("n", Shape::new(3, 8, 8), layers(MAX_LAYERS)).is_ok());
+        let error = Network::new("n", Shape::new(3, 8, 8), layers(100_000)).unwrap_err();
+        assert_eq!(error, NetworkError::TooManyLayers { found: 100_000 });
+        let twice = layers(10).chain(layers(1));
+        assert_eq!(
+            Network::new("n", Shape::new(3, 8, 8), twice),
+            Err(NetworkError::Name { layer: "layer000000".into() })
+        );
+    }
+
+    /// To compare two names of 50,000 letters would take 20 GB.
+    #[test]
+    fn long_names_are_compared_by_their_beginnings() {
+        let long = ["a", "b"].map(|letter| letter.repeat(50_000));
+        assert_eq!(nearest(&format!("{}c", long[1]), long.iter().map(String::as_str)), Some(&*long[1]));
     }
 
     #[test]

@@ -288,6 +288,8 @@ fn what_cannot_be_run_is_refused_by_name() {
         ("refused-reshape.onnx", vec!["`r`", "[3, 64]"]),
         ("refused-sigmoid.caffemodel", vec!["`squash`", "Sigmoid"]),
         ("refused-untrained.caffemodel", vec!["without any"]),
+        ("refused-bomb.onnx", vec!["3×4096×4096", "16777216"]),
+        ("refused-bomb.safetensors", vec!["3×4096×4096", "16777216"]),
     ];
     let there = fs::read_dir(folder()).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap());
     assert_eq!(there.filter(|name| name.starts_with("refused-")).count(), cases.len());
@@ -328,6 +330,21 @@ fn tensors_of_no_alexnet_are_listed() {
         .unwrap();
     let err = Model::from_weights(Weights::random(&network, 1), &ModelOptions::default()).unwrap_err().to_string();
     assert!(err.contains("found 1 and 1 in 4 tensors (c1.bias, c1.weight, f2.bias, f2.weight)"), "{err}");
+}
+
+/// Labels are for a list of classes that someone could have meant.
+#[test]
+fn outputs_that_are_no_classes_are_refused() {
+    let model = |input: Shape| {
+        let network = alexnet_wgpu::Network::builder("n", input).dropout("d").build().unwrap();
+        let metadata = BTreeMap::from([("network".into(), serde_json::to_string(&network).unwrap())]);
+        Model::from_weights(Weights { tensors: BTreeMap::new(), metadata }, &ModelOptions::default())
+    };
+    for output in [Shape::new(3, 8, 8), Shape::vector(Model::MAX_CLASSES + 1)] {
+        let error = model(output).unwrap_err();
+        assert!(matches!(error, WeightsError::Classes { output: found } if found == output), "{error}");
+        assert!(error.to_string().contains(&output.to_string()), "{error}");
+    }
 }
 
 /// A copy of external.onnx and its data in a folder of its own, with the location replaced.
@@ -432,6 +449,10 @@ fn headers_that_lie_allocate_nothing() {
     // The count before the first storage that is written, after the list of keys.
     let list_end = legacy.windows(2).rposition(|w| w == b"e.").expect("the list of storages") + 2;
     let onnx = file("zoo.onnx");
+    let bomb = file("refused-bomb.onnx");
+    // Dimensions of 1×3×4096×4096 and 1×2097151×1×1.
+    let picture = [10, 2, 8, 1, 10, 2, 8, 3, 10, 3, 8, 0x80, 0x20, 10, 3, 8, 0x80, 0x20];
+    let vector = [10, 2, 8, 1, 10, 4, 8, 0xff, 0xff, 0x7f, 10, 2, 8, 1, 10, 2, 8, 1];
     let cases: Vec<(&str, Vec<u8>)> = vec![
         ("a header of 2⁶⁰ bytes", [&huge[..], &torchvision[8..]].concat()),
         ("a header of 4 GB", [&[0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0], &torchvision[8..]].concat()),
@@ -445,6 +466,10 @@ fn headers_that_lie_allocate_nothing() {
         ("a text of 2⁶³ bytes", b"\x80\x04\x8d\xff\xff\xff\xff\xff\xff\xff\x7f".to_vec()),
         ("a field of 2⁶³ bytes", b"\x08\x03\x3a\xff\xff\xff\xff\xff\xff\xff\xff\x7f".to_vec()),
         ("a layer of 2⁶³ bytes", b"\x0a\x01a\x12\xff\xff\xff\xff\xff\xff\xff\xff\x7f".to_vec()),
+        // A label for each of an output's numbers would take 3.6 GB.
+        ("an output of 3×4096×4096, as a graph", bomb.clone()),
+        ("an output of 3×4096×4096, in the metadata", file("refused-bomb.safetensors")),
+        ("two million classes", replace(&bomb, &picture, &vector)),
     ];
     for (what, bytes) in cases {
         let (result, allocated) = allocations(|| from_bytes(bytes));

@@ -4,8 +4,9 @@
 mod common;
 
 use alexnet_wgpu::{
-    AlexNet, Family, Gpu, GpuError, GpuOptions, MAX_BATCH, Model, ModelOptions, Network, Pipeline, PipelineError,
-    RunError, Shape, Storage, Style, Tensor, Variant, Weights, WeightsError, wgpu,
+    AlexNet, Family, GivenPreprocessing, Gpu, GpuError, GpuOptions, MAX_BATCH, Model, ModelOptions, Network, Pipeline,
+    PipelineError, Preprocessing, PreprocessingError, Resize, RunError, Shape, Storage, Style, Tensor, Variant,
+    Weights, WeightsError, wgpu,
 };
 use pollster::block_on;
 
@@ -61,7 +62,7 @@ fn tensors_that_do_not_fit() {
     assert!(matches!(model(flat), Err(WeightsError::Unrecognised(_))));
 
     let mut grouped = weights;
-    let options = ModelOptions { variant: Some(Variant::Caffe), labels: None };
+    let options = ModelOptions { variant: Some(Variant::Caffe), ..Default::default() };
     assert!(Model::from_weights(grouped.clone(), &options).is_err(), "ungrouped weights are not Caffe's");
     grouped.metadata.insert("network".into(), "alexnet".into());
     assert!(matches!(model(grouped), Err(WeightsError::Metadata { key, .. }) if key == "network"));
@@ -108,11 +109,74 @@ fn files_that_are_cut_short_or_lie() {
 
 #[test]
 fn labels_of_the_wrong_count() {
-    let options = ModelOptions { variant: None, labels: Some(vec!["one".into()]) };
+    let options = ModelOptions { labels: Some(vec!["one".into()]), ..Default::default() };
     let error = Model::from_weights(tiny().1, &options).unwrap_err();
     assert_eq!(
         error.to_string(),
         "expected 10 labels, one a class, found 1: give the list that the network was trained with"
+    );
+}
+
+/// What the caller says of pictures goes before what the file says, and into the file that is written.
+#[test]
+fn preprocessing_that_the_caller_gives() {
+    let mut weights = tiny().1;
+    weights.metadata.insert("preprocessing".into(), "no JSON".into());
+    let error = model(weights.clone()).unwrap_err().to_string();
+    assert!(error.contains("this project's preprocessing as JSON, found `no JSON` (expected"), "{error}");
+    let with = |given: &str| {
+        let preprocessing = Some(given.parse().unwrap());
+        Model::from_weights(weights.clone(), &ModelOptions { preprocessing, ..Default::default() })
+    };
+
+    let caffe = with("caffe").unwrap();
+    assert_eq!(caffe.preprocessing, Preprocessing::caffe(227));
+    assert_eq!(caffe.origin.preprocessing, "Caffe's, given by the caller");
+    assert_eq!(with("torchvision").unwrap().preprocessing, Preprocessing::torchvision(227));
+
+    let own = Preprocessing { resize: Resize::Warp([240, 230]), mean: [0.5; 3], ..Preprocessing::torchvision(227) };
+    let converted = with(&serde_json::to_string(&own).unwrap()).unwrap().to_weights().unwrap();
+    let read = model(converted).unwrap();
+    assert_eq!((read.preprocessing, &*read.origin.preprocessing), (own, "the file's metadata"));
+
+    let error = with(&serde_json::to_string(&Preprocessing::caffe(224)).unwrap()).unwrap_err();
+    assert!(matches!(&error, WeightsError::Preprocessing { error: PreprocessingError::Input { .. }, .. }), "{error}");
+    assert_eq!(
+        error.to_string(),
+        "the preprocessing (given by the caller) does not fit the network: expected preprocessing to the network's input of \
+         3×227×227, found one to 3×224×224; give another in its place"
+    );
+
+    let unknown = |text: &str| text.parse::<GivenPreprocessing>().unwrap_err().to_string();
+    assert!(unknown("caffee").contains("`caffee`: did you mean `caffe`?"));
+    assert!(unknown(r#"{"crop": [1, 1]}"#).contains("(missing field `resize`"));
+    let zero = Preprocessing { std: [1.0, 0.0, 1.0], ..own };
+    assert!(unknown(&serde_json::to_string(&zero).unwrap()).contains("found 0.003921569, 0.5 and 0 in channel 1"));
+}
+
+/// Notes that say nothing of use are shown, with what could stand there.
+#[test]
+fn metadata_that_means_nothing() {
+    let with = |key: &str, note: &str| {
+        let mut weights = tiny().1;
+        weights.metadata.insert(key.into(), note.into());
+        model(weights).unwrap_err().to_string()
+    };
+    assert_eq!(
+        with("network", "resnet50"),
+        "metadata `network`: expected ungrouped, caffe, caffenet, torchvision or a network as JSON, found `resnet50`: correct \
+         the note in the file, or convert the original again"
+    );
+    let zero = r#"{"name":"n","input":{"channels":3,"height":0,"width":1},"layers":[]}"#;
+    assert!(with("network", zero).contains("} (expected an input of 1 to "), "{}", with("network", zero));
+    let preprocessing = Preprocessing { std: [0.0, 1.0, 1.0], ..Preprocessing::torchvision(227) };
+    assert_eq!(
+        with("preprocessing", &serde_json::to_string(&preprocessing).unwrap()),
+        "the preprocessing (the file's metadata) does not fit the network: expected scale, mean and std that keep samples \
+         finite, found 0.003921569, 0.485 and 0 in channel 0; give another in its place"
+    );
+    assert!(
+        with("labels", r#"{"0": "a"}"#).contains(r#"a JSON list of strings, found `{"0": "a"}` (invalid type: map"#)
     );
 }
 

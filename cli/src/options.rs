@@ -82,7 +82,11 @@ impl ModelArgs {
 
     /// The model, with the labels in a file in place of its own.
     pub fn open(&self, labels: Option<&Path>) -> Result<Model, Failure> {
-        let options = ModelOptions { variant: self.network, labels: labels.map(files::labels).transpose()? };
+        let options = ModelOptions {
+            variant: self.network,
+            labels: labels.map(files::labels).transpose()?,
+            ..Default::default()
+        };
         let path = self.path()?;
         if let Some(place) = self.not_taken().filter(|_| io::stderr().is_terminal()) {
             let (name, place) = (path.as_deref().unwrap_or(&place).display(), place.display());

@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 
 pub use picture::{Picture, PictureError};
 
+use crate::network::Shape;
+
 /// How a picture becomes the network's input, in order: resize, centre crop, channel order, then
 /// `(x · scale − mean) / std` for each channel with x in 0…255.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -214,6 +216,14 @@ pub enum PreprocessingError {
         what: &'static str,
         /// Pixels.
         found: usize,
+    },
+    /// It makes something else of a picture than the network takes.
+    #[error("expected preprocessing to the network's input of {expected}, found one to {found}")]
+    Input {
+        /// The network's input.
+        expected: Shape,
+        /// What a picture becomes.
+        found: Shape,
     },
     /// Samples would become NaN or infinite.
     #[error(

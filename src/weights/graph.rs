@@ -45,9 +45,8 @@ pub(super) struct Chain {
 
 impl Chain {
     pub fn new(input: Shape) -> Result<Self, String> {
-        match input.checked_len() {
-            Some(1..=MAX_ACTIVATION) => {}
-            _ => return Err(format!("an input of 1 to {MAX_ACTIVATION} numbers, found {input}")),
+        if !input.is_sensible() {
+            return Err(format!("an input of 1 to {MAX_ACTIVATION} numbers (channels count in fours), found {input}"));
         }
         let (layers, tensors) = (Vec::new(), BTreeMap::new());
         Ok(Self { input, shape: input, flat: false, layers, tensors, unbiased: None })
@@ -70,8 +69,10 @@ impl Chain {
 
     pub fn push(&mut self, name: &str, op: Op) -> Result<(), String> {
         let output = op.output(self.shape).map_err(|expected| format!("{expected} (input {})", self.shape))?;
-        if output.checked_len().is_none_or(|n| n > MAX_ACTIVATION) {
-            return Err(format!("an output of at most {MAX_ACTIVATION} numbers, found {output}"));
+        if !output.is_sensible() {
+            return Err(format!(
+                "an output of at most {MAX_ACTIVATION} numbers (channels count in fours), found {output}"
+            ));
         }
         self.shape = output;
         self.unbiased = None;

@@ -693,14 +693,37 @@ pub enum WeightsError {
     #[error("no network recognised: {0}; name it with --network or in the file's metadata")]
     Unrecognised(String),
     /// A note in the file's metadata cannot be understood.
-    #[error("metadata `{key}`: expected {expected}, found `{found}`")]
+    #[error(
+        "metadata `{key}`: expected {expected}, found `{found}`{reason}: correct the note in the file, or convert the original again"
+    )]
     Metadata {
         /// The key.
         key: String,
         /// What may stand there.
         expected: String,
-        /// What stands there.
+        /// What stands there, or its beginning.
         found: String,
+        /// What is wrong with it, in parentheses after a space; nothing where that is plain.
+        reason: String,
+    },
+    /// The preprocessing does not make the network's input of a picture.
+    #[error("the preprocessing ({origin}) does not fit the network: {error}; give another in its place")]
+    Preprocessing {
+        /// Where it comes from.
+        origin: String,
+        /// What does not fit.
+        #[source]
+        error: crate::PreprocessingError,
+    },
+    /// The network's output is no list of classes.
+    #[error(
+        "expected a network that ends in a vector of at most {} classes, found an output of {output}: export the network with \
+         its classifier",
+        crate::Model::MAX_CLASSES
+    )]
+    Classes {
+        /// The output's shape.
+        output: crate::Shape,
     },
     /// The number of labels is not that of the classes.
     #[error("expected {expected} labels, one a class, found {found}: give the list that the network was trained with")]

@@ -14,12 +14,9 @@ use super::{
     graph::{Chain, Graph, Rounding, USUAL_SIDES, transpose},
 };
 use crate::{
-    network::{Conv, LocalResponseNorm, LrnConvention, Op, Padding, Shape, Window},
+    network::{Conv, LocalResponseNorm, LrnConvention, MAX_LAYERS, Op, Padding, Shape, Window},
     preprocess::Preprocessing,
 };
-
-/// Sequential networks have tens of layers.
-const MAX_LAYERS: usize = 4096;
 
 /// Layers of sequential networks have a weight and a bias.
 const MAX_BLOBS: usize = 16;

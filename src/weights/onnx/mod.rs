@@ -19,10 +19,10 @@ use super::{
     graph::{Chain, Graph, Rounding, USUAL_SIDES, transpose},
     part,
 };
-use crate::network::{Conv, LocalResponseNorm, LrnConvention, Op, Padding, Shape, Window};
+use crate::network::{Conv, LocalResponseNorm, LrnConvention, MAX_LAYERS, Op, Padding, Shape, Window};
 
 /// Graphs of sequential networks have tens of nodes, and as many initializers.
-const MAX_NODES: usize = 4096;
+const MAX_NODES: usize = MAX_LAYERS;
 
 /// Nodes of sequential networks have a few attributes.
 const MAX_ATTRIBUTES: usize = 64;

@@ -523,6 +523,18 @@ def write_small_onnx(out):
     for name, (nodes, initializers) in refused.items():
         save(f"refused-{name}.onnx", nodes, initializers, 8, rank=4)
 
+    # A few bytes that ask for fifty million classes.
+    info = helper.make_tensor_value_info
+    values = info("x", TensorProto.FLOAT, [1, 3, 4096, 4096]), info("y", TensorProto.FLOAT, None)
+    graph = helper.make_graph([make("Dropout", ["x"], ["y"], None)], "g", [values[0]], [values[1]])
+    onnx.save(helper.make_model(graph), out.path("refused-bomb.onnx"))
+    bomb = {"name": "bomb", "input": {"channels": 3, "height": 4096, "width": 4096}}
+    bomb["layers"] = [{"name": "d", "op": "dropout"}]
+    whole = {"resize": {"warp": [4096, 4096]}, "crop": [4096, 4096], "channels": "rgb", "scale": 1}
+    whole |= {"mean": [0, 0, 0], "std": [1, 1, 1]}
+    notes = {"network": json.dumps(bomb), "preprocessing": json.dumps(whole)}
+    safetensors.torch.save_file({}, out.path("refused-bomb.safetensors"), notes)
+
 
 # Caffe
 
