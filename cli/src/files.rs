@@ -77,6 +77,14 @@ pub fn labels(path: &Path) -> Result<Vec<String>, Failure> {
     Ok(labels)
 }
 
+/// The longest file of JSON that is read, in bytes: a few numbers.
+const JSON_LIMIT: usize = 1 << 16;
+
+/// The text of a file of JSON.
+pub fn json(path: &Path) -> Result<String, Failure> {
+    Ok(lines_within(path, JSON_LIMIT, "JSON")?.join("\n"))
+}
+
 /// The lines of a list of pictures.
 pub fn lines_of(path: &Path) -> Result<Vec<String>, Failure> {
     lines_within(path, TEXT_LIMIT, "pictures")
@@ -85,12 +93,15 @@ pub fn lines_of(path: &Path) -> Result<Vec<String>, Failure> {
 fn lines_within(path: &Path, limit: usize, what: &str) -> Result<Vec<String>, Failure> {
     let bytes = head(path, limit + 1)?;
     if bytes.len() > limit {
-        let limit = limit >> 20;
-        return Err(Failure::run(format!("{}: expected {what} of at most {limit} MiB, found more", path.display())));
+        let (limit, path) = (
+            if limit < 1 << 20 { format!("{} KiB", limit >> 10) } else { format!("{} MiB", limit >> 20) },
+            path.display(),
+        );
+        return Err(Failure::run(format!("{path}: expected {what} of at most {limit}, found more")));
     }
     lines(&bytes).map_err(|line| {
         let path = path.display();
-        Failure::run(format!("{path}: line {line} is not UTF-8: save the {what} as UTF-8, one a line"))
+        Failure::run(format!("{path}: line {line} is not UTF-8: save the {what} as UTF-8"))
     })
 }
 

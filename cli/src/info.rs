@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use crate::{
     failure::{Failure, printable},
-    options::ModelArgs,
+    options::{ModelArgs, PreprocessingArgs},
     text::{grouped, megabytes},
 };
 
@@ -37,6 +37,8 @@ pub struct Args {
     /// The network that the weights are for, in place of the recognised one
     #[arg(long, value_name = "NAME", requires = "file")]
     network: Option<Variant>,
+    #[command(flatten)]
+    preprocessing: PreprocessingArgs,
     /// One JSON object: file, format, network (as in the metadata of this project's files), classes, labels,
     /// preprocessing, why (what decided on each), parameters, multiply_adds, weight_bytes (in a file, as f32, f16, int8),
     /// device_bytes (at least, with --dtype f32, f16, int8: weights and activations of one picture), tensors
@@ -45,7 +47,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<ExitCode, Failure> {
-    let from = ModelArgs::new(args.file.clone(), args.network);
+    let from = ModelArgs::new(args.file.clone(), args.network, args.preprocessing.clone());
     // The tensors under the file's own names.
     let path = from.path()?;
     let tensors = match &path {

@@ -6,8 +6,8 @@ use std::{
 };
 
 use alexnet_wgpu::{
-    Builder, Denial, Gpu, GpuOptions, Model, ModelOptions, Network, Pipeline, Precision, Variant, Weights,
-    WeightsError, wgpu::Backends,
+    Builder, Denial, GivenPreprocessing, Gpu, GpuOptions, Model, ModelOptions, Network, Pipeline, Precision, Variant,
+    Weights, WeightsError, wgpu::Backends,
 };
 use clap::ValueEnum;
 
@@ -29,17 +29,44 @@ pub struct ModelArgs {
     /// the file names or that its tensors' shapes tell
     #[arg(long, value_name = "NAME", requires = "weights")]
     network: Option<Variant>,
+    #[command(flatten)]
+    preprocessing: PreprocessingArgs,
+}
+
+/// How pictures become the network's input.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct PreprocessingArgs {
+    /// How pictures become the network's input, in place of what the weights say: torchvision, caffe, or a JSON file with
+    /// the numbers, as `alexnet info --json` prints them
+    #[arg(long, value_name = "NAME|FILE.json")]
+    preprocessing: Option<PathBuf>,
+}
+
+impl PreprocessingArgs {
+    fn given(&self) -> Result<Option<GivenPreprocessing>, Failure> {
+        let Some(path) = &self.preprocessing else { return Ok(None) };
+        let unknown = match path.to_string_lossy().parse() {
+            Ok(given) => return Ok(Some(given)),
+            Err(unknown) => unknown,
+        };
+        if !path.exists() && files::ending(path) != "json" {
+            return Err(Failure::usage(unknown));
+        }
+        let text = files::json(path)?;
+        let given = text.parse().map_err(|e| Failure::run(format_args!("{}: {e}", path.display())))?;
+        Ok(Some(given))
+    }
 }
 
 impl ModelArgs {
     /// The model in the file at `path`, with what the file says of it.
     pub fn of(path: &Path) -> Self {
-        Self::new(Some(path.into()), None)
+        Self::new(Some(path.into()), None, PreprocessingArgs::default())
     }
 
     /// The model in the file at `weights`, or the embedded one.
-    pub fn new(weights: Option<PathBuf>, network: Option<Variant>) -> Self {
-        Self { weights, network }
+    pub fn new(weights: Option<PathBuf>, network: Option<Variant>, preprocessing: PreprocessingArgs) -> Self {
+        Self { weights, network, preprocessing }
     }
 
     /// Whether this is the model in the library.
@@ -82,11 +109,9 @@ impl ModelArgs {
 
     /// The model, with the labels in a file in place of its own.
     pub fn open(&self, labels: Option<&Path>) -> Result<Model, Failure> {
-        let options = ModelOptions {
-            variant: self.network,
-            labels: labels.map(files::labels).transpose()?,
-            ..Default::default()
-        };
+        let preprocessing = self.preprocessing.given()?;
+        let own_labels = labels.map(files::labels).transpose()?;
+        let options = ModelOptions { variant: self.network, labels: own_labels, preprocessing };
         let path = self.path()?;
         if let Some(place) = self.not_taken().filter(|_| io::stderr().is_terminal()) {
             let (name, place) = (path.as_deref().unwrap_or(&place).display(), place.display());
@@ -100,6 +125,9 @@ impl ModelArgs {
         match (opened, labels, path) {
             (Err(error @ WeightsError::Labels { .. }), Some(labels), _) => {
                 Err(Failure::usage(format_args!("{}: {error}", labels.display())))
+            }
+            (Err(error @ WeightsError::Preprocessing { .. }), _, _) if preprocessing.is_some() => {
+                Err(Failure::usage(chain(&error)))
             }
             (opened, _, Some(path)) => self.named(&path, opened),
             (opened, _, None) => Ok(opened?),
@@ -123,7 +151,7 @@ impl ModelArgs {
 
 fn embedded(options: &ModelOptions) -> Result<Model, WeightsError> {
     let model = Model::embedded()?;
-    if options.labels.is_none() {
+    if options.labels.is_none() && options.preprocessing.is_none() {
         return Ok(model);
     }
     let format = model.origin.format;
