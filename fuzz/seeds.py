@@ -10,6 +10,7 @@ import shutil
 import zipfile
 from collections import OrderedDict
 
+import numpy as np
 import safetensors.torch
 import torch
 
@@ -73,6 +74,15 @@ def main():
     safetensors.torch.save_file(tensors, folder("safetensors") / "int8.safetensors", metadata)
     tensors = {"x": torch.ones(2, dtype=torch.float64), "y": torch.ones(1, dtype=torch.bfloat16)}
     safetensors.torch.save_file(tensors, folder("safetensors") / "tensors.safetensors")
+
+    # As the target expects it, in each version of the format; and what it refuses.
+    array = np.arange(105, dtype="<f4").reshape(3, 7, 5)
+    arrays = {"order": np.asfortranarray(array), "double": array.astype("<f8"), "shape": array[0]}
+    for name, refused in arrays.items():
+        np.save(folder("npy") / f"refused-{name}.npy", refused)
+    for version in [1, 2, 3]:
+        with open(folder("npy") / f"version-{version}.npy", "wb") as file:
+            np.lib.format.write_array(file, array, (version, 0))
     for path in (HERE / "seeds").rglob("*"):
         if path.is_file():
             path.chmod(0o644)

@@ -188,7 +188,6 @@ impl Gpu {
     ///
     /// [`GpuError::NoAdapter`] when nothing fits; otherwise as [`AdapterSummary::open`].
     pub async fn new(options: &GpuOptions) -> Result<Self, GpuError> {
-        let mut found = Vec::new();
         let without_gl =
             (options.backends.is_none() && !may_have_gpu()).then_some(Some(Backends::all() - Backends::GL));
         for backends in without_gl.into_iter().chain([options.backends]) {
@@ -196,8 +195,10 @@ impl Gpu {
             if let Some(adapter) = adapters.iter().find(|a| a.is_called(options.adapter.as_deref())) {
                 return adapter.open().await;
             }
-            found = adapters.into_iter().map(|a| a.info.name).collect();
         }
+        // Those of other interfaces are there too, for whoever asked for one alone.
+        let name = |a: AdapterSummary| format!("{} ({})", a.info.name, a.info.backend);
+        let found = Self::adapters(None).await.into_iter().map(name).collect();
         Err(GpuError::NoAdapter { wanted: wanted(options), found })
     }
 
@@ -376,14 +377,18 @@ fn wanted(options: &GpuOptions) -> String {
 pub enum GpuError {
     /// Nothing on this machine fits.
     #[error(
-        "no GPU adapter {wanted}; found {}: install a graphics driver, or Mesa's software Vulkan \
-         (Debian and Ubuntu: apt install mesa-vulkan-drivers; Fedora: dnf install mesa-vulkan-drivers)",
-        if found.is_empty() { "none".into() } else { found.join(", ") }
+        "no GPU adapter {wanted}; found {}",
+        if found.is_empty() {
+            "none: install a graphics driver, or Mesa's software Vulkan (Debian and Ubuntu: apt install \
+             mesa-vulkan-drivers; Fedora: dnf install mesa-vulkan-drivers)".into()
+        } else {
+            format!("{}: choose one of them, which `alexnet adapters` lists", found.join(", "))
+        }
     )]
     NoAdapter {
         /// What was looked for.
         wanted: String,
-        /// The adapters that are there.
+        /// The adapters that are there, with the graphics interface of each.
         found: Vec<String>,
     },
     /// The adapter or device is below what the shaders need.

@@ -46,7 +46,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     labels: Option<PathBuf>,
     /// How many labels for each picture
-    #[arg(long, value_name = "N", default_value_t = 5, value_parser = at_least_one)]
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = at_least_one, allow_negative_numbers = true)]
     top: usize,
     /// One JSON object for each picture, on a line of its own: image, network, adapter, backend, top (index, label,
     /// probability), ms (preprocess: from the file to the network's input; inference: from there to the labels)
@@ -69,8 +69,7 @@ fn at_least_one(text: &str) -> Result<usize, String> {
 const AHEAD: usize = 2;
 
 pub fn run(args: &Args) -> Result<ExitCode, Failure> {
-    let labels = args.labels.as_deref().map(files::labels).transpose()?;
-    let model = args.model.open(labels)?;
+    let model = args.model.open(args.labels.as_deref())?;
     if args.model.embedded() && !args.json && io::stderr().is_terminal() {
         let kinds = model.labels.len();
         let _ =
@@ -91,9 +90,14 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
             }
         });
 
+        let mut prepared = prepared.into_iter();
+        // A large one takes seconds; later ones are decoded behind the bar.
+        let first = args.images.first().map(|image| format!("reading {}", printable(&image.to_string_lossy())));
+        let first = progress::while_working(first.unwrap_or_default(), || prepared.next());
+
         // Made for the first good picture, so that a mistyped file name is told at once.
         let mut classifier = None;
-        for (image, prepared) in args.images.iter().zip(prepared) {
+        for (image, prepared) in args.images.iter().zip(first.into_iter().chain(prepared)) {
             let labelled = match prepared {
                 Ok(prepared) => {
                     let classifier = match &classifier {

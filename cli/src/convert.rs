@@ -13,7 +13,7 @@ use clap::ValueEnum;
 use crate::{
     failure::{Failure, printable},
     files,
-    options::ModelArgs,
+    options::{ModelArgs, PreprocessingArgs},
     progress,
     text::megabytes,
 };
@@ -23,6 +23,7 @@ Examples:
   alexnet convert alexnet-owt-7be5be79.pth alexnet.safetensors
   alexnet convert bvlcalexnet-12.onnx alexnet-int8.safetensors --dtype int8
   alexnet convert mine.pth mine.safetensors --network ungrouped --labels labels.txt
+  alexnet convert mine.pth mine.safetensors --preprocessing caffe
 
 Needs no GPU. The output is whole or not there: what stood there before stays until then.
 
@@ -46,6 +47,8 @@ pub struct Args {
     /// The network that the weights are for, in place of the recognised one
     #[arg(long, value_name = "NAME")]
     network: Option<Variant>,
+    #[command(flatten)]
+    preprocessing: PreprocessingArgs,
     /// Labels in place of the model's: a text file, one a line, in the order of the classes
     #[arg(long, value_name = "FILE")]
     labels: Option<PathBuf>,
@@ -71,19 +74,18 @@ impl From<Type> for DType {
 
 pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     let Args { output, .. } = args;
-    if output.extension().is_none_or(|extension| extension != "safetensors") {
+    if files::ending(output) != "safetensors" {
         let found = output.display();
         return Err(Failure::usage(format!("expected an output that ends in .safetensors, found {found}")));
     }
-    let labels = args.labels.as_deref().map(files::labels).transpose()?;
-    let from = ModelArgs::new(Some(args.input.clone()), args.network);
+    let from = ModelArgs::new(Some(args.input.clone()), args.network, args.preprocessing.clone());
     let input = from.path()?.unwrap_or_default();
     // The weights are read from the file while they are written.
     if is_same_file(&input, output) {
         return Err(Failure::usage(format!("expected an output beside the input, found {} as both", output.display())));
     }
 
-    let mut model = from.open(labels)?;
+    let mut model = from.open(args.labels.as_deref())?;
     progress::while_working(format!("writing {}", output.display()), || -> Result<(), Failure> {
         ModelArgs::named(&input, model.weights.check_finite())?;
         if let Some(dtype) = args.dtype {

@@ -9,8 +9,9 @@ use std::{
 use alexnet_wgpu::{Layer, Model, Pipeline, Tensor, Weights, write_atomically};
 
 use crate::{
-    failure::Failure,
+    failure::{Failure, printable},
     files::{self, Crops},
+    npy,
     options::{GpuArgs, ModelArgs},
     progress,
 };
@@ -60,9 +61,9 @@ enum Format {
 
 impl Format {
     fn of(path: &Path) -> Result<Self, Failure> {
-        match path.extension().and_then(|extension| extension.to_str()) {
-            Some("npy") => Ok(Self::Npy),
-            Some("safetensors") => Ok(Self::Safetensors),
+        match files::ending(path).as_str() {
+            "npy" => Ok(Self::Npy),
+            "safetensors" => Ok(Self::Safetensors),
             _ => Err(Failure::usage(format!(
                 "expected an output that ends in .npy or .safetensors, found {}",
                 path.display()
@@ -73,7 +74,7 @@ impl Format {
     fn write(self, path: &Path, layer: &Layer, values: Vec<f32>) -> Result<(), Failure> {
         let shape = layer.output_dims();
         match self {
-            Self::Npy => write_atomically(path, |temporary| files::write_npy(temporary, &shape, &values))
+            Self::Npy => write_atomically(path, |temporary| npy::write(temporary, &shape, &values))
                 .map_err(|e| Failure::run(format!("cannot write {}: {e}", path.display()))),
             Self::Safetensors => {
                 let tensors = BTreeMap::from([(layer.name.clone(), Tensor::from_f32(shape, values))]);
@@ -105,5 +106,6 @@ fn input(args: &Args, model: &Model) -> Result<Vec<f32>, Failure> {
         return files::read_npy(path, &[shape.channels, shape.height, shape.width]);
     }
     let image = args.image.as_deref().unwrap_or(Path::new(""));
-    files::picture(image, &model.preprocessing, Crops::One).map_err(Failure::run)
+    let reading = format!("reading {}", printable(&image.to_string_lossy()));
+    progress::while_working(reading, || files::picture(image, &model.preprocessing, Crops::One)).map_err(Failure::run)
 }

@@ -7,12 +7,12 @@ use std::{
     process::ExitCode,
 };
 
-use alexnet_wgpu::{ChannelOrder, Model, Network, Op, Preprocessing, Resize, Variant, Weights};
+use alexnet_wgpu::{ChannelOrder, Model, Network, Op, Precision, Preprocessing, Resize, Shape, Variant, Weights};
 use serde::Serialize;
 
 use crate::{
     failure::{Failure, printable},
-    options::ModelArgs,
+    options::{ModelArgs, PreprocessingArgs},
     text::{grouped, megabytes},
 };
 
@@ -37,18 +37,21 @@ pub struct Args {
     /// The network that the weights are for, in place of the recognised one
     #[arg(long, value_name = "NAME", requires = "file")]
     network: Option<Variant>,
+    #[command(flatten)]
+    preprocessing: PreprocessingArgs,
     /// One JSON object: file, format, network (as in the metadata of this project's files), classes, labels,
-    /// preprocessing, why (what decided on each), parameters, multiply_adds, weight_bytes (as f32, f16, int8), tensors
+    /// preprocessing, why (what decided on each), parameters, multiply_adds, weight_bytes (in a file, as f32, f16, int8),
+    /// device_bytes (at least, with --dtype f32, f16, int8: weights and activations of one picture), tensors
     #[arg(long)]
     json: bool,
 }
 
 pub fn run(args: &Args) -> Result<ExitCode, Failure> {
-    let from = ModelArgs::new(args.file.clone(), args.network);
+    let from = ModelArgs::new(args.file.clone(), args.network, args.preprocessing.clone());
     // The tensors under the file's own names.
     let path = from.path()?;
     let tensors = match &path {
-        Some(path) => ModelArgs::named(path, Weights::open(path))?,
+        Some(path) => from.named(path, Weights::open(path))?,
         None => Model::embedded()?.weights,
     };
     let model = match from.open(None) {
@@ -84,7 +87,8 @@ struct Report<'a> {
     why: Why<'a>,
     parameters: u64,
     multiply_adds: u64,
-    weight_bytes: WeightBytes,
+    weight_bytes: Bytes,
+    device_bytes: Bytes,
     tensors: Vec<TensorReport<'a>>,
 }
 
@@ -95,9 +99,9 @@ struct Why<'a> {
     labels: &'a str,
 }
 
-/// What the weights take at each type.
+/// What a network takes with weights of each type.
 #[derive(Serialize)]
-struct WeightBytes {
+struct Bytes {
     f32: u64,
     f16: u64,
     int8: u64,
@@ -131,21 +135,50 @@ impl<'a> Report<'a> {
             why: Why { network: &origin.network, preprocessing: &origin.preprocessing, labels: &origin.labels },
             parameters: network.parameter_count(),
             multiply_adds: network.multiply_adds(),
-            weight_bytes: WeightBytes::of(network),
+            weight_bytes: Bytes::in_a_file(network),
+            device_bytes: Bytes::on_a_device(network),
             tensors: tensors.tensors.iter().map(tensor).collect(),
         }
     }
 }
 
-impl WeightBytes {
-    fn of(network: &Network) -> Self {
-        let parameters = network.parameter_count();
-        let int8 = |(name, shape): (String, Vec<usize>)| {
-            let count: u64 = shape.iter().map(|&d| d as u64).product();
-            // Weights have a scale of f32 for each output; biases stay f32.
-            if name.ends_with(".weight") { count + 4 * shape[0] as u64 } else { 4 * count }
+impl Bytes {
+    /// The weights, as `alexnet convert` writes them.
+    fn in_a_file(network: &Network) -> Self {
+        let of = |dtype| network.parameters().map(|(name, shape)| stored(&name, &shape, dtype)).sum();
+        Self { f32: of(Precision::F32), f16: 2 * network.parameter_count(), int8: of(Precision::Int8) }
+    }
+
+    /// Weights and activations of one picture: what every adapter takes. Some kernels keep weights in a larger form and
+    /// sums between their dispatches, which the planner knows once it knows the adapter.
+    fn on_a_device(network: &Network) -> Self {
+        let weights = |dtype| {
+            let parameters = network.layers().iter().flat_map(|layer| {
+                // Convolutions have few weights, and keep them as f32.
+                let dtype = if matches!(layer.op, Op::Linear(_)) { dtype } else { Precision::F32 };
+                layer.parameters().map(move |(name, shape)| stored(&name, &shape, dtype))
+            });
+            parameters.sum::<u64>()
         };
-        Self { f32: 4 * parameters, f16: 2 * parameters, int8: network.parameters().map(int8).sum() }
+        // Layers read one of two arrays and write the other, channels in fours.
+        let quads = |shape: Shape| 16 * (shape.height * shape.width * shape.channels.div_ceil(4)) as u64;
+        let mut arrays = [0, 0];
+        for (i, layer) in network.layers().iter().filter(|layer| layer.op != Op::Dropout).enumerate() {
+            arrays[i % 2] = quads(layer.output).max(arrays[i % 2]);
+        }
+        let activations = 4 * network.input().len() as u64 + arrays[0] + arrays[1];
+        let of = |dtype| weights(dtype) + activations;
+        Self { f32: of(Precision::F32), f16: of(Precision::F16), int8: of(Precision::Int8) }
+    }
+}
+
+/// Bytes of a tensor: biases stay f32, and int8 weights have a scale of f32 for each output.
+fn stored(name: &str, shape: &[usize], dtype: Precision) -> u64 {
+    let count: u64 = shape.iter().map(|&d| d as u64).product();
+    match dtype {
+        Precision::F16 if name.ends_with(".weight") => 2 * count,
+        Precision::Int8 if name.ends_with(".weight") => count + 4 * shape[0] as u64,
+        _ => 4 * count,
     }
 }
 
@@ -173,9 +206,17 @@ fn print(report: &Report<'_>, model: &Model) -> io::Result<()> {
     writeln!(out, "               {}", report.why.labels)?;
     writeln!(out, "parameters     {}", grouped(report.parameters))?;
     writeln!(out, "multiply-adds  {} a picture", grouped(report.multiply_adds))?;
-    let WeightBytes { f32, f16, int8 } = report.weight_bytes;
-    let [f32, f16, int8] = [f32, f16, int8].map(megabytes);
-    writeln!(out, "weights        {f32} as f32, {f16} as f16, {int8} as int8")?;
+    let told = |Bytes { f32, f16, int8 }: &Bytes| {
+        let [f32, f16, int8] = [f32, f16, int8].map(|&bytes| megabytes(bytes));
+        format!("{f32} as f32, {f16} as f16, {int8} as int8")
+    };
+    writeln!(out, "weights        {}", told(&report.weight_bytes))?;
+    writeln!(out, "on the device  at least {}", told(&report.device_bytes))?;
+    writeln!(
+        out,
+        "               by the shapes of the weights (convolutions as f32) and of one picture's activations;"
+    )?;
+    writeln!(out, "               `alexnet bench` tells what it takes with an adapter's kernels")?;
 
     writeln!(
         out,

@@ -12,6 +12,7 @@ mod features;
 mod fetch;
 mod files;
 mod info;
+mod npy;
 mod options;
 mod progress;
 mod roofline;

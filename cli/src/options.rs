@@ -1,14 +1,22 @@
 //! Options that several subcommands share: which model, on which adapter.
 
-use std::path::{Path, PathBuf};
+use std::{
+    io::{self, IsTerminal, Write},
+    path::{Path, PathBuf},
+};
 
 use alexnet_wgpu::{
-    Builder, Denial, Gpu, GpuOptions, Model, ModelOptions, Network, Pipeline, PipelineError, Precision, Variant,
-    Weights, WeightsError, wgpu::Backends,
+    Builder, Denial, GivenPreprocessing, Gpu, GpuOptions, Model, ModelOptions, Network, Pipeline, PipelineError,
+    Precision, Variant, Weights, WeightsError, wgpu::Backends,
 };
 use clap::ValueEnum;
 
-use crate::{choices, failure::Failure, fetch::Published, files, progress};
+use crate::{
+    choices,
+    failure::{Failure, chain, printable},
+    fetch::Published,
+    files, progress,
+};
 
 /// Which network with which weights.
 #[derive(Debug, clap::Args)]
@@ -21,17 +29,44 @@ pub struct ModelArgs {
     /// the file names or that its tensors' shapes tell
     #[arg(long, value_name = "NAME", requires = "weights")]
     network: Option<Variant>,
+    #[command(flatten)]
+    preprocessing: PreprocessingArgs,
+}
+
+/// How pictures become the network's input.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct PreprocessingArgs {
+    /// How pictures become the network's input, in place of what the weights say: torchvision, caffe, or a JSON file with
+    /// the numbers, as `alexnet info --json` prints them
+    #[arg(long, value_name = "NAME|FILE.json")]
+    preprocessing: Option<PathBuf>,
+}
+
+impl PreprocessingArgs {
+    fn given(&self) -> Result<Option<GivenPreprocessing>, Failure> {
+        let Some(path) = &self.preprocessing else { return Ok(None) };
+        let unknown = match path.to_string_lossy().parse() {
+            Ok(given) => return Ok(Some(given)),
+            Err(unknown) => unknown,
+        };
+        if !path.exists() && files::ending(path) != "json" {
+            return Err(Failure::usage(unknown));
+        }
+        let text = files::json(path)?;
+        let given = text.parse().map_err(|e| Failure::run(format_args!("{}: {e}", path.display())))?;
+        Ok(Some(given))
+    }
 }
 
 impl ModelArgs {
     /// The model in the file at `path`, with what the file says of it.
     pub fn of(path: &Path) -> Self {
-        Self::new(Some(path.into()), None)
+        Self::new(Some(path.into()), None, PreprocessingArgs::default())
     }
 
     /// The model in the file at `weights`, or the embedded one.
-    pub fn new(weights: Option<PathBuf>, network: Option<Variant>) -> Self {
-        Self { weights, network }
+    pub fn new(weights: Option<PathBuf>, network: Option<Variant>, preprocessing: PreprocessingArgs) -> Self {
+        Self { weights, network, preprocessing }
     }
 
     /// Whether this is the model in the library.
@@ -42,58 +77,94 @@ impl ModelArgs {
     /// The file: the one that is named, or the fetched one of that name; none for the embedded model.
     pub fn path(&self) -> Result<Option<PathBuf>, Failure> {
         let Some(path) = &self.weights else { return Ok(None) };
-        let Some(published) = path.to_str().and_then(Published::named).filter(|_| !path.exists()) else {
-            return Ok(Some(path.clone()));
-        };
-        let (name, place) = (published.name, published.place()?);
-        if place.is_file() {
-            return Ok(Some(place));
+        let name = path.to_str().unwrap_or_default();
+        // A folder holds no weights, whatever it is called.
+        let here = path.exists() && !path.is_dir();
+        match Published::named(name) {
+            Some(published) if !here => {
+                let place = published.place()?;
+                if place.is_file() {
+                    return Ok(Some(place));
+                }
+                Err(Failure::run(format!(
+                    "there is no file {name}, and the published weights are not fetched: alexnet fetch {name}"
+                )))
+            }
+            None if !path.exists() && Published::nearest(name).is_some() => {
+                let meant = Published::nearest(name).map_or("", |published| published.name);
+                Err(Failure::run(format!(
+                    "there is no file {name}: did you mean {meant}? `alexnet fetch` lists the published weights"
+                )))
+            }
+            _ => Ok(Some(path.clone())),
         }
-        Err(Failure::run(format!(
-            "there is no file {name}, and the published weights are not fetched: alexnet fetch {name}"
-        )))
     }
 
-    /// The model, with `labels` in place of its own.
-    pub fn open(&self, labels: Option<Vec<String>>) -> Result<Model, Failure> {
-        let given = labels.is_some();
+    /// The fetched file that is meant by this name too, where the file of that name here is taken.
+    fn not_taken(&self) -> Option<PathBuf> {
+        let path = self.weights.as_ref()?;
+        let place = Published::named(path.to_str()?)?.place().ok()?;
+        (path.is_file() && place.is_file()).then_some(place)
+    }
+
+    /// The model, with the labels in a file in place of its own.
+    pub fn open(&self, labels: Option<&Path>) -> Result<Model, Failure> {
+        let preprocessing = self.preprocessing.given()?;
+        let own_labels = labels.map(files::labels).transpose()?;
+        let options = ModelOptions { variant: self.network, labels: own_labels, preprocessing };
         let path = self.path()?;
+        if let Some(place) = self.not_taken().filter(|_| io::stderr().is_terminal()) {
+            let (name, place) = (path.as_deref().unwrap_or(&place).display(), place.display());
+            let note = format!("{name} is the file of that name here; the fetched one is {place}");
+            let _ = writeln!(io::stderr(), "{}", printable(&note));
+        }
         let opened = match &path {
-            Some(path) => Model::open(path, &ModelOptions { variant: self.network, labels, ..Default::default() }),
-            None => embedded(labels),
+            Some(path) => Model::open(path, &options),
+            None => embedded(&options),
         };
-        match (opened, path) {
-            (Err(error @ WeightsError::Labels { .. }), _) if given => Err(Failure::usage(error)),
-            (opened, Some(path)) => Self::named(&path, opened),
-            (opened, None) => Ok(opened?),
+        match (opened, labels, path) {
+            (Err(error @ WeightsError::Labels { .. }), Some(labels), _) => {
+                Err(Failure::usage(format_args!("{}: {error}", labels.display())))
+            }
+            (Err(error @ WeightsError::Preprocessing { .. }), _, _) if preprocessing.is_some() => {
+                Err(Failure::usage(chain(&error)))
+            }
+            (opened, _, Some(path)) => self.named(&path, opened),
+            (opened, _, None) => Ok(opened?),
         }
     }
 
     /// Errors of a pipeline with the name of the file, where it is the file's fault.
     pub fn built<T>(&self, built: Result<T, PipelineError>) -> Result<T, Failure> {
         match (built, self.path()?) {
-            (Err(PipelineError::Tensors(error)), Some(path)) => Self::named(&path, Err(error)),
+            (Err(PipelineError::Tensors(error)), Some(path)) => self.named(&path, Err(error)),
             (built, _) => Ok(built?),
         }
     }
 
     /// Errors with the name of the file, where they do not have it.
-    pub fn named<T>(path: &Path, opened: Result<T, WeightsError>) -> Result<T, Failure> {
-        opened.map_err(|error| match error {
-            error @ (WeightsError::Read { .. } | WeightsError::Write { .. }) => error.into(),
-            error => Failure::run(format_args!("{}: {error}", path.display())),
+    pub fn named<T>(&self, path: &Path, opened: Result<T, WeightsError>) -> Result<T, Failure> {
+        opened.map_err(|error| {
+            let mut message = match &error {
+                WeightsError::Read { .. } | WeightsError::Write { .. } => chain(&error),
+                error => format!("{}: {error}", path.display()),
+            };
+            if let Some(place) = self.not_taken() {
+                message += &format!(" (this is the file of that name here; the fetched one is {})", place.display());
+            }
+            Failure::Run(message)
         })
     }
 }
 
-fn embedded(labels: Option<Vec<String>>) -> Result<Model, WeightsError> {
-    let mut model = Model::embedded()?;
-    if let Some(labels) = labels {
-        if labels.len() != model.labels.len() {
-            return Err(WeightsError::Labels { expected: model.labels.len(), found: labels.len() });
-        }
-        model.labels = labels;
+fn embedded(options: &ModelOptions) -> Result<Model, WeightsError> {
+    let model = Model::embedded()?;
+    if options.labels.is_none() && options.preprocessing.is_none() {
+        return Ok(model);
     }
+    let format = model.origin.format;
+    let mut model = Model::from_weights(model.weights, options)?;
+    model.origin.format = format;
     Ok(model)
 }
 

@@ -7,8 +7,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 /// Shows that `work` goes on until it is done.
 pub fn while_working<T>(message: impl Into<String>, work: impl FnOnce() -> T) -> T {
-    let spinner = ProgressBar::new_spinner().with_message(message.into());
-    spinner.enable_steady_tick(Duration::from_millis(100));
+    let spinner = waiting(message);
     let done = work();
     spinner.finish_and_clear();
     done
@@ -16,17 +15,36 @@ pub fn while_working<T>(message: impl Into<String>, work: impl FnOnce() -> T) ->
 
 /// Builds a pipeline, with a bar over the weights that are uploaded.
 pub fn build(message: impl Into<String>, builder: Builder<'_>) -> Result<Pipeline, PipelineError> {
-    let style = ProgressStyle::with_template("{spinner} {msg} {bar:30} {bytes} of {total_bytes}");
-    let bar = ProgressBar::new(0).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-    bar.set_message(message.into());
-    bar.enable_steady_tick(Duration::from_millis(100));
+    let bar = waiting(message);
     let report = |uploaded, total| {
-        bar.set_length(total);
+        sized(&bar, total, UPLOAD);
         bar.set_position(uploaded);
     };
     let pipeline = builder.progress(&report).build();
     bar.finish_and_clear();
     pipeline
+}
+
+const UPLOAD: &str = "{spinner} {msg} {bar:30} {bytes} of {total_bytes}";
+const DOWNLOAD: &str = "{msg} {bar:30} {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left";
+
+/// Shows that something goes on whose size is not known yet: a bar without a length would be full.
+fn waiting(message: impl Into<String>) -> ProgressBar {
+    let bar = ProgressBar::new_spinner().with_message(message.into());
+    bar.enable_steady_tick(Duration::from_millis(100));
+    bar
+}
+
+/// Makes a bar of what was [`waiting`], once it is known how much there is to do.
+fn sized(bar: &ProgressBar, total: u64, template: &str) {
+    if total > 0 && bar.length() != Some(total) {
+        bar.set_length(total);
+        bar.set_style(style(template));
+    }
+}
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
 /// A bar over steps, whose number is told later.
@@ -46,7 +64,90 @@ pub fn bar(count: usize, what: &'static str) -> ProgressBar {
 
 /// A bar over the bytes of a file that comes from afar.
 pub fn download(name: &str) -> ProgressBar {
-    let style = ProgressStyle::with_template("{msg} {bar:30} {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left");
-    let bar = ProgressBar::new(0).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-    bar.with_message(name.to_string())
+    waiting(name)
+}
+
+/// That so many bytes come, if it is known, and `have` are there.
+pub fn downloading(bar: &ProgressBar, total: Option<u64>, have: u64) {
+    match total {
+        Some(total) => sized(bar, total, DOWNLOAD),
+        None => bar.set_style(style("{spinner} {msg} {bytes}, {bytes_per_sec}")),
+    }
+    bar.set_position(have);
+    bar.reset_eta();
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+    use std::{
+        io,
+        sync::{Arc, Mutex},
+    };
+
+    use indicatif::{ProgressDrawTarget, TermLike};
+
+    use super::*;
+
+    /// Keeps the lines that are written to it.
+    #[derive(Clone, Debug, Default)]
+    struct Terminal(Arc<Mutex<String>>);
+
+    impl TermLike for Terminal {
+        fn width(&self) -> u16 {
+            120
+        }
+        fn move_cursor_up(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+        fn move_cursor_down(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+        fn move_cursor_right(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+        fn move_cursor_left(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+        fn write_line(&self, line: &str) -> io::Result<()> {
+            self.write_str(line)
+        }
+        fn write_str(&self, text: &str) -> io::Result<()> {
+            self.0.lock().unwrap().push_str(text);
+            Ok(())
+        }
+        fn clear_line(&self) -> io::Result<()> {
+            Ok(())
+        }
+        fn flush(&self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn nothing_is_full_before_it_began() {
+        let terminal = Terminal::default();
+        let bar = waiting("putting it there");
+        bar.disable_steady_tick();
+        bar.set_draw_target(ProgressDrawTarget::term_like(Box::new(terminal.clone())));
+        let shown = || {
+            bar.force_draw();
+            std::mem::take(&mut *terminal.0.lock().unwrap())
+        };
+        let first = shown();
+        assert!(first.contains("putting it there") && !first.contains('█'), "{first:?}");
+        // Nothing to upload, and then a quarter of it.
+        sized(&bar, 0, UPLOAD);
+        assert!(!shown().contains('█'));
+        sized(&bar, 1 << 30, UPLOAD);
+        bar.set_position(1 << 28);
+        let quarter = shown();
+        assert!(quarter.contains("256.00 MiB of 1.00 GiB"), "{quarter:?}");
+        let last = quarter.rsplit("putting").next().unwrap();
+        assert!((7..=8).contains(&last.matches('█').count()), "{quarter:?}");
+
+        downloading(&bar, None, 5);
+        assert!(!shown().contains('█'));
+    }
 }

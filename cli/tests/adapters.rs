@@ -42,8 +42,23 @@ fn the_picked_adapter_is_the_one_that_runs() {
 fn an_adapter_of_no_such_name_is_an_error() {
     let mut classify = command();
     let output = Output::of(classify.args(["classify", "--adapter", "Voodoo 2"]).arg(picture("bag.png")));
-    output.failure(1, &["no GPU adapter named `Voodoo 2`", "found "]);
+    output.failure(1, &["no GPU adapter named `Voodoo 2`", "found ", "`alexnet adapters` lists"]);
     assert_eq!(output.stdout, "");
+    // There is a driver; another would not help.
+    assert!(!output.stderr.contains("install"), "{output:?}");
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_backend_that_is_not_here_is_told_from_no_driver() {
+    let json = Output::of(command().args(["adapters", "--json"])).success();
+    let output = Output::of(command().args(["classify", "--backend", "metal"]).arg(picture("bag.png")));
+    output.failure(1, &["no GPU adapter for metal; found ", "`alexnet adapters` lists"]);
+    for line in json.lines() {
+        let adapter: Value = serde_json::from_str(line).unwrap();
+        let name = format!("{} ({})", adapter["name"].as_str().unwrap(), adapter["backend"].as_str().unwrap());
+        assert!(output.stderr.contains(&name), "{name} in {output:?}");
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ mod common;
 use std::{fs, path::Path};
 
 use alexnet_wgpu::{Tensor, Weights};
-use common::{Folder, alexnet, command, picture, tiny};
+use common::{Folder, Output, alexnet, command, picture, prepared, tiny};
 
 #[test]
 fn bad_pictures() {
@@ -50,6 +50,23 @@ fn several_bad_pictures_have_a_line_each() {
     let lines: Vec<&str> = output.stderr.lines().collect();
     assert_eq!(lines.len(), 2, "{output:?}");
     assert!(lines[0].contains("first.png: ") && lines[1].contains("second.png: "), "{output:?}");
+}
+
+/// Letters and words of the messages themselves.
+#[test]
+fn a_short_name_is_told_too() {
+    let folder = Folder::new();
+    let names = ["p", "e", "a", "c", "t", "file", "picture"];
+    for name in names {
+        folder.file(name, "");
+    }
+    let output = Output::of(prepared("classify", &names.map(Path::new)).current_dir(folder.path("")));
+    assert_eq!((output.code, output.stderr.lines().count()), (Some(1), names.len()), "{output:?}");
+    for (line, name) in output.stderr.lines().zip(names) {
+        assert!(line.starts_with(&format!("alexnet: {name}: expected a picture, found")), "{output:?}");
+    }
+    let output = Output::of(prepared("features --layer fc7 --output x.npy e", &[]).current_dir(folder.path("")));
+    output.failure(1, &["alexnet: e: expected a picture"]);
 }
 
 /// The tiny model's file after a change.
@@ -120,10 +137,14 @@ fn bad_labels() {
     let folder = Folder::new();
     let bag = picture("bag.png");
     let three = folder.file("three.txt", "a\nb\nc\n");
-    alexnet("classify --labels", &[&three, &bag]).failure(2, &["expected 10 labels, one a class, found 3"]);
+    alexnet("classify --labels", &[&three, &bag]).failure(2, &["three.txt: expected 10 labels, one a class, found 3"]);
     let weights = folder.weights("tiny.safetensors", &tiny().to_weights().unwrap());
     alexnet("classify --labels", &[&three, "--weights".as_ref(), &weights, &bag])
-        .failure(2, &["expected 4 labels, one a class, found 3"]);
+        .failure(2, &["three.txt: expected 4 labels, one a class, found 3"]);
+    // A blank line at the end is no label, one between labels is.
+    let blank = folder.file("blank.txt", "a\n\nb\nc\n\n \n\r\n");
+    alexnet("classify --labels", &[&blank, "--weights".as_ref(), &weights, &bag]).success();
+    alexnet("classify --labels", &[&blank, &bag]).failure(2, &["blank.txt: expected 10 labels, one a class, found 4"]);
     let empty = folder.file("empty.txt", "");
     alexnet("classify --labels", &[&empty, &bag]).failure(2, &["expected 10 labels, one a class, found 0"]);
     let latin1 = folder.file("latin1.txt", b"coat\nd\xe9bardeur\n");
@@ -136,6 +157,7 @@ fn bad_arguments() {
     let bag = picture("bag.png");
     alexnet("classify", &[]).failure(2, &["<IMAGE>", "'--help'"]);
     alexnet("classify --top 0", &[&bag]).failure(2, &["--top", "at least 1"]);
+    alexnet("classify --top -3", &[&bag]).failure(2, &["'-3'", "--top", "at least 1"]);
     alexnet("classify --top many", &[&bag]).failure(2, &["--top", "at least 1"]);
     alexnet("classify --colour", &[&bag]).failure(2, &["'--colour'"]);
     alexnet("classify --network caffe", &[&bag]).failure(2, &["--weights"]);

@@ -57,7 +57,8 @@ fn other_formats_become_one_file() {
             assert_eq!(tensor.dtype(), after.weights.tensors[key].dtype(), "{name}: as it was");
         }
     }
-    assert_eq!(folder.names(), ["out.safetensors"]);
+    convert(&[], &[&fixture("zoo.onnx"), &folder.path("OUT2.SAFETENSORS")]).success();
+    assert_eq!(folder.names(), ["OUT2.SAFETENSORS", "out.safetensors"]);
 }
 
 #[test]

@@ -6,7 +6,7 @@ mod common;
 use std::{fs, path::Path};
 
 use alexnet_wgpu::{Model, Picture, Resize, reference, splitmix};
-use common::{Folder, alexnet, fixture, tiny};
+use common::{Folder, alexnet, fixture, picture, tiny};
 use serde_json::{Value, json};
 
 /// How many of the hundred garments the embedded model gets right, of each class.
@@ -177,6 +177,16 @@ fn folders_that_are_no_class() {
     alexnet("eval", &[&list]).failure(2, &["list.txt: line 2: the end of `b.png scarf` is no label"]);
     fs::create_dir(folder.path("empty")).unwrap();
     alexnet("eval", &[&folder.path("empty")]).failure(1, &["expected pictures in folders of classes, found none"]);
+    // What people try first.
+    folder.plain_picture("flat/a.ppm", 28, 28);
+    folder.plain_picture("flat/b.ppm", 28, 28);
+    alexnet("eval", &[&folder.path("flat")])
+        .failure(1, &["flat: expected", "found none but 2 files", "for each class"]);
+    for picture in [picture("bag.png"), folder.path("flat/a.ppm")] {
+        alexnet("eval", &[&picture]).failure(1, &["expected a folder", "found a picture", "alexnet classify"]);
+    }
+    let empty = folder.file("empty.txt", "\n \n");
+    alexnet("eval", &[&empty]).failure(1, &["empty.txt: expected a picture and its label on each line, found none"]);
     alexnet("eval", &[&folder.path("missing")]).failure(1, &["missing", "os error 2"]);
     alexnet("eval --batch 0", &[&garments]).failure(2, &["--batch"]);
     alexnet("eval --weights", &[&fixture("refused-sigmoid.onnx"), &garments]).failure(1, &["Sigmoid"]);

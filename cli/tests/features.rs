@@ -71,6 +71,16 @@ fn layers_of_a_picture_are_right_in_either_format() {
     assert_eq!(shape, "(6, 8, 8)");
     assert!(reference::relative_error(&found, &expected) < 1e-5);
 
+    // The ending means the same in capitals, and a link is followed.
+    let capitals = folder.path("POOL1.NPY");
+    #[cfg(unix)]
+    std::os::unix::fs::symlink("target.npy", &capitals).unwrap();
+    let files: [&Path; 5] = [&weights, "--output".as_ref(), &capitals, "--layer=pool1".as_ref(), &boot];
+    assert_eq!(alexnet("features --weights", &files).success(), "");
+    #[cfg(unix)]
+    assert!(capitals.is_symlink() && folder.path("target.npy").is_file());
+    assert_eq!(npy(&capitals), npy(&numpy));
+
     let file = Weights::open(&safetensors).unwrap();
     assert_eq!(file.tensors.len(), 1);
     let tensor = file.tensor("pool1").unwrap();

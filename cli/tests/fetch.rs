@@ -6,7 +6,7 @@ mod common;
 
 use std::{
     fs,
-    io::{BufRead, BufReader, Write},
+    io::{BufRead, BufReader, Read, Write},
     net::TcpListener,
     process::Command,
     sync::{Arc, Mutex},
@@ -25,8 +25,8 @@ fn with_cache(folder: &Folder, arguments: &str) -> Command {
     command
 }
 
-/// A proxy on this machine that answers every tunnel itself, with the status line and body given. Its requests.
-fn proxy(answer: &'static str) -> (String, Arc<Mutex<Vec<String>>>) {
+/// A proxy on this machine that answers the wish for a tunnel, and then the request in it, itself. Its requests.
+fn proxy(tunnel: &'static str, answer: &'static str) -> (String, Arc<Mutex<Vec<String>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let requests = Arc::new(Mutex::new(Vec::new()));
@@ -36,9 +36,9 @@ fn proxy(answer: &'static str) -> (String, Arc<Mutex<Vec<String>>>) {
             let mut stream = stream.unwrap();
             let mut reader = BufReader::new(stream.try_clone().unwrap());
             // First the tunnel, then the request in it.
-            for answer in ["HTTP/1.1 200 Connected\r\n\r\n", answer] {
+            for answer in [tunnel, answer] {
                 let mut head = String::new();
-                while reader.read_line(&mut head).unwrap() > 2 {}
+                while reader.read_line(&mut head).unwrap_or(0) > 2 {}
                 seen.lock().unwrap().push(head.lines().next().unwrap_or_default().to_string());
                 let _ = stream.write_all(answer.as_bytes());
             }
@@ -54,7 +54,8 @@ fn the_list_says_what_is_there() {
     assert_eq!(text.lines().count(), 5, "{text}");
     let torchvision = text.lines().find(|line| line.starts_with("torchvision ")).unwrap();
     assert!(torchvision.contains("244.4 MB") && torchvision.contains("56.522 / 79.066 %"), "{torchvision}");
-    assert!(text.lines().skip(1).all(|line| line.ends_with(" no")), "{text}");
+    assert!(text.lines().skip(1).all(|line| line.ends_with(" no") && line.contains(" MB ")), "{text}");
+    assert_eq!(text.matches(" ~243.9 MB ").count(), 2, "what nobody says is near what the numbers take: {text}");
     assert!(!folder.path("cache").exists(), "looking makes no folders");
 
     fs::create_dir_all(folder.path("cache/alexnet-wgpu")).unwrap();
@@ -77,11 +78,26 @@ fn fetched_weights_go_by_their_name() {
     let expected = alexnet("classify --json --weights", &[&fixture("torchvision.pth"), &chelsea]).success();
     let top = |line: &str| line.split("\"top\":").nth(1).unwrap().split("\"ms\"").next().unwrap().to_string();
     assert_eq!(top(&found), top(&expected));
-    // A file of that name is nearer.
+    // A folder of that name holds no weights.
+    fs::create_dir(folder.path("torchvision")).unwrap();
+    fs::create_dir(folder.path("onnx")).unwrap();
+    let info = |name: &str| {
+        let mut command = with_cache(&folder, &format!("info {name}"));
+        Output::of(command.current_dir(folder.path("")))
+    };
+    assert!(info("torchvision").success().contains("alexnet-owt-7be5be79.pth"));
+    info("onnx").failure(1, &["there is no file onnx", "alexnet fetch onnx"]);
+    // A file of that name is nearer, and it is said which was taken.
+    fs::remove_dir(folder.path("torchvision")).unwrap();
     fs::write(folder.path("torchvision"), "no weights").unwrap();
-    let mut command = with_cache(&folder, "info torchvision");
-    Output::of(command.current_dir(folder.path(""))).failure(1, &["torchvision: not a usable weight file"]);
+    let which = ["torchvision: not a usable weight file", "file of that name here", "alexnet-owt-7be5be79.pth"];
+    info("torchvision").failure(1, &which);
+    let spelt_out = info("./torchvision");
+    spelt_out.failure(1, &["torchvision: not a usable weight file"]);
+    assert!(!spelt_out.stderr.contains("alexnet-owt"), "nothing else can be meant: {spelt_out:?}");
 
+    info("torchvison").failure(1, &["there is no file torchvison: did you mean torchvision?", "alexnet fetch"]);
+    info("torchvison.pth").failure(1, &["cannot read weights from torchvison.pth"]);
     Output::of(&mut with_cache(&folder, "info onnx")).failure(1, &["there is no file onnx", "alexnet fetch onnx"]);
 }
 
@@ -99,22 +115,121 @@ fn offline_only_looks() {
     Output::of(&mut with_cache(&folder, "fetch vgg")).failure(2, &["torchvision, onnx, caffe, caffenet"]);
 }
 
+/// A SOCKS5 proxy on this machine that answers the request in its tunnel itself, or refuses with `code`. The hosts and
+/// ports that it was asked for, and the first lines of the requests.
+fn socks(code: u8, answer: &'static str) -> (String, Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let requests = Arc::new(Mutex::new(Vec::new()));
+    let seen = requests.clone();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut reader = BufReader::new(stream.try_clone().unwrap());
+            // RFC 1928: version 5, one method: nobody has to say who they are.
+            let mut greeting = [0; 3];
+            reader.read_exact(&mut greeting).unwrap();
+            assert_eq!(greeting, [5, 1, 0]);
+            stream.write_all(&[5, 0]).unwrap();
+            // Version, connect, reserved, a domain's name with its length.
+            let mut request = [0; 5];
+            reader.read_exact(&mut request).unwrap();
+            assert_eq!(request[..4], [5, 1, 0, 3]);
+            let mut target = vec![0; usize::from(request[4]) + 2];
+            reader.read_exact(&mut target).unwrap();
+            let (host, port) = target.split_at(target.len() - 2);
+            let port = u16::from_be_bytes(port.try_into().unwrap());
+            seen.lock().unwrap().push(format!("{}:{port}", str::from_utf8(host).unwrap()));
+            stream.write_all(&[5, code, 0, 1, 0, 0, 0, 0, 0, 0]).unwrap();
+            if code == 0 {
+                let mut head = String::new();
+                while reader.read_line(&mut head).unwrap() > 2 {}
+                seen.lock().unwrap().push(head.lines().next().unwrap_or_default().to_string());
+                stream.write_all(answer.as_bytes()).unwrap();
+            }
+        }
+    });
+    (address, requests)
+}
+
+const NOT_FOUND: &str = "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+
 #[test]
 fn proxies_of_the_environment_are_asked() {
     let folder = Folder::new();
-    let (url, requests) = proxy("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+    let (url, requests) = proxy("HTTP/1.1 200 Connected\r\n\r\n", NOT_FOUND);
     let mut command = with_cache(&folder, "fetch caffe");
-    let output = Output::of(command.env("HTTP_PROXY", &url));
-    output
-        .failure(1, &["http://dl.caffe.berkeleyvision.org/bvlc_alexnet.caffemodel: the server answered 404 Not Found"]);
+    // The one for https is not for this URL.
+    let output = Output::of(command.env("HTTP_PROXY", &url).env("HTTPS_PROXY", "http://127.0.0.1:1"));
+    let way = format!("http://dl.caffe.berkeleyvision.org/bvlc_alexnet.caffemodel through HTTP_PROXY's {url}");
+    output.failure(1, &[&format!("{way}: the server answered 404 Not Found")]);
     let requests = requests.lock().unwrap().clone();
     assert_eq!(requests, ["CONNECT dl.caffe.berkeleyvision.org:80 HTTP/1.1", "GET /bvlc_alexnet.caffemodel HTTP/1.1"]);
 }
 
 #[test]
+fn socks_proxies_are_asked() {
+    let folder = Folder::new();
+    let (address, requests) = socks(0, NOT_FOUND);
+    let mut command = with_cache(&folder, "fetch caffe");
+    let output = Output::of(command.env("ALL_PROXY", format!("socks5h://{address}")));
+    output.failure(1, &[&format!(" through ALL_PROXY's socks5h://{address}: the server answered 404 Not Found")]);
+    let requests = requests.lock().unwrap().clone();
+    assert_eq!(requests, ["dl.caffe.berkeleyvision.org:80", "GET /bvlc_alexnet.caffemodel HTTP/1.1"]);
+
+    let (address, requests) = socks(2, "");
+    let mut command = with_cache(&folder, "fetch torchvision");
+    let output = Output::of(command.env("HTTPS_PROXY", format!("socks5h://{address}")));
+    output.failure(
+        1,
+        &[
+            &format!("through HTTPS_PROXY's socks5h://{address}: no connection ("),
+            "connection not allowed by ruleset",
+            "is HTTPS_PROXY right",
+        ],
+    );
+    assert_eq!(*requests.lock().unwrap(), ["download.pytorch.org:443"]);
+}
+
+#[test]
+fn a_proxy_that_does_not_serve_is_named() {
+    let folder = Folder::new();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let nobody = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+    let (refuses, requests) = proxy("HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n", "");
+    let cases = [
+        (&nobody, "no connection (io: Connection refused"),
+        (&refuses, "the proxy makes no connection (proxy server responded 403"),
+    ];
+    for (url, reason) in cases {
+        // Who uses a proxy is no one else's business.
+        let value = url.replace("//", "//me:secret@");
+        let mut command = with_cache(&folder, "fetch torchvision");
+        let output = Output::of(command.env("https_proxy", value).env("HTTP_PROXY", "http://127.0.0.1:1"));
+        output.failure(1, &[&format!(".pth through https_proxy's {url}: {reason}"), "is https_proxy right"]);
+        assert!(!output.stderr.contains("secret"), "{output:?}");
+    }
+    assert_eq!(requests.lock().unwrap()[0], "CONNECT download.pytorch.org:443 HTTP/1.1");
+}
+
+#[test]
+fn a_proxy_that_is_none_is_not_passed_by() {
+    let folder = Folder::new();
+    for (name, value) in [("ALL_PROXY", "socks6://127.0.0.1:1"), ("HTTP_PROXY", "ftp://127.0.0.1")] {
+        let mut command = with_cache(&folder, "fetch caffe");
+        let parts = [&format!("the environment variable {name}: expected a proxy"), value, "unset it"];
+        Output::of(command.env(name, value)).failure(1, &parts);
+    }
+}
+
+#[test]
 fn what_is_not_the_published_file_does_not_stay() {
     let folder = Folder::new();
-    let (url, _) = proxy("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello");
+    let (url, _) = proxy(
+        "HTTP/1.1 200 Connected\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello",
+    );
     let mut command = with_cache(&folder, "fetch caffe");
     let output = Output::of(command.env("ALL_PROXY", &url));
     // SHA-1 of `hello`.

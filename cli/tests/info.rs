@@ -6,7 +6,7 @@ mod common;
 use std::path::Path;
 
 use alexnet_wgpu::{DType, Network, Tensor, Weights};
-use common::{Folder, Output, command, fixture, tiny};
+use common::{Folder, Output, alexnet, command, embedded, fixture, tiny};
 use serde_json::{Value, json};
 
 fn info(arguments: &[&str], files: &[&Path]) -> Output {
@@ -82,6 +82,24 @@ fn int8_takes_what_is_said() {
     let bytes = std::fs::read(&file).unwrap();
     let header = 8 + u64::from_le_bytes(bytes[..8].try_into().unwrap());
     assert_eq!(json["weight_bytes"]["int8"], json!(bytes.len() as u64 - header));
+}
+
+/// What is said from the shapes, against what a pipeline takes on this machine's adapter.
+#[test]
+fn the_device_takes_what_is_said_and_little_more() {
+    let said = &json_of(&[])["device_bytes"];
+    let text = info(&[], &[]).success();
+    let more = ["f32", "f16", "int8"].map(|dtype| {
+        let report = alexnet(&format!("bench --json --runs 1 --dtype {dtype} --weights"), &[&embedded()]).success();
+        let report: Value = serde_json::from_str(&report).unwrap();
+        let [said, taken] = [&said[dtype], &report["device_bytes"]].map(|bytes| bytes.as_u64().unwrap());
+        assert!(text.contains(&format!("{:.1} MB as {dtype}", said as f64 / 1e6)), "{text}");
+        println!("{dtype}: said {said}, taken {taken}");
+        taken.checked_sub(said).unwrap()
+    });
+    // What kernels need between their dispatches does not depend on the type, and weights are padded a little.
+    let [f32, f16, int8] = more.map(|bytes| bytes as f64);
+    assert!(f32 < 2e7 && (f16 - f32).abs() < 1e5 && (int8 - f32).abs() < 1e5, "{more:?}");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Fuzzing of what reads files, one target a format of weights, and one for pictures:
+//! Fuzzing of what reads files, one target a format of weights, one for pictures, and one for the command's arrays:
 //!
 //! ```sh
 //! cargo install cargo-fuzz
@@ -6,10 +6,17 @@
 //!     -max_total_time=600 -max_len=8192 -timeout=5 -malloc_limit_mb=128
 //! RUSTC_BOOTSTRAP=1 cargo fuzz run picture fuzz/corpus/picture tests/data/preprocessing/kinds -- \
 //!     -max_total_time=600 -max_len=8192 -timeout=60 -malloc_limit_mb=768 -rss_limit_mb=3072
+//! RUSTC_BOOTSTRAP=1 cargo fuzz run npy fuzz/corpus/npy fuzz/seeds/npy -- \
+//!     -max_total_time=600 -max_len=8192 -timeout=5 -malloc_limit_mb=128
 //! ```
 //!
 //! Seeds are small files that reach every corner (`seeds.py` writes them); what the fuzzer finds goes to `corpus`,
 //! which is not kept. Eight kilobytes can hold a white page of 168 million pixels, which takes memory and time.
+
+// The command is no library, and its reader of arrays needs nothing of it.
+#[allow(dead_code, reason = "the command writes arrays too")]
+#[path = "../../cli/src/npy.rs"]
+mod npy;
 
 use alexnet_wgpu::{DType, Model, ModelOptions, Picture, Preprocessing, Weights};
 
@@ -40,5 +47,17 @@ pub fn picture(data: &[u8]) {
         for preprocessing in [Preprocessing::torchvision(12), Preprocessing::caffe(12)] {
             assert_eq!(preprocessing.apply(&picture).map(|input| input.len()), Ok(3 * 12 * 12));
         }
+    }
+}
+
+/// The shape that arrays are expected to have: large enough that most of the longest file is numbers.
+const ARRAY: [usize; 3] = [3, 7, 5];
+
+/// Reads bytes as an array of numbers.
+pub fn array(data: &[u8]) {
+    if let Ok(values) = npy::parse(data, &ARRAY) {
+        assert_eq!(values.len(), ARRAY.iter().product());
+        assert!(values.iter().all(|value| value.is_finite()));
+        assert!(data.len() <= npy::longest(&ARRAY), "what the command reads of a file is enough");
     }
 }

@@ -80,8 +80,7 @@ pub struct Args {
 const WHOLE_TABLE: usize = 20;
 
 pub fn run(args: &Args) -> Result<ExitCode, Failure> {
-    let labels = args.labels.as_deref().map(files::labels).transpose()?;
-    let model = args.model.open(labels)?;
+    let model = args.model.open(args.labels.as_deref())?;
     let pictures = pictures::find(&args.pictures, &model.labels)?;
     let crops = if args.ten_crop { Crops::Ten } else { Crops::One };
     let at_once = (usize::from(args.batch) / crops.count()).max(1);
@@ -152,6 +151,8 @@ fn measure(
         }
         drop(send);
 
+        // Of the first batch nothing is known until all of it was decoded and run.
+        bar.tick();
         let softmax = model.network.layers().last().is_some_and(|layer| layer.op == Op::Softmax);
         let mut input = Vec::with_capacity(model.network.input().len() * pipeline.batch());
         let mut waiting = Vec::with_capacity(at_once);

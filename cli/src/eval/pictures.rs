@@ -7,6 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use alexnet_wgpu::Picture;
+
 use crate::{failure::Failure, files};
 
 /// A picture and the index of what it shows.
@@ -50,9 +52,32 @@ fn letters(label: &str) -> String {
 /// The pictures that `path` names: those in its folders, or in the lines of a list.
 pub fn find(path: &Path, labels: &[String]) -> Result<Vec<Labelled>, Failure> {
     let classes = Classes::new(labels);
-    let found = if path.is_dir() { in_folders(path, &classes)? } else { in_list(path, &classes)? };
+    let name = path.display();
+    if path.is_dir() {
+        let found = in_folders(path, &classes)?;
+        let files = entries(path).map_or(0, |entries| entries.iter().filter(|(_, path)| path.is_file()).count());
+        return match (found.is_empty(), files) {
+            (false, _) => Ok(found),
+            (true, 0) => Err(Failure::run(format!("{name}: expected pictures in folders of classes, found none"))),
+            (true, files) => Err(Failure::run(format!(
+                "{name}: expected pictures in folders of classes, found none but {files} files beside them: make a \
+                 folder for each class, or a list with a picture and its label on each line"
+            ))),
+        };
+    }
+    let found = in_list(path, &classes).map_err(|failure| {
+        // What a picture's bytes are as text is no help to who gave one.
+        let readable = path.is_file() && Picture::open(path).is_ok();
+        if !readable {
+            return failure;
+        }
+        Failure::run(format!(
+            "{name}: expected a folder of folders of pictures, or a text file that lists them, found a picture: `alexnet \
+             classify {name}` tells what it shows"
+        ))
+    })?;
     if found.is_empty() {
-        return Err(Failure::run(format!("{}: expected pictures in folders of classes, found none", path.display())));
+        return Err(Failure::run(format!("{name}: expected a picture and its label on each line, found none")));
     }
     Ok(found)
 }

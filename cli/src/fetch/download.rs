@@ -13,12 +13,12 @@ use std::{
 
 use indicatif::ProgressBar;
 use ureq::{
-    Agent, Body, Error, Proxy,
+    Agent, Body, Error,
     http::{Response, StatusCode, header},
 };
 
-use super::published::Checksum;
-use crate::text::grouped;
+use super::{proxy::Named, published::Checksum};
+use crate::{progress, text::grouped};
 
 /// What is to be fetched, and how patiently.
 #[derive(Clone, Debug)]
@@ -32,7 +32,7 @@ pub struct Download<'a> {
     /// How long to wait after a first failure; after each that follows at once, twice as long.
     pub pause: Duration,
     /// Through which server, where not straight.
-    pub proxy: Option<Proxy>,
+    pub proxy: Option<Named>,
 }
 
 /// How often a transfer is taken up again that gets no further.
@@ -58,7 +58,7 @@ impl Download<'_> {
         fs::create_dir_all(folder).map_err(|e| format!("cannot make {}: {e}", folder.display()))?;
         let agent = Agent::config_builder()
             .http_status_as_error(false)
-            .proxy(self.proxy.clone())
+            .proxy(self.proxy.as_ref().map(|named| named.proxy.clone()))
             .timeout_connect(Some(self.timeout))
             .timeout_recv_response(Some(self.timeout))
             .timeout_per_read(Some(self.timeout))
@@ -70,19 +70,28 @@ impl Download<'_> {
             let before = part.len();
             match self.transfer(&agent, &part, bar) {
                 Ok(()) => break,
-                Err(Stop::ForGood(reason)) => return Err(format!("{}: {reason}", self.url)),
-                Err(Stop::Unreachable(reason)) if !reached => return Err(format!("{}: {reason}", self.url)),
+                Err(Stop::ForGood(reason)) => return Err(format!("{}: {reason}", self.way())),
+                Err(Stop::Unreachable(reason)) if !reached => return Err(format!("{}: {reason}", self.way())),
                 Err(Stop::ForNow(reason) | Stop::Unreachable(reason)) => {
                     reached = true;
                     failures = if part.len() > before { 1 } else { failures + 1 };
                     if failures > RETRIES {
-                        return Err(format!("{}: {reason}: try again later, it goes on where it stopped", self.url));
+                        let way = self.way();
+                        return Err(format!("{way}: {reason}: try again later, it goes on where it stopped"));
                     }
                     thread::sleep(self.pause * (1 << (failures - 1)));
                 }
             }
         }
         self.keep(&part, path)
+    }
+
+    /// The URL, and the proxy on the way there.
+    fn way(&self) -> String {
+        match &self.proxy {
+            Some(named) => format!("{} through {named}", self.url),
+            None => self.url.to_string(),
+        }
     }
 
     /// One request, and what comes of it.
@@ -150,11 +159,7 @@ impl Download<'_> {
         bar: &ProgressBar,
     ) -> Result<(), Stop> {
         let mut file = part.open(have).map_err(|e| part.failed(e))?;
-        if let Some(total) = total {
-            bar.set_length(total);
-        }
-        bar.set_position(have);
-        bar.reset_eta();
+        progress::downloading(bar, total, have);
         let mut body = response.into_body().into_reader();
         let mut buffer = vec![0; 1 << 16];
         loop {
@@ -192,11 +197,23 @@ impl Download<'_> {
         match error {
             Error::Timeout(_) => Stop::ForNow(format!("no answer within {:?}", self.timeout)),
             Error::Protocol(_) => Stop::ForNow(format!("no answer that can be understood ({error})")),
-            Error::Io(_) | Error::ConnectionFailed | Error::ConnectProxyFailed(_) | Error::HostNotFound => {
-                let hint = "is there a network, and a proxy to be named by HTTPS_PROXY?";
-                Stop::Unreachable(format!("no connection ({error}): {hint}"))
+            Error::ConnectProxyFailed(reason) => {
+                // ureq says `403/403`.
+                let reason = reason.split('/').next().unwrap_or_default();
+                Stop::Unreachable(format!("the proxy makes no connection ({reason}): {}", self.hint()))
+            }
+            Error::Io(_) | Error::ConnectionFailed | Error::HostNotFound => {
+                Stop::Unreachable(format!("no connection ({error}): {}", self.hint()))
             }
             error => Stop::ForGood(error.to_string()),
+        }
+    }
+
+    /// What to look at where there is no connection.
+    fn hint(&self) -> String {
+        match &self.proxy {
+            Some(named) => format!("is {} right, and does that proxy let this through?", named.variable),
+            None => format!("is there a network, and a proxy to be named by {}?", Named::variable(self.url)),
         }
     }
 
@@ -207,7 +224,9 @@ impl Download<'_> {
             part.remove();
             return Err(format!(
                 "{}: expected a file with the checksum {}, received {}: it is damaged or another, and thrown away",
-                self.url, mismatch.expected, mismatch.found
+                self.way(),
+                mismatch.expected,
+                mismatch.found
             ));
         }
         fs::rename(&part.path, path).map_err(failed)?;

@@ -1,6 +1,7 @@
 //! `alexnet fetch`: published weights, once.
 
 mod download;
+mod proxy;
 mod published;
 
 use std::{
@@ -10,7 +11,7 @@ use std::{
 };
 
 pub use self::published::Published;
-use self::{download::Download, published::PUBLISHED};
+use self::{download::Download, proxy::Named, published::PUBLISHED};
 use crate::{
     failure::{Failure, printable},
     progress,
@@ -24,8 +25,11 @@ Examples:
   alexnet classify dog.jpg --weights torchvision
 
 Files lie in the user's cache folder, and get there only with the published checksum.
-HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY are followed. The weights were trained
-on ImageNet's pictures, which are for research alone.
+HTTPS_PROXY is followed for https URLs, HTTP_PROXY for http URLs, ALL_PROXY where neither
+is set for them: http, https, socks4, socks4a, socks5 or socks5h; NO_PROXY lists the hosts
+that are reached without. http proxies are asked for a tunnel (CONNECT) for http URLs too,
+which some allow to port 443 alone.
+The weights were trained on ImageNet's pictures, which are for research alone.
 
 Exit codes: 0 done; 1 the file could not be fetched; 2 the arguments are wrong.";
 
@@ -71,7 +75,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
             checksum: *checksum,
             timeout: Duration::from_secs(args.timeout),
             pause: Duration::from_secs(1),
-            proxy: ureq::Proxy::try_from_env(),
+            proxy: Named::of(url).map_err(Failure::run)?,
         };
         let bar = progress::download(name);
         let done = download.to(&path, &bar);
@@ -96,7 +100,8 @@ fn list() -> io::Result<()> {
     for published in &PUBLISHED {
         let Published { name, network, licence, accuracy: [top1, top5], .. } = published;
         let here = published.place().is_ok_and(|path| path.is_file());
-        let size = published.size.map_or("?".into(), megabytes);
+        let size = published.size.map_or_else(|| published.estimate(), |size| Some(megabytes(size)));
+        let size = size.unwrap_or_default();
         let accuracy = format!("{top1} / {top5} %");
         writeln!(
             out,

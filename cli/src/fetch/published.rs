@@ -6,10 +6,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use alexnet_wgpu::Variant;
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
-use crate::{failure::Failure, files};
+use crate::{failure::Failure, files, text::megabytes};
 
 /// A weight file that its makers offer to everyone.
 #[derive(Debug)]
@@ -82,6 +83,21 @@ impl Published {
         PUBLISHED.iter().find(|published| published.name == name)
     }
 
+    /// The one that `name` may be a misspelling of.
+    pub fn nearest(name: &str) -> Option<&'static Self> {
+        let name = name.to_lowercase();
+        let distance = |published: &Self| strsim::damerau_levenshtein(&name, published.name);
+        let nearest = PUBLISHED.iter().min_by_key(|published| distance(published))?;
+        // A letter in three may be wrong.
+        Some(nearest).filter(|published| 3 * distance(published) <= published.name.len())
+    }
+
+    /// About how large the file is, where its makers do not say it: the network's numbers as f32.
+    pub fn estimate(&self) -> Option<String> {
+        let network = self.network.parse::<Variant>().ok()?.standard().network().ok()?;
+        Some(format!("~{}", megabytes(4 * network.parameter_count())))
+    }
+
     /// Where the file lies once it is fetched: in the user's folder for what can be fetched again.
     pub fn place(&self) -> Result<PathBuf, Failure> {
         let folder = files::cache().ok_or_else(|| Failure::run("the system names no folder for caches: set HOME"))?;
@@ -147,6 +163,22 @@ mod tests {
         let torchvision = Published::named("torchvision").unwrap();
         let Checksum::Sha256(digits) = torchvision.checksum else { panic!("{torchvision:?}") };
         assert!(torchvision.file.contains(&digits[..8]));
+    }
+
+    #[test]
+    fn misspelt_names_are_understood() {
+        for (name, meant) in [
+            ("torchvison", Some("torchvision")),
+            ("Torchvision", Some("torchvision")),
+            ("cafe", Some("caffe")),
+            ("cafenet", Some("caffenet")),
+            ("onx", Some("onnx")),
+            ("x", None),
+            ("alexnet.pth", None),
+            ("", None),
+        ] {
+            assert_eq!(Published::nearest(name).map(|published| published.name), meant, "{name}");
+        }
     }
 
     #[test]
