@@ -87,7 +87,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
 
     let mut model = from.open(args.labels.as_deref())?;
     progress::while_working(format!("writing {}", output.display()), || -> Result<(), Failure> {
-        ModelArgs::named(&input, model.weights.check_finite())?;
+        from.named(&input, model.weights.check_finite())?;
         if let Some(dtype) = args.dtype {
             model.weights = model.weights.cast(dtype.into());
         }
