@@ -137,7 +137,7 @@ mod requirements {
     #[test]
     fn are_enough_for_large_batches() {
         let network = Network::builder("conv1", Shape::new(3, 227, 227))
-            .conv("conv1", Conv::new(96, 11).stride(4))
+            .conv("conv1", Conv::new(96, 4).stride(4))
             .adaptive_avg_pool("pool", 1, 1)
             .linear("fc", Linear::new(8))
             .build()
@@ -162,7 +162,7 @@ mod requirements {
                 (layers, top, read::<u32>(gpu, pipeline.kept("conv1").unwrap()))
             });
             assert!(found == expected, "{style:?}");
-            assert_eq!(found.0[0].len(), BATCH * 96 * 55 * 55);
+            assert_eq!(found.0[0].len(), BATCH * 96 * 56 * 56);
 
             let error = build(&device(1, style)).unwrap_err();
             let PipelineError::Requirements { shortfalls, .. } = &error else { panic!("{error}") };
