@@ -2,7 +2,8 @@
 # One full-size file of every format (a gigabyte and a half in all), written by the real tools and opened, checked and computed
 # against what they say of it: tests/data/formats/make.py --full and the ignored test `full_size` of tests/formats.rs.
 #   scripts/test-full-size.sh
-# The tools go to a virtual environment under target/ and are removed again, as the files are. Exit 3 where they cannot be had.
+# The tools go to a virtual environment under target/. The files are removed again, and when all went well the tools too: until
+# then the next run would have to fetch them again. Exit 3 where they cannot be had.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/lib.sh
@@ -11,7 +12,7 @@ folder=${CARGO_TARGET_DIR:-$PWD/target}/full-size
 formats=tests/data/formats
 lack() { say "${0##*/}: $*"; exit 3; }
 command -v python3 > /dev/null || lack "there is no python3 here"
-trap 'rm -rf "$folder"' EXIT
+trap 'rm -rf "$folder/files"' EXIT
 
 mkdir -p "$folder"
 python3 -m venv "$folder/venv" || lack "no virtual environment can be made here (Debian, Ubuntu: apt install python3-venv)"
@@ -26,3 +27,4 @@ say "writing full-size files"
 "$folder/venv/bin/python" "$formats/make.py" --full "$folder/files" >&2
 du -h "$folder"/files/* >&2
 ALEXNET_FULL_SIZE=$folder/files cargo test --test formats full_size -- --ignored --nocapture
+rm -rf "$folder"
