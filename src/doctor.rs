@@ -21,13 +21,18 @@
 //! let denials = doctor::denials(&findings);
 //! # assert_eq!(denials.to_string(), "");
 //! let gpu = gpu.deny(denials.0);
+//! // And how pictures come from the host's textures and buffers.
+//! let inputs = pollster::block_on(doctor::check_inputs(&gpu));
+//! assert!(inputs.iter().all(doctor::InputFinding::is_right));
 //! # Ok(())
 //! # }
 //! ```
 
-use std::fmt;
+mod inputs;
+
 #[cfg(not(target_arch = "wasm32"))]
 use std::time::Instant;
+use std::{collections::BTreeSet, fmt, sync::OnceLock};
 
 use safetensors::{SafeTensorError, SafeTensors};
 #[cfg(target_arch = "wasm32")]
@@ -37,14 +42,16 @@ use crate::{
     alexnet::AlexNet,
     deny::{Denial, Denials},
     gpu::Gpu,
-    kernels::{Algorithm, Family, Precision, Style},
+    kernels::{Algorithm, Family, Kernel, Precision, Style},
     network::{Layer, Network, Op},
-    pipeline::Pipeline,
+    pipeline::{Pipeline, examine},
     reference,
     weights::{DType, Tensor, Weights, WeightsError, splitmix},
 };
 
-/// Kernels that compute a layer: a style, an algorithm, and how weights are held.
+pub use inputs::{InputFinding, Source, check_inputs};
+
+/// Kernels that compute a layer: a style, an algorithm, how weights are held, and for how many pictures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Variant {
     /// Family and storage.
@@ -53,25 +60,35 @@ pub struct Variant {
     pub algorithm: Algorithm,
     /// How a fully connected layer's weights are held.
     pub precision: Precision,
+    /// Pictures of a run: larger batches have kernels of their own.
+    pub batch: usize,
 }
 
 impl Variant {
-    /// The style's kernels that compute as the definition says, in f32.
+    /// The style's kernels that compute as the definition says, in f32, a picture at a time.
     pub fn direct(style: Style) -> Self {
-        Self { style, algorithm: Algorithm::Direct, precision: Precision::F32 }
+        Self { style, algorithm: Algorithm::Direct, precision: Precision::F32, batch: 1 }
     }
 
-    /// What keeps the planner from this variant, in whatever precision.
+    /// What keeps the planner from this variant, in whatever precision and batch.
     pub fn denial(self) -> Denial {
         Denial::of(self.style, self.algorithm)
     }
 }
 
-/// Its name, as [`Denial`] has it, and the precision where it is not f32.
+/// Its name, as [`Denial`] has it; the tile or the parts; the precision where it is not f32, the batch where it is not 1.
 impl fmt::Display for Variant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.denial().fmt(f)?;
-        if self.precision == Precision::F32 { Ok(()) } else { write!(f, " {}", self.precision) }
+        match self.algorithm {
+            Algorithm::Direct => {}
+            Algorithm::Winograd { tile } => write!(f, " {tile}×{tile}")?,
+            Algorithm::SplitK { parts } => write!(f, " in {parts}")?,
+        }
+        if self.precision != Precision::F32 {
+            write!(f, " {}", self.precision)?;
+        }
+        if self.batch == 1 { Ok(()) } else { write!(f, " batch {}", self.batch) }
     }
 }
 
@@ -87,19 +104,38 @@ pub fn distinct_layers<'a>(networks: impl IntoIterator<Item = &'a Network>) -> V
     distinct
 }
 
-/// One layer with random weights and input, and what the f64 twin makes of them.
+/// One layer with random weights and inputs, and what the f64 twin makes of them.
 #[derive(Clone, Debug)]
 pub struct Case {
     pub(crate) network: Network,
-    pub(crate) input: Vec<f32>,
-    /// For each precision: weights that it holds exactly, and the twin's output for them.
-    twins: Vec<(Precision, Weights, Vec<f64>)>,
+    /// Two pictures, of which batches are made.
+    inputs: [Vec<f32>; 2],
+    /// One for each precision.
+    twins: Vec<Twin>,
     /// What rounding errors are in proportion to: the norm of the sums of magnitudes, which cancellation leaves out of
     /// the result.
     scale: f64,
 }
 
-const SPLIT: Algorithm = Algorithm::SplitK { parts: 4 };
+/// A layer's weights in a precision, and the f64 twin's outputs for them.
+#[derive(Clone, Debug)]
+struct Twin {
+    precision: Precision,
+    /// Weights that it holds exactly.
+    weights: Weights,
+    /// For the first picture.
+    first: Vec<f64>,
+    /// For the second, which batches have; computed where one runs.
+    second: OnceLock<Vec<f64>>,
+}
+
+/// The most pictures whose fully connected layers are products with a vector each, and one more.
+const BATCHES: [usize; 2] = [8, 9];
+
+/// Which of the two pictures comes in place `index` of a batch. The Thue-Morse sequence: no shift of it is itself.
+fn picture_at(index: usize) -> usize {
+    index.count_ones() as usize % 2
+}
 
 /// What came of a check.
 #[derive(Clone, Debug, PartialEq)]
@@ -127,8 +163,12 @@ fn norm(values: impl IntoIterator<Item = f64>) -> f64 {
     values.into_iter().map(|v| v * v).sum::<f64>().sqrt()
 }
 
+fn run_twin(layer: &Layer, weights: &Weights, input: impl Iterator<Item = f32>) -> Result<Vec<f64>, WeightsError> {
+    reference::run_layer(layer, weights, &input.map(f64::from).collect::<Vec<_>>())
+}
+
 impl Case {
-    /// Draws weights and input, and asks the twin.
+    /// Draws weights and inputs, and asks the twin.
     ///
     /// # Errors
     ///
@@ -137,17 +177,14 @@ impl Case {
         let network = Network::new(layer.name.clone(), layer.input, [(layer.name.clone(), layer.op)])
             .map_err(|e| WeightsError::Unrecognised(e.to_string()))?;
         let weights = Weights::random(&network, 7);
-        let input = splitmix::uniform(99, layer.input.len(), 2.0);
-        let twin = |weights: &Weights, input: &mut dyn Iterator<Item = f64>| {
-            reference::run_layer(layer, weights, &input.collect::<Vec<_>>())
-        };
+        let inputs = [99, 100].map(|seed| splitmix::uniform(seed, layer.input.len(), 2.0));
         let dtypes = [(Precision::F32, DType::F32), (Precision::F16, DType::F16), (Precision::Int8, DType::I8)];
         let precisions = if matches!(layer.op, Op::Linear(_)) { 3 } else { 1 };
         let mut twins = Vec::new();
         for &(precision, dtype) in &dtypes[..precisions] {
             let weights = weights.cast(dtype);
-            let expected = twin(&weights, &mut input.iter().map(|&v| f64::from(v)))?;
-            twins.push((precision, weights, expected));
+            let first = run_twin(layer, &weights, inputs[0].iter().copied())?;
+            twins.push(Twin { precision, weights, first, second: OnceLock::new() });
         }
         let scale = match layer.op {
             Op::Conv(_) | Op::Linear(_) => {
@@ -156,37 +193,64 @@ impl Case {
                     *tensor =
                         Tensor::from_f32(tensor.shape(), tensor.to_f32().iter().map(|v| v.abs()).collect::<Vec<_>>());
                 }
-                norm(twin(&magnitudes, &mut input.iter().map(|&v| f64::from(v).abs()))?)
+                norm(run_twin(layer, &magnitudes, inputs[0].iter().map(|v| v.abs()))?)
             }
-            _ => norm(twins[0].2.iter().copied()),
+            _ => norm(twins[0].first.iter().copied()),
         };
-        Ok(Self { network, input, twins, scale: scale.max(1e-30) })
+        Ok(Self { network, inputs, twins, scale: scale.max(1e-30) })
     }
 
     fn layer(&self) -> &Layer {
         &self.network.layers()[0]
     }
 
-    /// The kernels that can compute this layer on `gpu`, denied or not.
+    /// The input of `batch` pictures.
+    pub(crate) fn input(&self, batch: usize) -> Vec<f32> {
+        (0..batch).flat_map(|index| &self.inputs[picture_at(index)]).copied().collect()
+    }
+
+    /// The kernels that can compute this layer on `gpu`, denied or not: among them those that the planner picks, and where
+    /// a larger batch has others, these too.
     pub fn variants(&self, gpu: &Gpu) -> Vec<Variant> {
         self.variants_of(gpu.styles())
     }
 
     /// Those of `styles`.
     pub(crate) fn variants_of(&self, styles: impl IntoIterator<Item = Style>) -> Vec<Variant> {
-        let algorithms = match self.layer().op {
-            Op::Conv(conv) => match (conv.window.kernel, conv.window.stride) {
-                ([3, 3], [1, 1]) => vec![Algorithm::Direct, Algorithm::Winograd { tile: 4 }, SPLIT],
-                ([5, 5], [1, 1]) => vec![Algorithm::Direct, Algorithm::Winograd { tile: 3 }, SPLIT],
-                _ => vec![Algorithm::Direct, SPLIT],
-            },
-            _ => vec![Algorithm::Direct],
-        };
-        let ways = algorithms.iter().flat_map(|&a| self.twins.iter().map(move |&(precision, ..)| (a, precision)));
-        let variant = |style| ways.clone().map(move |(algorithm, precision)| Variant { style, algorithm, precision });
-        let all = styles.into_iter().flat_map(variant);
-        // Only the tiled kernels split sums.
-        all.filter(|v| v.algorithm != SPLIT || v.style.family == Family::Tiled).collect()
+        styles.into_iter().flat_map(|style| self.variants_in(style)).collect()
+    }
+
+    fn variants_in(&self, style: Style) -> Vec<Variant> {
+        let layer = self.layer();
+        let mut algorithms = vec![Algorithm::Direct];
+        if let Op::Conv(conv) = layer.op {
+            match (conv.window.kernel, conv.window.stride) {
+                ([3, 3], [1, 1]) => algorithms.push(Algorithm::Winograd { tile: 4 }),
+                ([5, 5], [1, 1]) => algorithms.push(Algorithm::Winograd { tile: 3 }),
+                _ => {}
+            }
+            // Only the tiled kernels split sums.
+            if style.family == Family::Tiled {
+                algorithms.push(Algorithm::SplitK { parts: 4 });
+            }
+        }
+        let planned = |batch| examine::planned(style, layer, batch);
+        if !algorithms.contains(&planned(1)) {
+            algorithms.push(planned(1));
+        }
+        let precisions = || self.twins.iter().map(|twin| twin.precision);
+        let of = |algorithm, batch| precisions().map(move |precision| Variant { style, algorithm, precision, batch });
+        let mut variants: Vec<Variant> = algorithms.into_iter().flat_map(|algorithm| of(algorithm, 1)).collect();
+        let kernels = |variant| examine::kernels(&self.network, variant);
+        let mut seen: BTreeSet<Kernel> = variants.iter().flat_map(|&variant| kernels(variant)).collect();
+        for variant in BATCHES.into_iter().flat_map(|batch| of(planned(batch), batch)) {
+            let others = kernels(variant);
+            if !others.is_subset(&seen) {
+                variants.push(variant);
+                seen.extend(others);
+            }
+        }
+        variants
     }
 
     /// The largest error that rounding explains, as in tests/layers.rs:
@@ -199,20 +263,35 @@ impl Case {
         }
     }
 
-    /// The weights that `precision` holds exactly, where the layer has such.
-    pub(crate) fn weights(&self, precision: Precision) -> Option<&Weights> {
-        self.twins.iter().find(|twin| twin.0 == precision).map(|(_, weights, _)| weights)
+    fn twin(&self, precision: Precision) -> Option<&Twin> {
+        self.twins.iter().find(|twin| twin.precision == precision)
     }
 
-    /// Compares what `variant` made of the input.
+    /// The weights that `precision` holds exactly, where the layer has such.
+    pub(crate) fn weights(&self, precision: Precision) -> Option<&Weights> {
+        self.twin(precision).map(|twin| &twin.weights)
+    }
+
+    /// What the f64 twin makes of [`Case::input`].
+    fn expected(&self, precision: Precision, batch: usize) -> Result<Vec<f64>, String> {
+        let twin = self.twin(precision).ok_or_else(|| format!("there are no weights in {precision}"))?;
+        if batch > 1 && twin.second.get().is_none() {
+            let second = run_twin(self.layer(), &twin.weights, self.inputs[1].iter().copied());
+            let _ = twin.second.set(second.map_err(|e| e.to_string())?);
+        }
+        let picture = |index| if picture_at(index) == 0 { Some(&twin.first) } else { twin.second.get() };
+        Ok((0..batch).filter_map(picture).flatten().copied().collect())
+    }
+
+    /// Compares what `variant` made of [`Case::input`].
     pub(crate) fn finding(&self, variant: Variant, found: Result<Vec<f32>, String>) -> Finding {
-        let expected =
-            self.twins.iter().find(|twin| twin.0 == variant.precision).map_or(&[][..], |(.., expected)| expected);
         let error = found.and_then(|found| {
+            let expected = self.expected(variant.precision, variant.batch)?;
             if found.len() != expected.len() {
                 return Err(format!("expected {} numbers, found {}", expected.len(), found.len()));
             }
-            let error = norm(found.iter().zip(expected).map(|(&f, e)| f64::from(f) - e)) / self.scale;
+            let scale = self.scale * (variant.batch as f64).sqrt();
+            let error = norm(found.iter().zip(expected).map(|(&f, e)| f64::from(f) - e)) / scale;
             if error.is_nan() { Err("the result is not a number".into()) } else { Ok(error) }
         });
         let (layer, tolerance) = (self.layer().name.clone(), self.tolerance(variant.algorithm));
@@ -230,11 +309,13 @@ impl Case {
                 .style(variant.style)
                 .algorithm(self.network.name(), variant.algorithm)
                 .precision(variant.precision)
+                .batch(variant.batch)
                 .build()
                 .map_err(|e| e.to_string())?;
-            pipeline.run(&self.input).await.map_err(|e| e.to_string())?;
+            let input = self.input(variant.batch);
+            pipeline.run(&input).await.map_err(|e| e.to_string())?;
             let begin = Instant::now();
-            let found = pipeline.run(&self.input).await.map_err(|e| e.to_string())?;
+            let found = pipeline.run(&input).await.map_err(|e| e.to_string())?;
             ms = begin.elapsed().as_secs_f64() * 1e3;
             Ok(found)
         };
@@ -450,13 +531,16 @@ mod tests {
     fn a_driver_that_is_right_is_found_right() {
         let gpu = gpu();
         let findings = findings(&gpu);
-        let (styles, tiled) = (gpu.styles().len(), 2);
-        let expected = styles * 6 + tiled;
-        assert_eq!(
-            findings.len(),
-            expected,
-            "Winograd for conv1, three precisions for fc2, split sums in tiled styles"
-        );
+        for style in gpu.styles() {
+            let of = |f: &&Finding| f.variant.style == style;
+            let single = findings.iter().filter(of).filter(|f| f.variant.batch == 1).count();
+            // Winograd for conv1, three precisions for fc2; the tiled kernels split sums, in four and as is planned.
+            assert_eq!(single, if style.family == Family::Tiled { 8 } else { 6 }, "{style:?}");
+            for precision in Precision::ALL {
+                let batch = |f: &&Finding| f.layer == "fc2" && f.variant.batch > 1 && f.variant.precision == precision;
+                assert!(findings.iter().filter(of).any(|f| batch(&f)), "{style:?} {precision}: {findings:?}");
+            }
+        }
         let wrong: Vec<&Finding> = findings.iter().filter(|f| !f.is_right()).collect();
         assert!(wrong.is_empty(), "{wrong:?}");
         assert!(findings.iter().all(|f| f.ms > 0.0));
@@ -466,10 +550,16 @@ mod tests {
 
     /// Has the driver miscompile the shaders that `broken` picks: what they store is a thousandth too large.
     fn break_kernels(gpu: &mut Gpu, broken: impl Fn(&Kernel) -> bool + Send + Sync + 'static) {
+        break_kernels_by(gpu, "1.001", broken);
+    }
+
+    fn break_kernels_by(gpu: &mut Gpu, factor: &'static str, broken: impl Fn(&Kernel) -> bool + Send + Sync + 'static) {
         gpu.compiler = Some(Compiler(Arc::new(move |device, kernel| {
             let source = kernel.source().unwrap();
             // `store_y` of shaders/output.wgsl.
-            let wrong = source.replace("= value;", "= value * 1.001;").replace(", value);", ", value * 1.001);");
+            let wrong = source
+                .replace("= value;", &format!("= value * {factor};"))
+                .replace(", value);", &format!(", value * {factor});"));
             assert!(wrong != source || kernel.shader == "top_k", "{}", kernel.shader);
             let source = wgpu::ShaderSource::Wgsl(wrong.into());
             let descriptor = wgpu::ShaderModuleDescriptor { label: None, source };
@@ -527,6 +617,86 @@ mod tests {
         assert_eq!(wrong_precisions(&findings, &none), [Precision::Int8]);
         let (style, error) = error(&gpu);
         assert!(style == best && error < 1e-6, "f32 is as it was: {style:?}, {error:e}");
+    }
+
+    /// Kernels that only larger batches have are run too.
+    #[test]
+    fn a_kernel_of_batches_is_found_wrong() {
+        let mut gpu = gpu();
+        // f16 is for fully connected layers, which have products with a vector otherwise.
+        break_kernels(&mut gpu, |k| k.shader == "gemm_tiled" && k.weights == Some(Precision::F16));
+        let findings = findings(&gpu);
+        let wrong: Vec<Variant> = findings.iter().filter(|f| !f.is_right()).map(|f| f.variant).collect();
+        let of_batches = |v: &Variant| v.batch == 9 && v.precision == Precision::F16 && v.style.family == Family::Tiled;
+        assert!(wrong.len() == Storage::ALL.len() && wrong.iter().all(of_batches), "{wrong:?}");
+        assert_eq!(wrong_precisions(&findings, &denials(&findings)), [Precision::F16]);
+    }
+
+    /// A kernel that gives each picture its neighbour's numbers is not right.
+    #[test]
+    fn batches_that_are_mixed_up_are_found_wrong() {
+        let case = Case::new(&network().layers()[2]).unwrap();
+        let variant = Variant { batch: 8, ..Variant::direct(gpu().styles()[0]) };
+        let mut outputs: Vec<f32> = case.expected(Precision::F32, 8).unwrap().into_iter().map(|v| v as f32).collect();
+        assert!(case.finding(variant, Ok(outputs.clone())).is_right());
+        for shift in 1..8 {
+            outputs.rotate_left(20);
+            assert!(!case.finding(variant, Ok(outputs.clone())).is_right(), "{shift}");
+        }
+    }
+
+    /// What the planner picks for a layer, for one picture and for batches, is among what is run, whatever the adapter.
+    #[test]
+    fn what_is_planned_is_checked() {
+        let families = [Family::Tiled].into_iter().chain([4, 8, 16].map(|lanes| Family::Broadcast { lanes }));
+        let styles = families.flat_map(|family| Storage::ALL.map(|storage| Style { family, storage }));
+        let networks = [AlexNet::CAFFE, AlexNet::TORCHVISION, AlexNet::UNGROUPED]
+            .map(|a| a.width(0.1).head(20, 20).classes(10).network().unwrap());
+        let (mut tiles, mut parts) = (BTreeSet::new(), BTreeSet::new());
+        for layer in distinct_layers(&networks) {
+            let case = Case::new(&layer).unwrap();
+            for style in styles.clone() {
+                let variants = case.variants_of([style]);
+                let run: BTreeSet<Kernel> = variants.iter().flat_map(|&v| examine::kernels(&case.network, v)).collect();
+                for (batch, precision) in [1, 8, 9].into_iter().flat_map(|b| Precision::ALL.map(|p| (b, p))) {
+                    if case.weights(precision).is_none() {
+                        continue;
+                    }
+                    let algorithm = examine::planned(style, &layer, batch);
+                    match algorithm {
+                        Algorithm::Winograd { tile } => {
+                            tiles.insert(tile);
+                        }
+                        Algorithm::SplitK { parts: n } => {
+                            parts.insert(n);
+                        }
+                        Algorithm::Direct => {}
+                    }
+                    let planned = Variant { style, algorithm, precision, batch };
+                    assert!(batch > 1 || variants.contains(&planned), "{}: {planned}: {variants:?}", layer.name);
+                    let missing = examine::kernels(&case.network, planned);
+                    assert!(missing.is_subset(&run), "{}: {planned}: {missing:?}", layer.name);
+                }
+            }
+        }
+        assert!(tiles.len() + parts.len() > 1, "{tiles:?} {parts:?}: the planner picks nothing");
+    }
+
+    #[test]
+    fn inputs_that_are_wrong_are_found() {
+        let right = block_on(check_inputs(&gpu()));
+        assert!(right.len() == 4 * Storage::ALL.len() && right.iter().all(InputFinding::is_right), "{right:?}");
+        let mut gpu = gpu();
+        break_kernels_by(&mut gpu, "1.1", |k| k.shader == "texture_input" && k.settings.contains(&("INTERLEAVED", 1)));
+        for finding in block_on(check_inputs(&gpu)) {
+            let broken = finding.source == Source::Texture && finding.interleaved;
+            assert_eq!(finding.is_right(), !broken, "{finding}: {:?}", finding.error);
+        }
+        let mut gpu = self::gpu();
+        break_kernels(&mut gpu, |k| k.shader == "buffer_input");
+        for finding in block_on(check_inputs(&gpu)) {
+            assert_eq!(finding.is_right(), finding.source == Source::Texture, "{finding}: {:?}", finding.error);
+        }
     }
 
     #[test]

@@ -7,8 +7,8 @@ use std::{
 };
 
 use alexnet_wgpu::{
-    AdapterSummary, Denials, Gpu, GpuOptions, Model, Network, Precision, Variant,
-    doctor::{self, Case, Finding, NetworkFinding, Vectors},
+    AdapterSummary, Algorithm, Denials, Gpu, GpuOptions, Model, Network, Precision, Variant,
+    doctor::{self, Case, Finding, InputFinding, NetworkFinding, Vectors},
     wgpu::Backends,
 };
 use serde::Serialize;
@@ -27,7 +27,9 @@ Examples:
   alexnet classify shoe.jpg --deny tiled-texture
 
 Every kernel variant of every layer runs on random data, fully connected ones with weights in f32, f16 and int8 (--dtype),
-and is held against the same layer in double precision; then whole networks are held against reference vectors. Nothing is sent anywhere. The text is made for a bug report.
+larger batches where they have kernels of their own, and is held against the same layer in double precision. What programs
+use to hand over pictures in textures and buffers is held against pictures in memory, and whole networks against reference
+vectors. Nothing is sent anywhere. The text is made for a bug report.
 
 Exit codes: 0 all is right; 1 an adapter computes something wrong, or there is none; 2 the arguments are wrong.";
 
@@ -62,7 +64,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     let vectors = if args.quick { &Vectors::ALL[..1] } else { &Vectors::ALL };
     let mut examinations: Vec<Examination<'_>> = adapters.iter().map(Examination::new).collect();
     let open = examinations.iter().filter(|e| e.gpu.is_ok()).count();
-    let bar = progress::bar(open * (layers.len() + vectors.len()), "checks");
+    let bar = progress::bar(open * (layers.len() + 1 + vectors.len()), "checks");
     // By layers first: the twin takes longer than most adapters.
     for layer in &layers {
         let case = Case::new(layer)?;
@@ -72,6 +74,8 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
         }
     }
     for examination in &mut examinations {
+        examination.check_inputs();
+        bar.inc(u64::from(examination.gpu.is_ok()));
         for vectors in vectors {
             examination.check_network(vectors);
             bar.inc(u64::from(examination.gpu.is_ok()));
@@ -99,6 +103,7 @@ struct Examination<'a> {
     adapter: &'a AdapterSummary,
     gpu: Result<Gpu, String>,
     layers: Vec<Finding>,
+    inputs: Vec<InputFinding>,
     networks: Vec<NetworkFinding>,
     /// The networks that were wrong, with what was wrong in the layers denied.
     denied: Vec<NetworkFinding>,
@@ -114,13 +119,18 @@ struct Verdict {
 impl<'a> Examination<'a> {
     fn new(adapter: &'a AdapterSummary) -> Self {
         let gpu = pollster::block_on(adapter.open()).map_err(|e| e.to_string());
-        Self { adapter, gpu, layers: Vec::new(), networks: Vec::new(), denied: Vec::new() }
+        Self { adapter, gpu, layers: Vec::new(), inputs: Vec::new(), networks: Vec::new(), denied: Vec::new() }
     }
 
     fn check_layer(&mut self, case: &Case) {
         let Ok(gpu) = &self.gpu else { return };
         let check = |variant| pollster::block_on(case.check(gpu, variant));
         self.layers.extend(case.variants(gpu).into_iter().map(check));
+    }
+
+    fn check_inputs(&mut self) {
+        let Ok(gpu) = &self.gpu else { return };
+        self.inputs = pollster::block_on(doctor::check_inputs(gpu));
     }
 
     fn check_network(&mut self, vectors: &Vectors) {
@@ -137,11 +147,18 @@ impl<'a> Examination<'a> {
         let denials = doctor::denials(&self.layers);
         let wrong_precisions = doctor::wrong_precisions(&self.layers, &denials);
         let networks_right = self.networks.iter().all(NetworkFinding::is_right);
+        let inputs_right = self.inputs.iter().all(InputFinding::is_right);
         let (healthy, mut text) = match &self.gpu {
             Err(reason) => (false, format!("not usable: {reason}")),
             Ok(_) if denials.0.is_empty() && networks_right && !wrong_precisions.is_empty() => {
                 (false, format!("wrong: {}. Please report this text, to the driver's makers too", in_precisions(&wrong_precisions)))
             }
+            Ok(_) if denials.0.is_empty() && networks_right && !inputs_right => (
+                false,
+                "wrong: this driver miscomputes how pictures come from textures or buffers, as listed above. Pictures from \
+                 memory and files are right. Please report this text, to the driver's makers too"
+                    .into(),
+            ),
             Ok(_) if denials.0.is_empty() && networks_right => {
                 (true, "healthy: every kernel variant and every network computes what it should".into())
             }
@@ -185,12 +202,12 @@ impl<'a> Examination<'a> {
         adapters::describe(&mut out, self.adapter, None)?;
         writeln!(out, "  alexnet   {} on {} {}", env!("CARGO_PKG_VERSION"), env::consts::OS, env::consts::ARCH)?;
         if !self.layers.is_empty() {
-            writeln!(out, "  {:<28} {:>6} {:>6} {:>12} {:>9}", "variant", "layers", "wrong", "worst error", "ms")?;
+            writeln!(out, "  {:<32} {:>6} {:>6} {:>12} {:>9}", "variant", "layers", "wrong", "worst error", "ms")?;
         }
         for summary in self.summaries() {
             writeln!(
                 out,
-                "  {:<28} {:>6} {:>6} {:>12.1e} {:>9.1}",
+                "  {:<32} {:>6} {:>6} {:>12.1e} {:>9.1}",
                 summary.variant, summary.layers, summary.wrong, summary.worst_error, summary.ms
             )?;
         }
@@ -201,6 +218,17 @@ impl<'a> Examination<'a> {
                 Err(reason) => reason.clone(),
             };
             writeln!(out, "  wrong     {variant}: {layer}: {}", printable(&what))?;
+        }
+        for finding in self.inputs.iter().filter(|f| !f.is_right()) {
+            let what = match &finding.error {
+                Ok(error) => format!("off by {error:.1e}, expected at most {:.1e}", finding.tolerance),
+                Err(reason) => reason.clone(),
+            };
+            writeln!(out, "  wrong     {finding}: {}", printable(&what))?;
+        }
+        if !self.inputs.is_empty() {
+            let wrong = self.inputs.iter().filter(|f| !f.is_right()).count();
+            writeln!(out, "  inputs    {} ways from textures and buffers, {wrong} wrong", self.inputs.len())?;
         }
         for finding in &self.networks {
             writeln!(out, "  network   {}", network_line(finding))?;
@@ -233,12 +261,21 @@ impl<'a> Examination<'a> {
         let layer = |finding: &'a Finding| Layer {
             layer: &finding.layer,
             variant: finding.variant.denial().to_string(),
+            algorithm: finding.variant.algorithm,
             dtype: finding.variant.precision.name(),
+            batch: finding.variant.batch,
             right: finding.is_right(),
             error: finding.error.as_ref().ok().copied(),
             failure: finding.error.as_ref().err().map(String::as_str),
             tolerance: finding.tolerance,
             ms: finding.ms,
+        };
+        let input = |finding: &'a InputFinding| Input {
+            input: finding.to_string(),
+            right: finding.is_right(),
+            error: finding.error.as_ref().ok().copied(),
+            failure: finding.error.as_ref().err().map(String::as_str),
+            tolerance: finding.tolerance,
         };
         let network = |finding: &'a NetworkFinding| {
             let outcome = finding.outcome.as_ref();
@@ -263,6 +300,7 @@ impl<'a> Examination<'a> {
             wrong_dtypes: verdict.wrong_precisions.iter().map(|precision| precision.name()).collect(),
             verdict: &verdict.text,
             layers: self.layers.iter().map(layer).collect(),
+            inputs: self.inputs.iter().map(input).collect(),
             networks: self.networks.iter().map(network).collect(),
             networks_with_deny: self.denied.iter().map(network).collect(),
         }
@@ -316,6 +354,7 @@ struct Record<'a> {
     wrong_dtypes: Vec<&'static str>,
     verdict: &'a str,
     layers: Vec<Layer<'a>>,
+    inputs: Vec<Input<'a>>,
     networks: Vec<NetworkRecord<'a>>,
     networks_with_deny: Vec<NetworkRecord<'a>>,
 }
@@ -324,12 +363,23 @@ struct Record<'a> {
 struct Layer<'a> {
     layer: &'a str,
     variant: String,
+    algorithm: Algorithm,
     dtype: &'static str,
+    batch: usize,
     right: bool,
     error: Option<f64>,
     failure: Option<&'a str>,
     tolerance: f64,
     ms: f64,
+}
+
+#[derive(Serialize)]
+struct Input<'a> {
+    input: String,
+    right: bool,
+    error: Option<f64>,
+    failure: Option<&'a str>,
+    tolerance: f64,
 }
 
 #[derive(Serialize)]

@@ -28,10 +28,18 @@ fn this_machine_is_healthy() {
             assert!(errors.iter().any(|&e| e > 0.0), "f32 rounds: {errors:?}");
         }
         for (name, dtypes) in [("conv1", &["f32"][..]), ("fc8", &["f32", "f16", "int8"])] {
-            let of = |l: &&Value| l["layer"] == name && l["variant"] == "tiled-buffer";
+            let of = |l: &&Value| l["layer"] == name && l["variant"] == "tiled-buffer" && l["batch"] == 1;
             let found: Vec<&str> = layers.iter().filter(of).map(|l| l["dtype"].as_str().unwrap()).collect();
             assert_eq!(found, dtypes, "{name} in {record}");
         }
+        for dtype in ["f32", "f16", "int8"] {
+            let of = |l: &Value| l["layer"] == "fc8" && l["dtype"] == dtype && l["batch"].as_u64() > Some(1);
+            assert!(layers.iter().any(of), "batches of {dtype} in {record}");
+        }
+        // What the planner picks for small layers.
+        assert!(layers.iter().any(|l| l["algorithm"]["split_k"]["parts"] == 8), "{record}");
+        let inputs = record["inputs"].as_array().unwrap();
+        assert!(inputs.len() == 12 && inputs.iter().all(|i| i["right"] == true), "{record}");
         assert_eq!(record["wrongDtypes"].as_array().unwrap().len(), 0, "{record}");
         assert!(layers.iter().all(|l| l["right"] == true && l["ms"].as_f64().unwrap() > 0.0), "{record}");
         let network = &record["networks"][0];

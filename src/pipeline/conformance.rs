@@ -30,7 +30,7 @@ use super::{
 };
 use crate::{
     alexnet::{AlexNet, Variant},
-    doctor::{Case, Finding, distinct_layers},
+    doctor::{Case, Finding, check_inputs, distinct_layers},
     gpu::{Compiler, Gpu},
     kernels::{Algorithm, Family, Kernel, Precision, Storage, Style},
     network::{Conv, Layer, LocalResponseNorm, Network, Shape},
@@ -48,9 +48,10 @@ fn kernels_of_all_plans() -> BTreeSet<Kernel> {
             .unwrap(),
     );
     let families = [Family::Tiled].into_iter().chain([4, 8, 16].map(|lanes| Family::Broadcast { lanes }));
-    // None: what the library chooses.
-    let algorithms = [None, Some(Algorithm::Direct), Some(Algorithm::SplitK { parts: 4 })]
+    // None: what the library chooses. Each number of parts, and each tile, is another shader.
+    let algorithms = [None, Some(Algorithm::Direct)]
         .into_iter()
+        .chain((2..=8).map(|parts| Some(Algorithm::SplitK { parts })))
         .chain((2..=6).map(|tile| Some(Algorithm::Winograd { tile })));
     let mut all = BTreeSet::new();
     for family in families {
@@ -123,14 +124,14 @@ impl Shader {
     }
 
     /// HLSL with bindings in registers one after the other, as wgpu's Vulkan backend numbers them.
-    fn hlsl(&self, checks: Checks) -> String {
+    fn hlsl(&self, shader_model: hlsl::ShaderModel, checks: Checks) -> String {
         let on = checks == Checks::On;
         let binding_map = (0..).zip(self.bindings()).map(|(register, (_, binding))| {
             let resource = naga::ResourceBinding { group: 0, binding };
             (resource, hlsl::BindTarget { register, restrict_indexing: on, ..Default::default() })
         });
         let options = hlsl::Options {
-            shader_model: hlsl::ShaderModel::V6_0,
+            shader_model,
             binding_map: binding_map.collect(),
             fake_missing_bindings: false,
             zero_initialize_workgroup_memory: false,
@@ -228,6 +229,11 @@ impl Shader {
     }
 }
 
+/// The checks that a kernel ships with: those that read what a host binds check every index (`compile_with_input`).
+fn shipped(kernel: &Kernel) -> Checks {
+    if ["texture_input", "buffer_input"].contains(&kernel.shader) { Checks::On } else { Checks::Off }
+}
+
 /// What naga calls a device's features.
 fn capabilities(features: Features) -> Capabilities {
     let mut capabilities = Capabilities::empty();
@@ -264,7 +270,12 @@ fn every_shader_is_valid_on_every_backend() {
             for version in [(1, 3), (1, 6)] {
                 shader.spirv(version, checks);
             }
-            shader.hlsl(checks);
+            let text = shader.hlsl(hlsl::ShaderModel::V6_0, checks);
+            // FXC, wgpu's default compiler on DX12, knows no shader model above 5.1, where there are no subgroups. What it is
+            // given is what others read here.
+            if !kernel.features().contains(Features::SUBGROUP) {
+                assert_eq!(shader.hlsl(hlsl::ShaderModel::V5_1, checks), text, "{}: write both models", shader.label);
+            }
             for version in [(2, 4), (3, 2)] {
                 shader.msl(version, checks);
             }
@@ -278,9 +289,10 @@ fn every_shader_is_valid_on_every_backend() {
             let subgroups = kernel.features().contains(Features::SUBGROUP);
             let directive = if subgroups { "enable subgroups;\n" } else { "" };
             write("wgsl", (directive.to_string() + &kernel.source().unwrap()).as_bytes());
-            write("spv", bytemuck::cast_slice(&shader.spirv((1, 3), Checks::Off)));
-            write("hlsl", shader.hlsl(Checks::Off).as_bytes());
-            write("metal", shader.msl((2, 4), Checks::Off).as_bytes());
+            let checks = shipped(kernel);
+            write("spv", bytemuck::cast_slice(&shader.spirv((1, 3), checks)));
+            write("hlsl", shader.hlsl(hlsl::ShaderModel::V6_0, checks).as_bytes());
+            write("metal", shader.msl((2, 4), checks).as_bytes());
         }
     }
 }
@@ -337,7 +349,7 @@ fn hlsl_computes_the_same() {
     gpu.compiler = Some(Compiler(Arc::new(move |device, kernel| {
         let number = count.fetch_add(1, Ordering::Relaxed);
         let file = path.join(format!("{number}-{}.hlsl", kernel.shader));
-        std::fs::write(&file, Shader::new(kernel).hlsl(Checks::Off)).unwrap();
+        std::fs::write(&file, Shader::new(kernel).hlsl(hlsl::ShaderModel::V6_0, shipped(kernel))).unwrap();
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/dxc.py");
         let output = Command::new("python3").args([script, "--spirv", &library]).arg(&file).output().unwrap();
         assert!(output.status.success(), "{}: {output:?}", kernel.label());
@@ -359,6 +371,9 @@ fn hlsl_computes_the_same() {
         findings.extend(case.variants(&gpu).into_iter().map(|variant| pollster::block_on(case.check(&gpu, variant))));
     }
     report(&findings, compiled.load(Ordering::Relaxed));
+    for input in pollster::block_on(check_inputs(&gpu)) {
+        assert!(input.is_right(), "{input}: {:?}", input.error);
+    }
 }
 
 /// The layers of narrow AlexNets.

@@ -16,6 +16,7 @@ mod compile;
 #[cfg(test)]
 mod conformance;
 mod deny;
+pub(crate) mod examine;
 mod input;
 mod memory;
 mod plan;

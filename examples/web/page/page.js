@@ -163,7 +163,7 @@ function listen() {
 async function examineBrowser(deny) {
   say("Comparing this browser's results with known ones, which takes a while…");
   const found = JSON.parse(await examine(deny));
-  const checks = [...found.layers, ...found.networks];
+  const checks = [...found.layers, ...found.inputs, ...found.networks];
   const wrong = checks.filter((check) => !check.right);
   const lines = (wrong.length ? wrong : found.networks).map(
     ({ name, error, failure }) => `${name}: ${failure ?? `error ${error.toExponential(1)}`}`,

@@ -94,7 +94,8 @@ struct Check {
 }
 
 /// Whether the browser computes what it should, as `alexnet doctor` has it: JSON, an object with an array of `layers`
-/// (each kernel variant of each layer of the embedded network, against the same in double precision) and one of `networks`
+/// (each kernel variant of each layer of the embedded network, against the same in double precision), one of `inputs`
+/// (pictures in textures and buffers, against the same in memory) and one of `networks`
 /// (whole AlexNets, against reference vectors).
 ///
 /// # Errors
@@ -103,7 +104,7 @@ struct Check {
 #[wasm_bindgen]
 pub async fn examine(deny: String) -> Result<String, JsError> {
     let gpu = open(&deny).await?;
-    let (mut layers, mut networks) = (Vec::new(), Vec::new());
+    let (mut layers, mut inputs, mut networks) = (Vec::new(), Vec::new(), Vec::new());
     for layer in doctor::distinct_layers([&Model::embedded().map_err(error)?.network]) {
         let case = Case::new(&layer).map_err(error)?;
         for variant in case.variants(&gpu) {
@@ -118,6 +119,16 @@ pub async fn examine(deny: String) -> Result<String, JsError> {
             });
         }
     }
+    for found in doctor::check_inputs(&gpu).await {
+        inputs.push(Check {
+            name: found.to_string(),
+            right: found.is_right(),
+            error: found.error.as_ref().ok().copied(),
+            worst_error: None,
+            top5: None,
+            failure: found.error.err(),
+        });
+    }
     for vectors in Vectors::ALL {
         let found = vectors.check(&gpu).await;
         let outcome = found.outcome.as_ref().ok();
@@ -131,5 +142,6 @@ pub async fn examine(deny: String) -> Result<String, JsError> {
             failure: found.outcome.err(),
         });
     }
-    serde_json::to_string(&serde_json::json!({ "layers": layers, "networks": networks })).map_err(error)
+    serde_json::to_string(&serde_json::json!({ "layers": layers, "inputs": inputs, "networks": networks }))
+        .map_err(error)
 }

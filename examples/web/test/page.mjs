@@ -130,10 +130,11 @@ try {
   // Every kernel variant of small layers, and whole AlexNets, which have 61 million weights, against reference vectors.
   const begin = performance.now();
   const doctor = await open(undefined, "?doctor", 600_000);
-  const { layers, networks } = JSON.parse((await doctor.page.getAttribute("body", "data-doctor")) ?? "{}");
+  const { layers, inputs, networks } = JSON.parse((await doctor.page.getAttribute("body", "data-doctor")) ?? "{}");
   assert.match(await status(doctor.page), /^All \d+ checks are right/);
   assert.ok(layers.length >= 50, `${layers.length} layers and variants`);
-  assert.deepEqual(layers.filter(({ right }) => !right), []);
+  assert.equal(inputs.length, 12);
+  assert.deepEqual([...layers, ...inputs].filter(({ right }) => !right), []);
   const worst = Math.max(...layers.map(({ error }) => error));
   console.log(`${layers.length} layers and variants: errors up to ${worst.toExponential(1)}`);
   assert.deepEqual(networks.map(({ name }) => name.split(" ")[0]), ["ungrouped", "caffe", "torchvision"]);

@@ -58,23 +58,26 @@ impl Processor {
 
     /// What the variant makes of the case's input.
     fn run(&mut self, case: &Case, variant: Variant) -> Vec<f32> {
-        let (network, layer) = (&case.network, &case.network.layers()[0]);
+        let (network, layer, batch) = (&case.network, &case.network.layers()[0], variant.batch);
         let algorithms = Algorithms::from([(layer.name.clone(), variant.algorithm)]);
-        let plans = Plan::all(network, &algorithms, 1, variant.style, variant.precision, (128 << 20) / 16).unwrap();
+        let plans = Plan::all(network, &algorithms, batch, variant.style, variant.precision, (128 << 20) / 16).unwrap();
         let plan = &plans[0];
         // In a texture they have the same bytes.
         let parameters =
             plan.upload(&self.gpu, case.weights(variant.precision).unwrap(), Storage::Buffer, &mut |_| {}).unwrap();
 
         let layout = rows_layout(network);
-        let mut x = vec![0.0; 4 * layout.map_or(activation_quads(layer.input), |l| l.quads())];
-        match layout {
-            Some(layout) => layout.write(&case.input, &mut x),
-            None => from_chw(&case.input, layer.input, &mut x),
+        let quads = layout.map_or(activation_quads(layer.input), |l| l.quads());
+        let mut x = vec![0.0; 4 * quads * batch];
+        for (picture, x) in case.input(batch).chunks_exact(layer.input.len()).zip(x.chunks_exact_mut(4 * quads)) {
+            match layout {
+                Some(layout) => layout.write(picture, x),
+                None => from_chw(picture, layer.input, x),
+            }
         }
         // NaN until it is written.
         let unwritten = |quads: usize| vec![f32::NAN; 4 * quads];
-        let mut y = unwritten(activation_quads(layer.output));
+        let mut y = unwritten(activation_quads(layer.output) * batch);
         let mut scratch = plan.scratch.map(unwritten);
         for dispatch in &plan.dispatches {
             let program = self.program(&dispatch.kernel);
@@ -108,7 +111,7 @@ impl Processor {
             let written = fs::read(folder.join("1")).unwrap();
             writes.copy_from_slice(&bytemuck::pod_collect_to_vec::<u8, f32>(&written));
         }
-        to_chw(&y, layer.output, 1)
+        to_chw(&y, layer.output, batch)
     }
 
     /// What of a layer's parameters a dispatch is given, by binding.
