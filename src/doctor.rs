@@ -573,8 +573,9 @@ mod tests {
         let mut gpu = gpu();
         assert!(right < 1e-6, "{right:e}");
         let storage = best.storage;
-        let family = if best.family == Family::Tiled { "_tiled" } else { "_broadcast" };
-        break_kernels(&mut gpu, move |k| k.shader.ends_with(family) && k.storage == storage);
+        let tiled = best.family == Family::Tiled;
+        let of_family = move |k: &Kernel| k.weights.is_some() && k.shader.ends_with("_tiled") == tiled;
+        break_kernels(&mut gpu, move |k| of_family(k) && k.storage == storage);
 
         let (style, wrong) = error(&gpu);
         assert_eq!(style, best);

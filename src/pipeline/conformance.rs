@@ -305,9 +305,14 @@ fn features_are_declared() {
         let source = kernel.source().unwrap();
         let code: Vec<&str> = source.lines().map(|line| line.split("//").next().unwrap_or_default()).collect();
         let uses = |word: &str| code.iter().any(|line| line.contains(word));
-        assert_eq!(kernel.features().contains(Features::SUBGROUP), uses("subgroup"), "{label}");
+        let subgroups = uses("subgroup") || uses("quadSwap");
+        assert_eq!(kernel.features().contains(Features::SUBGROUP), subgroups, "{label}");
         assert_eq!(kernel.features().contains(Features::SHADER_F16), uses("enable f16"), "{label}");
-        assert_eq!(kernel.features().contains(Features::SUBGROUP), label.contains("broadcast"), "{label}");
+        assert_eq!(
+            kernel.features().contains(Features::SUBGROUP),
+            label.contains("_broadcast") || label.contains("_quads"),
+            "{label}"
+        );
     }
     let network = Variant::Ungrouped.standard().network().unwrap();
     for storage in Storage::ALL {
