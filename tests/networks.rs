@@ -5,7 +5,8 @@
 mod common;
 
 use alexnet_wgpu::{
-    AlexNet, Conv, Linear, MaxPool, Network, Pipeline, Precision, Shape, Style, Weights, reference, splitmix,
+    AlexNet, Algorithm, Builder, Conv, Linear, MaxPool, Network, Pipeline, Precision, Shape, Style, Weights, reference,
+    splitmix,
 };
 use pollster::block_on;
 use safetensors::SafeTensors;
@@ -132,19 +133,26 @@ fn vgg_11_matches_the_twin() {
     }
 }
 
-/// A batch gives each picture what it gets alone, to the bit.
+/// A batch gives each picture what it gets alone: to the bit where it is computed the same way, and but for rounding where a
+/// batch has algorithms of its own.
 #[test]
 fn batches_repeat_single_pictures() {
     let network = AlexNet::CAFFENET.width(0.25).head(100, 50).classes(20).network().unwrap();
     let (weights, first) = seeded(&network);
     let pictures: Vec<Vec<f32>> =
         (0..3).map(|i| splitmix::uniform(i, network.input().len(), 2.0)).chain([first]).collect();
-    let run = |batch: usize, input: &[f32], name: &str| {
-        let pipeline = Pipeline::builder(common::gpu(), &network, &weights).batch(batch).build().unwrap();
-        block_on(pipeline.run_layers(input, &[name])).unwrap().remove(0)
+    let layers = |builder: Builder<'_>, input: &[f32], name: &str| {
+        block_on(builder.build().unwrap().run_layers(input, &[name])).unwrap().remove(0)
     };
-    let alone: Vec<f32> = pictures.iter().flat_map(|p| run(1, p, "pool5")).collect();
-    assert_eq!(run(4, &pictures.concat(), "pool5"), alone);
+    let builder = |batch| Pipeline::builder(common::gpu(), &network, &weights).batch(batch);
+    let directly = |batch: usize, input: &[f32]| {
+        let names = network.layers().iter().map(|l| l.name.clone());
+        layers(names.fold(builder(batch), |b, name| b.algorithm(name, Algorithm::Direct)), input, "pool5")
+    };
+    let alone: Vec<f32> = pictures.iter().flat_map(|p| directly(1, p)).collect();
+    assert!(directly(4, &pictures.concat()) == alone);
+
+    let run = |batch: usize, input: &[f32], name: &str| layers(builder(batch), input, name);
     // The fully connected layers may use another kernel for a batch, and so another order of summation.
     let alone: Vec<f64> = pictures.iter().flat_map(|p| run(1, p, "fc8")).map(f64::from).collect();
     assert!(reference::relative_error(&run(4, &pictures.concat(), "fc8"), &alone) < 1e-6);
