@@ -37,15 +37,20 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index
   var previous = Entry(NONE, 0.0);
   for (var i = 0u; i < p.k; i++) {
     var best = Entry(NONE, 0.0);
-    for (var q = thread; q < p.quads; q += THREADS) {
-      let values = load_x(first + q);
-      for (var j = 0u; j < 4u; j++) {
-        let entry = Entry(4u * q + j, values[j]);
-        // Compared as bits: a compiler may assume that no float is NaN.
-        let number = (bitcast<u32>(entry.value) & 0x7fffffffu) <= 0x7f800000u && entry.index < p.classes;
-        let left = i == 0u || precedes(previous, entry);
-        if number && left && precedes(entry, best) {
-          best = entry;
+    // As often for every thread: FXC, Direct3D's old compiler, refuses the barriers below after a loop whose end depends on the
+    // thread, even by a `continue`.
+    for (var base = 0u; base < p.quads; base += THREADS) {
+      let q = base + thread;
+      if q < p.quads {
+        let values = load_x(first + q);
+        for (var j = 0u; j < 4u; j++) {
+          let entry = Entry(4u * q + j, values[j]);
+          // Compared as bits: a compiler may assume that no float is NaN.
+          let number = (bitcast<u32>(entry.value) & 0x7fffffffu) <= 0x7f800000u && entry.index < p.classes;
+          let left = i == 0u || precedes(previous, entry);
+          if number && left && precedes(entry, best) {
+            best = entry;
+          }
         }
       }
     }
