@@ -434,17 +434,8 @@ impl Vectors {
 
     async fn compare(&self, gpu: &Gpu, ms: &mut f64) -> Result<Outcome, Box<dyn std::error::Error>> {
         let network = self.alexnet.network()?;
-        let file = SafeTensors::deserialize(self.file)?;
-        let numbers = |name: &str| -> Result<Vec<[u8; 8]>, SafeTensorError> {
-            Ok(file.tensor(name)?.data().as_chunks().0.to_vec())
-        };
-        let f64s = |name: &str| -> Result<Vec<f64>, SafeTensorError> {
-            Ok(numbers(name)?.into_iter().map(f64::from_le_bytes).collect())
-        };
-        let weights = Weights::random(&network, SEED);
-        let input = splitmix::uniform(SEED + weights.tensors.len() as u64, network.input().len(), 2.0);
-        let known = |l: &&Layer| file.tensor(&format!("{}.value", l.name)).is_ok();
-        let names: Vec<&str> = network.layers().iter().filter(known).map(|l| l.name.as_str()).collect();
+        let (weights, input) = self.question(&network);
+        let names = self.known_layers(&network)?;
 
         let pipeline = Pipeline::builder(gpu, &network, &weights).build()?;
         pipeline.run_top(&input).await?;
@@ -452,10 +443,42 @@ impl Vectors {
         let top = pipeline.run_top(&input).await?;
         *ms = begin.elapsed().as_secs_f64() * 1e3;
         let activations = pipeline.run_layers(&input, &names).await?;
+        let top: Vec<usize> = top.iter().flatten().map(|e| e.index as usize).collect();
+        self.outcome(pipeline.style(), &names, &activations, &top)
+    }
 
-        let mut outcome =
-            Outcome { style: pipeline.style(), worst_layer: String::new(), worst: 0.0, fc8: f64::NAN, top: false };
-        for (name, activation) in names.iter().zip(&activations) {
+    /// The weights and the input that the vectors are for.
+    pub(crate) fn question(&self, network: &Network) -> (Weights, Vec<f32>) {
+        let weights = Weights::random(network, SEED);
+        let input = splitmix::uniform(SEED + weights.tensors.len() as u64, network.input().len(), 2.0);
+        (weights, input)
+    }
+
+    /// The layers that there are vectors of.
+    pub(crate) fn known_layers<'n>(&self, network: &'n Network) -> Result<Vec<&'n str>, SafeTensorError> {
+        let file = SafeTensors::deserialize(self.file)?;
+        let known = |l: &&Layer| file.tensor(&format!("{}.value", l.name)).is_ok();
+        Ok(network.layers().iter().filter(known).map(|l| l.name.as_str()).collect())
+    }
+
+    /// Compares the activations of the layers called `names`, and the five most likely classes.
+    pub(crate) fn outcome(
+        &self,
+        style: Style,
+        names: &[&str],
+        activations: &[Vec<f32>],
+        top: &[usize],
+    ) -> Result<Outcome, Box<dyn std::error::Error>> {
+        let file = SafeTensors::deserialize(self.file)?;
+        let numbers = |name: &str| -> Result<Vec<[u8; 8]>, SafeTensorError> {
+            Ok(file.tensor(name)?.data().as_chunks().0.to_vec())
+        };
+        let f64s = |name: &str| -> Result<Vec<f64>, SafeTensorError> {
+            Ok(numbers(name)?.into_iter().map(f64::from_le_bytes).collect())
+        };
+
+        let mut outcome = Outcome { style, worst_layer: String::new(), worst: 0.0, fc8: f64::NAN, top: false };
+        for (name, activation) in names.iter().zip(activations) {
             let error = match file.tensor(&format!("{name}.all")) {
                 Ok(_) => reference::relative_error(activation, &f64s(&format!("{name}.all"))?),
                 Err(_) => {
@@ -478,8 +501,7 @@ impl Vectors {
         let probabilities = f64s("prob.all")?;
         let mut order: Vec<usize> = (0..probabilities.len()).collect();
         order.sort_by(|&a, &b| probabilities[b].total_cmp(&probabilities[a]));
-        let found: Vec<usize> = top.iter().flatten().map(|e| e.index as usize).collect();
-        outcome.top = order.get(..5) == Some(&found);
+        outcome.top = order.get(..5) == Some(top);
         Ok(outcome)
     }
 }

@@ -1,23 +1,21 @@
 //! naga's MSL as programs for a processor (scripts/metal): each kernel variant of each layer of narrow AlexNets, run on the
 //! bytes that a device would be given, against the f64 twin. It is not Apple's compiler that reads it.
 
-use std::{collections::HashMap, env, ffi::OsString, fs, path::PathBuf, process::Command, sync::mpsc};
+use std::{borrow::Cow, collections::HashMap, env, ffi::OsString, fs, path::PathBuf, process::Command};
 
 use half::f16;
 use tempfile::TempDir;
-use wgpu::util::DownloadBuffer;
 
-use super::{Shader, narrow_layers};
+use super::{
+    Shader,
+    job::{Array, Bound, Job},
+    narrow_layers,
+};
 use crate::{
-    doctor::{Case, Finding, Variant},
+    doctor::{Case, Finding},
     gpu::{Gpu, GpuOptions},
-    kernels::{Dispatch, Family, Kernel, Place, Precision, Storage, Style, activation_quads},
-    pipeline::{
-        Algorithms, Checks, from_chw,
-        memory::Memory,
-        plan::{Parameters, Plan, rows_layout},
-        to_chw,
-    },
+    kernels::{Family, Kernel, Precision, Storage, Style},
+    pipeline::Checks,
 };
 
 /// Where the programs are, and the files that they read and write.
@@ -25,8 +23,6 @@ struct Processor {
     compiler: OsString,
     folder: TempDir,
     programs: HashMap<Kernel, PathBuf>,
-    /// What the layers' weights are packed and quantised with. Nothing is computed on it.
-    gpu: Gpu,
 }
 
 impl Processor {
@@ -56,95 +52,36 @@ impl Processor {
         program
     }
 
-    /// What the variant makes of the case's input.
-    fn run(&mut self, case: &Case, variant: Variant) -> Vec<f32> {
-        let (network, layer, batch) = (&case.network, &case.network.layers()[0], variant.batch);
-        let algorithms = Algorithms::from([(layer.name.clone(), variant.algorithm)]);
-        let plans = Plan::all(network, &algorithms, batch, variant.style, variant.precision, (128 << 20) / 16).unwrap();
-        let plan = &plans[0];
-        // In a texture they have the same bytes.
-        let parameters =
-            plan.upload(&self.gpu, case.weights(variant.precision).unwrap(), Storage::Buffer, &mut |_| {}).unwrap();
-
-        let layout = rows_layout(network);
-        let quads = layout.map_or(activation_quads(layer.input), |l| l.quads());
-        let mut x = vec![0.0; 4 * quads * batch];
-        for (picture, x) in case.input(batch).chunks_exact(layer.input.len()).zip(x.chunks_exact_mut(4 * quads)) {
-            match layout {
-                Some(layout) => layout.write(picture, x),
-                None => from_chw(picture, layer.input, x),
-            }
-        }
-        // NaN until it is written.
-        let unwritten = |quads: usize| vec![f32::NAN; 4 * quads];
-        let mut y = unwritten(activation_quads(layer.output) * batch);
-        let mut scratch = plan.scratch.map(unwritten);
-        for dispatch in &plan.dispatches {
-            let program = self.program(&dispatch.kernel);
+    /// Runs the job's dispatches, one after the other.
+    fn run(&mut self, job: &mut Job) {
+        for Bound { kernel, bindings, workgroups } in &job.dispatches {
+            let program = self.program(kernel);
             let folder = self.path("bindings");
             let bind = |binding: u32, bytes: &[u8]| fs::write(folder.join(binding.to_string()), bytes).unwrap();
             let _ = fs::remove_dir_all(&folder);
             fs::create_dir(&folder).unwrap();
-            bind(
-                0,
-                bytemuck::cast_slice(match dispatch.reads {
-                    Place::Layer => &x,
-                    Place::Scratch(i) => &scratch[i],
-                }),
-            );
-            bind(2, &dispatch.uniform);
+            for (&binding, &array) in bindings {
+                let Array { bytes, texture } = &job.arrays[array];
+                bind(binding, &texture.map_or(bytes.into(), |precision| texels(bytes, precision)));
+            }
             // The sizes of the others, for checks of which there are none.
             bind(7, &[]);
-            if let Some(parameters) = &parameters {
-                for (binding, bytes) in self.parameters(parameters, dispatch) {
-                    bind(binding, &bytes);
-                }
-            }
-            let writes = match dispatch.writes {
-                Place::Layer => &mut y,
-                Place::Scratch(i) => &mut scratch[i],
-            };
-            bind(1, bytemuck::cast_slice(writes));
-            let workgroups = dispatch.workgroups.map(|n| n.to_string());
+            let workgroups = workgroups.map(|n| n.to_string());
             let output = Command::new(program).arg(&folder).args(workgroups).output().unwrap();
-            assert!(output.status.success(), "{}, {variant}: {}: {output:?}", layer.name, dispatch.kernel.label());
-            let written = fs::read(folder.join("1")).unwrap();
-            writes.copy_from_slice(&bytemuck::pod_collect_to_vec::<u8, f32>(&written));
+            assert!(output.status.success(), "{}: {output:?}", kernel.label());
+            job.arrays[bindings[&1]].bytes = fs::read(folder.join("1")).unwrap();
         }
-        to_chw(&y, layer.output, batch)
-    }
-
-    /// What of a layer's parameters a dispatch is given, by binding.
-    fn parameters(&self, parameters: &Parameters, dispatch: &Dispatch) -> Vec<(u32, Vec<u8>)> {
-        let mut bound = Vec::new();
-        if let (Some(precision), Some(chunk)) = (dispatch.kernel.weights, dispatch.chunk) {
-            let Memory::Buffer(weights) = &parameters.weights[chunk] else { panic!("weights in a texture") };
-            let bytes = self.bytes(weights);
-            bound.push((3, if dispatch.kernel.storage != Storage::Buffer { texels(&bytes, precision) } else { bytes }));
-            bound.extend(parameters.scales.as_ref().map(|scales| (5, self.bytes(scales))));
-        }
-        bound.extend(dispatch.bias.map(|kind| (4, self.bytes(&parameters.biases[&kind]))));
-        bound
-    }
-
-    fn bytes(&self, buffer: &wgpu::Buffer) -> Vec<u8> {
-        let (send, receive) = mpsc::channel();
-        DownloadBuffer::read_buffer(self.gpu.device(), self.gpu.queue(), &buffer.slice(..), move |bytes| {
-            send.send(bytes.unwrap().to_vec()).unwrap();
-        });
-        self.gpu.device().poll(wgpu::PollType::wait_indefinitely()).unwrap();
-        receive.recv().unwrap()
     }
 }
 
 /// What a shader reads from the texture of weights whose bytes these are: that conversion is the device's.
-fn texels(bytes: &[u8], precision: Precision) -> Vec<u8> {
+fn texels(bytes: &[u8], precision: Precision) -> Cow<'_, [u8]> {
     let numbers: Vec<f32> = match precision {
-        Precision::F32 => return bytes.to_vec(),
+        Precision::F32 => return bytes.into(),
         Precision::F16 => bytes.as_chunks().0.iter().map(|&half| f16::from_le_bytes(half).to_f32()).collect(),
         Precision::Int8 => bytes.iter().map(|&byte| (f32::from(byte as i8) / 127.0).max(-1.0)).collect(),
     };
-    bytemuck::cast_slice(&numbers).to_vec()
+    bytemuck::cast_slice(&numbers).to_vec().into()
 }
 
 /// The call of a kernel in the words of its parameters' attributes; what has none is threadgroup memory.
@@ -165,7 +102,7 @@ fn call(msl: &str) -> String {
 fn msl_computes_the_same() {
     let compiler = env::var_os("CXX").unwrap_or_else(|| "c++".into());
     let gpu = Gpu::open(&GpuOptions { adapter: env::var("ALEXNET_ADAPTER").ok(), backends: None }).unwrap();
-    let mut processor = Processor { compiler, folder: tempfile::tempdir().unwrap(), programs: HashMap::new(), gpu };
+    let mut processor = Processor { compiler, folder: tempfile::tempdir().unwrap(), programs: HashMap::new() };
     // The broadcast kernels whatever the device, which only packs.
     let styles = [Family::Tiled, Family::Broadcast { lanes: 8 }]
         .into_iter()
@@ -175,7 +112,12 @@ fn msl_computes_the_same() {
         .flat_map(|layer| {
             let case = Case::new(layer).unwrap();
             let variants = case.variants_of(styles.clone());
-            variants.into_iter().map(|v| case.finding(v, Ok(processor.run(&case, v)))).collect::<Vec<_>>()
+            let run = |v| {
+                let mut job = Job::of_case(&gpu, &case, v);
+                processor.run(&mut job);
+                case.finding(v, Ok(job.output(0)))
+            };
+            variants.into_iter().map(run).collect::<Vec<_>>()
         })
         .collect();
     super::report(&findings, processor.programs.len());

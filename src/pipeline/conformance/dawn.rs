@@ -1,0 +1,183 @@
+//! The WGSL through Dawn, Chrome's WebGPU (scripts/dawn.py): each kernel variant of each layer of narrow AlexNets against the
+//! f64 twin, and the whole `ungrouped` network against its reference vectors.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    env,
+    ffi::OsString,
+    fs,
+    process::{Command, Output},
+};
+
+use naga::{AddressSpace, ImageClass, StorageAccess, StorageFormat, TypeInner};
+use serde_json::{Value, json};
+
+use super::{Shader, job::Job, narrow_layers, wgsl};
+use crate::{
+    alexnet::AlexNet,
+    doctor::{Case, Finding, NetworkFinding, Variant, Vectors},
+    gpu::{Gpu, GpuOptions},
+    kernels::{Family, Kernel, Precision, Style},
+};
+
+/// How Python is called, and the package that has Dawn.
+struct Dawn {
+    python: OsString,
+    package: String,
+}
+
+impl Dawn {
+    fn call(&self) -> Command {
+        let mut command = Command::new(&self.python);
+        command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/dawn.py")).arg(&self.package);
+        command
+    }
+
+    /// Name of the adapter, and whether it has subgroups.
+    fn adapter(&self) -> (String, bool) {
+        let output = good(self.call().output().unwrap());
+        let adapter: Value = serde_json::from_slice(&output.stdout).unwrap();
+        (adapter["adapter"].as_str().unwrap().into(), adapter["subgroups"].as_bool().unwrap())
+    }
+
+    /// Runs the jobs, and says why one could not be.
+    fn run(&self, jobs: &mut [Job]) -> Vec<Result<(), String>> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: String| folder.path().join(name);
+        let distinct: BTreeSet<&Kernel> = jobs.iter().flat_map(Job::kernels).collect();
+        let numbers: BTreeMap<&Kernel, usize> = distinct.into_iter().zip(0..).collect();
+        let shaders: Vec<Value> = numbers.keys().map(|kernel| shader(kernel)).collect();
+        let listed: Vec<Value> = jobs.iter().map(|job| listed(job, &numbers)).collect();
+        let list = json!({ "shaders": shaders, "jobs": listed });
+        fs::write(path("jobs.json".into()), list.to_string()).unwrap();
+        for (number, job) in jobs.iter().enumerate() {
+            for (index, array) in job.arrays.iter().enumerate() {
+                fs::write(path(format!("{number}-{index}")), &array.bytes).unwrap();
+            }
+        }
+        good(self.call().arg(folder.path()).output().unwrap());
+        let outcome = |(number, job): (usize, &mut Job)| {
+            if let Ok(error) = fs::read_to_string(path(format!("{number}.error"))) {
+                return Err(error);
+            }
+            for index in job.results() {
+                job.arrays[index].bytes = fs::read(path(format!("{number}-{index}.out"))).unwrap();
+            }
+            Ok(())
+        };
+        jobs.iter_mut().enumerate().map(outcome).collect()
+    }
+}
+
+fn good(output: Output) -> Output {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    output
+}
+
+fn shader(kernel: &Kernel) -> Value {
+    json!({
+        "label": kernel.label(),
+        "wgsl": wgsl(kernel),
+        "entries": entries(kernel),
+        "constants": kernel.constants,
+    })
+}
+
+/// The entries of the kernel's bind group layout, in WebGPU's words.
+fn entries(kernel: &Kernel) -> Vec<Value> {
+    let module = Shader::new(kernel).module;
+    let entry = |(_, variable): (_, &naga::GlobalVariable)| {
+        let binding = variable.binding.as_ref()?.binding;
+        Some(match (variable.space, &module.types[variable.ty].inner) {
+            (AddressSpace::Uniform, _) => json!({ "binding": binding, "buffer": { "type": "uniform" } }),
+            (AddressSpace::Storage { access }, _) => {
+                let written = access.contains(StorageAccess::STORE);
+                let buffer = json!({ "type": if written { "storage" } else { "read-only-storage" } });
+                json!({ "binding": binding, "buffer": buffer })
+            }
+            (_, TypeInner::Image { class: ImageClass::Storage { format, access }, .. }) => {
+                let written = access.contains(StorageAccess::STORE);
+                let format = match format {
+                    StorageFormat::Rgba32Float => "rgba32float",
+                    StorageFormat::Rgba16Float => "rgba16float",
+                    StorageFormat::Rgba8Snorm => "rgba8snorm",
+                    other => panic!("{}: a texture of {other:?}", kernel.label()),
+                };
+                let access = if written { "write-only" } else { "read-only" };
+                json!({ "binding": binding, "storage_texture": { "access": access, "format": format } })
+            }
+            _ => json!({ "binding": binding, "texture": { "sample_type": "unfilterable-float" } }),
+        })
+    };
+    module.global_variables.iter().filter_map(entry).collect()
+}
+
+/// All of a job but the bytes. Its kernels are known by their numbers.
+fn listed(job: &Job, numbers: &BTreeMap<&Kernel, usize>) -> Value {
+    let format = |precision| match precision {
+        Precision::F32 => "rgba32float",
+        Precision::F16 => "rgba16float",
+        Precision::Int8 => "rgba8snorm",
+    };
+    let arrays = job.arrays.iter().map(|a| json!({ "size": a.bytes.len(), "format": a.texture.map(format) }));
+    let dispatches = job.dispatches.iter().map(|dispatch| {
+        let bindings: Vec<_> = dispatch.bindings.iter().collect();
+        json!({ "shader": numbers[&dispatch.kernel], "bindings": bindings, "workgroups": dispatch.workgroups })
+    });
+    json!({
+        "arrays": arrays.collect::<Vec<_>>(),
+        "dispatches": dispatches.collect::<Vec<_>>(),
+        "results": job.results(),
+    })
+}
+
+/// Dawn computes what the f64 twin computes, and the whole network what its reference vectors say. scripts/test-dawn.sh runs
+/// it, with Python in ALEXNET_PYTHON and the package's name in ALEXNET_DAWN.
+#[test]
+#[ignore = "needs Dawn: scripts/test-dawn.sh"]
+fn dawn_computes_the_same() {
+    let package = env::var("ALEXNET_DAWN").expect("ALEXNET_DAWN names a package that has Dawn");
+    let dawn = Dawn { python: env::var_os("ALEXNET_PYTHON").unwrap_or_else(|| "python3".into()), package };
+    let (adapter, subgroups) = dawn.adapter();
+    println!("Dawn on {adapter}");
+    // It packs, and knows how many lanes the driver has.
+    let gpu = Gpu::open(&GpuOptions { adapter: env::var("ALEXNET_ADAPTER").ok(), backends: None }).unwrap();
+    let lanes = |style: &Style| if let Family::Broadcast { lanes } = style.family { lanes } else { 0 };
+    let most = gpu.styles().iter().map(lanes).max().unwrap();
+    let styles: Vec<Style> =
+        gpu.styles().into_iter().filter(|s| lanes(s) == 0 || subgroups && lanes(s) == most).collect();
+
+    let mut checks: Vec<(Case, Variant)> = Vec::new();
+    for layer in narrow_layers() {
+        let case = Case::new(&layer).unwrap();
+        checks.extend(case.variants_of(styles.clone()).into_iter().map(|variant| (case.clone(), variant)));
+    }
+    let mut jobs: Vec<Job> = checks.iter().map(|(case, variant)| Job::of_case(&gpu, case, *variant)).collect();
+    let outcomes = dawn.run(&mut jobs);
+    let kernels: BTreeSet<_> = jobs.iter().flat_map(Job::kernels).collect();
+    let findings: Vec<Finding> = checks
+        .iter()
+        .zip(&jobs)
+        .zip(outcomes)
+        .map(|(((case, variant), job), outcome)| case.finding(*variant, outcome.map(|()| job.output(0))))
+        .collect();
+
+    let vectors = Vectors::ALL.into_iter().find(|v| v.alexnet() == AlexNet::UNGROUPED).unwrap();
+    let network = vectors.alexnet().network().unwrap();
+    let (weights, input) = vectors.question(&network);
+    let names = vectors.known_layers(&network).unwrap();
+    let mut whole = Vec::new();
+    for style in styles {
+        let mut jobs = [Job::of_network(&gpu, &network, &weights, &input, style, 5)];
+        let outcome = dawn.run(&mut jobs).remove(0).map_err(Into::into).and_then(|()| {
+            let activations: Vec<_> =
+                names.iter().map(|name| jobs[0].output(network.position(name).unwrap())).collect();
+            vectors.outcome(style, &names, &activations, &jobs[0].top())
+        });
+        println!("{}, {style:?}: {outcome:?}", network.name());
+        let outcome = outcome.map_err(|error| error.to_string());
+        whole.push(NetworkFinding { network: network.name().into(), outcome, ms: 0.0 });
+    }
+    super::report(&findings, kernels.len());
+    assert!(whole.iter().all(NetworkFinding::is_right), "{whole:#?}");
+}
