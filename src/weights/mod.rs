@@ -86,7 +86,7 @@ pub struct Tensor {
     scales: Arc<[f32]>,
     /// What its file calls it, where the network calls it otherwise.
     alias: Option<Arc<str>>,
-    #[cfg_attr(target_arch = "wasm32", expect(dead_code, reason = "there are no files in a browser"))]
+    #[cfg_attr(target_arch = "wasm32", allow(dead_code, reason = "there are no files in a browser"))]
     map: Map,
 }
 
