@@ -107,7 +107,8 @@ pub async fn examine(deny: String) -> Result<String, JsError> {
     let (mut layers, mut inputs, mut networks) = (Vec::new(), Vec::new(), Vec::new());
     for layer in doctor::distinct_layers([&Model::embedded().map_err(error)?.network]) {
         let case = Case::new(&layer).map_err(error)?;
-        for variant in case.variants(&gpu) {
+        // Batches take minutes more, on the processor that the page has to itself.
+        for variant in case.variants(&gpu).into_iter().filter(|variant| variant.batch == 1) {
             let found = case.check(&gpu, variant).await;
             layers.push(Check {
                 name: format!("{} {variant}", found.layer),
