@@ -56,7 +56,7 @@ const ARRAY: [usize; 3] = [3, 7, 5];
 /// Reads bytes as an array of numbers.
 pub fn array(data: &[u8]) {
     if let Ok(values) = npy::parse(data, &ARRAY) {
-        assert_eq!(values.len(), ARRAY.iter().product());
+        assert_eq!(values.len(), ARRAY.iter().product::<usize>());
         assert!(values.iter().all(|value| value.is_finite()));
         assert!(data.len() <= npy::longest(&ARRAY), "what the command reads of a file is enough");
     }
