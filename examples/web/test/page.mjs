@@ -129,7 +129,7 @@ try {
 
   // Every kernel variant of small layers, and whole AlexNets, which have 61 million weights, against reference vectors.
   const begin = performance.now();
-  const doctor = await open(undefined, "?doctor", 600_000);
+  const doctor = await open(undefined, "?doctor", 1_500_000);
   const { layers, inputs, networks } = JSON.parse((await doctor.page.getAttribute("body", "data-doctor")) ?? "{}");
   assert.match(await status(doctor.page), /^All \d+ checks are right/);
   assert.ok(layers.length >= 50, `${layers.length} layers and variants`);
