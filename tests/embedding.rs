@@ -1055,10 +1055,22 @@ mod memory {
         if env::var_os(CHILD).is_some() {
             return body();
         }
+        let said = tempfile::NamedTempFile::new().unwrap();
         let mut child = Command::new(env::current_exe().unwrap());
-        let output = child.args([test, "--exact", "--nocapture"]).env(CHILD, "1").output().unwrap();
-        let [out, err] = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
-        assert!(output.status.success() && out.contains("1 passed"), "{out}{err}");
+        child.args([test, "--exact", "--nocapture"]).env(CHILD, "1");
+        let both = said.reopen().unwrap();
+        let mut child = child.stdout(both.try_clone().unwrap()).stderr(both).spawn().unwrap();
+        // A panic where there is no memory may hang in the driver's threads.
+        let deadline = Instant::now() + Duration::from_secs(300);
+        let status = loop {
+            match child.try_wait().unwrap() {
+                None if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(20)),
+                None => child.kill().unwrap(),
+                Some(status) => break status,
+            }
+        };
+        let said = String::from_utf8_lossy(&fs::read(said.path()).unwrap()).into_owned();
+        assert!(status.success() && said.contains("1 passed"), "{status}: {said}");
     }
 
     /// From now on, this process gets so many bytes and no more.
