@@ -153,7 +153,7 @@ impl Tensor {
     /// The same numbers in another shape; `None` where their number is not that of the shape, or int8 has other rows.
     pub(crate) fn reshaped(&self, shape: impl Into<Vec<usize>>) -> Option<Self> {
         let reshaped = Self::with_scales(self.dtype, shape.into(), self.bytes.clone(), self.scales.clone())?;
-        Some(Self { alias: self.alias.clone(), map: self.map.clone(), ..reshaped })
+        Some(Self { shape: reshaped.shape, ..self.clone() })
     }
 
     /// The same, with the name that it has in its file, for errors. The first one stays.
