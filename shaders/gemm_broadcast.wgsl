@@ -12,14 +12,18 @@
 //% include "output.wgsl"
 //% include "weights.wgsl"
 
+//% set GROUPS = (ROWS + LANES - 1) // LANES
+
 @compute @workgroup_size(${LANES})
 fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
   let block = p.first_block + workgroup.y;
   let group = workgroup.z;
   let first_row = workgroup.x * ${ROWS}u;
   let pixels = p.out_height * p.out_width;
+  // Read once: in the condition of a loop it would be read at every turn.
+  let tap_quads = p.tap_quads;
 
-//% for j in range(ROWS // LANES)
+//% for j in range(GROUPS)
   // Row group ${j}: where this lane's row starts in the input. A row past the end reads the last one.
   let row${j} = min(first_row + ${j * LANES}u + lane, p.rows - 1u);
   let pixel${j} = row${j} % pixels;
@@ -35,7 +39,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(subgroup_invocation_id
   var w = (group * p.bound_blocks + workgroup.y) * p.block_k * ${LANES}u + lane;
   for (var ky = 0u; ky < p.kernel_height; ky++) {
     for (var kx = 0u; kx < p.kernel_width; kx++) {
-//% for j in range(ROWS // LANES)
+//% for j in range(GROUPS)
       let iy${j} = y${j} + i32(ky);
       let ix${j} = x${j} + i32(kx);
       let inside${j} = iy${j} >= 0 && iy${j} < i32(p.in_height) && ix${j} >= 0 && ix${j} < i32(p.in_width);
@@ -46,8 +50,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(subgroup_invocation_id
 //% for r in range(ROWS)
       var acc${r} = vec4f(0.0);
 //% endfor
-      for (var c = 0u; c < p.tap_quads; c++) {
-//% for j in range(ROWS // LANES)
+      for (var c = 0u; c < tap_quads; c++) {
+//% for j in range(GROUPS)
         let a${j} = select(vec4f(0.0), load_x(base${j} + c), inside${j});
 //% endfor
         let at = weights_at(w);
@@ -73,11 +77,11 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(subgroup_invocation_id
   if quad >= p.group_out_quads {
     return;
   }
-  let column = group * p.blocks * ${LANES}u + quad;
+  let epilogue = epilogue_at(group * p.blocks * ${LANES}u + quad);
   let out = first_row * p.out_quads + group * p.out_group + quad;
 //% for r in range(ROWS)
   if first_row + ${r}u < p.rows {
-    store_y(out + ${r}u * p.out_quads, finish(sum${r}, column));
+    store_y(out + ${r}u * p.out_quads, finish(sum${r}, epilogue));
   }
 //% endfor
 }

@@ -104,13 +104,13 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(subgroup_invocation_id
   {
     let quad = block * ${block_quads}u + ${q * 4}u + lane;
     if quad < p.group_out_quads {
-      let column = group * p.blocks * ${block_quads}u + quad;
+      let epilogue = epilogue_at(group * p.blocks * ${block_quads}u + quad);
 //%   for j in range(groups)
 //%     for s in range(4)
       {
         let row = first_row + ${j * 4}u + (lane ^ ${s}u);
         if row < p.rows {
-          store_y(row * p.out_quads + group * p.out_group + quad, finish(sum${j}_${s}_${q}, column));
+          store_y(row * p.out_quads + group * p.out_group + quad, finish(sum${j}_${s}_${q}, epilogue));
         }
       }
 //%     endfor

@@ -111,12 +111,12 @@ fn main(
   }
 //% endfor
 //% else
-  let column = group * p.blocks * COLUMN_THREADS + quad;
+  let epilogue = epilogue_at(group * p.blocks * COLUMN_THREADS + quad);
   let row = row0 + thread.y * ${ROWS}u;
   let out = row * p.out_quads + group * p.out_group + quad;
 //% for r in range(ROWS)
   if row + ${r}u < p.rows {
-    store_y(out + ${r}u * p.out_quads, finish(acc${r}, column));
+    store_y(out + ${r}u * p.out_quads, finish(acc${r}, epilogue));
   }
 //% endfor
 //% endif

@@ -62,9 +62,10 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(subgroup_invocation_id
   if quad >= p.out_quads {
     return;
   }
+  let epilogue = epilogue_at(quad);
 //% for r in range(ROWS)
   if row0 + ${r}u < p.rows {
-    store_y((row0 + ${r}u) * p.out_quads + quad, finish(sum${r}, quad));
+    store_y((row0 + ${r}u) * p.out_quads + quad, finish(sum${r}, epilogue));
   }
 //% endfor
 }

@@ -44,6 +44,6 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_id) t
 
   let quad = block * COLUMN_THREADS + thread.x;
   if thread.y == 0u && quad < p.out_quads {
-    store_y(workgroup.x * p.out_quads + quad, finish(sums[thread.x], quad));
+    store_y(workgroup.x * p.out_quads + quad, finish(sums[thread.x], epilogue_at(quad)));
   }
 }

@@ -81,12 +81,21 @@ struct Gemm {
 }
 @group(0) @binding(2) var<uniform> p: Gemm;
 
-// What comes out for the sums of the column quad whose bias is at `i`.
-fn finish(sums: vec4f, i: u32) -> vec4f {
+// What turns sums of a column quad into its outputs: read once, since a read costs as much as many sums on some adapters.
+struct Epilogue {
+  bias: vec4f,
 //% if weights == "int8"
-  let v = sums * scales[i] + bias[i];
-//% else
-  let v = sums + bias[i];
+  scale: vec4f,
 //% endif
-  return select(v, max(v, vec4f(0.0)), p.relu != 0u);
+  relu: bool,
+}
+
+// That of the column quad whose bias is at `i`.
+fn epilogue_at(i: u32) -> Epilogue {
+  return Epilogue(bias[i], {% if weights == "int8" %}scales[i], {% endif %}p.relu != 0u);
+}
+
+fn finish(sums: vec4f, epilogue: Epilogue) -> vec4f {
+  let v = sums{% if weights == "int8" %} * epilogue.scale{% endif %} + epilogue.bias;
+  return select(v, max(v, vec4f(0.0)), epilogue.relu);
 }

@@ -1,6 +1,6 @@
 // Winograd convolution, first step (see winograd.wgsl): each row of a piece of the input times B.
 //
-// x: [n][height][width][quads], y: [${N}][${N}][group][tile][quads]
+// x: [n][height][width][pixel_quads], y: [${N}][${N}][group][tile][quads]
 // Workgroups: (tiles · ${N} · quads / ${WORKGROUP}, 1, 1).
 
 //% include "winograd.wgsl"
@@ -15,15 +15,16 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   let i = line % ${N}u;
   let tile = p.first_tile + line / ${N}u;
   let picture = tile / (p.tiles_y * p.tiles_x) * p.height;
-  let row = i32(tile / p.tiles_x % p.tiles_y * ${M}u + i) - i32(p.pad_top);
+  let row = i32((tile / p.tiles_x % p.tiles_y * ${M}u + i) * p.pixel_rows + c / p.pixel_quads) - i32(p.pad_top);
   let left = i32(tile % p.tiles_x * ${M}u) - i32(p.pad_left);
+  let quad = c % p.pixel_quads;
   let row_inside = row >= 0 && row < i32(p.height);
 
 //% for j in range(N)
   let column${j} = left + ${j};
   let inside${j} = row_inside && column${j} >= 0 && column${j} < i32(p.width);
   let pixel${j} = select(0u, (picture + u32(row)) * p.width + u32(column${j}), inside${j});
-  let d${j} = select(vec4f(0.0), load_x(pixel${j} * p.quads + c), inside${j});
+  let d${j} = select(vec4f(0.0), load_x(pixel${j} * p.pixel_quads + quad), inside${j});
 //% endfor
   let step = position_step();
   let out = place(line / ${N}u, c) + i * ${N}u * step;

@@ -112,6 +112,7 @@ fn check_all(cases: impl IntoIterator<Item = (Op, Shape, usize)>) {
 fn convolutions_of_odd_shapes() {
     let conv = |conv| move |c, h, w, batch| (Op::Conv(conv), Shape::new(c, h, w), batch);
     let uneven = Padding { top: 0, left: 2, bottom: 1, right: 0 };
+    let cells = Window { kernel: [5, 11], stride: [2, 4], padding: uneven };
     let rectangle = Window { kernel: [2, 5], stride: [2, 1], padding: uneven };
     check_all([
         conv(Conv::new(1, 1))(1, 1, 1, 1),                      // 1×1 input, one channel
@@ -124,9 +125,11 @@ fn convolutions_of_odd_shapes() {
         conv(Conv::new(14, 3).groups(7))(21, 5, 5, 1),          // groups of 3 in, 2 out
         conv(Conv::new(64, 3).groups(2).padding(1).relu())(32, 13, 13, 1), // AlexNet's
         conv(Conv::new(24, 11).stride(4))(3, 51, 47, 2),        // conv1's
+        conv(Conv::new(9, 11).stride(4).padding(2).relu())(3, 50, 48, 2), // torchvision's
+        conv(Conv { window: cells, ..Conv::new(5, 1) })(1, 23, 18, 3), // windows of uneven cells, in rows
         conv(Conv { window: rectangle, ..Conv::new(10, 1) })(6, 8, 9, 1),
-        conv(Conv::new(40, 5).padding(2).relu())(12, 27, 25, 2), // more tiles than are computed at once
-        conv(Conv::new(12, 1))(260, 3, 3, 1),                    // pointwise
+        conv(Conv::new(96, 5).padding(2).relu())(8, 27, 25, 4), // more tiles than are computed at once
+        conv(Conv::new(12, 1))(260, 3, 3, 1),                   // pointwise
     ]);
 }
 

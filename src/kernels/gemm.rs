@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{Bias, Dispatch, Family, Kernel, Place, Precision, Style, WORKGROUP, pointwise};
+use super::{Bias, Dispatch, Family, Kernel, Place, Precision, RowsLayout, Style, WORKGROUP, pointwise};
 use crate::network::{Conv, Linear, Shape, Window};
 
 /// A convolution seen as a matrix product: rows are output pixels of all pictures, columns are output
@@ -22,58 +22,6 @@ pub(crate) struct Gemm {
     parts: usize,
     /// Whether input and output have an array of their own for each group, `[group][row][quad]`.
     apart: bool,
-}
-
-/// A network's input with its three channels interleaved and not padded to four: what a kernel row covers is
-/// then consecutive, and is read as one position of `kernel_quads` instead of a position a pixel with a quarter
-/// of every quad wasted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct RowsLayout {
-    channels: usize,
-    height: usize,
-    width: usize,
-    /// Zero pixels before each row.
-    pub pad_left: usize,
-    /// Quads from one window to the next.
-    step_quads: usize,
-    /// Quads of a kernel row.
-    kernel_quads: usize,
-    /// Quads of a row.
-    pub row_quads: usize,
-}
-
-impl RowsLayout {
-    /// The layout for a network that begins with `conv`; `None` where windows would not start at whole quads.
-    pub fn of(conv: &Conv, input: Shape, output: Shape) -> Option<Self> {
-        let Shape { channels, height, width } = input;
-        let step = channels * conv.window.stride[1];
-        if conv.groups != 1 || channels.is_multiple_of(4) || !step.is_multiple_of(4) {
-            return None;
-        }
-        let pad_left = conv.window.padding.left;
-        let step_quads = step / 4;
-        let kernel_quads = (channels * conv.window.kernel[1]).div_ceil(4);
-        let needed = ((output.width - 1) * step_quads + kernel_quads).max((channels * (pad_left + width)).div_ceil(4));
-        let row_quads = needed.next_multiple_of(step_quads);
-        Some(Self { channels, height, width, pad_left, step_quads, kernel_quads, row_quads })
-    }
-
-    /// vec4s of one picture.
-    pub fn quads(&self) -> usize {
-        self.height * self.row_quads
-    }
-
-    /// Lays out `picture` (CHW) in `out`, which is zero and has four numbers a quad.
-    pub fn write(&self, picture: &[f32], out: &mut [f32]) {
-        for (c, plane) in picture.chunks_exact(self.height * self.width).enumerate() {
-            for (row, out) in plane.chunks_exact(self.width).zip(out.chunks_exact_mut(self.row_quads * 4)) {
-                let pixels = out.chunks_exact_mut(self.channels).skip(self.pad_left);
-                for (&value, pixel) in row.iter().zip(pixels) {
-                    pixel[c] = value;
-                }
-            }
-        }
-    }
 }
 
 /// The `Gemm` struct of shaders/weights.wgsl.
@@ -106,6 +54,10 @@ struct Uniform {
 
 /// At most this many rows are worth a kernel that reads every weight once per row tile without reuse.
 const MATVEC_ROWS: usize = 8;
+
+/// Rows of a register tile of the broadcast kernel. Six of them are a picture of 13×13, two the 7×7 tiles of conv2 by Winograd;
+/// with 32, an eighth and a quarter of the work there was for rows that do not exist.
+pub(super) const BROADCAST_ROWS: usize = 29;
 
 /// The most bytes of the sums of a product whose k is split.
 const MAX_PARTS_BYTES: usize = 16 << 20;
@@ -249,7 +201,7 @@ impl Gemm {
                     ("matvec_broadcast", style.streaming_lanes(lanes), self.rows().next_power_of_two())
                 } else {
                     // The same tile for all layers, so that they share one kernel: compiling it takes longer than many runs.
-                    ("gemm_broadcast", lanes, 4 * lanes as usize)
+                    ("gemm_broadcast", lanes, BROADCAST_ROWS)
                 };
                 let settings = vec![("LANES", lanes), ("ROWS", rows as u32)];
                 (kernel(shader, settings, vec![]), lanes as usize * 4, rows)
@@ -438,7 +390,7 @@ impl Packing {
         let (_, tap_quads) = self.gemm.taps();
         // Where channel i of tap (ky, kx) lies in k.
         let k = |ky: usize, kx: usize, i: usize| match self.gemm.rows_layout {
-            Some(layout) => ky * tap_quads * 4 + kx * layout.channels + i,
+            Some(layout) => ky * tap_quads * 4 + layout.in_row(kx, i),
             None => (ky * kw + kx) * tap_quads * 4 + i,
         };
         out.fill(0.0);

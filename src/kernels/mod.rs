@@ -6,10 +6,13 @@ pub(crate) mod ceiling;
 mod gemm;
 mod local_response_norm;
 mod pool;
+mod rows_layout;
 mod vector;
 mod winograd;
 
-pub(crate) use gemm::{Gemm, Packing, RowsLayout};
+use gemm::BROADCAST_ROWS;
+pub(crate) use gemm::{Gemm, Packing};
+pub(crate) use rows_layout::RowsLayout;
 pub(crate) use vector::top_k;
 pub(crate) use winograd::Winograd;
 
@@ -227,10 +230,10 @@ pub enum Algorithm {
     #[default]
     Direct,
     /// Winograd's minimal filtering, by tiles of `tile` × `tile` outputs: fewer multiplications, larger weights.
-    /// Convolutions that it does not apply to (other strides than 1, kernels that are not square or too large) are
-    /// computed directly.
+    /// Convolutions that it does not apply to (kernels that are not square or too large; other strides than 1, but for a
+    /// network's first layer whose stride × channels are whole quads) are computed directly.
     Winograd {
-        /// 2 to 6 for 3×3 kernels, 2 to 4 for 5×5.
+        /// 2 to 6 for 3×3 kernels, and for 11×11 with stride 4; 2 to 4 for 5×5.
         tile: usize,
     },
     /// As the definition says, with the sum over k split in `parts` that are added up in a second pass: for layers with
@@ -256,9 +259,7 @@ pub(crate) fn computation(
     match &layer.op {
         Op::Conv(conv) => {
             let winograd = match algorithm {
-                Algorithm::Winograd { tile } if rows_layout.is_none() => {
-                    Winograd::new(conv, input, output, batch, tile)
-                }
+                Algorithm::Winograd { tile } => Winograd::new(conv, input, output, batch, tile, rows_layout),
                 _ => None,
             };
             let parts = match algorithm {

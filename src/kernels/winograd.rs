@@ -3,16 +3,21 @@
 //! F(m×m, r×r) computes m×m outputs of an r×r kernel from n×n inputs, n = m + r − 1, with n² multiplications
 //! instead of m²·r² (Lavin, Gray 2015). The price is larger weights (n² numbers for r²), four more passes over the
 //! activations and a little accuracy.
+//!
+//! A strided convolution of an input in rows is one without stride of cells (see [`RowsLayout`]): 11×11 with stride 4 of three
+//! channels is 3×3 of 48.
 
-use super::{Bias, Dispatch, Gemm, Kernel, Packing, Place, Storage, Style, WORKGROUP, pointwise};
-use crate::network::{Conv, Shape, Window};
+use super::{
+    BROADCAST_ROWS, Bias, Dispatch, Gemm, Kernel, Packing, Place, RowsLayout, Storage, Style, WORKGROUP, pointwise,
+};
+use crate::network::{Conv, Padding, Shape, Window};
 
 /// Interpolation points in order of use, those that err least (Barabasz and others 2018, "Error analysis and improving
 /// the accuracy of Winograd convolution for deep neural networks"). Infinity comes last, by itself.
 const POINTS: [f64; 7] = [0.0, 1.0, -1.0, 0.5, -2.0, -0.5, 2.0];
 
-/// Tiles that are computed at once, if there are as many: what lies between the steps stays small.
-const TILES_AT_ONCE: usize = 64;
+/// vec4s of a step's output, for as many tiles as are computed at once: what lies between the steps stays small.
+const QUADS_AT_ONCE: usize = 1 << 18;
 
 /// The transforms of F(m, r) in one dimension: y = Aᵀ ((G g) ⊙ (Bᵀ d)).
 pub(crate) struct Transforms {
@@ -74,6 +79,21 @@ pub(crate) struct Winograd {
     batch: usize,
     /// Outputs of a tile along each axis, m.
     tile: usize,
+    /// Set where the input lies in rows; `conv` and `input` are those of its cells.
+    rows_layout: Option<RowsLayout>,
+}
+
+/// How an activation lies in pixels, as a step sees it.
+#[derive(Clone, Copy)]
+struct Pixels {
+    /// Rows of the activation, and pixels in each.
+    height: usize,
+    width: usize,
+    /// Rows and quads of one pixel.
+    rows: usize,
+    quads: usize,
+    pad_top: usize,
+    pad_left: usize,
 }
 
 /// The `Tiles` struct of shaders/winograd.wgsl.
@@ -91,12 +111,23 @@ struct Uniform {
     tiles: u32,
     relu: u32,
     group_quads: u32,
+    pixel_rows: u32,
+    pixel_quads: u32,
 }
 
 impl Winograd {
     /// The convolution with tiles of `tile` × `tile` outputs; `None` where the algorithm does not apply: it takes a
-    /// square kernel of at least 2, stride 1, groups of whole quads and a tile that [`POINTS`] suffice for.
-    pub fn new(conv: &Conv, input: Shape, output: Shape, batch: usize, tile: usize) -> Option<Self> {
+    /// square kernel of at least 2, stride 1 (any where the input lies in rows), groups of whole quads and a tile that
+    /// [`POINTS`] suffice for.
+    pub fn new(
+        conv: &Conv,
+        input: Shape,
+        output: Shape,
+        batch: usize,
+        tile: usize,
+        rows_layout: Option<RowsLayout>,
+    ) -> Option<Self> {
+        let (conv, input) = rows_layout.map_or((*conv, input), |layout| layout.convolution_of_cells(conv, output));
         let Window { kernel: [kh, kw], stride, .. } = conv.window;
         let whole = |channels: usize| conv.groups == 1 || (channels / conv.groups).is_multiple_of(4);
         let applies = kh == kw
@@ -106,7 +137,7 @@ impl Winograd {
             && stride == [1, 1]
             && whole(input.channels)
             && whole(output.channels);
-        applies.then_some(Self { conv: *conv, input, output, batch, tile })
+        applies.then_some(Self { conv, input, output, batch, tile, rows_layout })
     }
 
     fn kernel(&self) -> usize {
@@ -129,9 +160,11 @@ impl Winograd {
     /// Tiles in one go: first, and how many.
     fn parts(&self) -> Vec<(usize, usize)> {
         let tiles = self.batch * self.tiles_y() * self.tiles_x();
-        let parts = (tiles / TILES_AT_ONCE).max(1);
-        let count = |i: usize| if i + 1 == parts { tiles - i * TILES_AT_ONCE } else { TILES_AT_ONCE };
-        (0..parts).map(|i| (i * TILES_AT_ONCE, count(i))).collect()
+        let [_, largest] = self.scratch_of(1);
+        // Whole register tiles of the matrix product, and parts of much the same size.
+        let most = (QUADS_AT_ONCE / largest / BROADCAST_ROWS * BROADCAST_ROWS).max(BROADCAST_ROWS);
+        let at_once = tiles.div_ceil(tiles.div_ceil(most)).next_multiple_of(BROADCAST_ROWS);
+        (0..tiles).step_by(at_once).map(|first| (first, at_once.min(tiles - first))).collect()
     }
 
     /// The products of `tiles` tiles: a 1×1 convolution with a group for each position of a tile. Groups lie apart: from one
@@ -147,20 +180,25 @@ impl Winograd {
     /// How the matrix product of `style` wants the transformed weights.
     pub fn packing(&self, style: Style) -> Packing {
         // One kernel for all parts, so that one packing serves them.
-        self.gemm(TILES_AT_ONCE).packing(style)
+        self.gemm(1).packing(style)
     }
 
     /// vec4s of the two arrays between the steps, which take turns: rows transformed, all of the input transformed,
     /// products, columns transformed back.
     pub fn scratch(&self) -> [usize; 2] {
-        let most = self.parts().iter().map(|&(_, count)| count).max().unwrap_or(0);
+        self.scratch_of(self.parts().iter().map(|&(_, count)| count).max().unwrap_or(0))
+    }
+
+    fn scratch_of(&self, tiles: usize) -> [usize; 2] {
         let (n, m) = (self.reach(), self.tile);
-        let [inputs, outputs] = [self.input.channels, self.output.channels].map(|c: usize| most * c.div_ceil(4));
+        let [inputs, outputs] = [self.input.channels, self.output.channels].map(|c: usize| tiles * c.div_ceil(4));
         [n * (n * inputs).max(m * outputs), n * n * inputs.max(outputs)]
     }
 
     /// G g Gᵀ of every filter: the weights (OIHW) of [`Winograd::gemm`].
     pub fn transform_weights(&self, weight: &[f32]) -> Vec<f32> {
+        let of_cells = self.rows_layout.map(|layout| layout.weights_of_cells(weight));
+        let weight = of_cells.as_deref().unwrap_or(weight);
         let (r, n) = (self.kernel(), self.reach());
         let g = Transforms::new(self.tile, r).g;
         let inputs = self.input.channels / self.conv.groups;
@@ -188,42 +226,66 @@ impl Winograd {
         kernel
     }
 
+    fn input_pixels(&self) -> Pixels {
+        let Shape { channels, height, width } = self.input;
+        let Padding { top, left, .. } = self.conv.window.padding;
+        match self.rows_layout {
+            Some(layout) => Pixels {
+                height: layout.height,
+                width: layout.row_quads / layout.step_quads,
+                rows: layout.window.stride[0],
+                quads: layout.step_quads,
+                pad_top: layout.window.padding.top,
+                pad_left: 0,
+            },
+            None => Pixels { height, width, rows: 1, quads: channels.div_ceil(4), pad_top: top, pad_left: left },
+        }
+    }
+
+    fn output_pixels(&self) -> Pixels {
+        let Shape { channels, height, width } = self.output;
+        Pixels { height, width, rows: 1, quads: channels.div_ceil(4), pad_top: 0, pad_left: 0 }
+    }
+
     /// The steps of every part. `chunks`: ranges of column blocks of the weights.
     pub fn dispatches(&self, style: Style, chunks: &[std::ops::Range<u32>]) -> Vec<Dispatch> {
-        let padding = self.conv.window.padding;
-        let step = |shader, shape: Shape, (first, count): (usize, usize), lines: usize, [reads, writes]: [Place; 2]| {
-            let quads = shape.channels.div_ceil(4);
-            let uniform = Uniform {
-                height: shape.height as u32,
-                width: shape.width as u32,
-                quads: quads as u32,
-                tiles_y: self.tiles_y() as u32,
-                tiles_x: self.tiles_x() as u32,
-                pad_top: padding.top as u32,
-                pad_left: padding.left as u32,
-                first_tile: first as u32,
-                tiles: count as u32,
-                relu: self.conv.relu.into(),
-                group_quads: (quads / self.conv.groups) as u32,
+        let step =
+            |shader, pixels: Pixels, (first, count): (usize, usize), lines: usize, [reads, writes]: [Place; 2]| {
+                let quads = pixels.rows * pixels.quads;
+                let uniform = Uniform {
+                    height: pixels.height as u32,
+                    width: pixels.width as u32,
+                    quads: quads as u32,
+                    tiles_y: self.tiles_y() as u32,
+                    tiles_x: self.tiles_x() as u32,
+                    pad_top: pixels.pad_top as u32,
+                    pad_left: pixels.pad_left as u32,
+                    first_tile: first as u32,
+                    tiles: count as u32,
+                    relu: self.conv.relu.into(),
+                    group_quads: (quads / self.conv.groups) as u32,
+                    pixel_rows: pixels.rows as u32,
+                    pixel_quads: pixels.quads as u32,
+                };
+                let workgroups = [(count * lines * quads).div_ceil(WORKGROUP as usize) as u32, 1, 1];
+                let kernel = self.step(shader, style.storage);
+                Dispatch { reads, writes, ..Dispatch::pointwise(kernel, bytemuck::bytes_of(&uniform), workgroups) }
             };
-            let workgroups = [(count * lines * quads).div_ceil(WORKGROUP as usize) as u32, 1, 1];
-            let kernel = self.step(shader, style.storage);
-            Dispatch { reads, writes, ..Dispatch::pointwise(kernel, bytemuck::bytes_of(&uniform), workgroups) }
-        };
         let (n, m) = (self.reach(), self.tile);
+        let (input, output) = (self.input_pixels(), self.output_pixels());
         let [first, second] = [0, 1].map(Place::Scratch);
         let mut all = Vec::new();
         for part in self.parts() {
-            all.push(step("winograd_input_rows", self.input, part, n, [Place::Layer, second]));
-            all.push(step("winograd_input_columns", self.input, part, n, [second, first]));
+            all.push(step("winograd_input_rows", input, part, n, [Place::Layer, second]));
+            all.push(step("winograd_input_columns", input, part, n, [second, first]));
             all.extend(self.gemm(part.1).dispatches(style, chunks).into_iter().map(|gemm| Dispatch {
                 reads: first,
                 writes: second,
                 bias: Some(Bias::Zero),
                 ..gemm
             }));
-            all.push(step("winograd_output_columns", self.output, part, n, [second, first]));
-            let last = step("winograd_output_rows", self.output, part, m, [first, Place::Layer]);
+            all.push(step("winograd_output_columns", output, part, n, [second, first]));
+            let last = step("winograd_output_rows", output, part, m, [first, Place::Layer]);
             let kernel = Kernel { reads_bias: true, ..last.kernel };
             all.push(Dispatch { kernel, bias: Some(Bias::Quads), ..last });
         }

@@ -4,8 +4,8 @@ use wgpu::{AdapterInfo, DeviceType, Features};
 
 use crate::{
     gpu::{Gpu, subgroup_lanes},
-    kernels::{Algorithm, Family, Gemm, Storage, Style, Winograd},
-    network::{Layer, Op},
+    kernels::{Algorithm, Family, Gemm, RowsLayout, Storage, Style, Winograd},
+    network::{Layer, Op, Window},
 };
 
 /// The style that suits an adapter best, on a device with `features`.
@@ -33,7 +33,11 @@ const ENOUGH_WORKGROUPS: usize = 512;
 /// How `layer` is computed best in `style`.
 pub(super) fn algorithm(style: Style, layer: &Layer, batch: usize) -> Algorithm {
     let Op::Conv(conv) = layer.op else { return Algorithm::Direct };
-    match (style.family, conv.window.kernel) {
+    let Window { kernel, stride, .. } = conv.window;
+    let strided = stride != [1, 1];
+    match (style.family, kernel) {
+        // A first layer's large kernel is a 3×3 of cells; any other strided convolution is computed directly.
+        (Family::Broadcast { lanes }, _) if strided && (lanes == 4 || batch >= 4) => Algorithm::Winograd { tile: 4 },
         (Family::Broadcast { .. }, [5, 5]) => Algorithm::Winograd { tile: 4 },
         // SwiftShader, with four lanes and slow arithmetic: fewer multiplications pay for more passes and memory. On
         // lavapipe the passes over the activations cost what the products save.
@@ -52,11 +56,12 @@ pub(super) fn algorithm(style: Style, layer: &Layer, batch: usize) -> Algorithm 
 }
 
 /// Every algorithm that may suit `layer` in `style`, for measuring.
-pub(super) fn algorithms(style: Style, layer: &Layer) -> Vec<Algorithm> {
+pub(super) fn algorithms(style: Style, layer: &Layer, rows_layout: Option<RowsLayout>) -> Vec<Algorithm> {
     let Op::Conv(conv) = layer.op else { return vec![Algorithm::Direct] };
-    let winograd = [2, 3, 4].map(|tile| Algorithm::Winograd { tile }).into_iter().filter(
-        |algorithm| matches!(algorithm, Algorithm::Winograd { tile } if Winograd::new(&conv, layer.input, layer.output, 1, *tile).is_some()),
-    );
+    let winograd = [2, 3, 4, 5]
+        .into_iter()
+        .filter(|&tile| Winograd::new(&conv, layer.input, layer.output, 1, tile, rows_layout).is_some())
+        .map(|tile| Algorithm::Winograd { tile });
     let split =
         [2, 4, 8].map(|parts| Algorithm::SplitK { parts }).into_iter().filter(|_| style.family == Family::Tiled);
     [Algorithm::Direct].into_iter().chain(winograd).chain(split).collect()

@@ -235,7 +235,7 @@ impl Pipeline {
         let shape = self.network.input();
         match self.rows_layout {
             Some(rows) => {
-                Layout { interleaved: true, row_quads: rows.row_quads as u32, pad_left: rows.pad_left as u32 }
+                Layout { interleaved: true, row_quads: rows.row_quads as u32, pad_left: rows.pad_left() as u32 }
             }
             None => {
                 let row_quads = activation_quads(shape) / shape.height;

@@ -72,6 +72,11 @@ pub(super) fn rows_layout(network: &Network) -> Option<RowsLayout> {
     }
 }
 
+/// The same for each layer's input, in order.
+pub(super) fn rows_layouts(network: &Network) -> impl Iterator<Item = Option<RowsLayout>> {
+    iter::once(rows_layout(network)).chain(iter::repeat(None))
+}
+
 /// How one layer will be computed.
 pub(super) struct Plan {
     pub layer: String,
@@ -116,7 +121,6 @@ impl Plan {
         precision: Precision,
         limit: u64,
     ) -> Result<Vec<Self>, PipelineError> {
-        let layouts = iter::once(rows_layout(network)).chain(iter::repeat(None));
         let plan = |(layer, rows_layout): (&Layer, _)| {
             let chosen = algorithms.get(&layer.name).copied();
             let algorithm = chosen.unwrap_or_else(|| choice::algorithm(style, layer, batch));
@@ -144,7 +148,7 @@ impl Plan {
                 Computation::Nothing => Ok(Self::without_weights(layer, vec![])),
             }
         };
-        network.layers().iter().zip(layouts).map(plan).collect()
+        network.layers().iter().zip(rows_layouts(network)).map(plan).collect()
     }
 
     fn without_weights(layer: &Layer, dispatches: Vec<Dispatch>) -> Self {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Builder, PipelineError, RunError, choice};
+use super::{Builder, PipelineError, RunError, choice, plan::rows_layouts};
 use crate::{
     kernels::{Algorithm, Style},
     network::{Network, Op},
@@ -69,8 +69,11 @@ impl Builder<'_> {
         let mut measurements = Vec::new();
         for style in self.gpu.styles() {
             measurements.push((style, Algorithm::Direct));
-            let mut algorithms: Vec<Algorithm> =
-                convolutions.iter().flat_map(|n| n.layers()).flat_map(|l| choice::algorithms(style, l)).collect();
+            let mut algorithms: Vec<Algorithm> = convolutions
+                .iter()
+                .flat_map(|n| n.layers().iter().zip(rows_layouts(n)))
+                .flat_map(|(layer, rows_layout)| choice::algorithms(style, layer, rows_layout))
+                .collect();
             algorithms.sort();
             algorithms.dedup();
             measurements.extend(algorithms.into_iter().filter(|a| *a != Algorithm::Direct).map(|a| (style, a)));
@@ -124,8 +127,8 @@ impl Builder<'_> {
         let mut builder = self.style(style);
         // The layers to keep may be beyond the last convolution.
         builder.settings.keep.clear();
-        for layer in network.layers() {
-            let applies = choice::algorithms(style, layer).contains(&algorithm);
+        for (layer, rows_layout) in network.layers().iter().zip(rows_layouts(network)) {
+            let applies = choice::algorithms(style, layer, rows_layout).contains(&algorithm);
             let algorithm = if applies { algorithm } else { Algorithm::Direct };
             builder.settings.algorithms.insert(layer.name.clone(), algorithm);
         }
