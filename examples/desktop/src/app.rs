@@ -28,7 +28,7 @@ use crate::{
     pictures::{self, Arrival, Incoming, Loader, Opened},
     settings::{SPLIT, Settings, View},
     weights::{self, Source},
-    worker::{Adapter, Answer, Ended, LoadId, Loaded, Maps, PictureId, Request, Work, Worker, megabytes},
+    worker::{Adapter, Answer, LoadId, Loaded, Maps, PictureId, Request, Work, Worker, megabytes},
 };
 
 /// Decoded pictures, all together, are at most so many bytes; those not used for longest are decoded again when needed.
@@ -175,7 +175,6 @@ pub struct App {
     device_errors: Receiver<String>,
     /// Why the window's device is gone, once it is.
     lost: Arc<OnceLock<String>>,
-    ended: bool,
     pub(crate) settings: Settings,
     /// What is being done to load a model.
     pub(crate) loading: Option<String>,
@@ -185,6 +184,8 @@ pub struct App {
     pub(crate) entries: Vec<Entry>,
     /// Which of them is shown; in range while there are any.
     pub(crate) selected: usize,
+    /// It is to be seen in the strip.
+    pub(crate) scroll_strip: bool,
     next_id: PictureId,
     /// What [`Decoded::used`] is next.
     clock: u64,
@@ -264,7 +265,6 @@ impl App {
             pasting: None,
             device_errors,
             lost,
-            ended: false,
             settings,
             loading: Some("Starting".into()),
             load_id: 0,
@@ -272,6 +272,7 @@ impl App {
             loaded: None,
             entries: Vec::new(),
             selected: 0,
+            scroll_strip: false,
             next_id: 0,
             clock: 0,
             picture_bytes: PICTURE_BYTES,
@@ -475,14 +476,9 @@ impl App {
     /// Takes in what came since the last frame: answers, pictures, files chosen.
     fn receive(&mut self) {
         // One a frame: making textures of many takes a while.
-        match self.loader.arrival().and_then(|first| if first.is_some() { Ok(first) } else { self.reloader.arrival() })
-        {
-            Ok(Some(arrival)) => {
-                self.arrived(arrival);
-                self.ctx.request_repaint();
-            }
-            Ok(None) => {}
-            Err(Ended) => self.say_ended(),
+        if let Some(arrival) = self.reloader.arrival().or_else(|| self.loader.arrival()) {
+            self.arrived(arrival);
+            self.ctx.request_repaint();
         }
         while let Ok(chosen) = self.dialogs.1.try_recv() {
             match chosen {
@@ -498,25 +494,8 @@ impl App {
         while let Ok(message) = self.device_errors.try_recv() {
             self.say(message);
         }
-        loop {
-            match self.worker.answer() {
-                Ok(Some(answer)) => self.take(answer),
-                Ok(None) => break,
-                Err(Ended) => {
-                    self.say_ended();
-                    break;
-                }
-            }
-        }
-    }
-
-    fn say_ended(&mut self) {
-        if !std::mem::replace(&mut self.ended, true) {
-            self.loading = None;
-            self.say(
-                "a part of this program has ended, which should not happen: please close the window and open it again"
-                    .into(),
-            );
+        while let Some(answer) = self.worker.answer() {
+            self.take(answer);
         }
     }
 
@@ -566,7 +545,7 @@ impl App {
             heat: None,
         });
         if let Some(index) = self.to_select.take_if(|index| *index < self.entries.len()) {
-            self.selected = index;
+            self.select(index);
         }
     }
 
@@ -841,14 +820,13 @@ impl App {
     /// Shows another picture.
     pub(crate) fn select(&mut self, index: usize) {
         self.selected = index.min(self.entries.len().saturating_sub(1));
+        self.scroll_strip = true;
     }
 
     pub(crate) fn remove(&mut self, index: usize) {
         if index < self.entries.len() {
             self.entries.remove(index);
-            if self.selected > index {
-                self.selected -= 1;
-            }
+            self.select(self.selected - usize::from(self.selected > index));
         }
     }
 
@@ -959,11 +937,11 @@ impl App {
 
     /// A frame: takes in what came, shows everything, and asks for what is missing.
     pub fn ui(&mut self, ui: &mut Ui) {
-        self.receive();
         if self.lost().is_some() {
             // What is drawn with a lost device ends in a panic of the renderer's.
             return;
         }
+        self.receive();
         self.input();
 
         let margin = Margin::symmetric(10, 6);

@@ -1,7 +1,7 @@
 //! The picture with its heat map, its most likely classes, and the strip of all pictures.
 
 use eframe::egui::{
-    self, Align, Align2, Color32, FontId, Key, Layout, Rect, Role, ScrollArea, Sense, Slider, Stroke, StrokeKind, Ui,
+    self, Align, Align2, Color32, FontId, Layout, Rect, Role, ScrollArea, Sense, Slider, Stroke, StrokeKind, Ui,
     WidgetInfo, pos2, vec2,
 };
 
@@ -72,6 +72,7 @@ impl App {
     pub(crate) fn strip(&mut self, ui: &mut Ui) {
         let mut selected = None;
         let mut removed = None;
+        let scroll_here = std::mem::take(&mut self.scroll_strip);
         let scroll = ScrollArea::horizontal().auto_shrink([false, true]);
         scroll.show(ui, |ui| {
             ui.horizontal(|ui| {
@@ -111,9 +112,7 @@ impl App {
                     if response.clicked() || response.gained_focus() {
                         selected = Some(index);
                     }
-                    if chosen
-                        && ui.input(|input| input.key_pressed(Key::ArrowLeft) || input.key_pressed(Key::ArrowRight))
-                    {
+                    if chosen && scroll_here {
                         response.scroll_to_me(None);
                     }
                     response.on_hover_text(&entry.name).context_menu(|ui| {

@@ -15,7 +15,7 @@ use alexnet_wgpu::Picture;
 use eframe::egui::ColorImage;
 use image::{ImageBuffer, Rgb, imageops};
 
-use crate::worker::{Ended, PictureId, broken};
+use crate::worker::{PictureId, broken};
 
 /// The longest side that is shown; the network gets the whole picture.
 const SHOWN: u32 = 2048;
@@ -136,16 +136,8 @@ impl Loader {
     }
 
     /// The next picture, or why there is none, if something came.
-    ///
-    /// # Errors
-    ///
-    /// Where nothing will ever come: the thread has ended, which it does not of itself.
-    pub fn arrival(&self) -> Result<Option<Arrival>, Ended> {
-        match self.arrivals.try_recv() {
-            Ok(arrival) => Ok(Some(arrival)),
-            Err(mpsc::TryRecvError::Empty) => Ok(None),
-            Err(mpsc::TryRecvError::Disconnected) => Err(Ended),
-        }
+    pub fn arrival(&self) -> Option<Arrival> {
+        self.arrivals.try_recv().ok()
     }
 }
 

@@ -209,22 +209,10 @@ impl Worker {
     }
 
     /// The next answer, if one is there.
-    ///
-    /// # Errors
-    ///
-    /// Where there will never be another one: the thread has ended, which it does not of itself.
-    pub fn answer(&self) -> Result<Option<Answer>, Ended> {
-        match self.answers.try_recv() {
-            Ok(answer) => Ok(Some(answer)),
-            Err(mpsc::TryRecvError::Empty) => Ok(None),
-            Err(mpsc::TryRecvError::Disconnected) => Err(Ended),
-        }
+    pub fn answer(&self) -> Option<Answer> {
+        self.answers.try_recv().ok()
     }
 }
-
-/// A thread has ended while the window still asks it for things.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ended;
 
 struct Answers {
     outbox: Sender<Answer>,
@@ -355,6 +343,10 @@ impl Desk {
         if let (Err(reason), Some(work)) = (result, work) {
             log::warn!("{work:?}: {reason}");
             self.answer.send(Answer::Failed(work, reason));
+            // A device that is gone says so when it is asked.
+            if let Some(engine) = &self.engine {
+                let _ = engine.gpu.device().poll(wgpu::PollType::Poll);
+            }
         }
         if let Some(engine) = self.engine.take_if(|engine| engine.lost.load(Ordering::Relaxed)) {
             self.answer.send(Answer::AdapterLost(engine.gpu.info().name.clone()));
