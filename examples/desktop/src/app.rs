@@ -1241,6 +1241,49 @@ mod tests {
     }
 
     #[test]
+    fn pictures_beyond_the_bound_are_decoded_again_when_they_are_shown() {
+        let mut harness = window();
+        let all = app(&mut harness).decoded_bytes();
+        let here = |app: &App| -> Vec<usize> {
+            let entries = app.entries.iter().enumerate();
+            entries.filter(|(_, entry)| entry.picture().is_some()).map(|(index, _)| index).collect()
+        };
+        app(&mut harness).set_picture_bytes(all / 2);
+        rest(&mut harness, |_| true);
+        assert_eq!(here(app(&mut harness)), [0, 4, 5], "the last three of the strip were needed last");
+        assert!(app(&mut harness).decoded_bytes() <= all / 2);
+        app(&mut harness).select(2);
+        rest(&mut harness, |app| here(app).contains(&2));
+        assert!(app(&mut harness).decoded_bytes() <= all / 2);
+
+        // Other weights need all of them again, one after the other.
+        app(&mut harness).set_picture_bytes(1);
+        app(&mut harness).load(Source::Embedded, Adapter::Window);
+        rest(&mut harness, |app| app.entries.iter().all(|entry| entry.known().is_some()));
+        assert_eq!(here(app(&mut harness)), [2], "what is shown stays");
+    }
+
+    #[test]
+    fn a_picture_whose_file_is_gone_is_a_message_and_can_be_tried_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("coat.png");
+        std::fs::write(&file, pictures::SAMPLES[2].1).unwrap();
+        let mut harness = window();
+        app(&mut harness).open(file.clone());
+        rest(&mut harness, |app| app.entries.len() == pictures::SAMPLES.len() + 1);
+        app(&mut harness).set_picture_bytes(1);
+        rest(&mut harness, |_| true);
+        std::fs::remove_file(&file).unwrap();
+        app(&mut harness).load(Source::Embedded, Adapter::Window);
+        app(&mut harness).select(usize::MAX);
+        rest(&mut harness, |app| app.messages.len() == 1);
+        assert!(shows(&harness, "coat.png: ") && app(&mut harness).classes().is_none());
+        std::fs::write(&file, pictures::SAMPLES[2].1).unwrap();
+        harness.get_by_label("Try again").click();
+        rest(&mut harness, |app| app.classes().is_some());
+    }
+
+    #[test]
     fn messages_do_not_pile_up_without_end() {
         let mut harness = window();
         for at in 0..200 {
