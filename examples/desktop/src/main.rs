@@ -13,11 +13,13 @@ use alexnet_desktop::{App, Session, Settings, device_descriptor, pictures::Incom
 use eframe::{
     egui::{self, ViewportBuilder},
     egui_wgpu::{WgpuConfiguration, WgpuSetup, WgpuSetupCreateNew},
+    wgpu,
 };
 
 /// What a program that takes over says first.
 const TAKES_OVER: &str = "ALEXNET_DESKTOP_TAKES_OVER";
-/// In debug builds, after how many milliseconds the first window's device is destroyed: for tests.
+/// In debug builds, for tests: after how many milliseconds the first window's device is destroyed ("6000"), or destroyed
+/// amid a frame, which egui's renderer does not survive ("6000 amid").
 const LOSE_DEVICE: &str = "ALEXNET_DESKTOP_LOSE_DEVICE";
 /// A window that breaks down sooner than this is not opened anew.
 const WORTH_A_TRY: Duration = Duration::from_secs(5);
@@ -37,19 +39,39 @@ struct Window {
     shown: bool,
     classified: bool,
     longest: f32,
-    /// When the device is to be destroyed, and that device.
-    lose: Option<(Instant, eframe::wgpu::Device)>,
+    lose: Option<Lose>,
     left: Arc<Mutex<Left>>,
+}
+
+/// What [`LOSE_DEVICE`] asks for.
+struct Lose {
+    device: wgpu::Device,
+    at: Instant,
+    amid: bool,
+}
+
+impl Lose {
+    fn asked(device: &wgpu::Device) -> Option<Self> {
+        let asked = env::var(LOSE_DEVICE).ok().filter(|_| cfg!(debug_assertions))?;
+        let (after, amid) = asked.strip_suffix(" amid").map_or((asked.as_str(), false), |after| (after, true));
+        Some(Self { device: device.clone(), at: Instant::now() + Duration::from_millis(after.parse().ok()?), amid })
+    }
 }
 
 impl eframe::App for Window {
     fn ui(&mut self, ui: &mut egui::Ui, frame: &mut eframe::Frame) {
-        if let Some((_, device)) = self.lose.take_if(|(at, _)| at.elapsed() > Duration::ZERO) {
+        let lose = self.lose.take_if(|lose| Instant::now() > lose.at);
+        if let Some(Lose { device, amid: false, .. }) = &lose {
             device.destroy();
-        } else if let Some((at, _)) = &self.lose {
-            ui.ctx().request_repaint_after(at.saturating_duration_since(Instant::now()));
+            // Tells the app.
+            let _ = device.poll(wgpu::PollType::Poll);
+        } else if let Some(lose) = &self.lose {
+            ui.ctx().request_repaint_after(lose.at.saturating_duration_since(Instant::now()));
         }
         self.app.ui(ui);
+        if let Some(Lose { device, amid: true, .. }) = &lose {
+            device.destroy();
+        }
         if self.app.lost().is_some() {
             // Nothing can be drawn any more: `main` opens another window, with another device.
             ui.send_viewport_cmd(egui::ViewportCommand::Close);
@@ -103,12 +125,9 @@ fn show(
         ..Default::default()
     };
     let (paths, left) = (paths.to_vec(), left.clone());
-    let lose = if cfg!(debug_assertions) && before.is_none() { env::var(LOSE_DEVICE).ok() } else { None };
     let create = move |context: &eframe::CreationContext<'_>| -> Result<Box<dyn eframe::App>, _> {
         let screen = context.wgpu_render_state.clone().ok_or("the window is not drawn by wgpu")?;
-        let lose = lose.and_then(|after| {
-            Some((Instant::now() + Duration::from_millis(after.parse().ok()?), screen.device.clone()))
-        });
+        let lose = if before.is_none() { Lose::asked(&screen.device) } else { None };
         let remembered = context.storage.and_then(|storage| eframe::get_value::<Settings>(storage, eframe::APP_KEY));
         let settings = before.as_ref().map(|(session, _)| session.settings.clone()).or(remembered).unwrap_or_default();
         let mut app = App::new(&context.egui_ctx, screen, settings)?;
@@ -136,15 +155,15 @@ fn give_up(reason: &str) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// Opens the files of a session in another process: winit's event loop does not survive a panic.
-fn take_over(session: &Session, reason: &str) -> std::io::Result<()> {
+/// Goes on with the files of a session in another process, until that ends: winit's event loop does not survive a panic.
+fn take_over(session: &Session, reason: &str) -> std::io::Result<ExitCode> {
     let paths = session.pictures.iter().filter_map(|picture| match picture {
         Incoming::Path(path) => Some(path),
         Incoming::Bytes(..) | Incoming::Pixels(_) => None,
     });
     let mut command = Command::new(env::current_exe()?);
-    command.args(paths).env(TAKES_OVER, reason).env_remove(LOSE_DEVICE).spawn()?;
-    Ok(())
+    let status = command.args(paths).env(TAKES_OVER, reason).env_remove(LOSE_DEVICE).status()?;
+    Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn main() -> ExitCode {
@@ -156,32 +175,30 @@ fn main() -> ExitCode {
         let left = Arc::<Mutex<Left>>::default();
         let shown = panic::catch_unwind(AssertUnwindSafe(|| show(start, &paths, before.take(), &left)));
         let left = std::mem::take(&mut *left.lock().unwrap_or_else(PoisonError::into_inner));
-        let reason = match (&shown, left.lost) {
-            (Ok(Err(e)), _) => {
+        let (why, advice) = match (&shown, left.lost) {
+            (_, Some(reason)) => (
+                format!("the graphics device was lost ({reason})"),
+                "if that happens again, choose another adapter or smaller weights, or look for a newer driver",
+            ),
+            (Ok(Ok(())), None) => return ExitCode::SUCCESS,
+            (Ok(Err(e)), None) => {
                 return give_up(&format!(
                     "no window: {e}; it needs a display, and a GPU driver or Mesa's software Vulkan"
                 ));
             }
-            (Ok(Ok(())), None) => return ExitCode::SUCCESS,
-            (_, Some(reason)) => format!(
-                "the graphics device was lost ({reason}), so this window was opened anew. If that happens again, choose another \
-                 adapter or smaller weights, or look for a newer driver"
+            (Err(_), None) => (
+                "the window broke down".into(),
+                "this should not have happened, please report it with what the terminal says",
             ),
-            (Err(_), None) => {
-                "the window broke down and was opened anew: this should not have happened, please report it \
-                               with what the terminal says"
-                    .into()
-            }
         };
         if start.elapsed() < WORTH_A_TRY {
-            return give_up(&format!("at once after the start: {reason}"));
+            return give_up(&format!("{why} right after the start; {advice}"));
         }
+        let reason = format!("{why}, so this window was opened anew; {advice}");
         log::warn!("{reason}");
         if shown.is_err() {
-            return match take_over(&left.session, &reason) {
-                Ok(()) => ExitCode::SUCCESS,
-                Err(e) => give_up(&format!("{reason} (which failed: {e})")),
-            };
+            return take_over(&left.session, &reason)
+                .unwrap_or_else(|e| give_up(&format!("{why}, and it could not be opened anew: {e}; {advice}")));
         }
         start = Instant::now();
         before = Some((left.session, reason));
