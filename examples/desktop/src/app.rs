@@ -222,7 +222,8 @@ impl App {
         look::apply(ctx);
         let wake = |ctx: &Context| {
             let ctx = ctx.clone();
-            move || ctx.request_repaint()
+            // One frame; a request for one at once is two of them.
+            move || ctx.request_repaint_after(Duration::from_millis(1))
         };
         // By default, wgpu ends the program on such an error.
         let (report, device_errors) = mpsc::channel();

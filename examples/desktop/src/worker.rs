@@ -32,6 +32,8 @@ use crate::{
 pub const TOP: usize = 5;
 /// Runs that a layer's time is the median of.
 const PROFILE_RUNS: usize = 9;
+/// How often an unfinished heat map is shown: where software draws a large window, a frame costs more than a batch.
+const BETWEEN_HEATS: Duration = Duration::from_secs(2);
 
 /// Which picture a request or an answer is about.
 pub type PictureId = u64;
@@ -241,6 +243,8 @@ struct Occlusion {
     picture: PictureId,
     input: Input,
     heat: Heat,
+    /// When the window heard of it last.
+    told: Option<Instant>,
 }
 
 enum Input {
@@ -258,7 +262,7 @@ impl Pending {
             Request::Maps(id, picture, layer, contrast) => self.maps = Some((id, picture, layer, contrast)),
             Request::Occlude(picture, pixels, class) => {
                 let heat = Heat { class, probability: 0.0, drops: Vec::new() };
-                self.occlude = Some(Occlusion { picture, input: Input::Picture(pixels), heat });
+                self.occlude = Some(Occlusion { picture, input: Input::Picture(pixels), heat, told: None });
             }
             Request::StopOccluding => self.occlude = None,
             Request::Profile => self.profile = true,
@@ -378,8 +382,12 @@ impl Desk {
         } else if let Some(mut occlusion) = self.pending.occlude.take() {
             self.doing = Some(Work::Heat(occlusion.picture, occlusion.heat.class));
             self.occlude(&mut occlusion)?;
-            self.answer.send(Answer::Heat(occlusion.picture, occlusion.heat.clone()));
-            if occlusion.heat.progress() < 1.0 {
+            let done = occlusion.heat.progress() >= 1.0;
+            if done || occlusion.told.is_none_or(|told| told.elapsed() > BETWEEN_HEATS) {
+                occlusion.told = Some(Instant::now());
+                self.answer.send(Answer::Heat(occlusion.picture, occlusion.heat.clone()));
+            }
+            if !done {
                 // wgpu resizes the window only while nothing is submitted.
                 thread::sleep(Duration::from_millis(8));
                 self.pending.occlude = Some(occlusion);
