@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The desktop app in a real window, on an X server without a screen: it must open and name the picture within seconds, take
-# keys, and be alive and without errors afterwards.
+# keys, be alive and without errors afterwards, and (in debug builds, which can lose their device) come back from a lost device.
 #   scripts/test-desktop.sh [PICTURE.png]     keeps a screenshot there
 # SIZE=1920x1080 and PROFILE=release change what runs. Exit 3 where no X server can be had.
 set -euo pipefail
@@ -19,8 +19,16 @@ cargo build --profile "$profile" -p alexnet-desktop --bins --tests
 program=${CARGO_TARGET_DIR:-target}/${profile/dev/debug}/alexnet-desktop
 folder=$(mktemp -d)
 server='' app=''
+stop() {
+    [ -n "$app" ] || return 0
+    # A process that took over goes first.
+    pkill -P "$app" || true
+    kill "$app" 2> /dev/null || true
+    wait "$app" 2> /dev/null || true
+    app=''
+}
 cleanup() {
-    [ -z "$app" ] || kill "$app" 2> /dev/null || true
+    stop
     [ -z "$server" ] || kill "$server" 2> /dev/null || true
     rm -rf "$folder"
 }
@@ -36,17 +44,20 @@ done
 DISPLAY=:$(cat "$folder/display")
 export DISPLAY
 
-: > "$folder/log"
-# Nothing remembered, nobody's settings touched.
-env -u WAYLAND_DISPLAY XDG_DATA_HOME="$folder" \
-    RUST_LOG=warn,alexnet_desktop=debug RUST_BACKTRACE=1 \
-    "$program" examples/pictures/{ankle-boot,bag,coat,dress,sandal,sneaker,t-shirt,trouser,coffee}.png 2> "$folder/log" &
-app=$!
+# start [NAME=VALUE]...: with nothing remembered and nobody's settings touched.
+start() {
+    stop
+    : > "$folder/log"
+    env -u WAYLAND_DISPLAY XDG_DATA_HOME="$folder" RUST_LOG=warn,alexnet_desktop=debug RUST_BACKTRACE=1 "$@" \
+        "$program" examples/pictures/{ankle-boot,bag,coat,dress,sandal,sneaker,t-shirt,trouser,coffee}.png \
+        2> "$folder/log" &
+    app=$!
+}
 
-# logged TEXT: waits until the app has said so.
+# logged TEXT [TIMES]: waits until the app has said so.
 logged() {
     for _ in $(seq 900); do
-        if grep -q "$1" "$folder/log"; then return; fi
+        if [ "$(grep -c "$1" "$folder/log")" -ge "${2:-1}" ]; then return; fi
         kill -0 "$app" 2> /dev/null || { cat "$folder/log" >&2; die "the app ended"; }
         sleep 0.1
     done
@@ -54,6 +65,7 @@ logged() {
     die "not within 90 s: $1"
 }
 
+start
 logged "first frame"
 # Processor time, since the machine may be doing other things; what the worker used by now is in it.
 cpu=$(awk '{ print ($14 + $15) * 10 }' "/proc/$app/stat")
@@ -86,4 +98,17 @@ done
 differing=$(compare -metric AE "$before" "$folder/after.png" null: 2>&1 || true)
 echo "the heat map changed $differing pixels"
 [ "${differing%.*}" -gt 1000 ] || die "the keys did nothing"
+grep -o "longest frame.*" "$folder/log" | tail -n 1
 [ $# -eq 0 ] || convert "$folder/after.png" -strip -dither FloydSteinberg -colors 256 -define png:compression-level=9 "PNG8:$1"
+
+[ "$profile" = dev ] || exit 0
+# Between two frames, and amid one, which egui's renderer ends with a panic: another process takes over then.
+for when in "6000" "6000 amid"; do
+    start ALEXNET_DESKTOP_LOSE_DEVICE="$when"
+    logged "opened anew"
+    logged "first classes" 2
+    # Its message takes room above the picture.
+    sleep 1
+    import -window root "$folder/anew.png"
+    echo "a device lost after $when ms: $(grep -c panicked "$folder/log") panics, and a window with $(identify -format %k "$folder/anew.png") colours"
+done

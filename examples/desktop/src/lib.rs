@@ -17,7 +17,7 @@ mod views;
 pub mod weights;
 pub mod worker;
 
-pub use app::App;
+pub use app::{App, Session};
 pub use filters::Filters;
 pub use settings::{Settings, View};
 

@@ -88,3 +88,34 @@ pub fn busy(ui: &mut Ui, size: f32) {
     }
     ui.ctx().request_repaint_after(Duration::from_secs_f64(1.0 / a_second));
 }
+
+/// Why something is not there; whether it is to be tried again.
+pub fn failure(ui: &mut Ui, reason: &str) -> bool {
+    ui.label(reason);
+    ui.button("Try again").clicked()
+}
+
+/// At most `length` characters, the middle left out.
+pub fn shortened(text: &str, length: usize) -> String {
+    let characters: Vec<char> = text.chars().collect();
+    if characters.len() <= length {
+        return text.into();
+    }
+    let end = length / 3;
+    let start = length - end - 1;
+    let tail = &characters[characters.len() - end..];
+    characters[..start].iter().chain(&['…']).chain(tail).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_names_keep_their_ends() {
+        assert_eq!(shortened("alexnet", 7), "alexnet");
+        let short = shortened("alexnet-owt-7be5be79-with-a-long-name.pth", 16);
+        assert_eq!(short, "alexnet-ow…e.pth");
+        assert_eq!(short.chars().count(), 16);
+    }
+}

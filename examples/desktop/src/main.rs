@@ -1,12 +1,36 @@
 //! The window. `alexnet-desktop [PICTURE, FOLDER or WEIGHTS]...`
 
-use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Instant};
+use std::{
+    env,
+    panic::{self, AssertUnwindSafe},
+    path::PathBuf,
+    process::{Command, ExitCode},
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
-use alexnet_desktop::{App, Settings, device_descriptor};
+use alexnet_desktop::{App, Session, Settings, device_descriptor, pictures::Incoming};
 use eframe::{
     egui::{self, ViewportBuilder},
     egui_wgpu::{WgpuConfiguration, WgpuSetup, WgpuSetupCreateNew},
+    wgpu,
 };
+
+/// What a program that takes over says first.
+const TAKES_OVER: &str = "ALEXNET_DESKTOP_TAKES_OVER";
+/// In debug builds, for tests: after how many milliseconds the first window's device is destroyed ("6000"), or destroyed
+/// amid a frame, which egui's renderer does not survive ("6000 amid").
+const LOSE_DEVICE: &str = "ALEXNET_DESKTOP_LOSE_DEVICE";
+/// A window that breaks down sooner than this is not opened anew.
+const WORTH_A_TRY: Duration = Duration::from_secs(5);
+
+/// What a window that broke down leaves to the next one.
+#[derive(Default)]
+struct Left {
+    session: Session,
+    /// Why its device was lost, where it was.
+    lost: Option<String>,
+}
 
 /// The app in a window of eframe's.
 struct Window {
@@ -14,14 +38,52 @@ struct Window {
     start: Instant,
     shown: bool,
     classified: bool,
+    longest: f32,
+    lose: Option<Lose>,
+    left: Arc<Mutex<Left>>,
+}
+
+/// What [`LOSE_DEVICE`] asks for.
+struct Lose {
+    device: wgpu::Device,
+    at: Instant,
+    amid: bool,
+}
+
+impl Lose {
+    fn asked(device: &wgpu::Device) -> Option<Self> {
+        let asked = env::var(LOSE_DEVICE).ok().filter(|_| cfg!(debug_assertions))?;
+        let (after, amid) = asked.strip_suffix(" amid").map_or((asked.as_str(), false), |after| (after, true));
+        Some(Self { device: device.clone(), at: Instant::now() + Duration::from_millis(after.parse().ok()?), amid })
+    }
 }
 
 impl eframe::App for Window {
-    fn ui(&mut self, ui: &mut egui::Ui, _frame: &mut eframe::Frame) {
+    fn ui(&mut self, ui: &mut egui::Ui, frame: &mut eframe::Frame) {
+        let lose = self.lose.take_if(|lose| Instant::now() > lose.at);
+        if let Some(Lose { device, amid: false, .. }) = &lose {
+            device.destroy();
+            // Tells the app.
+            let _ = device.poll(wgpu::PollType::Poll);
+        } else if let Some(lose) = &self.lose {
+            ui.ctx().request_repaint_after(lose.at.saturating_duration_since(Instant::now()));
+        }
         self.app.ui(ui);
+        if let Some(Lose { device, amid: true, .. }) = &lose {
+            device.destroy();
+        }
+        if self.app.lost().is_some() {
+            // Nothing can be drawn any more: `main` opens another window, with another device.
+            ui.send_viewport_cmd(egui::ViewportCommand::Close);
+            return;
+        }
         let elapsed = self.start.elapsed().as_millis();
         if !std::mem::replace(&mut self.shown, true) {
             log::info!("first frame after {elapsed} ms");
+        } else if let Some(took) = frame.info().cpu_usage.filter(|&took| took > self.longest) {
+            // Everything but the wait for the screen.
+            self.longest = took;
+            log::debug!("longest frame: {:.1} ms", 1e3 * took);
         }
         if !self.classified && self.app.classes().is_some() {
             self.classified = true;
@@ -34,10 +96,20 @@ impl eframe::App for Window {
     }
 }
 
-fn main() -> ExitCode {
-    let start = Instant::now();
-    env_logger::init();
-    let paths: Vec<PathBuf> = std::env::args_os().skip(1).map(PathBuf::from).collect();
+impl Drop for Window {
+    fn drop(&mut self) {
+        let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        *left = Left { session: self.app.session(), lost: self.app.lost().map(str::to_string) };
+    }
+}
+
+/// Shows a window until it is closed. `before` is what the window before left, and why it broke down.
+fn show(
+    start: Instant,
+    paths: &[PathBuf],
+    before: Option<(Session, String)>,
+    left: &Arc<Mutex<Left>>,
+) -> eframe::Result {
     let setup = WgpuSetupCreateNew {
         device_descriptor: Arc::new(device_descriptor),
         ..WgpuSetupCreateNew::without_display_handle()
@@ -52,22 +124,83 @@ fn main() -> ExitCode {
         wgpu_options: WgpuConfiguration { wgpu_setup: WgpuSetup::CreateNew(setup), ..Default::default() },
         ..Default::default()
     };
+    let (paths, left) = (paths.to_vec(), left.clone());
     let create = move |context: &eframe::CreationContext<'_>| -> Result<Box<dyn eframe::App>, _> {
         let screen = context.wgpu_render_state.clone().ok_or("the window is not drawn by wgpu")?;
+        let lose = if before.is_none() { Lose::asked(&screen.device) } else { None };
         let remembered = context.storage.and_then(|storage| eframe::get_value::<Settings>(storage, eframe::APP_KEY));
-        let mut app = App::new(&context.egui_ctx, screen, remembered.unwrap_or_default())?;
-        for path in paths {
-            app.open(path);
+        let settings = before.as_ref().map(|(session, _)| session.settings.clone()).or(remembered).unwrap_or_default();
+        let mut app = App::new(&context.egui_ctx, screen, settings)?;
+        if let Some((session, reason)) = before {
+            app.say(reason);
+            app.resume(session);
+        } else {
+            if let Ok(reason) = env::var(TAKES_OVER) {
+                app.say(reason);
+            }
+            for path in paths {
+                app.open(path);
+            }
         }
-        Ok(Box::new(Window { app, start, shown: false, classified: false }))
+        Ok(Box::new(Window { app, start, shown: false, classified: false, longest: 0.0, lose, left }))
     };
-    match eframe::run_native("alexnet-wgpu", options, Box::new(create)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(e) => {
-            eprintln!(
-                "alexnet-desktop: no window: {e}; it needs a display, and a GPU driver or Mesa's software Vulkan"
-            );
-            ExitCode::FAILURE
+    eframe::run_native("alexnet-wgpu", options, Box::new(create))
+}
+
+/// Says something for the last time, where there is no window to say it in.
+fn give_up(reason: &str) -> ExitCode {
+    eprintln!("alexnet-desktop: {reason}");
+    let dialog = rfd::MessageDialog::new().set_level(rfd::MessageLevel::Error).set_title("AlexNet");
+    let _ = panic::catch_unwind(AssertUnwindSafe(|| dialog.set_description(reason).show()));
+    ExitCode::FAILURE
+}
+
+/// Goes on with the files of a session in another process, until that ends: winit's event loop does not survive a panic.
+fn take_over(session: &Session, reason: &str) -> std::io::Result<ExitCode> {
+    let paths = session.pictures.iter().filter_map(|picture| match picture {
+        Incoming::Path(path) => Some(path),
+        Incoming::Bytes(..) | Incoming::Pixels(_) => None,
+    });
+    let mut command = Command::new(env::current_exe()?);
+    let status = command.args(paths).env(TAKES_OVER, reason).env_remove(LOSE_DEVICE).status()?;
+    Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn main() -> ExitCode {
+    let mut start = Instant::now();
+    env_logger::init();
+    let paths: Vec<PathBuf> = env::args_os().skip(1).map(PathBuf::from).collect();
+    let mut before = None;
+    loop {
+        let left = Arc::<Mutex<Left>>::default();
+        let shown = panic::catch_unwind(AssertUnwindSafe(|| show(start, &paths, before.take(), &left)));
+        let left = std::mem::take(&mut *left.lock().unwrap_or_else(PoisonError::into_inner));
+        let (why, advice) = match (&shown, left.lost) {
+            (_, Some(reason)) => (
+                format!("the graphics device was lost ({reason})"),
+                "if that happens again, choose another adapter or smaller weights, or look for a newer driver",
+            ),
+            (Ok(Ok(())), None) => return ExitCode::SUCCESS,
+            (Ok(Err(e)), None) => {
+                return give_up(&format!(
+                    "no window: {e}; it needs a display, and a GPU driver or Mesa's software Vulkan"
+                ));
+            }
+            (Err(_), None) => (
+                "the window broke down".into(),
+                "this should not have happened, please report it with what the terminal says",
+            ),
+        };
+        if start.elapsed() < WORTH_A_TRY {
+            return give_up(&format!("{why} right after the start; {advice}"));
         }
+        let reason = format!("{why}, so this window was opened anew; {advice}");
+        log::warn!("{reason}");
+        if shown.is_err() {
+            return take_over(&left.session, &reason)
+                .unwrap_or_else(|e| give_up(&format!("{why}, and it could not be opened anew: {e}; {advice}")));
+        }
+        start = Instant::now();
+        before = Some((left.session, reason));
     }
 }

@@ -93,7 +93,8 @@ impl MapPainter {
         order: Order,
         contrast: Contrast,
     ) -> Option<(wgpu::TextureView, Tiles)> {
-        let tiles = Tiles::of(shape)?;
+        let largest = self.device.limits().max_texture_dimension_2d as usize;
+        let tiles = Tiles::of(shape).filter(|tiles| tiles.size().iter().all(|&side| side <= largest))?;
         let vector = shape.height * shape.width == 1;
         let channels = shape.channels.next_multiple_of(4);
         let (row_stride, column_stride, map_stride) = match order {

@@ -11,16 +11,19 @@ use crate::{
 };
 
 /// The keys and what they do.
-const KEYS: [(&str, &str); 9] = [
+const KEYS: [(&str, &str); 12] = [
     ("Ctrl O", "open pictures"),
     ("Ctrl V", "paste a picture or a path"),
     ("Left, Right", "the picture before, the next one"),
+    ("Home, End", "the first picture, the last one"),
     ("Up, Down", "the layer before, the next one"),
     ("1, 2, 3", "layers, filters, timing"),
     ("H", "heat map"),
     ("Delete", "take the picture out"),
     ("Tab, Space", "move through the buttons, press one"),
     ("Esc", "leave one map, the heat map, a message"),
+    ("Ctrl +, Ctrl −", "everything larger, smaller (Ctrl 0: as it was)"),
+    ("F1", "these keys"),
 ];
 
 impl App {
@@ -30,18 +33,19 @@ impl App {
                 self.ask_for_pictures();
             }
             if ui.button("Paste").on_hover_text("A picture, or the path of one (Ctrl+V)").clicked() {
+                self.wait_for_paste();
                 ui.send_viewport_cmd(ViewportCommand::RequestPaste);
             }
             ui.separator();
             // As much of the names as there is room for.
             let room = ((ui.available_width() - 290.0) / 14.4).clamp(8.0, 40.0) as usize;
-            let weights = format!("Weights: {}", shortened(&self.settings.source.to_string(), room));
+            let weights = format!("Weights: {}", look::shortened(&self.settings.source.to_string(), room));
             ui.menu_button(weights, |ui| self.weights_menu(ui));
             let adapter = match &self.settings.adapter {
                 Adapter::Window => "the window's",
                 Adapter::Other { name, .. } => name,
             };
-            let adapter = format!("Adapter: {}", shortened(adapter, room));
+            let adapter = format!("Adapter: {}", look::shortened(adapter, room));
             ui.menu_button(adapter, |ui| self.adapter_menu(ui));
             ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
                 if ui.button("Keys").on_hover_text("What the keyboard does (F1)").clicked() {
@@ -157,30 +161,5 @@ fn theme_menu(ui: &mut Ui) {
             ui.ctx().set_theme(theme);
             ui.close();
         }
-    }
-}
-
-/// At most `length` characters, the middle left out.
-fn shortened(text: &str, length: usize) -> String {
-    let characters: Vec<char> = text.chars().collect();
-    if characters.len() <= length {
-        return text.into();
-    }
-    let end = length / 3;
-    let start = length - end - 1;
-    let tail = &characters[characters.len() - end..];
-    characters[..start].iter().chain(&['…']).chain(tail).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn long_names_keep_their_ends() {
-        assert_eq!(shortened("alexnet", 7), "alexnet");
-        let short = shortened("alexnet-owt-7be5be79-with-a-long-name.pth", 16);
-        assert_eq!(short, "alexnet-ow…e.pth");
-        assert_eq!(short.chars().count(), 16);
     }
 }

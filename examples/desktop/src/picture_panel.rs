@@ -1,12 +1,12 @@
 //! The picture with its heat map, its most likely classes, and the strip of all pictures.
 
 use eframe::egui::{
-    self, Align, Align2, Color32, FontId, Key, Layout, Rect, Role, ScrollArea, Sense, Slider, Stroke, StrokeKind, Ui,
+    self, Align, Align2, Color32, FontId, Layout, Rect, Role, ScrollArea, Sense, Slider, Stroke, StrokeKind, Ui,
     WidgetInfo, pos2, vec2,
 };
 
 use crate::{
-    app::{App, Entry},
+    app::{App, Classes, Entry, Pixels},
     look, occlusion,
     worker::TOP,
 };
@@ -17,16 +17,17 @@ const WHOLE: Rect = Rect { min: pos2(0.0, 0.0), max: pos2(1.0, 1.0) };
 
 impl App {
     pub(crate) fn picture_panel(&mut self, ui: &mut Ui) {
-        let Some(entry) = self.entries.get(self.selected) else { return };
+        let Some(entry) = self.entries.get_mut(self.selected) else { return };
+        let mut again = false;
         // From the bottom up, so that the picture gets what is left.
         let layout = ui.with_layout(Layout::bottom_up(Align::Min), |ui| {
             ui.spacing_mut().item_spacing.y = 4.0;
             let width = ui.available_width();
             let chosen =
                 ui.allocate_ui_with_layout(vec2(width, (BAR + 4.0) * TOP as f32), Layout::top_down(Align::Min), |ui| {
-                    bars(ui, entry)
+                    bars(ui, entry, &mut again)
                 });
-            let class = entry.class().filter(|_| entry.classes.is_some());
+            let class = entry.class().filter(|_| entry.known().is_some());
             ui.add_space(2.0);
             ui.allocate_ui_with_layout(vec2(width, 26.0), Layout::left_to_right(Align::Center), |ui| {
                 let toggle = ui.add_enabled(
@@ -54,8 +55,8 @@ impl App {
                     ui.add(egui::ProgressBar::new(progress).show_percentage().desired_height(16.0));
                 }
             });
-            let [w, h] = [entry.picture.width(), entry.picture.height()];
-            ui.add(egui::Label::new(egui::RichText::new(format!("{} · {w}×{h}", entry.name)).small()).truncate());
+            let [w, h] = entry.size;
+            name(ui, entry);
             let seen = self.loaded.as_ref().map(|loaded| occlusion::seen(w, h, &loaded.preprocessing));
             picture(ui, entry, seen, self.heat, self.settings.opacity);
             chosen.inner
@@ -63,11 +64,15 @@ impl App {
         if let Some(class) = layout.inner {
             self.entries[self.selected].explained = Some(class);
         }
+        if again {
+            self.try_again();
+        }
     }
 
     pub(crate) fn strip(&mut self, ui: &mut Ui) {
         let mut selected = None;
         let mut removed = None;
+        let scroll_here = std::mem::take(&mut self.scroll_strip);
         let scroll = ScrollArea::horizontal().auto_shrink([false, true]);
         scroll.show(ui, |ui| {
             ui.horizontal(|ui| {
@@ -89,8 +94,11 @@ impl App {
                         let stroke = Stroke::new(2.0, look::accent(ui.visuals()));
                         ui.painter().rect_stroke(place, 2.0, stroke, StrokeKind::Outside);
                     }
-                    let label = entry.classes.as_ref().and_then(|(classes, _)| classes.first());
-                    let text = label.map_or("…", |class| &class.label);
+                    let text = match (&entry.classes, &entry.pixels) {
+                        (Classes::Known(classes, _), _) => classes.first().map_or("", |class| &class.label),
+                        (Classes::Failed(_), _) | (_, Pixels::Lost(_)) => "failed",
+                        (Classes::Unknown | Classes::Asked, _) => "…",
+                    };
                     let font = FontId::proportional(11.0);
                     let mut job =
                         egui::text::LayoutJob::simple_singleline(text.into(), font, ui.visuals().text_color());
@@ -104,9 +112,7 @@ impl App {
                     if response.clicked() || response.gained_focus() {
                         selected = Some(index);
                     }
-                    if chosen
-                        && ui.input(|input| input.key_pressed(Key::ArrowLeft) || input.key_pressed(Key::ArrowRight))
-                    {
+                    if chosen && scroll_here {
                         response.scroll_to_me(None);
                     }
                     response.on_hover_text(&entry.name).context_menu(|ui| {
@@ -127,19 +133,45 @@ impl App {
     }
 }
 
+/// What the picture is called and how large it is; where there is no room, the middle of the name is left out.
+fn name(ui: &mut Ui, entry: &Entry) {
+    let [w, h] = entry.size;
+    let whole = format!("{} · {w}×{h}", entry.name);
+    let font = egui::TextStyle::Small.resolve(ui.style());
+    let width = |text: &str| {
+        let galley = ui.fonts_mut(|fonts| fonts.layout_no_wrap(text.into(), font.clone(), Color32::WHITE));
+        galley.size().x
+    };
+    let room = ui.available_width();
+    let mut text = whole.clone();
+    let mut characters = entry.name.chars().count();
+    while width(&text) > room && characters > 8 {
+        // Letters differ in width: at most a few steps.
+        let fits = (characters as f32 * (room / width(&text))) as usize;
+        characters = fits.clamp(8, characters - 1);
+        text = format!("{} · {w}×{h}", look::shortened(&entry.name, characters));
+    }
+    ui.add(egui::Label::new(egui::RichText::new(text).small()).truncate()).on_hover_text(whole);
+}
+
 /// The picture as large as it fits: what the network does not see is darker, what the class rests on is coloured.
-fn picture(ui: &mut Ui, entry: &Entry, seen: Option<Rect>, heat: bool, opacity: f32) {
+fn picture(ui: &mut Ui, entry: &mut Entry, seen: Option<Rect>, heat: bool, opacity: f32) {
     let area = ui.available_size().max(vec2(40.0, 40.0));
     let (area, response) = ui.allocate_exact_size(area, Sense::hover());
-    let size = entry.shown.size_vec2();
+    let size = vec2(entry.size[0] as f32, entry.size[1] as f32);
     let size = size * (area.width() / size.x).min(area.height() / size.y);
     // At the top, over what belongs to it.
     let rect = Rect::from_center_size(area.center(), size);
-    let classes = entry.classes.as_ref().and_then(|(classes, _)| classes.first());
+    let classes = entry.known().and_then(|classes| classes.first());
     let text = classes.map_or_else(|| entry.name.clone(), |class| format!("{}: {}", entry.name, class.label));
     response.widget_info(|| WidgetInfo::labeled(Role::Image, true, &text));
     let painter = ui.painter().with_clip_rect(rect.intersect(ui.clip_rect()));
-    painter.image(entry.shown.id(), rect, WHOLE, Color32::WHITE);
+    let texture = match &mut entry.pixels {
+        Pixels::Here(decoded) => decoded.texture(ui.ctx(), rect.size().max_elem() * ui.pixels_per_point()),
+        // Coarse until the pixels come.
+        Pixels::Gone | Pixels::Asked | Pixels::Lost(_) => entry.thumbnail.id(),
+    };
+    painter.image(texture, rect, WHOLE, Color32::WHITE);
     let Some(seen) = seen else { return };
     let at = |point: egui::Pos2| rect.min + point.to_vec2() * rect.size();
     let seen = Rect::from_min_max(at(seen.min), at(seen.max));
@@ -161,13 +193,20 @@ fn picture(ui: &mut Ui, entry: &Entry, seen: Option<Rect>, heat: bool, opacity: 
 }
 
 /// The most likely classes; a click on one, given back, makes it the one to be explained.
-fn bars(ui: &mut Ui, entry: &Entry) -> Option<usize> {
-    let Some((classes, _)) = &entry.classes else {
-        ui.horizontal(|ui| {
-            look::busy(ui, 16.0);
-            ui.label("Looking at it");
-        });
-        return None;
+fn bars(ui: &mut Ui, entry: &Entry, again: &mut bool) -> Option<usize> {
+    let classes = match (&entry.classes, &entry.pixels) {
+        (Classes::Known(classes, _), _) => classes,
+        (Classes::Failed(reason), _) | (_, Pixels::Lost(reason)) => {
+            *again = look::failure(ui, reason);
+            return None;
+        }
+        (Classes::Unknown | Classes::Asked, _) => {
+            ui.horizontal(|ui| {
+                look::busy(ui, 16.0);
+                ui.label("Looking at it");
+            });
+            return None;
+        }
     };
     let mut clicked = None;
     for class in classes {

@@ -1,7 +1,8 @@
 //! Pictures on their way into the window: decoded and made small on a thread of their own.
 
 use std::{
-    fs,
+    fmt, fs,
+    panic::{self, AssertUnwindSafe},
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -14,8 +15,12 @@ use alexnet_wgpu::Picture;
 use eframe::egui::ColorImage;
 use image::{ImageBuffer, Rgb, imageops};
 
+use crate::worker::{PictureId, broken};
+
 /// The longest side that is shown; the network gets the whole picture.
-const SHOWN: u32 = 1024;
+const SHOWN: u32 = 2048;
+/// Pictures that wait to be taken in: a folder is not decoded faster than the window shows it.
+const WAITING: usize = 4;
 /// The longest side in the strip.
 const THUMBNAIL: u32 = 96;
 /// Endings of pictures' names, for what a folder holds; a file's format is told by its first bytes.
@@ -33,7 +38,7 @@ pub const SAMPLES: [(&str, &[u8]); 6] = [
 ];
 
 /// Where a picture comes from.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Incoming {
     /// A file, or a folder of them.
     Path(PathBuf),
@@ -48,19 +53,30 @@ pub enum Incoming {
 pub struct Opened {
     /// What it is called.
     pub name: String,
+    /// Where it came from, and can be had again from: one picture, no folder.
+    pub origin: Incoming,
     /// All of it.
     pub picture: Arc<Picture>,
-    /// To be shown.
-    pub shown: ColorImage,
+    /// To be shown, the largest first, each half as large as the one before: textures have no mipmaps here.
+    pub shown: Vec<ColorImage>,
     /// For the strip.
     pub thumbnail: ColorImage,
+}
+
+/// What comes of opening something: a picture, or why there is none.
+#[derive(Debug)]
+pub struct Arrival {
+    /// Which known picture it is; `None` where it is a new one.
+    pub known: Option<PictureId>,
+    /// The picture.
+    pub result: Result<Opened, String>,
 }
 
 /// The window's end of the channels.
 #[derive(Debug)]
 pub struct Loader {
-    incoming: Sender<Incoming>,
-    opened: Receiver<Result<Opened, String>>,
+    incoming: Sender<(Option<PictureId>, Incoming)>,
+    arrivals: Receiver<Arrival>,
 }
 
 impl Loader {
@@ -70,60 +86,96 @@ impl Loader {
     ///
     /// Where no thread can be started.
     pub fn spawn(wake: impl Fn() + Send + 'static) -> std::io::Result<Self> {
-        let (incoming, inbox) = mpsc::channel();
-        let (outbox, opened) = mpsc::channel();
+        Self::spawn_with(open, wake)
+    }
+
+    fn spawn_with(
+        open: impl Fn(Incoming) -> Box<dyn Iterator<Item = Result<Opened, String>>> + Send + 'static,
+        wake: impl Fn() + Send + 'static,
+    ) -> std::io::Result<Self> {
+        let (incoming, inbox) = mpsc::channel::<(Option<PictureId>, Incoming)>();
+        let (outbox, arrivals) = mpsc::sync_channel(WAITING);
         thread::Builder::new().name("pictures".into()).spawn(move || {
-            for incoming in inbox {
-                for result in open(incoming) {
-                    if outbox.send(result).is_err() {
+            for (known, incoming) in inbox {
+                let name = incoming.to_string();
+                // A decoder that panics costs one picture: the message says which, and the next one is opened.
+                let caught = |payload: Box<dyn std::any::Any + Send>| Err(format!("{name}: {}", broken(&*payload)));
+                let mut results = match panic::catch_unwind(AssertUnwindSafe(|| open(incoming))) {
+                    Ok(results) => results,
+                    Err(payload) => Box::new(std::iter::once(caught(payload))),
+                };
+                loop {
+                    let next = panic::catch_unwind(AssertUnwindSafe(|| results.next()));
+                    let (result, last) = match next {
+                        Ok(None) => break,
+                        Ok(Some(result)) => (result, false),
+                        Err(payload) => (caught(payload), true),
+                    };
+                    if outbox.send(Arrival { known, result }).is_err() {
                         return;
                     }
                     wake();
+                    if last {
+                        break;
+                    }
                 }
             }
         })?;
-        Ok(Self { incoming, opened })
+        Ok(Self { incoming, arrivals })
     }
 
-    /// Opens a picture; it comes through [`Loader::opened`].
+    /// Opens a picture; it comes through [`Loader::arrival`].
     pub fn open(&self, incoming: Incoming) {
         // The thread ends with the window only.
-        let _ = self.incoming.send(incoming);
+        let _ = self.incoming.send((None, incoming));
     }
 
-    /// The next picture, or why there is none.
-    pub fn opened(&self) -> Option<Result<Opened, String>> {
-        self.opened.try_recv().ok()
+    /// Opens a picture that is known already; it comes through [`Loader::arrival`].
+    pub fn open_again(&self, id: PictureId, origin: Incoming) {
+        let _ = self.incoming.send((Some(id), origin));
+    }
+
+    /// The next picture, or why there is none, if something came.
+    pub fn arrival(&self) -> Option<Arrival> {
+        self.arrivals.try_recv().ok()
+    }
+}
+
+impl fmt::Display for Incoming {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Path(path) => f.write_str(&path.file_name().unwrap_or(path.as_os_str()).to_string_lossy()),
+            Self::Bytes(name, _) => f.write_str(name),
+            Self::Pixels(_) => f.write_str("pasted"),
+        }
     }
 }
 
 fn open(incoming: Incoming) -> Box<dyn Iterator<Item = Result<Opened, String>>> {
-    let one = |name: String, picture: Result<Picture, alexnet_wgpu::PictureError>| {
-        let result = match picture {
-            Ok(picture) => Ok(Opened::new(name, picture)),
-            Err(e) => Err(format!("{name}: {e}")),
-        };
-        Box::new(std::iter::once(result))
-    };
-    match incoming {
-        Incoming::Path(path) if path.is_dir() => {
-            let files = files(&path);
-            if files.is_empty() {
-                return Box::new(std::iter::once(Err(format!("{}: no pictures in this folder", path.display()))));
-            }
-            Box::new(files.into_iter().flat_map(|file| open(Incoming::Path(file))))
+    if let Incoming::Path(path) = &incoming
+        && path.is_dir()
+    {
+        let files = files(path);
+        if files.is_empty() {
+            return Box::new(std::iter::once(Err(format!("{}: no pictures in this folder", path.display()))));
         }
-        Incoming::Path(path) => {
-            let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
-            one(name, Picture::open(&path))
-        }
-        Incoming::Bytes(name, bytes) => one(name, Picture::decode(&bytes)),
+        return Box::new(files.into_iter().map(|file| open_one(Incoming::Path(file))));
+    }
+    Box::new(std::iter::once_with(|| open_one(incoming)))
+}
+
+fn open_one(origin: Incoming) -> Result<Opened, String> {
+    let picture = match &origin {
+        Incoming::Path(path) => Picture::open(path),
+        Incoming::Bytes(_, bytes) => Picture::decode(bytes),
         Incoming::Pixels(image) => {
             let [width, height] = image.size.map(|side| side as u32);
             let rgba = image.pixels.iter().flat_map(|pixel| pixel.to_srgba_unmultiplied()).collect();
-            one("pasted".into(), Picture::from_rgba8(width, height, rgba))
+            Picture::from_rgba8(width, height, rgba)
         }
-    }
+    };
+    let picture = picture.map_err(|e| format!("{origin}: {e}"))?;
+    Ok(Opened::new(origin, picture))
 }
 
 /// The pictures in a folder, by name.
@@ -139,7 +191,7 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 }
 
 impl Opened {
-    fn new(name: String, picture: Picture) -> Self {
+    fn new(origin: Incoming, picture: Picture) -> Self {
         let whole = ImageBuffer::<Rgb<u8>, &[u8]>::from_raw(picture.width(), picture.height(), picture.rgb())
             .expect("three bytes a pixel");
         let small = |longest: u32| {
@@ -152,8 +204,11 @@ impl Opened {
             let small = imageops::thumbnail(&whole, width, height);
             ColorImage::from_rgb([width as usize, height as usize], small.as_raw())
         };
-        let (shown, thumbnail) = (small(SHOWN), small(THUMBNAIL));
-        Self { name, picture: Arc::new(picture), shown, thumbnail }
+        let longest = whole.width().max(whole.height());
+        let mut shown = vec![small(SHOWN)];
+        shown.extend([SHOWN / 2, SHOWN / 4].into_iter().filter(|&side| side < longest).map(small));
+        let thumbnail = small(THUMBNAIL);
+        Self { name: origin.to_string(), origin, picture: Arc::new(picture), shown, thumbnail }
     }
 }
 
@@ -166,9 +221,10 @@ mod tests {
     #[test]
     fn large_pictures_are_shown_small_and_kept_whole() {
         let picture = Picture::from_rgb8(4000, 10, vec![200; 4000 * 10 * 3]).unwrap();
-        let opened = Opened::new("wide".into(), picture);
+        let opened = Opened::new(Incoming::Path("folder/wide.png".into()), picture);
+        assert_eq!(opened.name, "wide.png");
         assert_eq!(opened.picture.width(), 4000);
-        assert_eq!(opened.shown.size, [1024, 2]);
+        assert_eq!(opened.shown.iter().map(|image| image.size).collect::<Vec<_>>(), [[2048, 5], [1024, 2], [512, 1]]);
         assert_eq!(opened.thumbnail.size, [96, 1]);
     }
 
@@ -189,5 +245,50 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let results: Vec<_> = open(Incoming::Path(folder.path().into())).collect();
         assert!(results[0].as_ref().unwrap_err().contains("no pictures"));
+    }
+
+    /// What a thread gives for what it is asked for.
+    fn arrivals(loader: &Loader, count: usize) -> Vec<Arrival> {
+        let timeout = std::time::Duration::from_secs(60);
+        (0..count).map(|_| loader.arrivals.recv_timeout(timeout).unwrap()).collect()
+    }
+
+    #[test]
+    fn a_decoder_that_panics_is_a_message_and_the_next_picture_comes() {
+        let decode = |incoming: Incoming| {
+            let panics = matches!(&incoming, Incoming::Bytes(name, _) if name == "evil.png");
+            assert!(!panics, "index out of bounds");
+            open(incoming)
+        };
+        let loader = Loader::spawn_with(decode, || ()).unwrap();
+        loader.open_again(7, Incoming::Bytes("evil.png".into(), [].into()));
+        loader.open(Incoming::Bytes("good.png".into(), SAMPLES[0].1.into()));
+        let came = arrivals(&loader, 2);
+        let message = came[0].result.as_ref().unwrap_err();
+        assert!(message.starts_with("evil.png: ") && message.contains("index out of bounds"), "{message}");
+        assert_eq!(came[0].known, Some(7));
+        assert_eq!(came[1].result.as_ref().unwrap().name, "good.png");
+    }
+
+    #[test]
+    fn a_folder_is_not_decoded_faster_than_it_is_taken_in() {
+        let folder = tempfile::tempdir().unwrap();
+        for at in 0..3 * WAITING {
+            fs::write(folder.path().join(format!("{at:02}.png")), SAMPLES[0].1).unwrap();
+        }
+        let decoded = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let count = decoded.clone();
+        let decode = move |incoming| -> Box<dyn Iterator<Item = _>> {
+            let count = count.clone();
+            Box::new(open(incoming).inspect(move |_| {
+                count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            }))
+        };
+        let loader = Loader::spawn_with(decode, || ()).unwrap();
+        loader.open(Incoming::Path(folder.path().into()));
+        thread::sleep(std::time::Duration::from_millis(300));
+        let ahead = decoded.load(std::sync::atomic::Ordering::Relaxed);
+        assert!(ahead <= WAITING + 1, "{ahead} pictures wait in memory");
+        assert_eq!(arrivals(&loader, 3 * WAITING).len(), 3 * WAITING);
     }
 }

@@ -46,7 +46,12 @@ pub struct Settings {
     pub contrast: Contrast,
     /// How opaque the heat map is, 0 to 1.
     pub opacity: f32,
+    /// How much of the window's width the picture takes, 0 to 1: more pixels, larger pictures.
+    pub split: f32,
 }
+
+/// A little less for the picture than for the maps.
+pub(crate) const SPLIT: f32 = 0.38;
 
 impl Default for Settings {
     fn default() -> Self {
@@ -57,6 +62,7 @@ impl Default for Settings {
             layer: String::new(),
             contrast: Contrast::default(),
             opacity: 0.75,
+            split: SPLIT,
         }
     }
 }

@@ -28,9 +28,18 @@ impl App {
         }
     }
 
+    /// Where there is no network (yet).
+    fn no_network(&mut self, ui: &mut Ui) {
+        if self.loading.is_some() {
+            waiting(ui);
+        } else if look::failure(ui, "No network is loaded.") {
+            self.load(self.settings.source.clone(), self.settings.adapter.clone());
+        }
+    }
+
     fn layers_view(&mut self, ui: &mut Ui) {
         let Some(loaded) = &self.loaded else {
-            waiting(ui);
+            self.no_network(ui);
             return;
         };
         let current = self.layer().map(str::to_string);
@@ -46,7 +55,14 @@ impl App {
         if let Some(layer) = chosen {
             self.settings.layer = layer;
         }
-        let Some((maps, texture)) = &self.maps else {
+        if let Some(reason) = &self.maps_failed {
+            if look::failure(ui, reason) {
+                self.try_again();
+            }
+            return;
+        }
+        let new = self.maps_are_new();
+        let Some((_, maps, texture)) = &self.maps else {
             waiting(ui);
             return;
         };
@@ -71,6 +87,9 @@ impl App {
         let narrow = ui.available_width() < 440.0;
         ui.horizontal(|ui| {
             ui.label(&what);
+            if !new {
+                look::busy(ui, 14.0);
+            }
             if !vector && !narrow {
                 let width = 204.0;
                 ui.add_space(ui.available_width() - width);
@@ -87,7 +106,7 @@ impl App {
 
     fn filters_view(&mut self, ui: &mut Ui) {
         let Some(loaded) = &self.loaded else {
-            waiting(ui);
+            self.no_network(ui);
             return;
         };
         let (Some(filters), Some(texture)) = (&loaded.filters, &self.filters) else {
@@ -108,8 +127,18 @@ impl App {
                 ui.label("This adapter cannot time layers: it has no timestamps.");
                 return;
             }
+            Times::Failed(reason) => {
+                if look::failure(ui, reason) {
+                    self.try_again();
+                }
+                return;
+            }
             Times::Unknown | Times::Asked => {
-                waiting(ui);
+                if self.loaded.is_some() {
+                    waiting(ui);
+                } else {
+                    self.no_network(ui);
+                }
                 return;
             }
         };

@@ -7,7 +7,7 @@ use std::{
     panic::{self, AssertUnwindSafe},
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
         mpsc::{self, Receiver, Sender},
     },
     thread,
@@ -32,9 +32,13 @@ use crate::{
 pub const TOP: usize = 5;
 /// Runs that a layer's time is the median of.
 const PROFILE_RUNS: usize = 9;
+/// How often an unfinished heat map is shown: where software draws a large window, a frame costs more than a batch.
+const BETWEEN_HEATS: Duration = Duration::from_secs(2);
 
 /// Which picture a request or an answer is about.
 pub type PictureId = u64;
+/// Which of several requests to load a model an answer is about.
+pub type LoadId = u64;
 
 /// Where the network runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,8 +70,8 @@ impl Adapter {
 /// What the worker can be asked for.
 #[derive(Debug)]
 pub enum Request {
-    /// Read weights and put them on an adapter. Everything asked for before is dropped.
-    Load(Source, Adapter),
+    /// Read weights and put them on an adapter. Everything asked for before is dropped, without an answer.
+    Load(LoadId, Source, Adapter),
     /// The most likely classes.
     Classify(PictureId, Arc<Picture>),
     /// A layer's activation, drawn.
@@ -88,11 +92,9 @@ pub enum Answer {
     /// What is being done to load a model.
     Loading(String),
     /// A model is ready.
-    Loaded(Box<Loaded>),
-    /// A model could not be loaded; the one before stays.
-    NotLoaded(String),
-    /// The most likely classes and how long the picture took, or why there are none.
-    Classified(PictureId, Result<(Vec<Prediction>, Duration), String>),
+    Loaded(LoadId, Box<Loaded>),
+    /// The most likely classes and how long the picture took.
+    Classified(PictureId, Vec<Prediction>, Duration),
     /// A layer's activation in a texture of the window's device.
     Maps(PictureId, Maps),
     /// An occlusion map as far as it is known.
@@ -101,8 +103,27 @@ pub enum Answer {
     Times(Option<Vec<LayerTime>>),
     /// All adapters.
     Adapters(Vec<AdapterSummary>),
-    /// Something failed.
-    Failed(String),
+    /// Something failed, and why. Where it is a model that could not be loaded, the one before stays.
+    Failed(Work, String),
+    /// The network's own device is gone, and the network with it. (The window's device tells the window itself.)
+    AdapterLost(String),
+}
+
+/// What can fail: a request, as far as it takes to know it again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Work {
+    /// [`Request::Load`]
+    Load(LoadId),
+    /// [`Request::Classify`]
+    Classes(PictureId),
+    /// [`Request::Maps`]
+    Maps(PictureId, String, Contrast),
+    /// [`Request::Occlude`]
+    Heat(PictureId, usize),
+    /// [`Request::Profile`]
+    Times,
+    /// [`Request::ListAdapters`]
+    Adapters,
 }
 
 /// A model that is ready.
@@ -178,15 +199,7 @@ impl Worker {
         let (outbox, answers) = mpsc::channel();
         thread::Builder::new().name("network".into()).spawn(move || {
             let answer = Answers { outbox, wake: Box::new(wake) };
-            Desk {
-                painter: MapPainter::new(&device),
-                device,
-                queue,
-                answer,
-                engine: None,
-                pending: Pending::default(),
-            }
-            .run(&inbox);
+            Desk::new(device, queue, answer).run(&inbox);
         })?;
         Ok(Self { requests, answers })
     }
@@ -218,7 +231,7 @@ impl Answers {
 /// What is still to be done: of each kind the newest.
 #[derive(Default)]
 struct Pending {
-    load: Option<(Source, Adapter)>,
+    load: Option<(LoadId, Source, Adapter)>,
     adapters: bool,
     classify: Option<(PictureId, Arc<Picture>)>,
     maps: Option<(PictureId, Arc<Picture>, String, Contrast)>,
@@ -230,6 +243,8 @@ struct Occlusion {
     picture: PictureId,
     input: Input,
     heat: Heat,
+    /// When the window heard of it last.
+    told: Option<Instant>,
 }
 
 enum Input {
@@ -240,14 +255,14 @@ enum Input {
 impl Pending {
     fn add(&mut self, request: Request) {
         match request {
-            Request::Load(source, adapter) => {
-                *self = Self { load: Some((source, adapter)), adapters: self.adapters, ..Self::default() };
+            Request::Load(id, source, adapter) => {
+                *self = Self { load: Some((id, source, adapter)), adapters: self.adapters, ..Self::default() };
             }
             Request::Classify(id, picture) => self.classify = Some((id, picture)),
             Request::Maps(id, picture, layer, contrast) => self.maps = Some((id, picture, layer, contrast)),
             Request::Occlude(picture, pixels, class) => {
                 let heat = Heat { class, probability: 0.0, drops: Vec::new() };
-                self.occlude = Some(Occlusion { picture, input: Input::Picture(pixels), heat });
+                self.occlude = Some(Occlusion { picture, input: Input::Picture(pixels), heat, told: None });
             }
             Request::StopOccluding => self.occlude = None,
             Request::Profile => self.profile = true,
@@ -271,6 +286,8 @@ struct Engine {
     classifier: Classifier,
     gpu: Gpu,
     adapter: Adapter,
+    /// Whether its device is gone; never set for the window's, which the window watches.
+    lost: Arc<AtomicBool>,
     /// The same network for a batch of covered pictures, made when it is first needed.
     occluder: Option<Pipeline>,
 }
@@ -279,13 +296,30 @@ struct Engine {
 struct Desk {
     device: wgpu::Device,
     queue: wgpu::Queue,
-    painter: MapPainter,
+    /// Made when it is first needed: whatever goes wrong then is a message.
+    painter: Option<MapPainter>,
+    make_painter: fn(&wgpu::Device) -> MapPainter,
     answer: Answers,
     engine: Option<Engine>,
     pending: Pending,
+    /// What is being done.
+    doing: Option<Work>,
 }
 
 impl Desk {
+    fn new(device: wgpu::Device, queue: wgpu::Queue, answer: Answers) -> Self {
+        Self {
+            device,
+            queue,
+            painter: None,
+            make_painter: MapPainter::new,
+            answer,
+            engine: None,
+            pending: Pending::default(),
+            doing: None,
+        }
+    }
+
     fn run(mut self, inbox: &Receiver<Request>) {
         loop {
             if self.pending.is_empty() {
@@ -300,71 +334,92 @@ impl Desk {
                     Err(mpsc::TryRecvError::Disconnected) => return,
                 }
             }
-            // Whatever goes wrong with a file or a driver is a message, and the next request finds the thread alive.
-            let step = panic::catch_unwind(AssertUnwindSafe(|| self.step()));
-            if let Err(payload) = step {
-                let text = payload.downcast_ref::<String>().map(String::as_str);
-                let text = text.or(payload.downcast_ref::<&str>().copied()).unwrap_or("no reason given");
-                self.answer.send(Answer::Failed(format!("this should not have happened, please report it: {text}")));
-            }
+            self.step();
         }
     }
 
-    /// Does what comes first.
+    /// Does what comes first. Whatever goes wrong with a file or a driver is a message, and the next request finds the thread
+    /// alive.
     fn step(&mut self) {
-        if let Some((source, adapter)) = self.pending.load.take() {
-            match self.load(&source, &adapter) {
-                Ok(loaded) => self.answer.send(Answer::Loaded(Box::new(loaded))),
-                Err(reason) => self.answer.send(Answer::NotLoaded(format!("{source}: {reason}"))),
-            }
-        } else if std::mem::take(&mut self.pending.adapters) {
-            self.answer.send(Answer::Adapters(pollster::block_on(Gpu::adapters(None))));
-        } else if let Some((id, picture)) = self.pending.classify.take() {
-            let Some(engine) = &self.engine else { return };
-            let start = Instant::now();
-            let classes = pollster::block_on(engine.classifier.classify(&picture));
-            let result = classes.map(|classes| (classes, start.elapsed())).map_err(|e| e.to_string());
-            self.answer.send(Answer::Classified(id, result));
-        } else if let Some((id, picture, layer, contrast)) = self.pending.maps.take() {
-            match self.maps(&picture, layer, contrast) {
-                Ok(Some(maps)) => self.answer.send(Answer::Maps(id, maps)),
-                Ok(None) => {}
-                Err(reason) => self.answer.send(Answer::Failed(reason)),
-            }
-        } else if std::mem::take(&mut self.pending.profile) {
-            match self.profile() {
-                Ok(times) => self.answer.send(Answer::Times(times)),
-                Err(reason) => self.answer.send(Answer::Failed(reason)),
-            }
-        } else if let Some(mut occlusion) = self.pending.occlude.take() {
-            match self.occlude(&mut occlusion) {
-                Ok(()) => {
-                    self.answer.send(Answer::Heat(occlusion.picture, occlusion.heat.clone()));
-                    if occlusion.heat.progress() < 1.0 {
-                        // wgpu resizes the window only while nothing is submitted.
-                        thread::sleep(Duration::from_millis(8));
-                        self.pending.occlude = Some(occlusion);
-                    } else {
-                        log::debug!("heat map of class {} done", occlusion.heat.class);
-                    }
-                }
-                Err(reason) => self.answer.send(Answer::Failed(reason)),
+        let result =
+            panic::catch_unwind(AssertUnwindSafe(|| self.work())).unwrap_or_else(|payload| Err(broken(&*payload)));
+        let work = self.doing.take();
+        if let (Err(reason), Some(work)) = (result, work) {
+            log::warn!("{work:?}: {reason}");
+            self.answer.send(Answer::Failed(work, reason));
+            // A device that is gone says so when it is asked.
+            if let Some(engine) = &self.engine {
+                let _ = engine.gpu.device().poll(wgpu::PollType::Poll);
             }
         }
+        if let Some(engine) = self.engine.take_if(|engine| engine.lost.load(Ordering::Relaxed)) {
+            self.answer.send(Answer::AdapterLost(engine.gpu.info().name.clone()));
+        }
+    }
+
+    fn work(&mut self) -> Result<(), String> {
+        if let Some((id, source, adapter)) = self.pending.load.take() {
+            self.doing = Some(Work::Load(id));
+            let loaded = self.load(&source, &adapter).map_err(|reason| format!("{source}: {reason}"))?;
+            self.answer.send(Answer::Loaded(id, Box::new(loaded)));
+        } else if std::mem::take(&mut self.pending.adapters) {
+            self.doing = Some(Work::Adapters);
+            self.answer.send(Answer::Adapters(pollster::block_on(Gpu::adapters(None))));
+        } else if let Some((id, picture)) = self.pending.classify.take() {
+            self.doing = Some(Work::Classes(id));
+            let engine = self.engine.as_ref().ok_or(NO_NETWORK)?;
+            let start = Instant::now();
+            let classes = pollster::block_on(engine.classifier.classify(&picture)).map_err(|e| e.to_string())?;
+            self.answer.send(Answer::Classified(id, classes, start.elapsed()));
+        } else if let Some((id, picture, layer, contrast)) = self.pending.maps.take() {
+            self.doing = Some(Work::Maps(id, layer.clone(), contrast));
+            let maps = self.maps(&picture, layer, contrast)?;
+            self.answer.send(Answer::Maps(id, maps));
+        } else if std::mem::take(&mut self.pending.profile) {
+            self.doing = Some(Work::Times);
+            let times = self.profile()?;
+            self.answer.send(Answer::Times(times));
+        } else if let Some(mut occlusion) = self.pending.occlude.take() {
+            self.doing = Some(Work::Heat(occlusion.picture, occlusion.heat.class));
+            self.occlude(&mut occlusion)?;
+            let done = occlusion.heat.progress() >= 1.0;
+            if done || occlusion.told.is_none_or(|told| told.elapsed() > BETWEEN_HEATS) {
+                occlusion.told = Some(Instant::now());
+                self.answer.send(Answer::Heat(occlusion.picture, occlusion.heat.clone()));
+            }
+            if !done {
+                // wgpu resizes the window only while nothing is submitted.
+                thread::sleep(Duration::from_millis(8));
+                self.pending.occlude = Some(occlusion);
+            } else {
+                log::debug!("heat map of class {} done", occlusion.heat.class);
+            }
+        }
+        Ok(())
     }
 
     fn load(&mut self, source: &Source, adapter: &Adapter) -> Result<Loaded, String> {
         let start = Instant::now();
         self.answer.send(Answer::Loading(format!("Reading {source}")));
         let model = source.open().map_err(|e| e.to_string())?;
-        let gpu = match (adapter, &self.engine) {
-            (_, Some(engine)) if engine.adapter == *adapter => engine.gpu.clone(),
+        let (gpu, lost) = match (adapter, &self.engine) {
+            (_, Some(engine)) if engine.adapter == *adapter && !engine.lost.load(Ordering::Relaxed) => {
+                (engine.gpu.clone(), engine.lost.clone())
+            }
             (Adapter::Window, _) => {
-                Gpu::from_device(self.device.clone(), self.queue.clone()).map_err(|e| e.to_string())?
+                let gpu = Gpu::from_device(self.device.clone(), self.queue.clone()).map_err(|e| e.to_string())?;
+                (gpu, Arc::default())
             }
             (Adapter::Other { name, backend }, _) => {
                 self.answer.send(Answer::Loading(format!("Opening {name}")));
-                Gpu::open(&Adapter::options(name, backend)).map_err(|e| e.to_string())?
+                let gpu = Gpu::open(&Adapter::options(name, backend)).map_err(|e| e.to_string())?;
+                let lost = Arc::new(AtomicBool::new(false));
+                let report = lost.clone();
+                gpu.device().set_device_lost_callback(move |reason, text| {
+                    log::error!("the network's device is lost: {reason:?} {text}");
+                    report.store(true, Ordering::Relaxed);
+                });
+                (gpu, lost)
             }
         };
         let adapter_name = format!("{} ({})", gpu.info().name, gpu.info().backend);
@@ -400,12 +455,13 @@ impl Desk {
             layers,
             filters: Filters::of(&model),
         };
-        self.engine = Some(Engine { model, classifier, gpu, adapter: adapter.clone(), occluder: None });
+        self.engine = Some(Engine { model, classifier, gpu, adapter: adapter.clone(), lost, occluder: None });
         Ok(loaded)
     }
 
-    fn maps(&self, picture: &Picture, layer: String, contrast: Contrast) -> Result<Option<Maps>, String> {
-        let Some(engine) = &self.engine else { return Ok(None) };
+    fn maps(&mut self, picture: &Picture, layer: String, contrast: Contrast) -> Result<Maps, String> {
+        let engine = self.engine.as_ref().ok_or(NO_NETWORK)?;
+        let painter = self.painter.get_or_insert_with(|| (self.make_painter)(&self.device));
         let pipeline = engine.classifier.pipeline();
         let shape = pipeline.network().layer(&layer).map_err(|e| e.to_string())?.output;
         let input = engine.classifier.preprocess(picture).map_err(|e| e.to_string())?;
@@ -433,18 +489,18 @@ impl Desk {
                 (buffer, Order::ChannelsFirst)
             }
         };
-        let Some((view, tiles)) = self.painter.paint(&mut encoder, &buffer, shape, order, contrast) else {
+        let Some((view, tiles)) = painter.paint(&mut encoder, &buffer, shape, order, contrast) else {
             return Err(format!("{layer}: {shape} does not fit in one texture"));
         };
         self.queue.submit([encoder.finish()]);
         // The window's next frame comes after this on the queue anyhow; waiting keeps more than one from queueing up.
         wait(&self.device, &self.queue)?;
         log::debug!("{layer} drawn");
-        Ok(Some(Maps { layer, contrast, shape, view, tiles }))
+        Ok(Maps { layer, contrast, shape, view, tiles })
     }
 
     fn profile(&self) -> Result<Option<Vec<LayerTime>>, String> {
-        let Some(engine) = &self.engine else { return Ok(None) };
+        let engine = self.engine.as_ref().ok_or(NO_NETWORK)?;
         let mut runs = Vec::new();
         for _ in 0..PROFILE_RUNS {
             match pollster::block_on(engine.classifier.pipeline().profile()).map_err(|e| e.to_string())? {
@@ -463,7 +519,7 @@ impl Desk {
 
     /// One batch of an occlusion map.
     fn occlude(&mut self, occlusion: &mut Occlusion) -> Result<(), String> {
-        let Some(engine) = &mut self.engine else { return Ok(()) };
+        let engine = self.engine.as_mut().ok_or(NO_NETWORK)?;
         let heat = &mut occlusion.heat;
         let input = match &occlusion.input {
             Input::Ready(input) => input,
@@ -497,6 +553,15 @@ impl Desk {
     }
 }
 
+const NO_NETWORK: &str = "no network is loaded";
+
+/// What a panic said, as a message.
+pub(crate) fn broken(payload: &(dyn std::any::Any + Send)) -> String {
+    let text = payload.downcast_ref::<String>().map(String::as_str);
+    let text = text.or(payload.downcast_ref::<&str>().copied()).unwrap_or("no reason given");
+    format!("this should not have happened, please report it: {text}")
+}
+
 /// Waits until all that was submitted is done, by asking now and then: while a thread waits inside wgpu, no other one can
 /// present a frame.
 fn wait(device: &wgpu::Device, queue: &wgpu::Queue) -> Result<(), String> {
@@ -517,4 +582,68 @@ fn wait(device: &wgpu::Device, queue: &wgpu::Queue) -> Result<(), String> {
 /// Bytes for people.
 pub fn megabytes(bytes: u64) -> String {
     format!("{:.1} MB", bytes as f64 / 1e6)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn desk() -> (Desk, Receiver<Answer>) {
+        let gpu = Gpu::open(&GpuOptions::default()).unwrap();
+        let (outbox, answers) = mpsc::channel();
+        let answer = Answers { outbox, wake: Box::new(|| ()) };
+        (Desk::new(gpu.device().clone(), gpu.queue().clone(), answer), answers)
+    }
+
+    fn picture() -> Arc<Picture> {
+        Arc::new(Picture::decode(crate::pictures::SAMPLES[0].1).unwrap())
+    }
+
+    /// Does one thing and gives its last answer.
+    fn ask(desk: &mut Desk, answers: &Receiver<Answer>, request: Request) -> Answer {
+        desk.pending.add(request);
+        desk.step();
+        answers.try_iter().last().unwrap()
+    }
+
+    #[test]
+    fn a_panic_is_an_answer_that_says_what_failed() {
+        let (mut desk, answers) = desk();
+        desk.make_painter = |_| panic!("no such pipeline");
+        let loaded = ask(&mut desk, &answers, Request::Load(1, Source::Embedded, Adapter::Window));
+        assert!(matches!(loaded, Answer::Loaded(1, _)), "{loaded:?}");
+        let maps = Request::Maps(7, picture(), "conv1".into(), Contrast::Map);
+        let Answer::Failed(work, reason) = ask(&mut desk, &answers, maps) else { panic!("no failure") };
+        assert_eq!(work, Work::Maps(7, "conv1".into(), Contrast::Map));
+        assert!(reason.contains("no such pipeline"), "{reason}");
+        // And the thread goes on.
+        desk.make_painter = MapPainter::new;
+        let maps = ask(&mut desk, &answers, Request::Maps(7, picture(), "conv1".into(), Contrast::Map));
+        assert!(matches!(maps, Answer::Maps(7, _)), "{maps:?}");
+    }
+
+    #[test]
+    fn what_is_asked_without_a_network_is_answered() {
+        let (mut desk, answers) = desk();
+        let answer = ask(&mut desk, &answers, Request::Profile);
+        assert!(matches!(answer, Answer::Failed(Work::Times, _)), "{answer:?}");
+    }
+
+    #[test]
+    fn a_lost_device_is_told_and_opened_anew() {
+        let (mut desk, answers) = desk();
+        let adapter = Adapter::other(Gpu::from_device(desk.device.clone(), desk.queue.clone()).unwrap().info());
+        let load = |id| Request::Load(id, Source::Embedded, adapter.clone());
+        assert!(matches!(ask(&mut desk, &answers, load(1)), Answer::Loaded(1, _)));
+        desk.engine.as_ref().unwrap().gpu.device().destroy();
+        desk.pending.add(Request::Classify(3, picture()));
+        desk.step();
+        let told: Vec<Answer> = answers.try_iter().collect();
+        assert!(matches!(told[..], [Answer::Failed(Work::Classes(3), _), Answer::AdapterLost(_)]), "{told:?}");
+        assert!(matches!(ask(&mut desk, &answers, load(2)), Answer::Loaded(2, _)));
+        let classes = ask(&mut desk, &answers, Request::Classify(3, picture()));
+        assert!(matches!(classes, Answer::Classified(3, ..)), "{classes:?}");
+    }
 }

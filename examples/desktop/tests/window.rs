@@ -7,15 +7,19 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
 
 use alexnet_desktop::{App, Settings, View, device_descriptor, maps::Contrast, weights::Source, worker::Adapter};
 use eframe::{
-    egui::{ColorImage, Event, Key, Modifiers, Rect, Theme, Vec2, pos2, vec2},
+    egui::{ColorImage, Event, Key, Modifiers, Rect, Role, Theme, Vec2, pos2, vec2},
     egui_wgpu::{RenderState, RendererOptions, WgpuSetup},
+    wgpu,
 };
 use egui_kittest::{
     Harness, SnapshotOptions,
@@ -29,6 +33,8 @@ struct Window {
     app: Option<App>,
     screen: RenderState,
     settings: Settings,
+    /// The time of the longest frame, without egui's renderer.
+    longest: Duration,
 }
 
 impl Window {
@@ -48,12 +54,15 @@ fn window(size: Vec2, theme: Theme, settings: Settings) -> Harness<'static, Wind
     let pixels = (size.x * size.y) as usize;
     let options = SnapshotOptions::new().threshold(1.5).max_failed_pixels(pixels / 500);
     let renderer = WgpuTestRenderer::from_render_state(screen.clone());
-    let state = Window { app: None, screen, settings };
+    let state = Window { app: None, screen, settings, longest: Duration::ZERO };
     let builder = Harness::builder().with_size(size).with_theme(theme).with_options(options).renderer(renderer);
     builder.build_ui_state(
         |ui, window: &mut Window| {
-            let Window { app, screen, settings } = window;
-            app.get_or_insert_with(|| App::new(ui.ctx(), screen.clone(), settings.clone()).unwrap()).ui(ui);
+            let Window { app, screen, settings, longest } = window;
+            let app = app.get_or_insert_with(|| App::new(ui.ctx(), screen.clone(), settings.clone()).unwrap());
+            let start = Instant::now();
+            app.ui(ui);
+            *longest = start.elapsed().max(*longest);
         },
         state,
     )
@@ -240,6 +249,15 @@ fn pasted_pixels_and_paths_are_opened() {
     wait(&mut harness, "pasted path", |app| app.pictures().count() == 2);
     settle(&mut harness);
     assert_eq!(harness.state_mut().app().pictures().collect::<Vec<_>>(), ["pasted", "bag.png"]);
+    // File managers copy URIs.
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("a coat é.png");
+    fs::copy(picture("coat.png"), &file).unwrap();
+    let uri = file.display().to_string().replace('\\', "/").replace(' ', "%20").replace('é', "%C3%A9");
+    let slash = if cfg!(windows) { "/" } else { "" };
+    harness.event(Event::Paste(format!("file://{slash}{uri}\r\n")));
+    wait(&mut harness, "pasted URI", |app| app.pictures().last() == Some("a coat é.png"));
+    settle(&mut harness);
     harness.event(Event::Paste("just words".into()));
     wait(&mut harness, "message", |app| !app.messages().is_empty());
 }
@@ -265,6 +283,192 @@ fn dropped_files_are_opened() {
     wait(&mut harness, "dropped picture", |app| app.pictures().count() == 1);
     settle(&mut harness);
     assert_eq!(harness.state_mut().app().pictures().collect::<Vec<_>>(), ["coat.png"]);
+}
+
+#[test]
+fn a_hundred_files_at_once_are_opened_but_for_the_broken_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let broken = folder.path().join("broken.png");
+    fs::write(&broken, [0x89, b'P', b'N', b'G', 13, 10, 26, 10, 0, 0, 0]).unwrap();
+    let mut harness = standard();
+    settle(&mut harness);
+    for at in 0..100 {
+        let file = folder.path().join(format!("{at:03}.png"));
+        fs::copy(picture(if at % 2 == 0 { "bag.png" } else { "coat.png" }), &file).unwrap();
+        harness.input_mut().dropped_files.push(Arc::new(Dropped(file)));
+        if at == 50 {
+            harness.input_mut().dropped_files.push(Arc::new(Dropped(broken.clone())));
+        }
+    }
+    wait(&mut harness, "dropped pictures", |app| app.pictures().count() == 100 && !app.messages().is_empty());
+    settle(&mut harness);
+    let messages = harness.state_mut().app().messages();
+    assert!(messages.len() == 1 && messages[0].starts_with("broken.png: "), "{messages:?}");
+    assert_eq!(best(&mut harness), "Bag");
+    // The last one is seen in the strip, and then the first again.
+    let inside = |harness: &Harness<'_, Window>, name| {
+        harness.ctx.content_rect().contains_rect(harness.get_by_label(name).rect())
+    };
+    for (key, seen, unseen) in [(Key::End, "099.png", "000.png"), (Key::Home, "000.png", "099.png")] {
+        harness.key_press(key);
+        settle(&mut harness);
+        // It gets there smoothly.
+        harness.run_steps(60);
+        assert!(inside(&harness, seen) && !inside(&harness, unseen), "{seen}");
+    }
+}
+
+/// Submits, from another thread, work that keeps the GPU for one and a half seconds: no driver takes that for a hang, and
+/// software Vulkan does it all within the submission. True once it is done.
+fn occupy(RenderState { device, queue, .. }: RenderState) -> Arc<AtomicBool> {
+    let source = "
+        @group(0) @binding(0) var<storage, read_write> numbers: array<f32>;
+        @compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+            var x = numbers[id.x];
+            for (var i = 0u; i < 1000000u; i++) { x = fract(x * 1.3 + 0.1); }
+            numbers[id.x] = x;
+        }";
+    let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
+        label: None,
+        source: wgpu::ShaderSource::Wgsl(source.into()),
+    });
+    let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+        label: None,
+        layout: None,
+        module: &module,
+        entry_point: None,
+        compilation_options: Default::default(),
+        cache: None,
+    });
+    let buffer = device.create_buffer(&wgpu::BufferDescriptor {
+        label: None,
+        size: 4 * 64 * 65535,
+        usage: wgpu::BufferUsages::STORAGE,
+        mapped_at_creation: false,
+    });
+    let group = device.create_bind_group(&wgpu::BindGroupDescriptor {
+        label: None,
+        layout: &pipeline.get_bind_group_layout(0),
+        entries: &[wgpu::BindGroupEntry { binding: 0, resource: buffer.as_entire_binding() }],
+    });
+    let work = move |workgroups: u32| {
+        let mut encoder = device.create_command_encoder(&Default::default());
+        let mut pass = encoder.begin_compute_pass(&Default::default());
+        pass.set_pipeline(&pipeline);
+        pass.set_bind_group(0, &group, &[]);
+        pass.dispatch_workgroups(workgroups, 1, 1);
+        drop(pass);
+        let start = Instant::now();
+        queue.submit([encoder.finish()]);
+        device.poll(wgpu::PollType::wait_indefinitely()).unwrap();
+        start.elapsed().as_secs_f64()
+    };
+    // What is compiled at the first use.
+    work(1);
+    let workgroups = (16.0 * 1.5 / work(16)).clamp(16.0, 65535.0) as u32;
+    let done = Arc::new(AtomicBool::new(false));
+    let report = done.clone();
+    thread::spawn(move || {
+        let took = work(workgroups);
+        println!("the GPU was busy for {took:.2} s");
+        report.store(true, Ordering::Relaxed);
+    });
+    done
+}
+
+#[test]
+fn frames_go_on_while_the_gpu_is_busy() {
+    let mut harness = standard();
+    open(&mut harness, &["ankle-boot.png", "coffee.png"]);
+    let done = occupy(harness.state().screen.clone());
+    harness.state_mut().longest = Duration::ZERO;
+    let start = Instant::now();
+    for key in [Key::ArrowDown, Key::ArrowRight, Key::H, Key::Num3] {
+        harness.key_press(key);
+        harness.run_steps(2);
+    }
+    harness.state_mut().app().load(Source::Embedded, Adapter::Window);
+    harness.key_press(Key::Num1);
+    while !done.load(Ordering::Relaxed) {
+        harness.step();
+    }
+    let (busy, longest) = (start.elapsed(), harness.state().longest);
+    println!("{longest:?} of {busy:?}");
+    assert!(longest < busy / 3, "a frame took {longest:?} while the GPU was busy for {busy:?}");
+    settle(&mut harness);
+    assert_eq!(harness.state_mut().app().messages(), [""; 0]);
+}
+
+#[test]
+fn a_window_that_lost_its_device_draws_no_more_and_leaves_its_pictures_to_another() {
+    let mut harness = standard();
+    harness.event(Event::PasteImage(Arc::new(ColorImage::filled([40, 30], eframe::egui::Color32::from_gray(90)))));
+    wait(&mut harness, "pasted picture", |app| app.pictures().count() == 1);
+    harness.state_mut().app().open(picture("bag.png"));
+    wait(&mut harness, "picture", |app| app.pictures().count() == 2);
+    harness.key_press(Key::ArrowRight);
+    harness.key_press(Key::Num2);
+    settle(&mut harness);
+    assert!(harness.state_mut().app().lost().is_none() && shows(&harness, "bag.png"));
+
+    let device = harness.state().screen.device.clone();
+    device.destroy();
+    // As the next submission does.
+    device.poll(wgpu::PollType::Poll).unwrap();
+    // The worker finds out too, and nobody panics.
+    harness.key_press(Key::Num1);
+    harness.run_steps(4);
+    assert!(harness.state_mut().app().lost().is_some());
+    assert!(!shows(&harness, "bag.png") && !shows(&harness, "Open"));
+    let session = harness.state_mut().app().session();
+    drop(harness);
+
+    let mut harness = window(SMALL, Theme::Dark, session.settings.clone());
+    harness.run_steps(1);
+    harness.state_mut().app().resume(session);
+    wait(&mut harness, "pictures", |app| app.pictures().eq(["pasted", "bag.png"]));
+    settle(&mut harness);
+    assert_eq!(best(&mut harness), "Bag");
+    assert!(shows(&harness, "filters of"));
+}
+
+#[test]
+fn everything_has_its_place_in_small_and_large_windows() {
+    let mut harness = standard();
+    open(&mut harness, &["coffee.png", "bag.png", "coat.png"]);
+    for (size, scale, least) in [
+        (SMALL, 1.0, 0.3),
+        (vec2(3840.0, 2160.0), 1.0, 0.6),
+        (vec2(1920.0, 1080.0), 2.0, 0.5),
+        (vec2(640.0, 480.0), 1.0, 0.15),
+    ] {
+        harness.set_pixels_per_point(scale).step();
+        harness.set_size(size);
+        harness.run_steps(4);
+        settle(&mut harness);
+        let whole = Rect::from_min_size(pos2(0.0, 0.0), size);
+        let rects = |role| harness.query_all_by_role(role).map(|node| node.rect()).collect::<Vec<_>>();
+        let buttons = rects(Role::Button);
+        assert!(buttons.len() > 20, "{size}: {} buttons", buttons.len());
+        for (at, button) in buttons.iter().enumerate() {
+            assert!(whole.contains_rect(*button), "{size}: {button}");
+            let over = buttons[..at].iter().find(|other| other.shrink(1.0).intersects(button.shrink(1.0)));
+            assert!(over.is_none(), "{size}: {button} lies over {over:?}");
+        }
+        // The picture and the maps take most of the window, whatever its size.
+        let [shown, maps] = ["coffee.png: ", "conv1: 48 maps"].map(|name| {
+            let nodes = harness.query_all_by(|node| {
+                node.role() == Role::Image && node.label().is_some_and(|label| label.contains(name))
+            });
+            let rects: Vec<_> = nodes.map(|node| node.rect()).collect();
+            assert!(rects.len() == 1 && whole.contains_rect(rects[0]), "{size}: {name} {rects:?}");
+            rects[0]
+        });
+        let width = shown.width() / size.x;
+        assert!((0.3..0.5).contains(&width), "{size}: the picture takes {width} of the width");
+        let share = (shown.area() + maps.area()) / whole.area();
+        assert!(share > least, "{size}: picture and maps take {share} of the window");
+    }
 }
 
 #[test]
