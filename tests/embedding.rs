@@ -12,9 +12,9 @@ use std::{
 };
 
 use alexnet_wgpu::{
-    AlexNet, Conv, Denials, Entry, Family, Gpu, Input, InputError, Linear, Model, Network, Picture, Pipeline,
-    PipelineError, Preprocessing, RunError, Shape, Slices, Storage, Style, Tensor, TextureSource, Weights, splitmix,
-    wgpu,
+    AlexNet, Algorithm, Conv, Denials, Entry, Family, Gpu, Input, InputError, Linear, Model, Network, Picture,
+    Pipeline, PipelineError, Preprocessing, RunError, Shape, Slices, Storage, Style, Tensor, TextureSource, Weights,
+    splitmix, wgpu,
 };
 use pollster::block_on;
 use wgpu::{BufferUsages, Features, Limits, TextureFormat, TextureUsages, util::DeviceExt as _};
@@ -181,7 +181,9 @@ mod requirements {
         let gpu = Gpu::from_device(device, queue).unwrap();
         let style = Style { family: Family::Broadcast { lanes: 4 }, storage: Storage::Buffer };
         // conv1 alone has 5 × 55 × 55 numbers a picture.
-        let error = Pipeline::builder(&gpu, &network, &weights).style(style).batch(1024).build().unwrap_err();
+        let builder = Pipeline::builder(&gpu, &network, &weights).style(style).batch(1024);
+        // In one dispatch, where Winograd's algorithm has many.
+        let error = builder.algorithm("conv1", Algorithm::Direct).build().unwrap_err();
         let PipelineError::Requirements { features, shortfalls, .. } = &error else { panic!("{error}") };
         assert_eq!(*features, Features::SUBGROUP);
         let names: Vec<&str> = shortfalls.iter().map(|s| s.limit).collect();
