@@ -5,8 +5,8 @@ mod common;
 
 use alexnet_wgpu::{
     AlexNet, Family, GivenPreprocessing, Gpu, GpuError, GpuOptions, MAX_BATCH, Model, ModelOptions, Network, Pipeline,
-    PipelineError, Preprocessing, PreprocessingError, Resize, RunError, Shape, Storage, Style, Tensor, Variant,
-    Weights, WeightsError, wgpu,
+    PipelineError, Precision, Preprocessing, PreprocessingError, Resize, RunError, Shape, Storage, Style, Tensor,
+    Variant, Weights, WeightsError, wgpu,
 };
 use pollster::block_on;
 
@@ -199,6 +199,13 @@ fn builders_and_runs_refuse_nonsense() {
     let builder = || Pipeline::builder(common::gpu(), &network, &weights);
     for batch in [0, MAX_BATCH + 1] {
         assert!(matches!(builder().batch(batch).build(), Err(PipelineError::Batch { .. })));
+        for family in [Family::Tiled, Family::Broadcast { lanes: 4 }, Family::Broadcast { lanes: 8 }] {
+            let style = Style { family, storage: Storage::Buffer };
+            let limits = Pipeline::required_limits(&network, batch, style);
+            assert!(matches!(limits, Err(PipelineError::Batch { .. })), "{style:?}");
+            let planned = alexnet_wgpu::plan(&network, batch, style, Precision::F32);
+            assert!(matches!(planned, Err(PipelineError::Batch { .. })), "{style:?}");
+        }
     }
     let wide = Style { family: Family::Broadcast { lanes: 128 }, storage: Storage::Buffer };
     assert!(matches!(builder().style(wide).build(), Err(PipelineError::Style { .. })));

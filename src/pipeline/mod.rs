@@ -238,9 +238,7 @@ impl<'a> Builder<'a> {
         let Self { gpu, network, weights, settings, progress } = self;
         let Settings { batch, top, precision, checks, .. } = settings;
         let device = gpu.device();
-        if !(1..=MAX_BATCH).contains(&batch) {
-            return Err(PipelineError::Batch { found: batch });
-        }
+        plan::check_batch(batch)?;
         let denials = gpu.denials().and(&settings.denials);
         let style = settings.style.map_or_else(|| deny::style(gpu, &denials), Ok)?;
         let mut algorithms = settings.algorithms.clone();

@@ -9,7 +9,7 @@ use std::{
 use wgpu::{Buffer, BufferUsages};
 
 use super::{
-    PipelineError, choice,
+    MAX_BATCH, PipelineError, choice,
     memory::{self, Memory, QUAD, Upload},
 };
 use crate::{
@@ -42,7 +42,7 @@ pub struct PlannedDispatch {
 ///
 /// # Errors
 ///
-/// [`PipelineError`] when a layer does not fit those limits.
+/// [`PipelineError`] when a layer does not fit those limits, or the batch is not of 1 to [`MAX_BATCH`] pictures.
 pub fn plan(
     network: &Network,
     batch: usize,
@@ -75,6 +75,11 @@ pub(super) fn rows_layout(network: &Network) -> Option<RowsLayout> {
 /// The same for each layer's input, in order.
 pub(super) fn rows_layouts(network: &Network) -> impl Iterator<Item = Option<RowsLayout>> {
     iter::once(rows_layout(network)).chain(iter::repeat(None))
+}
+
+/// That a batch is of 1 to [`MAX_BATCH`] pictures.
+pub(super) fn check_batch(batch: usize) -> Result<(), PipelineError> {
+    if (1..=MAX_BATCH).contains(&batch) { Ok(()) } else { Err(PipelineError::Batch { found: batch }) }
 }
 
 /// How one layer will be computed.
@@ -121,6 +126,7 @@ impl Plan {
         precision: Precision,
         limit: u64,
     ) -> Result<Vec<Self>, PipelineError> {
+        check_batch(batch)?;
         let plan = |(layer, rows_layout): (&Layer, _)| {
             let chosen = algorithms.get(&layer.name).copied();
             let algorithm = chosen.unwrap_or_else(|| choice::algorithm(style, layer, batch));

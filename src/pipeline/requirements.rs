@@ -38,7 +38,7 @@ impl Pipeline {
     ///
     /// # Errors
     ///
-    /// None for a network that exists.
+    /// [`PipelineError::Batch`] when the batch is not of 1 to [`MAX_BATCH`](crate::MAX_BATCH) pictures.
     pub fn required_limits(network: &Network, batch: usize, style: Style) -> Result<Limits, PipelineError> {
         // Of the precisions, this one needs the most.
         limits(network, &Algorithms::new(), batch, style, Precision::F32)
