@@ -20,8 +20,6 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(subgroup_invocation_id
   let group = workgroup.z;
   let first_row = workgroup.x * ${ROWS}u;
   let pixels = p.out_height * p.out_width;
-  // Read once: in the condition of a loop it would be read at every turn.
-  let tap_quads = p.tap_quads;
 
 //% for j in range(GROUPS)
   // Row group ${j}: where this lane's row starts in the input. A row past the end reads the last one.
@@ -50,7 +48,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(subgroup_invocation_id
 //% for r in range(ROWS)
       var acc${r} = vec4f(0.0);
 //% endfor
-      for (var c = 0u; c < tap_quads; c++) {
+      for (var c = 0u; c < p.tap_quads; c++) {
 //% for j in range(GROUPS)
         let a${j} = select(vec4f(0.0), load_x(base${j} + c), inside${j});
 //% endfor

@@ -15,17 +15,17 @@
 struct Tiles {
   height: u32,      // of the layer's input or output, in rows
   width: u32,       // in pixels
-  quads: u32,       // of its channels
-  tiles_y: u32,
-  tiles_x: u32,
+  pixel_rows: u32,  // rows that count as one of pixels, their quads as channels: as many as a strided window moves by
+  pixel_quads: u32, // quads of one row of a pixel
   pad_top: u32,
   pad_left: u32,
+  quads: u32,       // of the channels
+  group_quads: u32, // of one group's channels
+  tiles_y: u32,
+  tiles_x: u32,
   first_tile: u32,  // of all pictures' tiles, the first in this dispatch
   tiles: u32,       // and how many it transforms
   relu: u32,
-  group_quads: u32, // of one group's channels
-  pixel_rows: u32,  // rows that count as one of pixels, their quads as channels: as many as a strided window moves by
-  pixel_quads: u32, // quads of one row of a pixel
 }
 @group(0) @binding(2) var<uniform> p: Tiles;
 

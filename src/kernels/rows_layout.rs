@@ -64,11 +64,15 @@ impl RowsLayout {
         }
     }
 
+    /// Rows and columns of the kernel in cells.
+    fn kernel_cells(&self) -> [usize; 2] {
+        [self.window.kernel[0].div_ceil(self.window.stride[0]), self.kernel_quads.div_ceil(self.step_quads)]
+    }
+
     /// The same convolution without a stride, of cells: as many rows and columns of the input as the window moves by, seen
     /// as one pixel whose channels are [row][quad][4]. With its input.
     pub fn convolution_of_cells(&self, conv: &Conv, output: Shape) -> (Conv, Shape) {
-        let kernel =
-            [self.window.kernel[0].div_ceil(self.window.stride[0]), self.kernel_quads.div_ceil(self.step_quads)];
+        let kernel = self.kernel_cells();
         let window = Window { kernel, stride: [1, 1], padding: Padding::default() };
         let channels = self.window.stride[0] * self.step_quads * 4;
         let input = Shape::new(channels, output.height + kernel[0] - 1, output.width + kernel[1] - 1);
@@ -79,7 +83,7 @@ impl RowsLayout {
     pub fn weights_of_cells(&self, weight: &[f32]) -> Vec<f32> {
         let [kh, kw] = self.window.kernel;
         let (cell_rows, cell_row) = (self.window.stride[0], self.step_quads * 4);
-        let cells = [kh.div_ceil(cell_rows), self.kernel_quads.div_ceil(self.step_quads)];
+        let cells = self.kernel_cells();
         let (filter, planes) = (self.channels * kh * kw, cell_rows * cell_row * cells[0] * cells[1]);
         let mut out = vec![0.0; weight.len() / filter * planes];
         for (filter, out) in weight.chunks_exact(filter).zip(out.chunks_exact_mut(planes)) {

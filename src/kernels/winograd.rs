@@ -84,35 +84,39 @@ pub(crate) struct Winograd {
 }
 
 /// How an activation lies in pixels, as a step sees it.
-#[derive(Clone, Copy)]
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
 struct Pixels {
     /// Rows of the activation, and pixels in each.
-    height: usize,
-    width: usize,
+    height: u32,
+    width: u32,
     /// Rows and quads of one pixel.
-    rows: usize,
-    quads: usize,
-    pad_top: usize,
-    pad_left: usize,
+    rows: u32,
+    quads: u32,
+    pad_top: u32,
+    pad_left: u32,
+}
+
+impl Pixels {
+    /// Those of an activation that lies as every one does.
+    fn of(Shape { channels, height, width }: Shape) -> Self {
+        let [height, width, quads] = [height, width, channels.div_ceil(4)].map(|n| n as u32);
+        Self { height, width, rows: 1, quads, pad_top: 0, pad_left: 0 }
+    }
 }
 
 /// The `Tiles` struct of shaders/winograd.wgsl.
 #[repr(C)]
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
 struct Uniform {
-    height: u32,
-    width: u32,
+    pixels: Pixels,
     quads: u32,
+    group_quads: u32,
     tiles_y: u32,
     tiles_x: u32,
-    pad_top: u32,
-    pad_left: u32,
     first_tile: u32,
     tiles: u32,
     relu: u32,
-    group_quads: u32,
-    pixel_rows: u32,
-    pixel_quads: u32,
 }
 
 impl Winograd {
@@ -227,24 +231,18 @@ impl Winograd {
     }
 
     fn input_pixels(&self) -> Pixels {
-        let Shape { channels, height, width } = self.input;
         let Padding { top, left, .. } = self.conv.window.padding;
         match self.rows_layout {
             Some(layout) => Pixels {
-                height: layout.height,
-                width: layout.row_quads / layout.step_quads,
-                rows: layout.window.stride[0],
-                quads: layout.step_quads,
-                pad_top: layout.window.padding.top,
+                height: layout.height as u32,
+                width: (layout.row_quads / layout.step_quads) as u32,
+                rows: layout.window.stride[0] as u32,
+                quads: layout.step_quads as u32,
+                pad_top: layout.window.padding.top as u32,
                 pad_left: 0,
             },
-            None => Pixels { height, width, rows: 1, quads: channels.div_ceil(4), pad_top: top, pad_left: left },
+            None => Pixels { pad_top: top as u32, pad_left: left as u32, ..Pixels::of(self.input) },
         }
-    }
-
-    fn output_pixels(&self) -> Pixels {
-        let Shape { channels, height, width } = self.output;
-        Pixels { height, width, rows: 1, quads: channels.div_ceil(4), pad_top: 0, pad_left: 0 }
     }
 
     /// The steps of every part. `chunks`: ranges of column blocks of the weights.
@@ -253,26 +251,21 @@ impl Winograd {
             |shader, pixels: Pixels, (first, count): (usize, usize), lines: usize, [reads, writes]: [Place; 2]| {
                 let quads = pixels.rows * pixels.quads;
                 let uniform = Uniform {
-                    height: pixels.height as u32,
-                    width: pixels.width as u32,
-                    quads: quads as u32,
+                    pixels,
+                    quads,
+                    group_quads: quads / self.conv.groups as u32,
                     tiles_y: self.tiles_y() as u32,
                     tiles_x: self.tiles_x() as u32,
-                    pad_top: pixels.pad_top as u32,
-                    pad_left: pixels.pad_left as u32,
                     first_tile: first as u32,
                     tiles: count as u32,
                     relu: self.conv.relu.into(),
-                    group_quads: (quads / self.conv.groups) as u32,
-                    pixel_rows: pixels.rows as u32,
-                    pixel_quads: pixels.quads as u32,
                 };
-                let workgroups = [(count * lines * quads).div_ceil(WORKGROUP as usize) as u32, 1, 1];
+                let workgroups = [((count * lines) as u32 * quads).div_ceil(WORKGROUP), 1, 1];
                 let kernel = self.step(shader, style.storage);
                 Dispatch { reads, writes, ..Dispatch::pointwise(kernel, bytemuck::bytes_of(&uniform), workgroups) }
             };
         let (n, m) = (self.reach(), self.tile);
-        let (input, output) = (self.input_pixels(), self.output_pixels());
+        let (input, output) = (self.input_pixels(), Pixels::of(self.output));
         let [first, second] = [0, 1].map(Place::Scratch);
         let mut all = Vec::new();
         for part in self.parts() {

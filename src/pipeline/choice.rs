@@ -58,7 +58,7 @@ pub(super) fn algorithm(style: Style, layer: &Layer, batch: usize) -> Algorithm 
 /// Every algorithm that may suit `layer` in `style`, for measuring.
 pub(super) fn algorithms(style: Style, layer: &Layer, rows_layout: Option<RowsLayout>) -> Vec<Algorithm> {
     let Op::Conv(conv) = layer.op else { return vec![Algorithm::Direct] };
-    let winograd = [2, 3, 4, 5]
+    let winograd = [2, 3, 4]
         .into_iter()
         .filter(|&tile| Winograd::new(&conv, layer.input, layer.output, 1, tile, rows_layout).is_some())
         .map(|tile| Algorithm::Winograd { tile });

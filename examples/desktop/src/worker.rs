@@ -553,7 +553,7 @@ impl Desk {
     }
 }
 
-const NO_NETWORK: &str = "no network is loaded";
+const NO_NETWORK: &str = "no network is loaded: choose one from the weights menu";
 
 /// What a panic said, as a message.
 pub(crate) fn broken(payload: &(dyn std::any::Any + Send)) -> String {
