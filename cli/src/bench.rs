@@ -87,13 +87,13 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     let (network, weights) = args.measured.open()?;
     let (batch, precision) = (args.measured.batch, args.compute.precision());
     let builder = args.compute.builder(&gpu, &network, &weights, batch).top(1);
-    let pipeline = progress::build("compiling kernels, uploading weights", builder)?;
+    let pipeline = args.measured.built(progress::build("compiling kernels, uploading weights", builder))?;
     let input = splitmix::uniform(1, network.input().len() * batch, 2.0);
     let error = match precision {
         Precision::F32 => None,
         _ => {
             let builder = Pipeline::builder(&gpu, &network, &weights).batch(batch).top(1);
-            let exact = progress::build("computing the same in f32", builder)?;
+            let exact = args.measured.built(progress::build("computing the same in f32", builder))?;
             difference(&network, &input, &pipeline, &exact)?
         }
     };

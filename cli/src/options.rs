@@ -59,11 +59,6 @@ impl PreprocessingArgs {
 }
 
 impl ModelArgs {
-    /// The model in the file at `path`, with what the file says of it.
-    pub fn of(path: &Path) -> Self {
-        Self::new(Some(path.into()), None, PreprocessingArgs::default())
-    }
-
     /// The model in the file at `weights`, or the embedded one.
     pub fn new(weights: Option<PathBuf>, network: Option<Variant>, preprocessing: PreprocessingArgs) -> Self {
         Self { weights, network, preprocessing }
@@ -215,13 +210,22 @@ pub struct MeasuredArgs {
 impl MeasuredArgs {
     /// The network and its weights.
     pub fn open(&self) -> Result<(Network, Weights), Failure> {
-        if let Some(path) = &self.weights {
-            let model = ModelArgs::of(path).open(None)?;
+        if self.weights.is_some() {
+            let model = self.model().open(None)?;
             return Ok((model.network, model.weights));
         }
         let network = self.network.standard().network()?;
         let weights = progress::while_working("making random weights", || Weights::random(&network, 0));
         Ok((network, weights))
+    }
+
+    /// Errors of a pipeline with the name of the file, where it is the file's fault.
+    pub fn built<T>(&self, built: Result<T, PipelineError>) -> Result<T, Failure> {
+        self.model().built(built)
+    }
+
+    fn model(&self) -> ModelArgs {
+        ModelArgs::new(self.weights.clone(), None, PreprocessingArgs::default())
     }
 }
 

@@ -6,7 +6,9 @@ use std::{
     process::ExitCode,
 };
 
-use alexnet_wgpu::{Algorithm, Candidate, Ceilings, Family, Network, Pipeline, Precision, Storage, Style, Tuning};
+use alexnet_wgpu::{
+    Algorithm, Candidate, Ceilings, Family, Network, Pipeline, Precision, Storage, Style, TuneError, Tuning,
+};
 use serde::Serialize;
 
 use crate::{
@@ -78,11 +80,15 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     let (batch, precision) = (args.measured.batch, args.dtype);
     let builder = Pipeline::builder(&gpu, &network, &weights).batch(batch).precision(precision).top(1);
     let bar = progress::steps("measuring");
-    let tuning = pollster::block_on(builder.tune(|done, of| {
+    let tuned = pollster::block_on(builder.tune(|done, of| {
         bar.set_length(of as u64);
         bar.set_position(done as u64);
-    }))?;
+    }));
     bar.finish_and_clear();
+    let tuning = match tuned {
+        Err(TuneError::Pipeline(error)) => args.measured.built(Err(error))?,
+        tuned => tuned?,
+    };
     let ceilings = Ceilings::measure(&gpu)?;
     let kept = if args.dry_run {
         None

@@ -94,7 +94,11 @@ fn weights_with_wrong_tensors() {
     refused(&file, &["tensor `fc2.bias`: expected shape [4], found [5]"]);
     let values = vec![0.0, f32::NAN, 0.0, 0.0];
     let file = changed(&folder, |w| drop(w.tensors.insert("fc2.bias".into(), Tensor::from_f32([4], values))));
-    refused(&file, &["changed.safetensors: tensor `fc2.bias`: expected finite numbers, found NaN at 1"]);
+    let finite = "changed.safetensors: tensor `fc2.bias`: expected finite numbers, found NaN at 1";
+    refused(&file, &[finite]);
+    for command in ["bench --runs 1 --weights", "tune --dry-run --weights"] {
+        alexnet(command, &[&file]).failure(1, &[finite]);
+    }
     let file = changed(&folder, |w| drop(w.metadata.insert("labels".into(), "[\"red\"]".into())));
     refused(&file, &["expected 4 labels, one a class, found 1"]);
     let file = changed(&folder, |w| drop(w.metadata.insert("network".into(), "alexnot".into())));
