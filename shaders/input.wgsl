@@ -3,24 +3,24 @@
 // An activation is [n][row][column][channel / 4] of vec4<f32>: channels last, padded with zeros to a
 // multiple of four. `load_x` takes the flat index of a vec4.
 //
-// storage = "buffer":   a storage buffer.
-// storage = "texture":  an rgba32float storage texture, ${TEXTURE_WIDTH} texels a row.
-// storage = "sampled":  the same texture, sampled.
+// reads = "buffer":   a storage buffer.
+// reads = "texture":  an rgba32float storage texture, ${TEXTURE_WIDTH} texels a row.
+// reads = "sampled":  the same texture, sampled.
 
-//% if storage == "buffer"
+//% if reads == "buffer"
 @group(0) @binding(0) var<storage, read> x: array<vec4f>;
 
 fn load_x(i: u32) -> vec4f {
   return x[i];
 }
 //% else
-//%   if storage == "sampled"
+//%   if reads == "sampled"
 @group(0) @binding(0) var x: texture_2d<f32>;
 //%   else
 @group(0) @binding(0) var x: texture_storage_2d<rgba32float, read>;
 //%   endif
 
 fn load_x(i: u32) -> vec4f {
-  return textureLoad(x, vec2u(i & ${TEXTURE_WIDTH - 1}u, i >> ${TEXTURE_SHIFT}u){% if storage == "sampled" %}, 0{% endif %});
+  return textureLoad(x, vec2u(i & ${TEXTURE_WIDTH - 1}u, i >> ${TEXTURE_SHIFT}u){% if reads == "sampled" %}, 0{% endif %});
 }
 //% endif

@@ -1,6 +1,6 @@
-// Included by the other shaders: where a layer writes its output y; laid out and stored as x is (input.wgsl).
+// Included by the other shaders: where a layer writes its output y; laid out as x is (input.wgsl), and stored as `writes` says.
 
-//% if storage != "buffer"
+//% if writes != "buffer"
 @group(0) @binding(1) var y: texture_storage_2d<rgba32float, write>;
 
 fn store_y(i: u32, value: vec4f) {

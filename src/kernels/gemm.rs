@@ -177,9 +177,10 @@ impl Gemm {
         let kernel = |shader, settings, constants| Kernel {
             shader,
             storage: style.storage,
+            reads: style.storage,
+            writes: style.storage,
             settings,
             constants,
-            writes_activation: true,
             weights: Some(self.precision),
             reads_bias: true,
         };
@@ -280,19 +281,15 @@ impl Gemm {
                 in_group: x[1],
                 out_group: y[1],
             };
+            let workgroups =
+                [self.rows().div_ceil(tile_rows) as u32, chunk.len() as u32, (self.groups * self.parts) as u32];
+            let writes = if self.parts > 1 { Place::Scratch(0) } else { Place::Layer };
             Dispatch {
-                kernel: kernel.clone(),
-                uniform: bytemuck::bytes_of(&uniform).to_vec(),
-                workgroups: [
-                    self.rows().div_ceil(tile_rows) as u32,
-                    chunk.len() as u32,
-                    (self.groups * self.parts) as u32,
-                ],
-                reads: Place::Layer,
-                writes: if self.parts > 1 { Place::Scratch(0) } else { Place::Layer },
                 chunk: Some(index),
                 bias: (self.parts == 1).then_some(Bias::Columns),
+                ..Dispatch::pointwise(kernel.clone(), bytemuck::bytes_of(&uniform), workgroups)
             }
+            .between(Place::Layer, writes)
         };
         let sum = || {
             let out_quads = quads(self.conv.out_channels);
@@ -300,11 +297,8 @@ impl Gemm {
             let uniform = [self.parts as u32, all, out_quads, self.conv.relu.into()];
             let kernel = Kernel { reads_bias: true, ..pointwise("sum_parts", style.storage) };
             let workgroups = [all.div_ceil(WORKGROUP), 1, 1];
-            Dispatch {
-                reads: Place::Scratch(0),
-                bias: Some(Bias::Quads),
-                ..Dispatch::pointwise(kernel, bytemuck::cast_slice(&uniform), workgroups)
-            }
+            let sum = Dispatch::pointwise(kernel, bytemuck::cast_slice(&uniform), workgroups);
+            Dispatch { bias: Some(Bias::Quads), ..sum }.between(Place::Scratch(0), Place::Layer)
         };
         chunks.iter().enumerate().map(dispatch).chain((self.parts > 1).then(sum)).collect()
     }

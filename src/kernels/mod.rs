@@ -29,7 +29,8 @@ use crate::network::{Layer, Op, Shape};
 pub enum Storage {
     /// Storage buffers. For GPUs.
     Buffer,
-    /// rgba32float storage textures, for reading too: what lavapipe reads quickest.
+    /// rgba32float storage textures, for reading too, which lavapipe does quickest. What lies between the dispatches of one
+    /// layer is in storage buffers, which it writes quickest.
     Texture,
     /// rgba32float textures that are sampled where they are read: what SwiftShader reads quickest.
     Sampled,
@@ -45,6 +46,14 @@ impl Storage {
             Self::Buffer => "buffer",
             Self::Texture => "texture",
             Self::Sampled => "sampled",
+        }
+    }
+
+    /// Where that lives which lies between the dispatches of one layer.
+    pub(crate) fn of_scratch(self) -> Self {
+        match self {
+            Self::Buffer | Self::Texture => Self::Buffer,
+            Self::Sampled => Self::Sampled,
         }
     }
 }
@@ -152,12 +161,14 @@ pub(crate) struct Kernel {
     pub shader: &'static str,
     /// Where activations and weights live.
     pub storage: Storage,
+    /// Where that lives which it reads.
+    pub reads: Storage,
+    /// Where that lives which it writes.
+    pub writes: Storage,
     /// Values the file is rendered with.
     pub settings: Vec<(&'static str, u32)>,
     /// Values of its pipeline-overridable constants.
     pub constants: Vec<(&'static str, u32)>,
-    /// What its output is: an activation, or a plain storage buffer.
-    pub writes_activation: bool,
     /// How it reads packed weights, if at all.
     pub weights: Option<Precision>,
     /// Whether it reads a bias.
@@ -190,6 +201,16 @@ pub(crate) enum Place {
     Scratch(usize),
 }
 
+impl Place {
+    /// Where it lives, where activations live in `storage`.
+    fn storage(self, storage: Storage) -> Storage {
+        match self {
+            Self::Layer => storage,
+            Self::Scratch(_) => storage.of_scratch(),
+        }
+    }
+}
+
 /// The layer's bias as a kernel wants it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Bias {
@@ -206,6 +227,14 @@ impl Dispatch {
     fn pointwise(kernel: Kernel, uniform: &[u8], workgroups: [u32; 3]) -> Self {
         let uniform = uniform.to_vec();
         Self { kernel, uniform, workgroups, reads: Place::Layer, writes: Place::Layer, chunk: None, bias: None }
+    }
+
+    /// The same from `reads` to `writes`.
+    fn between(mut self, reads: Place, writes: Place) -> Self {
+        (self.reads, self.writes) = (reads, writes);
+        self.kernel.reads = reads.storage(self.kernel.storage);
+        self.kernel.writes = writes.storage(self.kernel.storage);
+        self
     }
 }
 
@@ -351,7 +380,9 @@ impl Kernel {
     pub fn source(&self) -> Result<String, minijinja::Error> {
         let mut values: std::collections::BTreeMap<&str, minijinja::Value> =
             self.settings.iter().map(|&(name, value)| (name, value.into())).collect();
-        values.insert("storage", self.storage.name().into());
+        for (name, storage) in [("storage", self.storage), ("reads", self.reads), ("writes", self.writes)] {
+            values.insert(name, storage.name().into());
+        }
         values.insert("TEXTURE_WIDTH", TEXTURE_WIDTH.into());
         values.insert("TEXTURE_SHIFT", TEXTURE_WIDTH.ilog2().into());
         if let Some(precision) = self.weights {
@@ -394,9 +425,10 @@ pub(crate) fn pointwise(shader: &'static str, storage: Storage) -> Kernel {
     Kernel {
         shader,
         storage,
+        reads: storage,
+        writes: storage,
         settings: vec![("WORKGROUP", WORKGROUP)],
         constants: vec![],
-        writes_activation: true,
         weights: None,
         reads_bias: false,
     }

@@ -12,7 +12,7 @@ pub(crate) fn softmax(classes: usize, batch: usize, storage: Storage) -> Dispatc
 pub(crate) fn top_k(k: usize, classes: usize, batch: usize, storage: Storage) -> Dispatch {
     let uniform = [classes.div_ceil(4) as u32, classes as u32, k as u32];
     Dispatch::pointwise(
-        Kernel { writes_activation: false, ..pointwise("top_k", storage) },
+        Kernel { writes: Storage::Buffer, ..pointwise("top_k", storage) },
         bytemuck::cast_slice(&uniform),
         [batch as u32, 1, 1],
     )

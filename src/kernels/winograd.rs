@@ -262,7 +262,7 @@ impl Winograd {
                 };
                 let workgroups = [((count * lines) as u32 * quads).div_ceil(WORKGROUP), 1, 1];
                 let kernel = self.step(shader, style.storage);
-                Dispatch { reads, writes, ..Dispatch::pointwise(kernel, bytemuck::bytes_of(&uniform), workgroups) }
+                Dispatch::pointwise(kernel, bytemuck::bytes_of(&uniform), workgroups).between(reads, writes)
             };
         let (n, m) = (self.reach(), self.tile);
         let (input, output) = (self.input_pixels(), Pixels::of(self.output));
@@ -271,12 +271,8 @@ impl Winograd {
         for part in self.parts() {
             all.push(step("winograd_input_rows", input, part, n, [Place::Layer, second]));
             all.push(step("winograd_input_columns", input, part, n, [second, first]));
-            all.extend(self.gemm(part.1).dispatches(style, chunks).into_iter().map(|gemm| Dispatch {
-                reads: first,
-                writes: second,
-                bias: Some(Bias::Zero),
-                ..gemm
-            }));
+            let products = self.gemm(part.1).dispatches(style, chunks).into_iter();
+            all.extend(products.map(|gemm| Dispatch { bias: Some(Bias::Zero), ..gemm }.between(first, second)));
             all.push(step("winograd_output_columns", output, part, n, [second, first]));
             let last = step("winograd_output_rows", output, part, m, [first, Place::Layer]);
             let kernel = Kernel { reads_bias: true, ..last.kernel };

@@ -36,7 +36,7 @@ fn layout_entries(kernel: &Kernel) -> Vec<BindGroupLayoutEntry> {
     let texture =
         |access, format| BindingType::StorageTexture { access, format, view_dimension: wgpu::TextureViewDimension::D2 };
     let activation = memory::texture_format(Precision::F32);
-    let read = |format| match kernel.storage {
+    let read = |storage, format| match storage {
         Storage::Buffer => read_only,
         Storage::Texture => texture(wgpu::StorageTextureAccess::ReadOnly, format),
         Storage::Sampled => BindingType::Texture {
@@ -45,16 +45,17 @@ fn layout_entries(kernel: &Kernel) -> Vec<BindGroupLayoutEntry> {
             multisampled: false,
         },
     };
-    let output = match kernel.storage {
-        Storage::Texture | Storage::Sampled if kernel.writes_activation => {
-            texture(wgpu::StorageTextureAccess::WriteOnly, activation)
-        }
-        _ => read_write,
+    let output = match kernel.writes {
+        Storage::Buffer => read_write,
+        Storage::Texture | Storage::Sampled => texture(wgpu::StorageTextureAccess::WriteOnly, activation),
     };
-    let mut entries =
-        vec![entry(0, read(activation)), entry(1, output), entry(2, buffer(wgpu::BufferBindingType::Uniform))];
+    let mut entries = vec![
+        entry(0, read(kernel.reads, activation)),
+        entry(1, output),
+        entry(2, buffer(wgpu::BufferBindingType::Uniform)),
+    ];
     if let Some(precision) = kernel.weights {
-        entries.push(entry(3, read(memory::texture_format(precision))));
+        entries.push(entry(3, read(kernel.storage, memory::texture_format(precision))));
         if precision == Precision::Int8 {
             entries.push(entry(5, read_only));
         }

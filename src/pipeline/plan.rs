@@ -161,17 +161,15 @@ impl Plan {
         Self { layer: layer.name.clone(), dispatches, scratch: [0, 0], weights: None }
     }
 
-    /// The least that one binding must hold: a piece of weights that cannot be split further, or an array between the
-    /// dispatches. In vec4s of f32.
-    pub fn least_binding(&self, storage: Storage) -> usize {
-        let weights = self.weights.as_ref().map_or(0, |WeightsPlan { packing, .. }| {
+    /// The least that a binding of weights must hold: a piece that cannot be split further. In vec4s of f32.
+    pub fn least_weights(&self, storage: Storage) -> usize {
+        self.weights.as_ref().map_or(0, |WeightsPlan { packing, .. }| {
             let quads = packing.block_len() * packing.groups() / 4;
             match storage {
                 Storage::Buffer => (quads * packing.precision().quad_bytes() as usize).div_ceil(QUAD as usize),
                 Storage::Texture | Storage::Sampled => quads,
             }
-        });
-        weights.max(self.scratch[0]).max(self.scratch[1])
+        })
     }
 
     /// Bytes of the layer's packed weights.

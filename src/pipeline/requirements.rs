@@ -68,27 +68,30 @@ fn limits(
     let activations = network.layers().iter().flat_map(|l| [l.input, l.output]).map(|s| activation_quads(s) * batch);
     let input = plan::rows_layout(network).map_or(0, |layout| layout.quads() * batch);
     let activations = activations.chain([input]).max().unwrap_or(0) as u64;
-    let pieces = plans.iter().map(|p| p.least_binding(style.storage) as u64);
-    let quads = pieces.chain([activations]).max().unwrap_or(0);
+    let weights = plans.iter().map(|p| p.least_weights(style.storage) as u64).max().unwrap_or(0);
+    let scratch = plans.iter().flat_map(|p| p.scratch).max().unwrap_or(0) as u64;
     let workgroups = plans.iter().flat_map(|p| &p.dispatches).flat_map(|d| d.workgroups);
     let mut limits = BASE_LIMITS;
     limits.max_compute_workgroups_per_dimension =
         workgroups.chain(iter::once(limits.max_compute_workgroups_per_dimension)).max().unwrap_or_default();
-    match style.storage {
-        Storage::Buffer => {
-            let bytes = cmp::max(limits.max_storage_buffer_binding_size, quads * QUAD);
-            limits.max_storage_buffer_binding_size = bytes;
-            limits.max_buffer_size = cmp::max(limits.max_buffer_size, bytes);
+    for (storage, quads) in [(style.storage, activations.max(weights)), (style.storage.of_scratch(), scratch)] {
+        match storage {
+            Storage::Buffer => {
+                let bytes = cmp::max(limits.max_storage_buffer_binding_size, quads * QUAD);
+                limits.max_storage_buffer_binding_size = bytes;
+                limits.max_buffer_size = cmp::max(limits.max_buffer_size, bytes);
+            }
+            Storage::Texture | Storage::Sampled => {
+                let rows = quads.div_ceil(TEXTURE_WIDTH.into()) as u32;
+                limits.max_texture_dimension_2d = limits.max_texture_dimension_2d.max(TEXTURE_WIDTH).max(rows);
+            }
         }
-        Storage::Texture | Storage::Sampled => {
-            limits.max_storage_textures_per_shader_stage = if style.storage == Storage::Texture { 3 } else { 1 };
-            let rows = quads.div_ceil(TEXTURE_WIDTH.into()) as u32;
-            limits.max_texture_dimension_2d = limits.max_texture_dimension_2d.max(TEXTURE_WIDTH).max(rows);
-            // Activations come and go through buffers: the input, what is read, and what is kept.
-            let width = u64::from(TEXTURE_WIDTH);
-            let bytes = activations.next_multiple_of(width) * QUAD;
-            limits.max_buffer_size = cmp::max(limits.max_buffer_size, bytes);
-        }
+    }
+    if style.storage != Storage::Buffer {
+        limits.max_storage_textures_per_shader_stage = if style.storage == Storage::Texture { 3 } else { 1 };
+        // Activations come and go through buffers: the input, what is read, and what is kept.
+        let bytes = activations.next_multiple_of(TEXTURE_WIDTH.into()) * QUAD;
+        limits.max_buffer_size = cmp::max(limits.max_buffer_size, bytes);
     }
     Ok(limits)
 }

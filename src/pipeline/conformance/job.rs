@@ -81,7 +81,8 @@ impl Job {
     ) -> Self {
         let mut job =
             Self { network: network.clone(), batch, arrays: vec![], dispatches: vec![], layers: vec![], top: None };
-        let activation = (storage != Storage::Buffer).then_some(Precision::F32);
+        let [activation, between] =
+            [storage, storage.of_scratch()].map(|s| (s != Storage::Buffer).then_some(Precision::F32));
 
         let layout = rows_layout(network);
         let quads = layout.map_or(activation_quads(network.input()), |l| l.quads());
@@ -100,9 +101,9 @@ impl Job {
                 let mut parameters = parameters.map(|parameters| Kept { parameters, arrays: BTreeMap::new() });
                 // NaN until it is written.
                 let mut unwritten =
-                    |quads| job.array(bytemuck::cast_slice(&vec![f32::NAN; 4 * quads]).to_vec(), activation);
-                let y = unwritten(activation_quads(layer.output) * batch);
-                let scratch = plan.scratch.map(unwritten);
+                    |quads, texture| job.array(bytemuck::cast_slice(&vec![f32::NAN; 4 * quads]).to_vec(), texture);
+                let y = unwritten(activation_quads(layer.output) * batch, activation);
+                let scratch = plan.scratch.map(|quads| unwritten(quads, between));
                 for dispatch in plan.dispatches {
                     let place = |place, outer| match place {
                         Place::Layer => outer,
