@@ -757,6 +757,46 @@ mod slices {
     use super::*;
 
     /// However an inference is spread over frames, its outputs are bitwise those of one go.
+    /// As a host's frames do: with a picture drawn before, some drivers note the time later.
+    #[test]
+    fn are_measured_where_something_is_drawn() {
+        let gpu = common::gpu();
+        let model = Model::embedded().unwrap();
+        let pipeline = Pipeline::builder(gpu, &model.network, &model.weights).build().unwrap();
+        pipeline.write_input(&noise(&model.network, 1)).unwrap();
+        let target = gpu.device().create_texture(&wgpu::TextureDescriptor {
+            label: None,
+            size: wgpu::Extent3d { width: 64, height: 64, depth_or_array_layers: 1 },
+            mip_level_count: 1,
+            sample_count: 1,
+            dimension: wgpu::TextureDimension::D2,
+            format: TextureFormat::Rgba8Unorm,
+            usage: TextureUsages::RENDER_ATTACHMENT,
+            view_formats: &[],
+        });
+        let view = target.create_view(&Default::default());
+        submit(gpu, |encoder| {
+            let attachment = wgpu::RenderPassColorAttachment {
+                view: &view,
+                depth_slice: None,
+                resolve_target: None,
+                ops: wgpu::Operations { load: wgpu::LoadOp::Clear(wgpu::Color::RED), store: wgpu::StoreOp::Store },
+            };
+            drop(encoder.begin_render_pass(&wgpu::RenderPassDescriptor {
+                color_attachments: &[Some(attachment)],
+                ..Default::default()
+            }));
+        });
+        let start = Instant::now();
+        let Some(times) = block_on(pipeline.profile()).unwrap() else { return };
+        let took = start.elapsed().as_secs_f64() * 1e3;
+        let of = |layer: &str| times.iter().find(|time| time.layer == layer).unwrap().ms;
+        for (long, short) in [("conv1", "pool1"), ("conv3", "pool2"), ("conv5", "pool5"), ("fc6", "prob")] {
+            assert!(of(long) > 2.0 * of(short), "of {took} ms: {times:?}");
+        }
+        assert!(times.iter().all(|time| time.ms <= took), "of {took} ms: {times:?}");
+    }
+
     #[test]
     fn give_the_same_bits() {
         let gpu = common::gpu();

@@ -16,17 +16,20 @@ pub struct LayerTime {
 }
 
 impl Pipeline {
-    /// Runs the network on the input that was written last, and measures each layer by timestamps; `None` where the
-    /// device has none. Layers that compute nothing are left out.
+    /// Runs the network on the input that was written last, and measures each layer by timestamps, from the end of the one
+    /// before to its own; `None` where the device has none. Layers that compute nothing are left out.
     ///
     /// # Errors
     ///
     /// [`RunError::Device`] when the device is lost.
     pub async fn profile(&self) -> Result<Option<Vec<LayerTime>>, RunError> {
         let device = self.gpu.device();
-        let count = 2 * self.steps.len() as u32;
+        let count = 2 * (1 + self.steps.len() as u32);
         if !device.features().contains(Features::TIMESTAMP_QUERY) || count > wgpu::QUERY_SET_MAX_QUERIES {
             return Ok(None);
+        }
+        if self.steps.is_empty() {
+            return Ok(Some(Vec::new()));
         }
         let size = u64::from(count) * u64::from(QUERY_SIZE);
         let reading = self
@@ -42,11 +45,13 @@ impl Pipeline {
                     usage: BufferUsages::QUERY_RESOLVE | BufferUsages::COPY_SRC,
                     mapped_at_creation: false,
                 });
-                for (first, step) in (0..).step_by(2).zip(0..self.steps.len()) {
+                // Only the ends count: on a device that draws too, lavapipe (Mesa 22.3) notes the time when it comes to the next
+                // timestamp, and a pass begins right after the one before. The first layer is computed twice, since it follows none.
+                for (begin, step) in (0..).step_by(2).zip([0].into_iter().chain(0..self.steps.len())) {
                     let writes = ComputePassTimestampWrites {
                         query_set: &query_set,
-                        beginning_of_pass_write_index: Some(first),
-                        end_of_pass_write_index: Some(first + 1),
+                        beginning_of_pass_write_index: Some(begin),
+                        end_of_pass_write_index: Some(begin + 1),
                     };
                     self.encode_steps(encoder, step..step + 1, Some(writes));
                 }
@@ -57,12 +62,13 @@ impl Pipeline {
             })
             .await?;
         let ticks: Vec<u64> = self.read(reading).await?.concat();
+        let ends: Vec<u64> = ticks.into_iter().skip(1).step_by(2).collect();
         let period = f64::from(self.gpu.queue().get_timestamp_period());
-        let time = |(step, ticks): (&super::Step, &[u64])| LayerTime {
+        let time = |(step, ends): (&super::Step, &[u64])| LayerTime {
             layer: self.network.layers()[step.layer].name.clone(),
             kernel: step.kernel.clone(),
-            ms: ticks[1].saturating_sub(ticks[0]) as f64 * period / 1e6,
+            ms: ends[1].saturating_sub(ends[0]) as f64 * period / 1e6,
         };
-        Ok(Some(self.steps.iter().zip(ticks.chunks_exact(2)).map(time).collect()))
+        Ok(Some(self.steps.iter().zip(ends.windows(2)).map(time).collect()))
     }
 }
