@@ -171,6 +171,10 @@ pub struct App {
     asking: Arc<AtomicBool>,
     /// When the clipboard was asked for, which does not answer where it holds nothing.
     pasting: Option<Instant>,
+    /// When it last gave something.
+    pasted: Option<Instant>,
+    /// Whether V alone is down.
+    v_down: bool,
     /// Errors of the window's device that no call returned.
     device_errors: Receiver<String>,
     /// Why the window's device is gone, once it is.
@@ -264,6 +268,8 @@ impl App {
             dialogs: mpsc::channel(),
             asking: Arc::default(),
             pasting: None,
+            pasted: None,
+            v_down: false,
             device_errors,
             lost,
             settings,
@@ -839,6 +845,7 @@ impl App {
         }
         if events.iter().any(|event| matches!(event, Event::PasteImage(_) | Event::Paste(_))) {
             self.pasting = None;
+            self.pasted = Some(Instant::now());
         } else if self.pasting.take_if(|asked| asked.elapsed() > CLIPBOARD_ANSWERS).is_some() {
             self.say(NOTHING_TO_PASTE.into());
         }
@@ -846,6 +853,14 @@ impl App {
             match event {
                 Event::PasteImage(image) => self.loader.open(Incoming::Pixels(image)),
                 Event::Paste(text) => self.paste(&text),
+                // Of Ctrl+V egui tells that it is let go, and a paste before that where there is something to paste.
+                Event::Key { key: Key::V, pressed, .. } => {
+                    let was_down = std::mem::replace(&mut self.v_down, pressed);
+                    let lately = |pasted: Instant| pasted.elapsed() < 2 * CLIPBOARD_ANSWERS;
+                    if !pressed && !was_down && !self.pasted.is_some_and(lately) {
+                        self.say(NOTHING_TO_PASTE.into());
+                    }
+                }
                 _ => {}
             }
         }

@@ -262,6 +262,26 @@ fn pasted_pixels_and_paths_are_opened() {
     wait(&mut harness, "message", |app| !app.messages().is_empty());
 }
 
+/// With an empty clipboard all that comes of Ctrl+V is that V is let go.
+#[test]
+fn nothing_to_paste_is_said_once() {
+    let mut harness = standard();
+    settle(&mut harness);
+    let v =
+        |pressed| Event::Key { key: Key::V, physical_key: None, pressed, repeat: false, modifiers: Modifiers::NONE };
+    harness.event(v(true));
+    harness.event(v(false));
+    harness.event(Event::Paste(picture("bag.png").display().to_string()));
+    harness.event(v(false));
+    wait(&mut harness, "pasted path", |app| app.pictures().count() == 1);
+    settle(&mut harness);
+    assert_eq!(harness.state_mut().app().messages().len(), 0);
+    let mut harness = standard();
+    settle(&mut harness);
+    harness.event(v(false));
+    wait(&mut harness, "message", |app| app.messages().len() == 1);
+}
+
 #[derive(Debug)]
 struct Dropped(PathBuf);
 
