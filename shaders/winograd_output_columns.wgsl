@@ -7,12 +7,12 @@
 
 @compute @workgroup_size(${WORKGROUP})
 fn main(@builtin(global_invocation_id) id: vec3u) {
-  if id.x >= p.tiles * ${N}u * p.quads {
+  let step = position_step();
+  // In the order in which they lie: all of one column of the tiles, then the next.
+  let first = id.x;
+  if first >= ${N}u * step {
     return;
   }
-  let line = id.x / p.quads;
-  let step = position_step();
-  let first = place(line / ${N}u, id.x % p.quads) + line % ${N}u * step;
 //% for i in range(N)
   let m${i} = load_x(first + ${i * N}u * step);
 //% endfor
