@@ -97,7 +97,8 @@ for picture in "$before" "$folder/after.png"; do
 done
 differing=$(compare -metric AE "$before" "$folder/after.png" null: 2>&1 || true)
 echo "the heat map changed $differing pixels"
-[ "${differing%.*}" -gt 1000 ] || die "the keys did nothing"
+# Millions are told as 2.67297e+06.
+[ "$(LC_ALL=C printf %.0f "$differing")" -gt 1000 ] || die "the keys did nothing"
 grep -o "longest frame.*" "$folder/log" | tail -n 1
 [ $# -eq 0 ] || convert "$folder/after.png" -strip -dither FloydSteinberg -colors 256 -define png:compression-level=9 "PNG8:$1"
 
