@@ -12,6 +12,9 @@
 //!
 //! Seeds are small files that reach every corner (`seeds.py` writes them); what the fuzzer finds goes to `corpus`,
 //! which is not kept. Eight kilobytes can hold a white page of 168 million pixels, which takes memory and time.
+//!
+//! The last ten minutes of each, on 2026-11-26, found nothing, in millions of runs: caffe 2.9, onnx 2.6, safetensors 1.4, torch
+//! 0.7, picture 0.2, npy 11.6.
 
 // The command is no library, and its reader of arrays needs nothing of it.
 #[allow(dead_code, reason = "the command writes arrays too")]
