@@ -199,25 +199,28 @@ impl Winograd {
         [n * (n * inputs).max(m * outputs), n * n * inputs.max(outputs)]
     }
 
-    /// G g Gᵀ of every filter: the weights (OIHW) of [`Winograd::gemm`].
-    pub fn transform_weights(&self, weight: &[f32]) -> Vec<f32> {
+    /// Numbers of the weights of one row of a tile's positions.
+    pub fn weights_row_len(&self) -> usize {
+        let inputs = self.input.channels / self.conv.groups;
+        self.reach() * self.output.channels.next_multiple_of(4) * inputs.next_multiple_of(4)
+    }
+
+    /// G g Gᵀ of every filter, for the positions in `row` of a tile: that part of the weights (OIHW) of [`Winograd::gemm`].
+    pub fn transform_weights(&self, weight: &[f32], row: usize) -> Vec<f32> {
         let of_cells = self.rows_layout.map(|layout| layout.weights_of_cells(weight));
         let weight = of_cells.as_deref().unwrap_or(weight);
-        let (r, n) = (self.kernel(), self.reach());
+        let r = self.kernel();
         let g = Transforms::new(self.tile, r).g;
         let inputs = self.input.channels / self.conv.groups;
         let (padded_in, padded_out) = (inputs.next_multiple_of(4), self.output.channels.next_multiple_of(4));
-        let mut out = vec![0.0; n * n * padded_out * padded_in];
-        let mut half = vec![0.0f64; n * r];
+        let mut out = vec![0.0; self.weights_row_len()];
+        let mut half = vec![0.0f64; r];
         for (i, filter) in weight.chunks_exact(r * r).enumerate() {
-            for (row, g) in half.chunks_exact_mut(r).zip(&g) {
-                for (column, value) in row.iter_mut().enumerate() {
-                    *value = (0..r).map(|k| g[k] * f64::from(filter[k * r + column])).sum();
-                }
+            for (column, value) in half.iter_mut().enumerate() {
+                *value = (0..r).map(|k| g[row][k] * f64::from(filter[k * r + column])).sum();
             }
-            for position in 0..n * n {
-                let row = &half[position / n * r..][..r];
-                let value: f64 = row.iter().zip(&g[position % n]).map(|(a, b)| a * b).sum();
+            for (position, g) in g.iter().enumerate() {
+                let value: f64 = half.iter().zip(g).map(|(a, b)| a * b).sum();
                 out[(position * padded_out + i / inputs) * padded_in + i % inputs] = value as f32;
             }
         }

@@ -195,9 +195,22 @@ impl Plan {
         let [weight_name, bias_name] = ["weight", "bias"].map(|kind| format!("{}.{kind}", self.layer));
         let (weight, bias) = (weights.tensor(&weight_name)?, weights.tensor(&bias_name)?);
         let bias = bias.finite(&bias_name, bias.numbers())?;
-        let transformed = match winograd {
-            Some(winograd) => Some(winograd.transform_weights(&weight.finite(&weight_name, weight.numbers())?)),
-            None => None,
+        // Winograd's weights are more than the file's, so that only a row of positions is held.
+        let mut transformed = (usize::MAX, vec![]);
+        let mut pack = |group, block, packed: &mut [f32]| -> Result<(), PipelineError> {
+            let numbers = packing.filters_of(group, block);
+            let Some(winograd) = winograd else {
+                packing.pack_block(&weight.finite(&weight_name, numbers.clone())?, group, block, packed);
+                weight.release(numbers);
+                return Ok(());
+            };
+            let (row, first) = (numbers.start / winograd.weights_row_len(), numbers.start % winograd.weights_row_len());
+            if transformed.0 != row {
+                let all = weight.finite(&weight_name, weight.numbers())?;
+                transformed = (row, winograd.transform_weights(&all, row));
+            }
+            packing.pack_block(&transformed.1[first..][..numbers.len()], group, block, packed);
+            Ok(())
         };
         let precision = packing.precision();
         let mut largest = if precision == Precision::Int8 { vec![0.0; packing.bias_len()] } else { vec![] };
@@ -209,15 +222,7 @@ impl Plan {
             let mut packed = vec![0.0; packing.block_len()];
             for group in 0..packing.groups() {
                 for block in blocks.clone().map(|b| b as usize) {
-                    let numbers = packing.filters_of(group, block);
-                    match &transformed {
-                        Some(transformed) => packing.pack_block(&transformed[numbers], group, block, &mut packed),
-                        None => {
-                            let filters = weight.finite(&weight_name, numbers.clone())?;
-                            packing.pack_block(&filters, group, block, &mut packed);
-                            weight.release(numbers);
-                        }
-                    }
+                    pack(group, block, &mut packed)?;
                     match precision {
                         Precision::F32 => upload.push(bytemuck::cast_slice(&packed)),
                         Precision::F16 => {
