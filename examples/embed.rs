@@ -56,6 +56,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         Some(times) => Slices::measured(&times),
         None => Slices::modelled(&pipeline, 4 * BUDGET),
     };
+    // Scaling a whole frame down takes a processor longer than many a layer.
+    if let Some(cost) = pollster::block_on(pipeline.profile_input(&input))? {
+        slices.set_input_cost(cost);
+    }
 
     for load in [Load::Nothing, Load::Whole, Load::Slice] {
         let mut open: Vec<Ticket> = Vec::new();

@@ -159,6 +159,17 @@ mod requirements {
                 let pipeline = build(gpu).unwrap();
                 let layers = block_on(pipeline.run_layers(&input, &["conv1", "fc"])).unwrap();
                 let top = block_on(pipeline.run_top(&input)).unwrap();
+                let buffer = gpu.device().create_buffer_init(&wgpu::util::BufferInitDescriptor {
+                    label: None,
+                    contents: bytemuck::cast_slice(&input),
+                    usage: BufferUsages::STORAGE,
+                });
+                let own = pipeline.buffer_input(buffer.as_entire_buffer_binding()).unwrap();
+                submit(gpu, |encoder| {
+                    own.encode(encoder);
+                    pipeline.encode(encoder);
+                });
+                assert_eq!(read::<Entry>(gpu, pipeline.top_buffer().unwrap()), top.concat());
                 (layers, top, read::<u32>(gpu, pipeline.kept("conv1").unwrap()))
             });
             assert!(found == expected, "{style:?}");
@@ -848,7 +859,7 @@ mod slices {
         println!("frames: {counts:?}");
     }
 
-    /// What another run wrote over is begun anew.
+    /// What another run wrote over is begun anew, and what an encoder took with it that was dropped.
     #[test]
     fn are_begun_anew_after_another_run() {
         let gpu = common::gpu();
@@ -856,34 +867,38 @@ mod slices {
         let pipeline = Pipeline::builder(gpu, &network, &weights).build().unwrap();
         let input = noise(&network, 1);
         let expected = block_on(pipeline.run_top(&input)).unwrap();
-        let buffer = gpu.device().create_buffer_init(&wgpu::util::BufferInitDescriptor {
-            label: None,
-            contents: bytemuck::cast_slice(&input),
-            usage: BufferUsages::STORAGE,
-        });
-        let own = pipeline.buffer_input(buffer.as_entire_buffer_binding()).unwrap();
+        let own = own_input(gpu, &pipeline, &input);
+        let record = |encoder: &mut wgpu::CommandEncoder, slices: &mut Slices| {
+            pipeline.encode_slice(encoder, slices, Duration::ZERO, |encoder| own.encode(encoder))
+        };
         let slice = |slices: &mut Slices| {
             let mut complete = false;
-            submit(gpu, |encoder| {
-                complete = pipeline.encode_slice(encoder, slices, Duration::ZERO, |encoder| own.encode(encoder));
-            });
+            submit(gpu, |encoder| complete = record(encoder, slices));
             complete
         };
         let mut slices = Slices::modelled(&pipeline, Duration::from_secs(1));
-        for _ in 0..3 {
-            assert!(!slice(&mut slices));
-        }
-        assert!(!slices.is_start(&pipeline));
+        let mut after = |other: &dyn Fn(&mut Slices)| {
+            for _ in 0..3 {
+                assert!(!slice(&mut slices));
+            }
+            assert!(!slices.is_start(&pipeline));
+            other(&mut slices);
+            assert!(slices.is_start(&pipeline));
+            let mut frames = 1;
+            while !slice(&mut slices) {
+                frames += 1;
+            }
+            assert_eq!(frames, pipeline.kernels().count());
+            assert_eq!(read::<Entry>(gpu, pipeline.top_buffer().unwrap()), expected[0]);
+        };
         // The other run leaves its own picture in the input.
-        let other = block_on(pipeline.run_top(&noise(&network, 2))).unwrap();
-        assert_ne!(other, expected);
-        assert!(slices.is_start(&pipeline));
-        let mut frames = 1;
-        while !slice(&mut slices) {
-            frames += 1;
+        after(&|_| assert_ne!(block_on(pipeline.run_top(&noise(&network, 2))).unwrap(), expected));
+        after(&|slices| _ = record(&mut gpu.device().create_command_encoder(&Default::default()), slices));
+        if gpu.device().features().contains(Features::TIMESTAMP_QUERY) {
+            after(&|_| _ = block_on(pipeline.profile()).unwrap().unwrap());
+            let other = own_input(gpu, &pipeline, &noise(&network, 2));
+            after(&|_| _ = block_on(pipeline.profile_input(&other)).unwrap().unwrap());
         }
-        assert_eq!(frames, pipeline.kernels().count());
-        assert_eq!(read::<Entry>(gpu, pipeline.top_buffer().unwrap()), expected[0]);
 
         // Slices that come from another pipeline have nothing of this one: they begin anew too.
         let another = Pipeline::builder(gpu, &network, &weights).build().unwrap();
@@ -895,6 +910,50 @@ mod slices {
             another.encode_slice(encoder, &mut slices, Duration::ZERO, |_| {});
         });
         assert!(slices.is_start(&pipeline) && !slices.is_start(&another));
+    }
+
+    /// An input that costs something is of the budget, and where no layer fits beside it a slice by itself.
+    #[test]
+    fn count_the_input() {
+        let gpu = common::gpu();
+        let (network, weights) = tiny();
+        let pipeline = Pipeline::builder(gpu, &network, &weights).build().unwrap();
+        let input = noise(&network, 1);
+        let expected = block_on(pipeline.run_top(&input)).unwrap();
+        block_on(pipeline.run_top(&noise(&network, 2))).unwrap();
+        let own = own_input(gpu, &pipeline, &input);
+        if let Some(cost) = block_on(pipeline.profile_input(&own)).unwrap() {
+            assert!(cost > Duration::ZERO && cost < Duration::from_secs(10), "{cost:?}");
+        }
+        let layers = pipeline.kernels().count();
+        let second = Duration::from_secs(1);
+        for (budget, frames) in [(Duration::ZERO, 1 + layers), (second, 2), (3 * second, 1)] {
+            let mut slices = Slices::modelled(&pipeline, second / 2);
+            slices.set_input_cost(second);
+            let mut begun = Vec::new();
+            for frame in 0..frames {
+                let mut complete = false;
+                submit(gpu, |encoder| {
+                    complete = pipeline.encode_slice(encoder, &mut slices, budget, |encoder| {
+                        own.encode(encoder);
+                        begun.push(frame);
+                    });
+                });
+                assert_eq!(complete, frame + 1 == frames, "frame {frame} of {frames}");
+            }
+            assert_eq!(begun, [0]);
+            assert_eq!(read::<Entry>(gpu, pipeline.top_buffer().unwrap()), expected[0]);
+        }
+    }
+
+    /// The numbers of `input` in a buffer of the host's.
+    fn own_input(gpu: &Gpu, pipeline: &Pipeline, input: &[f32]) -> Input {
+        let buffer = gpu.device().create_buffer_init(&wgpu::util::BufferInitDescriptor {
+            label: None,
+            contents: bytemuck::cast_slice(input),
+            usage: BufferUsages::STORAGE,
+        });
+        pipeline.buffer_input(buffer.as_entire_buffer_binding()).unwrap()
     }
 }
 

@@ -64,7 +64,15 @@ pub struct Input {
 impl Input {
     /// Records it into `encoder`: one dispatch, before [`Pipeline::encode`].
     pub fn encode(&self, encoder: &mut CommandEncoder) {
-        let mut pass = begin(encoder, None);
+        self.encode_timed(encoder, None);
+    }
+
+    pub(super) fn encode_timed(
+        &self,
+        encoder: &mut CommandEncoder,
+        timestamp_writes: Option<wgpu::ComputePassTimestampWrites<'_>>,
+    ) {
+        let mut pass = begin(encoder, timestamp_writes);
         pass.set_pipeline(&self.pipeline);
         pass.set_bind_group(0, &self.bind_group, &[]);
         let [x, y, z] = self.workgroups;
@@ -135,6 +143,9 @@ impl Pipeline {
     /// normalises as [`Preprocessing::apply`] does, to within 2/255 before normalisation. The texture's contents are
     /// read whenever [`Input::encode`] is submitted: one call does for all frames of a render target. It makes a bind group
     /// and a uniform; the kernel was compiled by [`Builder::build`](crate::Builder::build).
+    ///
+    /// The texture is one of the pipeline's device: of another one of its instance it is an error, of another instance wgpu
+    /// panics.
     ///
     /// # Errors
     ///

@@ -881,7 +881,9 @@ pub enum PipelineError {
     #[error("the device has too little memory for this network and batch: {0}; use a smaller batch")]
     OutOfMemory(String),
     /// The driver refused something.
-    #[error("the device refused to build the network: {0}; please report it with the adapter's name")]
+    #[error(
+        "the device refused to build the network: {0}; if it is not lost, please report it with the adapter's name"
+    )]
     Device(String),
 }
 

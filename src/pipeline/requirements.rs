@@ -34,14 +34,19 @@ impl Pipeline {
     /// The least limits with which `network` runs on `batch` pictures in `style`: for the host's
     /// [`wgpu::DeviceDescriptor`], together with the host's own by [`Limits::or_better_values_from`].
     ///
-    /// Larger storage bindings than these save splitting the weights of fully connected layers.
+    /// With these [`Pipeline::buffer_input`] works too. Larger storage bindings save splitting the weights of fully connected
+    /// layers.
     ///
     /// # Errors
     ///
     /// [`PipelineError::Batch`] when the batch is not of 1 to [`MAX_BATCH`](crate::MAX_BATCH) pictures.
     pub fn required_limits(network: &Network, batch: usize, style: Style) -> Result<Limits, PipelineError> {
         // Of the precisions, this one needs the most.
-        limits(network, &Algorithms::new(), batch, style, Precision::F32)
+        let mut limits = limits(network, &Algorithms::new(), batch, style, Precision::F32)?;
+        let input = (batch * network.input().len() * size_of::<f32>()) as u64;
+        limits.max_storage_buffer_binding_size = cmp::max(limits.max_storage_buffer_binding_size, input);
+        limits.max_buffer_size = cmp::max(limits.max_buffer_size, input);
+        Ok(limits)
     }
 }
 

@@ -1,6 +1,12 @@
 //! One inference over several frames.
 
-use std::{sync::atomic::Ordering, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use wgpu::CommandEncoder;
 
@@ -16,17 +22,21 @@ use crate::network::Layer;
 pub struct Slices {
     /// Seconds of each step.
     costs: Vec<f64>,
-    /// The step that comes next.
-    next: usize,
+    /// Seconds of the input.
+    input: f64,
+    /// The step that comes next in the inference that was begun.
+    next: Option<usize>,
     /// Which run of the pipeline this is.
     run: u64,
+    /// Whether an encoder with a slice of it was dropped.
+    dropped: Arc<AtomicBool>,
 }
 
 impl Slices {
     /// With costs that were measured by [`Pipeline::profile`] of the same pipeline.
     pub fn measured(times: &[LayerTime]) -> Self {
         // Nothing is free, whatever the resolution of the timestamps.
-        Self { costs: times.iter().map(|t| (t.ms / 1e3).max(1e-6)).collect(), next: 0, run: 0 }
+        Self::new(times.iter().map(|t| (t.ms / 1e3).max(1e-6)).collect())
     }
 
     /// Where nothing can be measured: with the time that a whole run takes, shared out to the layers by their
@@ -35,13 +45,43 @@ impl Slices {
         let layers = pipeline.network.layers();
         let costs: Vec<f64> = pipeline.steps.iter().map(|s| cost(&layers[s.layer], pipeline.batch())).collect();
         let unit = whole.as_secs_f64() / costs.iter().sum::<f64>();
-        Self { costs: costs.iter().map(|c| c * unit).collect(), next: 0, run: 0 }
+        Self::new(costs.iter().map(|c| c * unit).collect())
     }
 
-    /// Whether the next slice begins a new inference: the last one is complete, or another run of `pipeline` has written
-    /// over what there was of it.
+    fn new(costs: Vec<f64>) -> Self {
+        Self { costs, input: 0.0, next: None, run: 0, dropped: Arc::default() }
+    }
+
+    /// Says what the input costs from now on that slices are given: as [`Pipeline::profile_input`] or the host measured it;
+    /// nothing unless it is said. A large texture on an adapter that is a processor costs more than many a layer.
+    pub fn set_input_cost(&mut self, cost: Duration) {
+        self.input = cost.as_secs_f64();
+    }
+
+    /// Whether the next slice begins a new inference: the last one is complete, another run of `pipeline` has written
+    /// over what there was of it, or an encoder with a slice of it was dropped.
     pub fn is_start(&self, pipeline: &Pipeline) -> bool {
-        self.next == 0 || self.run != pipeline.runs.load(Ordering::Relaxed)
+        self.next.is_none() || self.run != pipeline.runs.load(Ordering::Relaxed) || self.dropped.load(Ordering::Relaxed)
+    }
+}
+
+/// Goes with a slice's encoder, and notes if that is dropped.
+struct Recorded {
+    dropped: Arc<AtomicBool>,
+    submitted: bool,
+}
+
+impl Recorded {
+    fn submitted(mut self) {
+        self.submitted = true;
+    }
+}
+
+impl Drop for Recorded {
+    fn drop(&mut self) {
+        if !self.submitted {
+            self.dropped.store(true, Ordering::Relaxed);
+        }
     }
 }
 
@@ -51,12 +91,17 @@ impl Pipeline {
     ///
     /// Where a slice begins an inference, and then only, `input` is called first: what it records
     /// ([`Input::encode`](crate::Input::encode)) is what the inference is about. It may also call
-    /// [`Pipeline::write_input`], or do nothing where the input lies there already.
+    /// [`Pipeline::write_input`], or do nothing where the input lies there already. What it costs
+    /// ([`Slices::set_input_cost`]) is of the budget too: a slice may be the input alone.
     ///
     /// A layer is never divided: one that costs more than the budget takes a frame by itself. The input is read by the
-    /// first slice only, and the result is bitwise that of [`Pipeline::encode`]. A pipeline has one set of
-    /// activations: where another run of it began in between, the inference begins anew, with another call of `input`.
-    /// Slices take effect in the order in which they were recorded: one thread records them, and submits them so.
+    /// slice with the first layer only, and the result is bitwise that of [`Pipeline::encode`].
+    ///
+    /// A pipeline has one set of activations: where another run of it began in between, or an encoder with a slice was dropped,
+    /// the inference begins anew, with another call of `input`. Slices take effect in the order in which they were
+    /// recorded: one thread records them, and submits them so. No other run may be submitted between the recording of a slice
+    /// and its submission, which nothing would notice: [`Pipeline::run_top`] and its like submit at once, so that a thread
+    /// that calls them while another one records slices needs a pipeline of its own.
     pub fn encode_slice(
         &self,
         encoder: &mut CommandEncoder,
@@ -64,26 +109,33 @@ impl Pipeline {
         budget: Duration,
         input: impl FnOnce(&mut CommandEncoder),
     ) -> bool {
+        let mut left = budget.as_secs_f64();
+        let mut least = 1;
         if slices.is_start(self) {
             input(encoder);
-            slices.next = 0;
+            left -= slices.input;
+            // An input that costs something is a slice where no layer is affordable beside it.
+            least = usize::from(slices.input <= 0.0);
+            slices.next = Some(0);
             slices.run = self.begin_run();
+            slices.dropped = Arc::default();
         }
-        let mut left = budget.as_secs_f64();
+        let next = slices.next.unwrap_or_default();
         let affordable = |cost: &&f64| {
             left -= **cost;
             left >= 0.0
         };
-        let rest = slices.costs.get(slices.next..).unwrap_or_default();
-        let count = rest.iter().take_while(affordable).count().max(1);
-        let end = (slices.next + count).min(self.steps.len());
-        self.encode_kept(encoder, slices.next..end);
-        slices.next = end;
+        let rest = slices.costs.get(next..).unwrap_or_default();
+        let count = rest.iter().take_while(affordable).count().max(least);
+        let end = (next + count).min(self.steps.len());
+        self.encode_kept(encoder, next..end);
         let complete = end == self.steps.len();
+        slices.next = (!complete).then_some(end);
         if complete {
             self.encode_top(encoder);
-            slices.next = 0;
         }
+        let recorded = Recorded { dropped: slices.dropped.clone(), submitted: false };
+        encoder.on_submitted_work_done(move || recorded.submitted());
         complete
     }
 }

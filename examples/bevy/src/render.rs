@@ -6,7 +6,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use alexnet_wgpu::{Entry, Gpu, Input, Pipeline, Prediction, RunError, Slices, TextureSource, Ticket, wgpu};
+use alexnet_wgpu::{
+    Entry, Gpu, Input, Pipeline, Prediction, Preprocessing, RunError, Slices, TextureSource, Ticket, wgpu,
+};
 use bevy::{
     app::SubApp,
     asset::AssetId,
@@ -52,11 +54,19 @@ pub enum Network {
 /// The network on Bevy's device.
 pub struct Running {
     pipeline: Pipeline,
-    /// What the layers cost and what may be spent in a frame, where there is a budget.
-    budget: Option<(Slices, Duration)>,
+    /// What the layers cost, where there is a budget.
+    budget: Option<Budget>,
     /// The camera that the inference is about that was begun last.
     camera: Entity,
     pub tickets: Vec<(Entity, Ticket)>,
+}
+
+struct Budget {
+    slices: Slices,
+    /// Seconds that a texel of a camera's image costs.
+    texel: f64,
+    /// What may be spent in a frame.
+    frame: Duration,
 }
 
 /// The cameras to look at, by their entities of the main world.
@@ -75,6 +85,8 @@ pub struct Watched {
     /// What `input` was made of, or could not be.
     source: Option<Source>,
     input: Option<Input>,
+    /// Of the image, as far as it is looked at.
+    texels: u32,
     /// The number of its last inference.
     turn: u64,
 }
@@ -99,11 +111,15 @@ fn run_on(plugin: &AlexNetPlugin, device: wgpu::Device, queue: wgpu::Queue) -> R
     let gpu = Gpu::from_device(device, queue)?;
     let builder = Pipeline::builder(&gpu, &plugin.model.network, &plugin.model.weights);
     let pipeline = builder.top(plugin.top).tickets(TICKETS).build()?;
-    let slices = match plugin.budget {
-        Some(budget) => Some((measure(&pipeline)?, budget)),
+    let budget = match plugin.budget {
+        Some(frame) => Some(Budget {
+            slices: measure(&pipeline)?,
+            texel: measure_texel(&pipeline, &plugin.model.preprocessing)?,
+            frame,
+        }),
         None => None,
     };
-    Ok(Running { pipeline, budget: slices, camera: Entity::PLACEHOLDER, tickets: Vec::new() })
+    Ok(Running { pipeline, budget, camera: Entity::PLACEHOLDER, tickets: Vec::new() })
 }
 
 /// What each layer costs.
@@ -116,6 +132,25 @@ fn measure(pipeline: &Pipeline) -> Result<Slices, RunError> {
     let start = Instant::now();
     block_on(pipeline.run_top_again())?;
     Ok(Slices::modelled(pipeline, start.elapsed()))
+}
+
+/// Seconds that a texel of the input costs; nothing where there are no timestamps.
+fn measure_texel(pipeline: &Pipeline, preprocessing: &Preprocessing) -> Result<f64, AlexNetError> {
+    let size = wgpu::Extent3d { width: 512, height: 512, depth_or_array_layers: 1 };
+    let texture = pipeline.gpu().device().create_texture(&wgpu::TextureDescriptor {
+        label: Some("as large as a camera's image may be"),
+        size,
+        mip_level_count: 1,
+        sample_count: 1,
+        dimension: wgpu::TextureDimension::D2,
+        format: wgpu::TextureFormat::Rgba8UnormSrgb,
+        usage: wgpu::TextureUsages::TEXTURE_BINDING,
+        view_formats: &[],
+    });
+    let view = texture.create_view(&Default::default());
+    let input = pipeline.texture_input(&TextureSource::new(&view), preprocessing, 0)?;
+    let cost = block_on(pipeline.profile_input(&input))?.unwrap_or_default();
+    Ok(cost.as_secs_f64() / f64::from(size.width * size.height))
 }
 
 type Marked<'w, 's> = Query<'w, 's, (Entity, Option<&'static Camera>, Option<&'static RenderTarget>), With<Classify>>;
@@ -139,7 +174,7 @@ fn extract(mut cameras: ResMut<Cameras>, marked: Extract<Marked<'_, '_>>) {
             let start = viewport.physical_position;
             URect::from_corners(start, start + viewport.physical_size)
         });
-        let unseen = || Watched { target, viewport, source: None, input: None, turn: 0 };
+        let unseen = || Watched { target, viewport, source: None, input: None, texels: 0, turn: 0 };
         let watched = cameras.watched.entry(entity).or_insert_with(unseen);
         watched.target = target;
         watched.viewport = viewport;
@@ -232,8 +267,11 @@ fn prepare(
             Network::Ready(running) => view.map_err(Arc::new).and_then(|view| {
                 // Whatever the format, Bevy writes linear light.
                 let mut picture = TextureSource::new(view).linear(true);
+                camera.texels = view.texture().width() * view.texture().height();
                 if let Some(URect { min, max }) = camera.viewport {
-                    picture = picture.region(min.x, min.y, max.x - min.x, max.y - min.y);
+                    let size = max - min;
+                    picture = picture.region(min.x, min.y, size.x, size.y);
+                    camera.texels = size.x.saturating_mul(size.y);
                 }
                 let input = running.pipeline.texture_input(&picture, &settings.0.model.preprocessing, 0);
                 input.map_err(|error| Arc::new(error.into()))
@@ -249,7 +287,7 @@ pub fn encode(mut context: RenderContext, mut network: ResMut<Network>, mut came
     let Network::Ready(running) = &mut *network else { return };
     let Running { pipeline, budget, camera, tickets } = &mut **running;
     let Cameras { watched, failures, begun } = &mut *cameras;
-    if budget.as_ref().is_none_or(|(slices, _)| slices.is_start(pipeline)) {
+    if budget.as_ref().is_none_or(|budget| budget.slices.is_start(pipeline)) {
         // The device is behind: this frame goes unseen.
         if tickets.len() == TICKETS {
             return;
@@ -259,6 +297,9 @@ pub fn encode(mut context: RenderContext, mut network: ResMut<Network>, mut came
         *begun += 1;
         next.turn = *begun;
         *camera = entity;
+        if let Some(Budget { slices, texel, .. }) = budget {
+            slices.set_input_cost(Duration::from_secs_f64(*texel * f64::from(next.texels)));
+        }
     }
     let encoder = context.command_encoder();
     let input = watched.get(camera).and_then(|camera| camera.input.as_ref());
@@ -268,7 +309,7 @@ pub fn encode(mut context: RenderContext, mut network: ResMut<Network>, mut came
         }
     };
     let complete = match budget {
-        Some((slices, budget)) => pipeline.encode_slice(encoder, slices, *budget, fill),
+        Some(Budget { slices, frame, .. }) => pipeline.encode_slice(encoder, slices, *frame, fill),
         None => {
             fill(encoder);
             pipeline.encode(encoder);
