@@ -13,18 +13,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-use alexnet_wgpu::{AdapterSummary, LayerTime, Picture, Prediction, wgpu};
+use alexnet_wgpu::{AdapterSummary, LayerTime, Prediction, wgpu};
 use eframe::{
     egui::{
-        self, Align, CentralPanel, Color32, ColorImage, Context, CursorIcon, Event, Frame, ImageData, Key, Layout,
-        Margin, Modifiers, Panel, RichText, TextureHandle, TextureId, TextureOptions, Ui,
+        self, Align, CentralPanel, Color32, Context, CursorIcon, Event, Frame, Key, Layout, Margin, Modifiers, Panel,
+        RichText, TextureHandle, TextureId, TextureOptions, Ui,
     },
     egui_wgpu::RenderState,
 };
 
 use crate::{
+    entry::{Classes, Decoded, Entry, Pixels},
     look,
-    occlusion::Heat,
+    messages::Messages,
     pictures::{self, Arrival, Incoming, Loader, Opened},
     settings::{SPLIT, Settings, View},
     weights::{self, Source},
@@ -33,103 +34,11 @@ use crate::{
 
 /// Decoded pictures, all together, are at most so many bytes; those not used for longest are decoded again when needed.
 const PICTURE_BYTES: usize = 768 << 20;
-/// Messages that are kept; the oldest give way.
-const MESSAGES: usize = 30;
 const NOTHING_TO_PASTE: &str = "the clipboard holds no picture, nor the path of one";
 /// Within which time the clipboard gives what it holds.
 const CLIPBOARD_ANSWERS: Duration = Duration::from_millis(500);
 /// A device that is lost sooner than this after the network came to it is not worth another try.
 const WORTH_A_TRY: Duration = Duration::from_secs(20);
-
-/// A picture in the strip.
-pub(crate) struct Entry {
-    pub id: PictureId,
-    pub name: String,
-    /// Where it is decoded from again.
-    origin: Incoming,
-    pub size: [u32; 2],
-    pub pixels: Pixels,
-    pub thumbnail: TextureHandle,
-    pub classes: Classes,
-    /// The class that the heat map is to explain; the most likely where `None`.
-    pub explained: Option<usize>,
-    /// Its heat map, as far as it is known.
-    pub heat: Option<(Heat, TextureHandle)>,
-}
-
-/// Its decoded pixels.
-pub(crate) enum Pixels {
-    Here(Decoded),
-    /// Given up for memory.
-    Gone,
-    /// The loader was asked for them.
-    Asked,
-    /// They cannot be had again.
-    Lost(String),
-}
-
-pub(crate) struct Decoded {
-    pub picture: Arc<Picture>,
-    /// As [`Opened::shown`], with textures of what is on the screen.
-    pub shown: Vec<(Arc<ColorImage>, Option<TextureHandle>)>,
-    /// When it was last needed, in ever higher numbers.
-    used: u64,
-}
-
-impl Decoded {
-    fn new(picture: Arc<Picture>, shown: Vec<ColorImage>, used: u64) -> Self {
-        Self { picture, shown: shown.into_iter().map(|image| (Arc::new(image), None)).collect(), used }
-    }
-
-    fn bytes(&self) -> usize {
-        let shown = self.shown.iter().map(|(image, _)| 4 * image.pixels.len()).sum::<usize>();
-        self.picture.rgb().len() + shown
-    }
-
-    /// The texture for an area of `longest` pixels: the smallest that is no coarser.
-    pub fn texture(&mut self, ctx: &Context, longest: f32) -> TextureId {
-        let fine = self.shown.iter().rposition(|(image, _)| image.size.iter().any(|&side| side as f32 >= longest));
-        let (image, texture) = &mut self.shown[fine.unwrap_or(0)];
-        let texture = texture.get_or_insert_with(|| {
-            // Single pixels of small pictures stay visible.
-            let crisp = image.size.iter().all(|&side| side <= 64);
-            let options = if crisp { TextureOptions::NEAREST } else { TextureOptions::LINEAR };
-            ctx.load_texture("picture", ImageData::Color(image.clone()), options)
-        });
-        texture.id()
-    }
-}
-
-/// What is known of a picture's classes.
-pub(crate) enum Classes {
-    Unknown,
-    Asked,
-    /// They, and how long they took.
-    Known(Vec<Prediction>, Duration),
-    Failed(String),
-}
-
-impl Entry {
-    /// Its most likely classes, once they are known.
-    pub fn known(&self) -> Option<&[Prediction]> {
-        match &self.classes {
-            Classes::Known(classes, _) => Some(classes),
-            _ => None,
-        }
-    }
-
-    /// The class that the heat map is about.
-    pub fn class(&self) -> Option<usize> {
-        self.explained.or_else(|| Some(self.known()?.first()?.index))
-    }
-
-    fn picture(&self) -> Option<&Arc<Picture>> {
-        match &self.pixels {
-            Pixels::Here(decoded) => Some(&decoded.picture),
-            _ => None,
-        }
-    }
-}
 
 /// The time of each layer.
 pub(crate) enum Times {
@@ -183,6 +92,10 @@ pub struct App {
     /// What is being done to load a model.
     pub(crate) loading: Option<String>,
     load_id: LoadId,
+    /// The load of that number.
+    asked_load: (Source, Adapter),
+    /// Those that failed since something was loaded or asked for.
+    tried: Vec<(Source, Adapter)>,
     loaded_at: Instant,
     pub(crate) loaded: Option<Box<Loaded>>,
     pub(crate) entries: Vec<Entry>,
@@ -196,6 +109,8 @@ pub struct App {
     picture_bytes: usize,
     /// Which picture is shown once there are as many, from a window before.
     to_select: Option<usize>,
+    /// Whether the next picture that is new is shown: the first of those asked for last.
+    show_next: bool,
     classifying: Option<PictureId>,
     asked_maps: Option<(PictureId, String, crate::maps::Contrast)>,
     pub(crate) maps: Option<(PictureId, Maps, TextureId)>,
@@ -210,9 +125,7 @@ pub struct App {
     asked_heat: Option<(PictureId, usize)>,
     pub(crate) adapters: Option<Vec<AdapterSummary>>,
     asked_adapters: bool,
-    messages: Vec<String>,
-    /// The newest one is to be seen.
-    scroll_messages: bool,
+    messages: Messages,
     pub(crate) help: bool,
 }
 
@@ -258,7 +171,8 @@ impl App {
             wake_for_error();
         }));
         let worker = Worker::spawn(screen.device.clone(), screen.queue.clone(), wake(ctx))?;
-        worker.ask(Request::Load(0, settings.source.clone(), settings.adapter.clone()));
+        let asked_load = (settings.source.clone(), settings.adapter.clone());
+        worker.ask(Request::Load(0, asked_load.0.clone(), asked_load.1.clone()));
         Ok(Self {
             ctx: ctx.clone(),
             screen,
@@ -275,6 +189,8 @@ impl App {
             settings,
             loading: Some("Starting".into()),
             load_id: 0,
+            asked_load,
+            tried: Vec::new(),
             loaded_at: Instant::now(),
             loaded: None,
             entries: Vec::new(),
@@ -284,6 +200,7 @@ impl App {
             clock: 0,
             picture_bytes: PICTURE_BYTES,
             to_select: None,
+            show_next: false,
             classifying: None,
             asked_maps: None,
             maps: None,
@@ -296,8 +213,7 @@ impl App {
             asked_heat: None,
             adapters: None,
             asked_adapters: false,
-            messages: Vec::new(),
-            scroll_messages: false,
+            messages: Messages::default(),
             help: false,
         })
     }
@@ -357,6 +273,7 @@ impl App {
                 || self.asked_maps.is_none()
                 || self.maps_failed.is_some()
                 || self.maps_are_new())
+            && !self.loader.is_busy()
             && !matches!(self.times, Times::Asked)
             && (!self.heat || self.asked_heat.is_none() || self.heat_progress() == Some(1.0))
     }
@@ -381,7 +298,7 @@ impl App {
 
     /// The messages that are shown.
     pub fn messages(&self) -> &[String] {
-        &self.messages
+        self.messages.all()
     }
 
     /// Opens a picture, a folder of them, or a weight file.
@@ -389,22 +306,45 @@ impl App {
         if weights::is_weights(&path) {
             self.load(Source::File(path), self.settings.adapter.clone());
         } else {
-            self.loader.open(Incoming::Path(path));
+            self.open_picture(Incoming::Path(path));
         }
+    }
+
+    fn open_picture(&mut self, picture: Incoming) {
+        self.show_next = true;
+        self.loader.open(picture);
     }
 
     /// Opens the pictures that come with the app.
     pub fn open_samples(&mut self) {
         for (name, bytes) in pictures::SAMPLES {
-            self.loader.open(Incoming::Bytes(name.into(), bytes.into()));
+            self.open_picture(Incoming::sample(name, bytes));
         }
     }
 
     /// Puts other weights on an adapter.
     pub fn load(&mut self, source: Source, adapter: Adapter) {
-        self.loading = Some(format!("Loading {source}"));
+        self.tried.clear();
+        self.ask_for((source, adapter));
+    }
+
+    fn ask_for(&mut self, load: (Source, Adapter)) {
+        self.loading = Some(format!("Loading {}", load.0));
         self.load_id += 1;
-        self.worker.ask(Request::Load(self.load_id, source, adapter));
+        self.asked_load = load.clone();
+        self.worker.ask(Request::Load(self.load_id, load.0, load.1));
+    }
+
+    /// There is always a network to look at: what is remembered, that on the window's adapter where its own is gone, or the
+    /// embedded one.
+    fn fall_back(&mut self) {
+        self.tried.push(self.asked_load.clone());
+        let remembered =
+            [&self.settings.adapter, &Adapter::Window].map(|at| (self.settings.source.clone(), at.clone()));
+        let embedded = [&self.settings.adapter, &Adapter::Window].map(|at| (Source::Embedded, at.clone()));
+        if let Some(next) = remembered.into_iter().chain(embedded).find(|load| !self.tried.contains(load)) {
+            self.ask_for(next);
+        }
     }
 
     pub(crate) fn list_adapters(&mut self) {
@@ -456,12 +396,7 @@ impl App {
 
     /// Shows a message until it is dismissed.
     pub fn say(&mut self, message: String) {
-        if !self.messages.contains(&message) {
-            self.messages.push(message);
-            self.scroll_messages = true;
-        }
-        let many = self.messages.len().saturating_sub(MESSAGES);
-        self.messages.drain(..many);
+        self.messages.say(message);
     }
 
     /// The picture that is shown.
@@ -489,7 +424,7 @@ impl App {
         }
         while let Ok(chosen) = self.dialogs.1.try_recv() {
             match chosen {
-                Chosen::Picture(path) => self.loader.open(Incoming::Path(path)),
+                Chosen::Picture(path) => self.open_picture(Incoming::Path(path)),
                 Chosen::Weights(path) => self.load(Source::File(path), self.settings.adapter.clone()),
                 Chosen::NoDialog => self.say(
                     "no file dialog could be opened (it needs a desktop portal or zenity): drop files on the window, paste \
@@ -553,6 +488,8 @@ impl App {
         });
         if let Some(index) = self.to_select.take_if(|index| *index < self.entries.len()) {
             self.select(index);
+        } else if std::mem::take(&mut self.show_next) {
+            self.select(self.entries.len() - 1);
         }
     }
 
@@ -565,6 +502,7 @@ impl App {
                 }
                 self.settings.source = loaded.source.clone();
                 self.settings.adapter = loaded.adapter.clone();
+                self.tried.clear();
                 let largest = self.ctx.input(|input| input.max_texture_side);
                 self.filters = loaded
                     .filters
@@ -628,17 +566,8 @@ impl App {
                     self.forget_questions();
                 }
                 self.say(reason);
-                // There is always a network to look at.
-                let standard = Settings::default();
-                if self.loaded.is_some() || id != self.load_id {
-                    return;
-                }
-                if self.settings.source != standard.source {
-                    self.settings.source = standard.source.clone();
-                    self.load(standard.source, self.settings.adapter.clone());
-                } else if self.settings.adapter != standard.adapter {
-                    self.settings.adapter = standard.adapter.clone();
-                    self.load(standard.source, standard.adapter);
+                if self.loaded.is_none() && id == self.load_id {
+                    self.fall_back();
                 }
             }
             Work::Classes(id) => {
@@ -851,7 +780,7 @@ impl App {
         }
         for event in events {
             match event {
-                Event::PasteImage(image) => self.loader.open(Incoming::Pixels(image)),
+                Event::PasteImage(image) => self.open_picture(Incoming::Pixels(image)),
                 Event::Paste(text) => self.paste(&text),
                 // Of Ctrl+V egui tells that it is let go, and a paste before that where there is something to paste.
                 Event::Key { key: Key::V, pressed, .. } => {
@@ -947,7 +876,7 @@ impl App {
         } else if self.heat {
             self.heat = false;
         } else {
-            self.messages.pop();
+            self.messages.dismiss_newest();
         }
     }
 
@@ -963,8 +892,8 @@ impl App {
         let margin = Margin::symmetric(10, 6);
         let frame = Frame::new().inner_margin(margin).fill(ui.visuals().panel_fill);
         Panel::top("menus").frame(frame).show(ui, |ui| self.menus(ui));
-        if !self.messages.is_empty() {
-            Panel::top("messages").frame(frame).show_separator_line(false).show(ui, |ui| self.show_messages(ui));
+        if !self.messages.all().is_empty() {
+            Panel::top("messages").frame(frame).show_separator_line(false).show(ui, |ui| self.messages.show(ui));
         }
         Panel::bottom("status")
             .frame(Frame { inner_margin: Margin::symmetric(10, 3), ..frame })
@@ -1018,57 +947,16 @@ impl App {
         }
     }
 
-    fn show_messages(&mut self, ui: &mut Ui) {
-        let (mut dismissed, mut all) = (None, false);
-        let newest = std::mem::take(&mut self.scroll_messages).then(|| self.messages.len() - 1);
-        let (fill, text) = if ui.visuals().dark_mode {
-            (Color32::from_rgb(88, 28, 28), Color32::from_rgb(255, 225, 220))
-        } else {
-            (Color32::from_rgb(253, 226, 222), Color32::from_rgb(110, 15, 15))
-        };
-        if self.messages.len() > 1 {
-            ui.horizontal(|ui| {
-                ui.label(format!("{} messages", self.messages.len()));
-                ui.with_layout(Layout::right_to_left(Align::Center), |ui| all = ui.button("Dismiss all").clicked());
-            });
-        }
-        egui::ScrollArea::vertical().max_height(120.0).min_scrolled_height(120.0).auto_shrink([false, true]).show(
-            ui,
-            |ui| {
-                for (index, message) in self.messages.iter().enumerate() {
-                    let frame = Frame::new().fill(fill).corner_radius(5).inner_margin(Margin::symmetric(10, 4));
-                    let shown = frame.show(ui, |ui| {
-                        ui.horizontal(|ui| {
-                            let room = egui::vec2((ui.available_width() - 90.0).max(80.0), 0.0);
-                            ui.allocate_ui_with_layout(room, Layout::top_down(Align::Min), |ui| {
-                                ui.set_width(room.x);
-                                ui.add(egui::Label::new(RichText::new(message).color(text)).wrap());
-                            });
-                            if ui.button("Dismiss").clicked() {
-                                dismissed = Some(index);
-                            }
-                        });
-                    });
-                    if newest == Some(index) {
-                        shown.response.scroll_to_me(None);
-                    }
-                }
-            },
-        );
-        if let Some(index) = dismissed {
-            self.messages.remove(index);
-        }
-        if all {
-            self.messages.clear();
-        }
-    }
-
     fn status(&self, ui: &mut Ui) {
         ui.horizontal(|ui| {
             if let Some(loading) = &self.loading {
                 look::busy(ui, 14.0);
                 ui.small(format!("{loading}…"));
                 return;
+            }
+            if self.loader.is_busy() {
+                look::busy(ui, 14.0);
+                ui.small("Opening pictures…");
             }
             let Some(loaded) = &self.loaded else { return };
             ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
@@ -1173,7 +1061,7 @@ mod tests {
             if app.is_idle() && done(app) {
                 break;
             }
-            assert!(start.elapsed() < Duration::from_secs(120), "no rest; messages: {:?}", app.messages);
+            assert!(start.elapsed() < Duration::from_secs(120), "no rest; messages: {:?}", app.messages());
             thread::sleep(Duration::from_millis(5));
         }
         harness.run_steps(2);
@@ -1207,7 +1095,7 @@ mod tests {
         this.entries[0].classes = Classes::Asked;
         this.classifying = Some(id);
         this.take(Answer::Failed(Work::Classes(id), "no memory".into()));
-        rest(&mut harness, |app| app.messages == ["ankle-boot.png: no memory"]);
+        rest(&mut harness, |app| app.messages() == ["ankle-boot.png: no memory"]);
         assert!(shows(&harness, "no memory") && shows(&harness, "Try again"));
         harness.get_by_label("Try again").click();
         rest(&mut harness, |app| app.classes().is_some());
@@ -1233,7 +1121,7 @@ mod tests {
         let wanted = (this.entries[0].id, this.entries[0].class().unwrap());
         (this.heat, this.asked_heat) = (true, Some(wanted));
         this.take(Answer::Failed(Work::Heat(wanted.0, wanted.1), "no memory".into()));
-        rest(&mut harness, |app| !app.heat && app.messages == ["no heat map: no memory"]);
+        rest(&mut harness, |app| !app.heat && app.messages() == ["no heat map: no memory"]);
     }
 
     #[test]
@@ -1245,7 +1133,7 @@ mod tests {
         assert!(this.loading.is_some());
         this.take(Answer::Failed(Work::Load(7), "x: broken".into()));
         assert!(this.loading.is_none());
-        rest(&mut harness, |app| app.messages.len() == 2 && app.classes().is_some());
+        rest(&mut harness, |app| app.messages().len() == 2 && app.classes().is_some());
     }
 
     #[test]
@@ -1287,27 +1175,17 @@ mod tests {
         let mut harness = window();
         app(&mut harness).open(file.clone());
         rest(&mut harness, |app| app.entries.len() == pictures::SAMPLES.len() + 1);
+        app(&mut harness).select(0);
         app(&mut harness).set_picture_bytes(1);
         rest(&mut harness, |_| true);
         std::fs::remove_file(&file).unwrap();
         app(&mut harness).load(Source::Embedded, Adapter::Window);
         app(&mut harness).select(usize::MAX);
-        rest(&mut harness, |app| app.messages.len() == 1);
+        rest(&mut harness, |app| app.messages().len() == 1);
         assert!(shows(&harness, "coat.png: ") && app(&mut harness).classes().is_none());
         std::fs::write(&file, pictures::SAMPLES[2].1).unwrap();
         harness.get_by_label("Try again").click();
         rest(&mut harness, |app| app.classes().is_some());
-    }
-
-    #[test]
-    fn messages_do_not_pile_up_without_end() {
-        let mut harness = window();
-        for at in 0..200 {
-            app(&mut harness).say(format!("message {at}"));
-        }
-        harness.run_steps(2);
-        assert_eq!(app(&mut harness).messages.len(), MESSAGES);
-        assert_eq!(app(&mut harness).messages.last().unwrap(), "message 199");
     }
 
     #[test]

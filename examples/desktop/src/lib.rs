@@ -4,10 +4,12 @@
 //! lives on a thread of its own ([`worker`]), and what it computes is drawn by the GPU where it lies ([`maps`]).
 
 mod app;
+mod entry;
 mod filters;
 mod look;
 pub mod maps;
 mod menus;
+mod messages;
 pub mod occlusion;
 mod picture_panel;
 pub mod pictures;

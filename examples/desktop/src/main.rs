@@ -2,22 +2,29 @@
 
 use std::{
     env,
+    ffi::OsString,
     panic::{self, AssertUnwindSafe},
-    path::PathBuf,
+    path::{self, PathBuf},
     process::{Command, ExitCode},
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
-use alexnet_desktop::{App, Session, Settings, device_descriptor, pictures::Incoming};
+use alexnet_desktop::{
+    App, Session, Settings, device_descriptor,
+    pictures::{Incoming, SAMPLES},
+};
 use eframe::{
     egui::{self, ViewportBuilder},
     egui_wgpu::{WgpuConfiguration, WgpuSetup, WgpuSetupCreateNew},
     wgpu,
 };
+use serde::{Deserialize, Serialize};
 
-/// What a program that takes over says first.
+/// What a program is told that takes over, a [`Handed`] as JSON; its arguments are the pictures.
 const TAKES_OVER: &str = "ALEXNET_DESKTOP_TAKES_OVER";
+/// What an argument of such a program begins with that is one of the samples; those that are files are whole paths.
+const SAMPLE: &str = "sample:";
 /// In debug builds, for tests: after how many milliseconds the first window's device is destroyed ("6000"), or destroyed
 /// amid a frame, which egui's renderer does not survive ("6000 amid").
 const LOSE_DEVICE: &str = "ALEXNET_DESKTOP_LOSE_DEVICE";
@@ -32,9 +39,18 @@ struct Left {
     lost: Option<String>,
 }
 
+/// What a program that takes over goes on with, but for the pictures.
+#[derive(Serialize, Deserialize)]
+struct Handed {
+    reason: String,
+    selected: usize,
+    settings: Settings,
+}
+
 /// The app in a window of eframe's.
 struct Window {
     app: App,
+    device: wgpu::Device,
     start: Instant,
     shown: bool,
     classified: bool,
@@ -98,6 +114,8 @@ impl eframe::App for Window {
 
 impl Drop for Window {
     fn drop(&mut self) {
+        // What ended the window may be the loss of its device, of which nobody was told yet.
+        let _ = panic::catch_unwind(AssertUnwindSafe(|| self.device.poll(wgpu::PollType::Poll)));
         let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
         *left = Left { session: self.app.session(), lost: self.app.lost().map(str::to_string) };
     }
@@ -127,22 +145,20 @@ fn show(
     let (paths, left) = (paths.to_vec(), left.clone());
     let create = move |context: &eframe::CreationContext<'_>| -> Result<Box<dyn eframe::App>, _> {
         let screen = context.wgpu_render_state.clone().ok_or("the window is not drawn by wgpu")?;
-        let lose = if before.is_none() { Lose::asked(&screen.device) } else { None };
+        let device = screen.device.clone();
+        let lose = if before.is_none() { Lose::asked(&device) } else { None };
         let remembered = context.storage.and_then(|storage| eframe::get_value::<Settings>(storage, eframe::APP_KEY));
         let settings = before.as_ref().map(|(session, _)| session.settings.clone()).or(remembered).unwrap_or_default();
-        let mut app = App::new(&context.egui_ctx, screen, settings)?;
+        let mut app = App::new(&context.egui_ctx, screen, settings.checked())?;
         if let Some((session, reason)) = before {
             app.say(reason);
             app.resume(session);
         } else {
-            if let Ok(reason) = env::var(TAKES_OVER) {
-                app.say(reason);
-            }
             for path in paths {
                 app.open(path);
             }
         }
-        Ok(Box::new(Window { app, start, shown: false, classified: false, longest: 0.0, lose, left }))
+        Ok(Box::new(Window { app, device, start, shown: false, classified: false, longest: 0.0, lose, left }))
     };
     eframe::run_native("alexnet-wgpu", options, Box::new(create))
 }
@@ -155,22 +171,40 @@ fn give_up(reason: &str) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// Goes on with the files of a session in another process, until that ends: winit's event loop does not survive a panic.
-fn take_over(session: &Session, reason: &str) -> std::io::Result<ExitCode> {
-    let paths = session.pictures.iter().filter_map(|picture| match picture {
-        Incoming::Path(path) => Some(path),
-        Incoming::Bytes(..) | Incoming::Pixels(_) => None,
-    });
+/// Goes on with a session in another process, until that ends: winit's event loop does not survive a panic.
+fn take_over(session: Session, mut reason: String) -> std::io::Result<ExitCode> {
+    let argument = |picture: &Incoming| match picture {
+        Incoming::Path(path) => path::absolute(path).map(OsString::from).ok(),
+        Incoming::Bytes(name, _) => Some(format!("{SAMPLE}{name}").into()),
+        Incoming::Pixels(_) => None,
+    };
+    let arguments: Vec<Option<OsString>> = session.pictures.iter().map(argument).collect();
+    if arguments.contains(&None) {
+        reason += "; pasted pictures are gone, paste them again";
+    }
+    let selected = arguments.iter().take(session.selected).flatten().count();
+    let handed = serde_json::to_string(&Handed { reason, selected, settings: session.settings })?;
     let mut command = Command::new(env::current_exe()?);
-    let status = command.args(paths).env(TAKES_OVER, reason).env_remove(LOSE_DEVICE).status()?;
-    Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    command.args(arguments.into_iter().flatten()).env(TAKES_OVER, handed).env_remove(LOSE_DEVICE);
+    Ok(if command.status()?.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What [`take_over`] gave this program, with its arguments, if it did.
+fn taken_over(arguments: &[PathBuf]) -> Option<(Session, String)> {
+    let Handed { reason, selected, settings } = serde_json::from_str(&env::var(TAKES_OVER).ok()?).ok()?;
+    let picture = |argument: &PathBuf| {
+        let sample = argument.to_str().and_then(|argument| argument.strip_prefix(SAMPLE));
+        let known = SAMPLES.iter().find(|(name, _)| Some(*name) == sample);
+        known.map_or_else(|| Incoming::Path(argument.clone()), |(name, bytes)| Incoming::sample(name, bytes))
+    };
+    Some((Session { pictures: arguments.iter().map(picture).collect(), selected, settings }, reason))
 }
 
 fn main() -> ExitCode {
     let mut start = Instant::now();
     env_logger::init();
     let paths: Vec<PathBuf> = env::args_os().skip(1).map(PathBuf::from).collect();
-    let mut before = None;
+    let mut before = taken_over(&paths);
     loop {
         let left = Arc::<Mutex<Left>>::default();
         let shown = panic::catch_unwind(AssertUnwindSafe(|| show(start, &paths, before.take(), &left)));
@@ -197,7 +231,7 @@ fn main() -> ExitCode {
         let reason = format!("{why}, so this window was opened anew; {advice}");
         log::warn!("{reason}");
         if shown.is_err() {
-            return take_over(&left.session, &reason)
+            return take_over(left.session, reason)
                 .unwrap_or_else(|e| give_up(&format!("{why}, and it could not be opened anew: {e}; {advice}")));
         }
         start = Instant::now();

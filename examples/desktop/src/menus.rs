@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// The keys and what they do.
-const KEYS: [(&str, &str); 12] = [
+const KEYS: [(&str, &str); 13] = [
     ("Ctrl O", "open pictures"),
     ("Ctrl V", "paste a picture or a path"),
     ("Left, Right", "the picture before, the next one"),
@@ -21,6 +21,7 @@ const KEYS: [(&str, &str); 12] = [
     ("H", "heat map"),
     ("Delete", "take the picture out"),
     ("Tab, Space", "move through the buttons, press one"),
+    ("Arrows, Space", "in the maps: from one to the next, show one alone"),
     ("Esc", "leave one map, the heat map, a message"),
     ("Ctrl +, Ctrl −", "everything larger, smaller (Ctrl 0: as it was)"),
     ("F1", "these keys"),

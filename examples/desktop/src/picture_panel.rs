@@ -6,7 +6,8 @@ use eframe::egui::{
 };
 
 use crate::{
-    app::{App, Classes, Entry, Pixels},
+    app::App,
+    entry::{Classes, Entry, Pixels},
     look, occlusion,
     worker::TOP,
 };

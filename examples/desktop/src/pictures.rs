@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc,
+        atomic::{AtomicUsize, Ordering},
         mpsc::{self, Receiver, Sender},
     },
     thread,
@@ -48,6 +49,13 @@ pub enum Incoming {
     Pixels(Arc<ColorImage>),
 }
 
+impl Incoming {
+    /// One of [`SAMPLES`].
+    pub fn sample(name: &str, bytes: &[u8]) -> Self {
+        Self::Bytes(name.into(), bytes.into())
+    }
+}
+
 /// A picture ready to be shown and classified.
 #[derive(Debug)]
 pub struct Opened {
@@ -77,6 +85,8 @@ pub struct Arrival {
 pub struct Loader {
     incoming: Sender<(Option<PictureId>, Incoming)>,
     arrivals: Receiver<Arrival>,
+    /// How many of those asked for have not come, folders counted once.
+    open: Arc<AtomicUsize>,
 }
 
 impl Loader {
@@ -95,6 +105,8 @@ impl Loader {
     ) -> std::io::Result<Self> {
         let (incoming, inbox) = mpsc::channel::<(Option<PictureId>, Incoming)>();
         let (outbox, arrivals) = mpsc::sync_channel(WAITING);
+        let open_ones = Arc::<AtomicUsize>::default();
+        let done = open_ones.clone();
         thread::Builder::new().name("pictures".into()).spawn(move || {
             for (known, incoming) in inbox {
                 let name = incoming.to_string();
@@ -119,20 +131,32 @@ impl Loader {
                         break;
                     }
                 }
+                done.fetch_sub(1, Ordering::Relaxed);
+                wake();
             }
         })?;
-        Ok(Self { incoming, arrivals })
+        Ok(Self { incoming, arrivals, open: open_ones })
+    }
+
+    /// Whether pictures are still to come.
+    pub fn is_busy(&self) -> bool {
+        self.open.load(Ordering::Relaxed) > 0
+    }
+
+    fn ask(&self, known: Option<PictureId>, incoming: Incoming) {
+        self.open.fetch_add(1, Ordering::Relaxed);
+        // The thread ends with the window only.
+        let _ = self.incoming.send((known, incoming));
     }
 
     /// Opens a picture; it comes through [`Loader::arrival`].
     pub fn open(&self, incoming: Incoming) {
-        // The thread ends with the window only.
-        let _ = self.incoming.send((None, incoming));
+        self.ask(None, incoming);
     }
 
     /// Opens a picture that is known already; it comes through [`Loader::arrival`].
     pub fn open_again(&self, id: PictureId, origin: Incoming) {
-        let _ = self.incoming.send((Some(id), origin));
+        self.ask(Some(id), origin);
     }
 
     /// The next picture, or why there is none, if something came.
@@ -165,6 +189,12 @@ fn open(incoming: Incoming) -> Box<dyn Iterator<Item = Result<Opened, String>>> 
 }
 
 fn open_one(origin: Incoming) -> Result<Opened, String> {
+    // Of a pipe or a device nobody knows whether anything ever comes.
+    if let Incoming::Path(path) = &origin
+        && path.metadata().is_ok_and(|found| !found.is_file())
+    {
+        return Err(format!("{origin}: expected a picture's file or a folder, found neither: save it to a file first"));
+    }
     let picture = match &origin {
         Incoming::Path(path) => Picture::open(path),
         Incoming::Bytes(_, bytes) => Picture::decode(bytes),

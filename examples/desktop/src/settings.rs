@@ -50,6 +50,15 @@ pub struct Settings {
     pub split: f32,
 }
 
+impl Settings {
+    /// These, or what is usual for numbers that were never set here: the file is anybody's to write.
+    pub fn checked(self) -> Self {
+        let standard = Self::default();
+        let share = |found: f32, usual| if (0.0..=1.0).contains(&found) { found } else { usual };
+        Self { opacity: share(self.opacity, standard.opacity), split: share(self.split, standard.split), ..self }
+    }
+}
+
 /// A little less for the picture than for the maps.
 pub(crate) const SPLIT: f32 = 0.38;
 
@@ -63,6 +72,21 @@ impl Default for Settings {
             contrast: Contrast::default(),
             opacity: 0.75,
             split: SPLIT,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_that_are_none_are_not_kept() {
+        let kept = Settings { opacity: 0.2, split: 0.6, ..Default::default() };
+        assert_eq!(kept.clone().checked(), kept);
+        for wrong in [f32::NAN, f32::INFINITY, -0.1, 7.0] {
+            let found = Settings { opacity: wrong, split: wrong, layer: "conv3".into(), ..Default::default() };
+            assert_eq!(found.checked(), Settings { layer: "conv3".into(), ..Default::default() });
         }
     }
 }

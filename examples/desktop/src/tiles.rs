@@ -2,8 +2,8 @@
 
 use alexnet_wgpu::Shape;
 use eframe::egui::{
-    self, Color32, Pos2, Rect, Response, Role, ScrollArea, Sense, Stroke, StrokeKind, TextureId, Ui, WidgetInfo, pos2,
-    vec2,
+    self, Color32, EventFilter, Key, Modifiers, Pos2, Rect, Response, Role, ScrollArea, Sense, Stroke, StrokeKind,
+    TextureId, Ui, WidgetInfo, pos2, vec2,
 };
 
 /// The largest side of a texture that every adapter has (WebGPU's default limit).
@@ -70,7 +70,8 @@ impl Tiles {
 }
 
 /// Shows the tiles in a grid that fills `ui`; the one under the pointer larger. `name` says what tile `i` is, and
-/// `chosen` is the one that is shown alone, changed by a click.
+/// `chosen` is the one that is shown alone, changed by a click; by keyboard, arrows go from tile to tile where the grid has
+/// the focus.
 pub fn grid(
     ui: &mut Ui,
     texture: TextureId,
@@ -125,7 +126,12 @@ pub fn grid(
             if tiles.count == 1 {
                 return response;
             }
-            let Some(tile) = response.hover_pos().and_then(at) else { return response };
+            let pointed = response.hover_pos().and_then(at);
+            let focused = if response.has_focus() { Some(walk(ui, &response, columns, tiles.count)) } else { None };
+            if let Some((tile, true)) = focused {
+                ui.scroll_to_rect(place(tile), None);
+            }
+            let Some(tile) = pointed.or(focused.map(|(tile, _)| tile)) else { return response };
             let stroke = Stroke::new(2.0, ui.visuals().selection.bg_fill);
             ui.painter().rect_stroke(place(tile), 0.0, stroke, StrokeKind::Outside);
             if response.clicked() {
@@ -138,6 +144,27 @@ pub fn grid(
             })
         })
         .inner
+}
+
+/// Which tile of a grid with the focus the keyboard is at, and whether that has changed.
+fn walk(ui: &Ui, grid: &Response, columns: usize, count: usize) -> (usize, bool) {
+    let arrows = EventFilter { horizontal_arrows: true, vertical_arrows: true, ..Default::default() };
+    ui.memory_mut(|memory| memory.set_focus_lock_filter(grid.id, arrows));
+    let before = ui.data(|data| data.get_temp::<usize>(grid.id));
+    let mut tile = before.unwrap_or(0).min(count - 1);
+    let steps = [
+        (Key::ArrowRight, 1),
+        (Key::ArrowLeft, -1),
+        (Key::ArrowDown, columns as isize),
+        (Key::ArrowUp, -(columns as isize)),
+    ];
+    for (key, step) in steps {
+        for _ in 0..ui.input_mut(|input| input.count_and_consume_key(Modifiers::NONE, key)) {
+            tile = tile.checked_add_signed(step).filter(|&to| to < count).unwrap_or(tile);
+        }
+    }
+    ui.data_mut(|data| data.insert_temp(grid.id, tile));
+    (tile, before != Some(tile))
 }
 
 /// The size of one tile as large as it fits.

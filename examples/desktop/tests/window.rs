@@ -223,6 +223,78 @@ fn remembered_weights_that_are_gone_give_way_to_the_embedded() {
     assert_eq!(harness.state_mut().app().settings().source, Source::Embedded);
 }
 
+/// Whatever is wrong with what is asked for first, there is a network, and what is remembered stays if it can.
+#[test]
+fn there_is_always_a_network() {
+    let folder = tempfile::tempdir().unwrap();
+    let [broken, good] = ["broken.safetensors", "good.safetensors"].map(|name| folder.path().join(name));
+    fs::write(&broken, [0; 64]).unwrap();
+    alexnet_wgpu::Model::embedded().unwrap().to_weights().unwrap().save(&good).unwrap();
+    let nowhere = Adapter::Other { name: "a card that was sold".into(), backend: "vulkan".into() };
+    let good = Source::File(good);
+    for (source, adapter) in [(Source::Embedded, Adapter::Window), (good.clone(), Adapter::Window), (good, nowhere)] {
+        let settings = Settings { source: source.clone(), adapter, ..Settings::default() };
+        let mut harness = window(SMALL, Theme::Dark, settings);
+        // As when it is named on the command line.
+        harness.state_mut().app().open(broken.clone());
+        open(&mut harness, &["bag.png"]);
+        assert_eq!(best(&mut harness), "Bag");
+        assert!(shows(&harness, "broken.safetensors"));
+        let kept = harness.state_mut().app().settings().clone();
+        assert_eq!((kept.source, kept.adapter), (source, Adapter::Window));
+    }
+}
+
+#[test]
+fn what_was_opened_last_is_shown() {
+    let mut harness = standard();
+    open(&mut harness, &["ankle-boot.png"]);
+    harness.state_mut().app().open(picture("bag.png"));
+    wait(&mut harness, "second picture", |app| app.pictures().count() == 2);
+    settle(&mut harness);
+    assert_eq!(best(&mut harness), "Bag");
+}
+
+/// What never ends is not waited for.
+#[cfg(unix)]
+#[test]
+fn a_device_is_no_picture() {
+    let mut harness = standard();
+    harness.state_mut().app().open("/dev/zero".into());
+    harness.state_mut().app().open(picture("bag.png"));
+    wait(&mut harness, "picture", |app| app.pictures().count() == 1);
+    let messages = harness.state_mut().app().messages();
+    assert!(messages.len() == 1 && messages[0].starts_with("zero: expected a picture"), "{messages:?}");
+}
+
+#[test]
+fn arrows_and_space_show_one_map() {
+    let mut harness = standard();
+    open(&mut harness, &["ankle-boot.png"]);
+    assert!(shows(&harness, "conv1: "));
+    // The grid is called after its layer, as the line above it is.
+    let focused =
+        |harness: &Harness<'_, Window>| harness.query_all_by_label_contains("conv1: ").any(|grid| grid.is_focused());
+    for _ in 0..60 {
+        harness.key_press(Key::Tab);
+        harness.run_steps(2);
+        if focused(&harness) {
+            break;
+        }
+    }
+    assert!(focused(&harness), "nothing is to be reached");
+    harness.key_press(Key::ArrowRight);
+    harness.run_steps(2);
+    harness.key_press(Key::ArrowRight);
+    harness.run_steps(2);
+    harness.key_press(Key::Space);
+    harness.run_steps(4);
+    assert!(shows(&harness, "conv1, map 2"));
+    harness.key_press(Key::Escape);
+    harness.run_steps(4);
+    assert!(!shows(&harness, "conv1, map 2"));
+}
+
 #[test]
 fn weights_come_from_a_file() {
     let folder = tempfile::tempdir().unwrap();
