@@ -4,6 +4,9 @@
 use std::path::Path;
 use std::{collections::BTreeMap, str::FromStr};
 
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
+
 use crate::{
     alexnet::{Variant, imagenet_labels},
     network::{Network, Shape, nearest},
@@ -38,6 +41,9 @@ pub struct Origin {
     pub preprocessing: String,
     /// Why they are these labels.
     pub labels: String,
+    /// Which network it may be as well, where the file leaves that open: `caffe` and `caffenet` differ in no tensor's shape, and
+    /// [`ModelOptions::variant`] decides.
+    pub doubt: Option<String>,
 }
 
 /// What a file does not say, or says wrongly.
@@ -100,8 +106,8 @@ impl FromStr for GivenPreprocessing {
             "torchvision" => Ok(Self::Torchvision),
             "caffe" => Ok(Self::Caffe),
             json if json.starts_with('{') => {
-                let own: Preprocessing = serde_json::from_str(json)
-                    .map_err(|e| UnknownPreprocessing::Json { reason: e.to_string(), found: found() })?;
+                let own: Preprocessing =
+                    known(json).map_err(|reason| UnknownPreprocessing::Json { reason, found: found() })?;
                 own.check().map_err(|e| UnknownPreprocessing::Numbers { reason: e.to_string() })?;
                 Ok(Self::Own(own))
             }
@@ -208,9 +214,12 @@ impl Model {
         let Graph { network, tensors, preprocessing } = graph?;
         let recognised = recognise::graph(&network, &tensors)
             .map_err(|e| WeightsError::Unrecognised(e.to_string()))?
-            .unwrap_or_else(|| Recognised { network, tensors, why: "the file's layers; they are no AlexNet's".into() });
+            .unwrap_or_else(|| {
+                let why = "the file's layers; they are no AlexNet's".into();
+                Recognised { network, tensors, why, doubt: None }
+            });
         let metadata = BTreeMap::new();
-        let Recognised { network, tensors, why } = match options.variant {
+        let Recognised { network, tensors, why, doubt } = match options.variant {
             Some(_) => recognise::tensors(&Weights { tensors: recognised.tensors, metadata }, options.variant)?,
             None => recognised,
         };
@@ -218,15 +227,15 @@ impl Model {
         let preprocessing = preprocessing
             .map(|p| (p.cropped(input.height, input.width), format!("{format}'s, with what the file says of it")));
         let weights = Weights { tensors, metadata: BTreeMap::new() };
-        Self::assemble(Some(format), network, why, weights, preprocessing, options)
+        Self::assemble(Some(format), network, (why, doubt), weights, preprocessing, options)
     }
 
     fn from_tensors(format: Option<Format>, weights: Weights, options: &ModelOptions) -> Result<Self, WeightsError> {
         let note = weights.metadata.get(key::NETWORK).map(String::as_str);
-        let (network, weights, why) = match (note, options.variant) {
+        let (network, weights, why, doubt) = match (note, options.variant) {
             (Some(json), None) if json.trim_start().starts_with('{') => {
                 let network: Network = from_json(key::NETWORK, json, "a network as JSON")?;
-                (network, weights, "the file's metadata".into())
+                (network, weights, "the file's metadata".into(), None)
             }
             (note, variant) => {
                 let named = |name: &str| {
@@ -237,8 +246,8 @@ impl Model {
                     (Some(name), None) => Some(named(name)?),
                     (_, variant) => variant,
                 };
-                let Recognised { network, tensors, why } = recognise::tensors(&weights, variant)?;
-                (network, Weights { tensors, metadata: weights.metadata }, why)
+                let Recognised { network, tensors, why, doubt } = recognise::tensors(&weights, variant)?;
+                (network, Weights { tensors, metadata: weights.metadata }, why, doubt)
             }
         };
         let preprocessing = match weights.metadata.get(key::PREPROCESSING) {
@@ -248,13 +257,13 @@ impl Model {
             }
             _ => None,
         };
-        Self::assemble(format, network, why, weights, preprocessing, options)
+        Self::assemble(format, network, (why, doubt), weights, preprocessing, options)
     }
 
     fn assemble(
         format: Option<Format>,
         network: Network,
-        why: String,
+        (why, doubt): (String, Option<String>),
         weights: Weights,
         preprocessing: Option<(Preprocessing, String)>,
         options: &ModelOptions,
@@ -297,7 +306,8 @@ impl Model {
         if labels.len() != classes {
             return Err(WeightsError::Labels { expected: classes, found: labels.len() });
         }
-        let origin = Origin { format, network: why, preprocessing: why_preprocessing, labels: why_labels.to_string() };
+        let (preprocessing_why, labels_why) = (why_preprocessing, why_labels.to_string());
+        let origin = Origin { format, network: why, preprocessing: preprocessing_why, labels: labels_why, doubt };
         Ok(Self { network, weights, preprocessing, labels, origin })
     }
 
@@ -335,6 +345,52 @@ fn metadata(key: &str, expected: &str, found: &str, reason: Option<String>) -> W
     WeightsError::Metadata { key: key.into(), expected: expected.into(), found, reason }
 }
 
-fn from_json<T: serde::de::DeserializeOwned>(key: &str, json: &str, expected: &str) -> Result<T, WeightsError> {
-    serde_json::from_str(json).map_err(|e| metadata(key, expected, json, Some(e.to_string())))
+fn from_json<T: Serialize + DeserializeOwned>(key: &str, json: &str, expected: &str) -> Result<T, WeightsError> {
+    known(json).map_err(|reason| metadata(key, expected, json, Some(reason)))
+}
+
+/// What JSON says, where all of its keys mean something: a misspelt one would change the result in silence.
+fn known<T: Serialize + DeserializeOwned>(json: &str) -> Result<T, String> {
+    let given: Value = serde_json::from_str(json).map_err(|e| e.to_string())?;
+    // From the text, for the line and column in messages.
+    let understood: T = serde_json::from_str(json).map_err(|e| e.to_string())?;
+    let again = serde_json::to_value(&understood).map_err(|e| e.to_string())?;
+    unknown_key(&given, &again).map_or(Ok(understood), |key| Err(format!("`{key:.40}` means nothing here")))
+}
+
+/// A key in `given` that is not in `understood`.
+fn unknown_key<'a>(given: &'a Value, understood: &Value) -> Option<&'a str> {
+    match (given, understood) {
+        (Value::Object(given), Value::Object(understood)) => given.iter().find_map(|(key, value)| {
+            understood.get(key).map_or(Some(key.as_str()), |understood| unknown_key(value, understood))
+        }),
+        (Value::Array(given), Value::Array(understood)) => {
+            given.iter().zip(understood).find_map(|(given, understood)| unknown_key(given, understood))
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+    use super::*;
+
+    #[test]
+    fn keys_that_mean_nothing_are_refused() {
+        let model = Model::embedded().unwrap();
+        let network = serde_json::to_string(&model.network).unwrap();
+        assert_eq!(known::<Network>(&network).unwrap(), model.network);
+        let misspelt = network.replacen("\"padding\"", "\"pad\"", 1);
+        assert_ne!(misspelt, network);
+        let further = network.replacen("\"stride\"", "\"dilation\":[2,2],\"stride\"", 1);
+        for (json, key) in [(misspelt, "pad"), (further, "dilation")] {
+            let reason = known::<Network>(&json).unwrap_err();
+            assert!(reason.contains(key) || reason.contains("missing field"), "{reason}");
+        }
+        let own = serde_json::to_string(&model.preprocessing).unwrap();
+        let own = own.replacen("\"mean\"", "\"means\":[0,0,0],\"mean\"", 1);
+        assert!(own.parse::<GivenPreprocessing>().unwrap_err().to_string().contains("`means` means nothing here"));
+    }
 }

@@ -16,6 +16,8 @@ pub(crate) struct Recognised {
     pub network: Network,
     pub tensors: BTreeMap<String, Tensor>,
     pub why: String,
+    /// What the file leaves open.
+    pub doubt: Option<String>,
 }
 
 /// The AlexNet that a file of tensors holds; `variant` decides where the shapes leave it open.
@@ -39,6 +41,9 @@ pub(crate) fn tensors(weights: &Weights, variant: Option<Variant>) -> Result<Rec
     let [fc6, fc7, classes] = [5, 6, 7].map(|i| shape(i)[0]);
     let grouped = shape(1)[1] != channels[0];
     let which = if names == LEARNT { String::new() } else { format!(" ({} … {})", names[0], names[7]) };
+    let doubt = (variant.is_none() && grouped).then(|| {
+        "taken for caffe, and caffenet's tensors have the same shapes: name the network if it is that".to_string()
+    });
     let (variant, why) = match variant {
         Some(variant) => (variant, "named by the caller or the file".to_string()),
         None if grouped => (
@@ -56,7 +61,7 @@ pub(crate) fn tensors(weights: &Weights, variant: Option<Variant>) -> Result<Rec
     };
     let alexnet = AlexNet { variant, channels, head: [fc6, fc7], classes };
     let network = alexnet.network().map_err(|e| unrecognised(e.to_string()))?;
-    Ok(Recognised { network, tensors, why })
+    Ok(Recognised { network, tensors, why, doubt })
 }
 
 /// The weight and bias of the five convolutions and the three fully connected layers, in order, with their names.
@@ -74,13 +79,11 @@ fn learnt_layers(weights: &Weights) -> Result<Vec<(String, [Tensor; 2])>, Weight
             continue;
         }
         let bias_name = format!("{layer}.bias");
-        let bias = match weights.tensor(&bias_name) {
-            Ok(bias) => bias.clone().named_in_file(&bias_name),
-            Err(missing) => {
-                without_bias.get_or_insert(missing);
-                continue;
-            }
+        let Some(bias) = weights.tensors.get(&bias_name) else {
+            without_bias.get_or_insert(bias_name);
+            continue;
         };
+        let bias = bias.clone().named_in_file(&bias_name);
         let weight = weight.clone().named_in_file(name);
         match *weight.shape() {
             // A fully connected layer may be written as the convolution that it is on its whole input.
@@ -101,6 +104,8 @@ fn learnt_layers(weights: &Weights) -> Result<Vec<(String, [Tensor; 2])>, Weight
         }
     }
     if convolutions.len() != 5 || connected.len() != 3 {
+        // What is nearest to a name is found by comparing it with all: once.
+        let without_bias = without_bias.and_then(|name| weights.tensor(&name).err());
         return Err(without_bias.or(unlike).unwrap_or_else(|| {
             WeightsError::Unrecognised(format!(
                 "an AlexNet has 5 convolutions and 3 fully connected layers, each a weight and a bias, and nothing else; \
@@ -228,6 +233,10 @@ pub(crate) fn graph(network: &Network, tensors: &BTreeMap<String, Tensor>) -> Re
             Op::AdaptiveAvgPool(_) => "avgpool".into(),
             Op::Softmax => "prob".into(),
         };
+        // Two of a kind between the same layers.
+        let taken = |name: &str| layers.iter().any(|(other, _): &(String, Op)| other == name);
+        let another = || (2..).map(|n| format!("{name}_{n}")).find(|name| !taken(name)).unwrap_or_default();
+        let name = if taken(&name) { another() } else { name };
         for kind in ["weight", "bias"] {
             if let Some(tensor) = tensors.get(&format!("{}.{kind}", layer.name)) {
                 let in_file = format!("{}.{kind}", layer.name);
@@ -238,7 +247,7 @@ pub(crate) fn graph(network: &Network, tensors: &BTreeMap<String, Tensor>) -> Re
     }
     let network = Network::new(variant.name(), network.input(), layers)?;
     let why = format!("the file's layers are those of {variant}");
-    Ok(Some(Recognised { network, tensors: renamed, why }))
+    Ok(Some(Recognised { network, tensors: renamed, why, doubt: None }))
 }
 
 #[cfg(test)]
@@ -260,6 +269,17 @@ mod tests {
                 assert_eq!(alexnet.network().unwrap().alexnet(), Some(alexnet));
             }
         }
+    }
+
+    /// Names are compared for the one message that there is, not for each layer.
+    #[test]
+    fn many_layers_without_bias_are_refused_at_once() {
+        let empty = Tensor::from_f32([0], vec![]);
+        let many = (0..20_000).map(|i| (format!("layer{i}.weight"), empty.clone())).collect();
+        let start = std::time::Instant::now();
+        let error = tensors(&Weights { tensors: many, metadata: BTreeMap::new() }, None).err().unwrap();
+        assert!(error.to_string().contains("layer0.bias"), "{error}");
+        assert!(start.elapsed().as_secs() < 5, "{:?}", start.elapsed());
     }
 
     #[test]

@@ -144,6 +144,7 @@ fn layers_have_an_alexnets_names_whatever_the_file_calls_them() {
         ("v1.caffemodel", caffe),
         ("exported.onnx", torchvision),
         ("dynamo.onnx", torchvision),
+        ("open-alexnet.onnx", "conv1 pool1 conv2 pool2 conv3 conv4 conv5 pool5 drop5 drop5_2 fc6 fc7 fc8 prob"),
         ("operators.onnx", "c1 l1 p1 c2 p2 a2 m3 y prob"),
     ];
     for (file, expected) in cases {
@@ -286,6 +287,7 @@ fn what_cannot_be_run_is_refused_by_name() {
         ("refused-average.onnx", vec!["`blur`", "kernel 3"]),
         ("refused-softmax.onnx", vec!["`columns`", "axis -1"]),
         ("refused-reshape.onnx", vec!["`r`", "[3, 64]"]),
+        ("refused-shared.onnx", vec!["in proportion to the file"]),
         ("refused-sigmoid.caffemodel", vec!["`squash`", "Sigmoid"]),
         ("refused-untrained.caffemodel", vec!["without any"]),
         ("refused-bomb.onnx", vec!["3×4096×4096", "16777216"]),

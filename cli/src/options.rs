@@ -78,6 +78,12 @@ impl ModelArgs {
         match Published::named(name) {
             Some(published) if !here => {
                 let place = published.place()?;
+                if published.is_cut(&place) {
+                    return Err(Failure::run(format!(
+                        "{} has not the size of the published file: alexnet fetch {name}",
+                        place.display()
+                    )));
+                }
                 if place.is_file() {
                     return Ok(Some(place));
                 }
@@ -124,7 +130,14 @@ impl ModelArgs {
             (Err(error @ WeightsError::Preprocessing { .. }), _, _) if preprocessing.is_some() => {
                 Err(Failure::usage(chain(&error)))
             }
-            (opened, _, Some(path)) => self.named(&path, opened),
+            (opened, _, Some(path)) => {
+                let model = self.named(&path, opened)?;
+                if let Some(doubt) = model.origin.doubt.as_ref().filter(|_| io::stderr().is_terminal()) {
+                    let _ =
+                        writeln!(io::stderr(), "{}", printable(&format!("{}: {doubt} (--network)", path.display())));
+                }
+                Ok(model)
+            }
             (opened, _, None) => Ok(opened?),
         }
     }

@@ -146,6 +146,20 @@ fn what_cannot_be_read_is_counted() {
     assert!(output.stderr.ends_with("alexnet: none of 2 pictures could be read\n"), "{output:?}");
 }
 
+/// What never ends is not waited for.
+#[cfg(unix)]
+#[test]
+fn devices_are_no_pictures() {
+    let folder = Folder::new();
+    garments(&folder, 1, |class| class.to_string());
+    std::os::unix::fs::symlink("/dev/zero", folder.path("garments/4/zero.png")).unwrap();
+    let output = alexnet("eval --json", &[&folder.path("garments")]);
+    assert_eq!(output.code, Some(0), "{output:?}");
+    assert!(output.stderr.contains("zero.png: expected a picture, found no regular file"), "{output:?}");
+    let report: Value = serde_json::from_str(&output.stdout).unwrap();
+    assert_eq!((&report["pictures"], report["unreadable"].as_array().unwrap().len()), (&json!(10), 1));
+}
+
 /// A network of a thousand classes is told by its worst mistakes.
 #[test]
 fn many_classes_and_labels_of_ones_own() {

@@ -68,33 +68,39 @@ fn the_list_says_what_is_there() {
 fn fetched_weights_go_by_their_name() {
     let folder = Folder::new();
     fs::create_dir_all(folder.path("cache/alexnet-wgpu")).unwrap();
-    fs::copy(fixture("torchvision.pth"), folder.path("cache/alexnet-wgpu/alexnet-owt-7be5be79.pth")).unwrap();
+    fs::copy(fixture("v2.caffemodel"), folder.path("cache/alexnet-wgpu/bvlc_reference_caffenet.caffemodel")).unwrap();
     let chelsea = picture("chelsea.png");
-    let mut command = with_cache(&folder, "classify --json --weights torchvision");
+    let mut command = with_cache(&folder, "classify --json --weights caffenet");
     if let Some(adapter) = std::env::var_os("ALEXNET_ADAPTER") {
         command.arg("--adapter").arg(adapter);
     }
     let found = Output::of(command.arg(&chelsea)).success();
-    let expected = alexnet("classify --json --weights", &[&fixture("torchvision.pth"), &chelsea]).success();
+    let expected = alexnet("classify --json --weights", &[&fixture("v2.caffemodel"), &chelsea]).success();
     let top = |line: &str| line.split("\"top\":").nth(1).unwrap().split("\"ms\"").next().unwrap().to_string();
     assert_eq!(top(&found), top(&expected));
     // A folder of that name holds no weights.
-    fs::create_dir(folder.path("torchvision")).unwrap();
+    fs::create_dir(folder.path("caffenet")).unwrap();
     fs::create_dir(folder.path("onnx")).unwrap();
     let info = |name: &str| {
         let mut command = with_cache(&folder, &format!("info {name}"));
         Output::of(command.current_dir(folder.path("")))
     };
-    assert!(info("torchvision").success().contains("alexnet-owt-7be5be79.pth"));
+    assert!(info("caffenet").success().contains("bvlc_reference_caffenet.caffemodel"));
     info("onnx").failure(1, &["there is no file onnx", "alexnet fetch onnx"]);
     // A file of that name is nearer, and it is said which was taken.
-    fs::remove_dir(folder.path("torchvision")).unwrap();
-    fs::write(folder.path("torchvision"), "no weights").unwrap();
-    let which = ["torchvision: not a usable weight file", "file of that name here", "alexnet-owt-7be5be79.pth"];
-    info("torchvision").failure(1, &which);
-    let spelt_out = info("./torchvision");
-    spelt_out.failure(1, &["torchvision: not a usable weight file"]);
-    assert!(!spelt_out.stderr.contains("alexnet-owt"), "nothing else can be meant: {spelt_out:?}");
+    fs::remove_dir(folder.path("caffenet")).unwrap();
+    fs::write(folder.path("caffenet"), "no weights").unwrap();
+    let which = ["caffenet: not a usable weight file", "file of that name here", "bvlc_reference_caffenet.caffemodel"];
+    info("caffenet").failure(1, &which);
+    let spelt_out = info("./caffenet");
+    spelt_out.failure(1, &["caffenet: not a usable weight file"]);
+    assert!(!spelt_out.stderr.contains("bvlc_reference"), "nothing else can be meant: {spelt_out:?}");
+
+    // What is not whole is not taken.
+    fs::copy(fixture("torchvision.pth"), folder.path("cache/alexnet-wgpu/alexnet-owt-7be5be79.pth")).unwrap();
+    info("torchvision").failure(1, &["not the size of the published file", "alexnet fetch torchvision"]);
+    let list = Output::of(&mut with_cache(&folder, "fetch")).success();
+    assert!(list.lines().any(|line| line.starts_with("torchvision ") && line.ends_with(" damaged")), "{list}");
 
     info("torchvison").failure(1, &["there is no file torchvison: did you mean torchvision?", "alexnet fetch"]);
     info("torchvison.pth").failure(1, &["cannot read weights from torchvison.pth"]);

@@ -18,8 +18,8 @@ pub(crate) struct Graph {
     pub preprocessing: Option<Preprocessing>,
 }
 
-/// The sides of the square input that are tried where a file does not say its own: Caffe's AlexNets' and
-/// everybody else's.
+/// The side of the square input of Caffe's AlexNets, which fits no other input, and everybody else's: what is tried where a
+/// file does not say its own.
 pub(super) const USUAL_SIDES: [usize; 2] = [227, 224];
 
 /// The most averages in a row or column that are compared with those of an adaptive pooling.

@@ -15,7 +15,7 @@ use std::{
     time::Instant,
 };
 
-use alexnet_wgpu::{MAX_BATCH, Model, Op, Pipeline};
+use alexnet_wgpu::{MAX_BATCH, Model, Network, Op, Pipeline};
 use serde::Serialize;
 
 use self::{
@@ -62,9 +62,9 @@ pub struct Args {
     /// Average the probabilities of ten crops, as the paper does: four corners and the centre, and each mirrored
     #[arg(long)]
     ten_crop: bool,
-    /// Crops a run; with --ten-crop at least ten
-    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=MAX_BATCH as i64))]
-    batch: u16,
+    /// Crops a run; with --ten-crop at least ten [default: 16, and fewer for networks of very large activations]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=MAX_BATCH as i64))]
+    batch: Option<u16>,
     /// One JSON object: network, adapter, backend, crops, pictures, unreadable (image, reason), top1 and top5 (right,
     /// rate), seconds, pictures_per_second, classes (index, label, pictures, right), confusion (class, taken_for,
     /// pictures; wrong ones only)
@@ -79,11 +79,20 @@ pub struct Args {
 /// The most classes whose confusion is told whole.
 const WHOLE_TABLE: usize = 20;
 
+/// The most numbers of a batch's largest activation, where nobody says how large a batch is to be: AlexNet's has 4.6 million.
+const MOST_NUMBERS: usize = 1 << 24;
+
+fn usual_batch(network: &Network) -> usize {
+    let largest = network.layers().iter().flat_map(|layer| [layer.input.len(), layer.output.len()]).max();
+    (MOST_NUMBERS / largest.unwrap_or(1).max(1)).clamp(1, 16)
+}
+
 pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     let model = args.model.open(args.labels.as_deref())?;
     let pictures = pictures::find(&args.pictures, &model.labels)?;
     let crops = if args.ten_crop { Crops::Ten } else { Crops::One };
-    let at_once = (usize::from(args.batch) / crops.count()).max(1);
+    let batch = args.batch.map_or_else(|| usual_batch(&model.network), usize::from);
+    let at_once = (batch / crops.count()).max(1);
 
     let gpu = args.gpu.open()?;
     let message = format!("putting {} on {}", model.network.name(), gpu.info().name);
@@ -142,7 +151,12 @@ fn measure(
             let (send, next) = (send.clone(), &next);
             scope.spawn(move || {
                 while let Some(picture) = pictures.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let input = files::picture(&picture.path, &model.preprocessing, crops);
+                    // A pipe that nobody writes to would be waited for.
+                    let is_file = picture.path.metadata().map_or(true, |found| found.is_file());
+                    let input = match is_file {
+                        true => files::picture(&picture.path, &model.preprocessing, crops),
+                        false => Err(format!("{}: expected a picture, found no regular file", picture.path.display())),
+                    };
                     if send.send((picture, input)).is_err() {
                         return;
                     }

@@ -4,7 +4,7 @@
 mod tests;
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, File, OpenOptions, TryLockError},
     io::{self, Read, Write},
     path::{Path, PathBuf},
     thread,
@@ -15,6 +15,7 @@ use indicatif::ProgressBar;
 use ureq::{
     Agent, Body, Error,
     http::{Response, StatusCode, header},
+    tls::{PemItem, RootCerts, TlsConfig, parse_pem},
 };
 
 use super::{proxy::Named, published::Checksum};
@@ -40,6 +41,23 @@ const RETRIES: u32 = 4;
 /// The longest file that is taken from a server that says no length.
 const MOST: u64 = 1 << 32;
 
+/// Where OpenSSL's programs look for certificates too.
+const CERTIFICATES: &str = "SSL_CERT_FILE";
+
+/// The certificates in a file.
+fn certificates(file: &Path) -> Result<RootCerts, String> {
+    let failed =
+        |reason: String| format!("{CERTIFICATES}: expected certificates (PEM) in {}: {reason}", file.display());
+    let pem = fs::read(file).map_err(|e| failed(e.to_string()))?;
+    let mut found = Vec::new();
+    for item in parse_pem(&pem) {
+        if let PemItem::Certificate(certificate) = item.map_err(|e| failed(e.to_string()))? {
+            found.push(certificate);
+        }
+    }
+    if found.is_empty() { Err(failed("found none".into())) } else { Ok(RootCerts::new_with_certs(&found)) }
+}
+
 /// Why a transfer ended early.
 enum Stop {
     /// It may go better next time.
@@ -56,7 +74,13 @@ impl Download<'_> {
         let part = Part::of(path);
         let folder = path.parent().unwrap_or(Path::new(""));
         fs::create_dir_all(folder).map_err(|e| format!("cannot make {}: {e}", folder.display()))?;
+        let _lock = part.lock()?;
+        let tls = match std::env::var_os(CERTIFICATES) {
+            Some(file) => TlsConfig::builder().root_certs(certificates(Path::new(&file))?).build(),
+            None => TlsConfig::default(),
+        };
         let agent = Agent::config_builder()
+            .tls_config(tls)
             .http_status_as_error(false)
             .proxy(self.proxy.as_ref().map(|named| named.proxy.clone()))
             .timeout_connect(Some(self.timeout))
@@ -202,6 +226,10 @@ impl Download<'_> {
                 let reason = reason.split('/').next().unwrap_or_default();
                 Stop::Unreachable(format!("the proxy makes no connection ({reason}): {}", self.hint()))
             }
+            Error::Io(_) if error.to_string().contains("certificate") => Stop::Unreachable(format!(
+                "no connection that can be trusted ({error}): where a proxy looks into what passes, set {CERTIFICATES} to a file \
+                 with its certificate (PEM)"
+            )),
             Error::Io(_) | Error::ConnectionFailed | Error::HostNotFound => {
                 Stop::Unreachable(format!("no connection ({error}): {}", self.hint()))
             }
@@ -247,6 +275,18 @@ fn content_range(text: &str) -> Option<(u64, Option<u64>)> {
 struct Part {
     path: PathBuf,
     tag: PathBuf,
+    lock: PathBuf,
+}
+
+struct Lock<'a> {
+    part: &'a Part,
+    _file: File,
+}
+
+impl Drop for Lock<'_> {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.part.lock);
+    }
 }
 
 impl Part {
@@ -256,7 +296,20 @@ impl Part {
             name.push(ending);
             path.with_file_name(name)
         };
-        Self { path: beside(".part"), tag: beside(".part.tag") }
+        Self { path: beside(".part"), tag: beside(".part.tag"), lock: beside(".part.lock") }
+    }
+
+    /// Keeps others from writing to it, for as long as what this gives is held.
+    fn lock(&self) -> Result<Lock<'_>, String> {
+        let failed = |e: io::Error| format!("cannot write {}: {e}", self.lock.display());
+        let file = OpenOptions::new().create(true).append(true).open(&self.lock).map_err(failed)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Lock { part: self, _file: file }),
+            Err(TryLockError::WouldBlock) => {
+                Err(format!("another program is fetching to {}: wait until it is done", self.path.display()))
+            }
+            Err(TryLockError::Error(e)) => Err(failed(e)),
+        }
     }
 
     fn len(&self) -> u64 {

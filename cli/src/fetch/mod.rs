@@ -28,7 +28,8 @@ Files lie in the user's cache folder, and get there only with the published chec
 HTTPS_PROXY is followed for https URLs, HTTP_PROXY for http URLs, ALL_PROXY where neither
 is set for them: http, https, socks4, socks4a, socks5 or socks5h; NO_PROXY lists the hosts
 that are reached without. http proxies are asked for a tunnel (CONNECT) for http URLs too,
-which some allow to port 443 alone.
+which some allow to port 443 alone. SSL_CERT_FILE names a file of certificates (PEM) that
+are trusted in place of the usual ones, for proxies that look into what passes.
 The weights were trained on ImageNet's pictures, which are for research alone.
 
 Exit codes: 0 done; 1 the file could not be fetched; 2 the arguments are wrong.";
@@ -99,15 +100,15 @@ fn list() -> io::Result<()> {
     )?;
     for published in &PUBLISHED {
         let Published { name, network, licence, accuracy: [top1, top5], .. } = published;
-        let here = published.place().is_ok_and(|path| path.is_file());
+        let here = match published.place() {
+            Ok(place) if published.is_cut(&place) => "damaged",
+            Ok(place) if place.is_file() => "yes",
+            _ => "no",
+        };
         let size = published.size.map_or_else(|| published.estimate(), |size| Some(megabytes(size)));
         let size = size.unwrap_or_default();
         let accuracy = format!("{top1} / {top5} %");
-        writeln!(
-            out,
-            "{name:12} {network:12} {size:>9}  {accuracy:18} {licence:13} {}",
-            if here { "yes" } else { "no" }
-        )?;
+        writeln!(out, "{name:12} {network:12} {size:>9}  {accuracy:18} {licence:13} {here}",)?;
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! The public weight files, and where fetched ones lie.
 
 use std::{
-    fs::File,
+    fs::{File, Metadata},
     io::{self, Read},
     path::{Path, PathBuf},
 };
@@ -96,6 +96,12 @@ impl Published {
     pub fn estimate(&self) -> Option<String> {
         let network = self.network.parse::<Variant>().ok()?.standard().network().ok()?;
         Some(format!("~{}", megabytes(4 * network.parameter_count())))
+    }
+
+    /// Whether there is a file at `place`, but none of the published size.
+    pub fn is_cut(&self, place: &Path) -> bool {
+        let found = place.metadata().ok().filter(Metadata::is_file).map(|metadata| metadata.len());
+        found.is_some_and(|found| self.size.is_some_and(|size| size != found))
     }
 
     /// Where the file lies once it is fetched: in the user's folder for what can be fetched again.

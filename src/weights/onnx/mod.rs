@@ -4,7 +4,7 @@
 mod proto;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     path::{Path, PathBuf},
 };
 
@@ -114,8 +114,9 @@ impl Model {
             Some(&[batch, Some(channels), Some(height), Some(width)]) => {
                 (batch, vec![Shape::new(size(channels)?, size(height)?, size(width)?)])
             }
+            // torchvision's networks fit 227 too.
             None | Some([_, None | Some(3), None, None]) => {
-                (None, USUAL_SIDES.map(|side| Shape::new(3, side, side)).to_vec())
+                (None, USUAL_SIDES.iter().rev().map(|&side| Shape::new(3, side, side)).collect())
             }
             Some(other) => return Err(malformed(format!("an input of shape N×C×H×W, found {other:?}"))),
         };
@@ -129,6 +130,7 @@ impl Model {
                 opset: self.opset,
                 batch,
                 constants: constants.clone(),
+                used: HashSet::new(),
                 chain: Chain::new(shape).map_err(malformed)?,
                 current: input.name.clone(),
             };
@@ -275,6 +277,8 @@ struct Walk<'a, 'b> {
     opset: i64,
     batch: i64,
     constants: HashMap<String, Constant>,
+    /// Which of them layers have: each more that has them is charged for, since each has them for itself.
+    used: HashSet<String>,
     chain: Chain,
     /// The name of the last activation.
     current: String,
@@ -385,6 +389,11 @@ impl Walk<'_, '_> {
             }
             "Dropout" => self.chain.push(name, Op::Dropout)?,
             "Identity" => {}
+            // What a picture comes to is computed in f32 throughout.
+            "Cast" => match attributes.int("to").and_then(|to| i32::try_from(to).ok()) {
+                Some(data_type::FLOAT | data_type::FLOAT16 | data_type::BFLOAT16 | data_type::DOUBLE) => {}
+                to => return Err(format!("a cast to floating-point numbers, found data type {}", to.unwrap_or(0))),
+            },
             "Flatten" => match attributes.int("axis").unwrap_or(1) {
                 1 | -3 => self.chain.flatten(),
                 axis => return Err(format!("axis 1, found {axis}")),
@@ -505,15 +514,21 @@ impl Walk<'_, '_> {
         if self.chain.is_flat() { Ok(()) } else { Err("a vector, found feature maps".into()) }
     }
 
-    fn tensor(&self, name: Option<&str>) -> Result<Tensor, String> {
-        match name.and_then(|name| self.constants.get(name)) {
-            Some(Constant::Tensor(tensor)) => Ok(tensor.clone()),
+    fn tensor(&mut self, name: Option<&str>) -> Result<Tensor, String> {
+        let name = name.unwrap_or_default();
+        match self.constants.get(name) {
+            Some(Constant::Tensor(tensor)) => {
+                if !self.used.insert(name.into()) {
+                    self.reader.budget.take(4 * tensor.numbers().len())?;
+                }
+                Ok(tensor.clone())
+            }
             Some(Constant::Other(kind)) => Err(format!("floating-point numbers, found ONNX data type {kind}")),
-            _ => Err(format!("weights among the initializers, found `{:.80}`", name.unwrap_or_default())),
+            _ => Err(format!("weights among the initializers, found `{name:.80}`")),
         }
     }
 
-    fn optional(&self, name: Option<&str>) -> Result<Option<Tensor>, String> {
+    fn optional(&mut self, name: Option<&str>) -> Result<Option<Tensor>, String> {
         name.filter(|name| !name.is_empty()).map(|name| self.tensor(Some(name))).transpose()
     }
 

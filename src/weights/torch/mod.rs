@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 
 use self::pickle::{Fault, Id, Kind, Pickle, Storage, Value, View};
-use super::{Budget, DType, Tensor, Weights, WeightsError, gather, part};
+use super::{Budget, DType, Tensor, Weights, WeightsError, clip, gather, part};
 
 const FORMAT: &str = "PyTorch file";
 
@@ -25,7 +25,7 @@ const MAX_PICKLE: usize = 64 << 20;
 const LEGACY_MAGIC: i128 = 0x1950_a86a_20f9_469c_fc6c;
 
 /// Where state dicts lie in checkpoints of training programs.
-const NESTS: [&str; 5] = ["state_dict", "model_state_dict", "model", "net", "network"];
+const NESTS: [&str; 8] = ["state_dict", "model_state_dict", "model", "net", "network", "module", "weights", "params"];
 
 pub(super) fn is_zip(bytes: &[u8]) -> bool {
     bytes.starts_with(b"PK\x03\x04") || bytes.starts_with(b"PK\x05\x06")
@@ -203,9 +203,9 @@ fn state_dict<'a>(
     mut numbers: impl FnMut(&Storage<'a>, &mut Budget) -> Result<Bytes, WeightsError>,
 ) -> Result<Weights, WeightsError> {
     let mut dict = pickle.root;
+    let is_dict = |&id: &Id| matches!(pickle.get(id), Value::Dict(pairs) if !pairs.is_empty());
     for _ in 0..NESTS.len() {
-        let nested = NESTS.iter().find_map(|key| lookup(pickle, dict, key));
-        match nested.filter(|&id| matches!(pickle.get(id), Value::Dict(_))) {
+        match NESTS.iter().filter_map(|key| lookup(pickle, dict, key)).find(is_dict) {
             Some(id) => dict = id,
             None => break,
         }
@@ -242,7 +242,10 @@ fn state_dict<'a>(
         tensors.insert(name.to_string(), tensor);
     }
     if tensors.is_empty() {
-        return Err(malformed("a state dict with tensors, found none").advising(SAVE));
+        let dicts = pairs.iter().filter(|(_, value)| is_dict(value)).filter_map(|(key, _)| pickle.text(*key));
+        let dicts: Vec<String> = dicts.take(8).map(|key| format!("`{}`", clip(key))).collect();
+        let found = if dicts.is_empty() { "none".into() } else { format!("none but the dicts {}", dicts.join(", ")) };
+        return Err(malformed(format!("a state dict with tensors, found {found}")).advising(SAVE));
     }
     Ok(Weights { tensors, metadata: BTreeMap::new() })
 }

@@ -505,7 +505,42 @@ def write_small_onnx(out):
     initializers = {"w1": weights(1, 4, 3, 5, 4), "b1": weights(2, 4), "w2": weights(3, 5, 4)}
     initializers["to"] = np.array([0, -1], np.int64)
     save("open.onnx", nodes, initializers, None, outputs=("g2", "y"), dims=["n", 3, "h", "w"])
-    out.note("open.onnx", "small", (3, 227, 227), run_onnx(out.path("open.onnx"), 227), dtype="f32")
+    out.note("open.onnx", "small", (3, 224, 224), run_onnx(out.path("open.onnx"), 224), dtype="f32")
+
+    # torchvision's layers, which fit 227 too, with casts as converters leave them and two dropouts in a row.
+    nodes, initializers, current = [make("Cast", ["x"], ["x0"], "in", to=TensorProto.FLOAT)], {}, "x0"
+    alex = SMALL["torchvision"]()
+    for i, (kernel, stride, pad) in enumerate([(11, 4, 2), (5, 1, 2), (3, 1, 1), (3, 1, 1), (3, 1, 1)]):
+        w, b, c, r, m = (f"{kind}{i}" for kind in "wbcrm")
+        initializers[w], initializers[b] = (alex.tensors[f"conv{i + 1}.{kind}"] for kind in ("weight", "bias"))
+        sizes = {"kernel_shape": [kernel] * 2, "strides": [stride] * 2, "pads": [pad] * 4}
+        nodes += [make("Conv", [current, w, b], [c], c, **sizes), make("Relu", [c], [r], r)]
+        current = r
+        if i in (0, 1, 4):
+            nodes.append(make("MaxPool", [r], [m], m, kernel_shape=[3, 3], strides=[2, 2]))
+            current = m
+    nodes += [make("Dropout", [current], ["d0"], "d0"), make("Flatten", ["d0"], ["f"], "f")]
+    nodes += [make("Dropout", ["f"], ["d1"], "d1")]
+    current = "d1"
+    for i in (6, 7, 8):
+        w, b, g, r = (f"{kind}{i}" for kind in "wbgr")
+        initializers[w], initializers[b] = (alex.tensors[f"fc{i}.{kind}"] for kind in ("weight", "bias"))
+        nodes.append(make("Gemm", [current, w, b], [g], g, transB=1))
+        current = g
+        if i < 8:
+            nodes.append(make("Relu", [g], [r], r))
+            current = r
+    nodes += [make("Cast", [current], ["l"], "out", to=TensorProto.FLOAT), make("Softmax", ["l"], ["y"], "y")]
+    save("open-alexnet.onnx", nodes, initializers, None, outputs=("l", "y"), dims=["n", 3, "h", "w"])
+    logits = run_onnx(out.path("open-alexnet.onnx"), 224)
+    out.note("open-alexnet.onnx", "torchvision", (3, 224, 224), logits, dtype="f32")
+
+    # One matrix that is to be seventy.
+    nodes, current = [make("Flatten", ["x"], ["f"], "f")], "f"
+    for i in range(70):
+        nodes.append(make("Gemm", [current, "w"], [f"g{i}"]))
+        current = f"g{i}"
+    save("refused-shared.onnx", nodes, {"w": weights(1, 75, 75)}, 5, outputs=(current,))
 
     conv = make("Conv", ["x", "w"], ["c"], "c", kernel_shape=[1, 1])
     one = {"w": weights(1, 3, 3, 1, 1)}

@@ -153,6 +153,20 @@ fn a_file_arrives() {
 }
 
 #[test]
+fn two_do_not_write_to_one_file() {
+    let server = Server::new(|request, stream| serve(request, stream, "\"1\"", LENGTH));
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("file");
+    let part = Part::of(&path);
+    let lock = part.lock().unwrap();
+    failed(&fetch_to(&path, &server, |_| ()), "another program is fetching");
+    assert!(server.requests().is_empty());
+    drop(lock);
+    fetch_to(&path, &server, |_| ()).unwrap();
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "the file alone");
+}
+
+#[test]
 fn what_is_cut_off_goes_on_where_it_stopped() {
     let server = Server::new(|request, stream| serve(request, stream, "\"1\"", LENGTH / 7));
     let (result, folder) = fetch(&server, |_| ());
