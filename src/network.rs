@@ -20,7 +20,7 @@ pub const MAX_WEIGHT: usize = 1 << 30;
 pub const MAX_LAYERS: usize = 4096;
 
 /// A network takes at most this many steps for one picture: a number of a layer's window (its kernel, its input's channels)
-/// for a number of its output. (VGG-16 takes 1.5e10, this is 2.7e11: seconds on a processor, where a few bytes can ask for years.)
+/// for a number of its output. (VGG-16 takes 1.5e10, this is 2.7e11: a minute on a processor, where a few bytes can ask for years.)
 pub const MAX_STEPS: u64 = 1 << 38;
 
 /// The shape of one picture's activation: channels × height × width (CHW).

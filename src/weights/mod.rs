@@ -775,7 +775,8 @@ pub enum WeightsError {
     Unrecognised(String),
     /// A note in the file's metadata cannot be understood.
     #[error(
-        "metadata `{key}`: expected {expected}, found `{found}`{reason}: correct the note in the file, or convert the original again"
+        "metadata `{key}`: expected {expected}, found `{found}`{reason}: correct the note in the file, convert the original again, or \
+         give the {key} yourself"
     )]
     Metadata {
         /// The key.

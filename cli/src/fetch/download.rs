@@ -101,7 +101,8 @@ impl Download<'_> {
                     failures = if part.len() > before { 1 } else { failures + 1 };
                     if failures > RETRIES {
                         let way = self.way();
-                        return Err(format!("{way}: {reason}: try again later, it goes on where it stopped"));
+                        let onward = if part.len() > 0 { ", it goes on where it stopped" } else { "" };
+                        return Err(format!("{way}: {reason}: try again later{onward}"));
                     }
                     thread::sleep(self.pause * (1 << (failures - 1)));
                 }
