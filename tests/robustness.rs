@@ -165,7 +165,7 @@ fn metadata_that_means_nothing() {
     assert_eq!(
         with("network", "resnet50"),
         "metadata `network`: expected ungrouped, caffe, caffenet, torchvision or a network as JSON, found `resnet50`: correct \
-         the note in the file, or convert the original again"
+         the note in the file, convert the original again, or give the network yourself"
     );
     let zero = r#"{"name":"n","input":{"channels":3,"height":0,"width":1},"layers":[]}"#;
     assert!(with("network", zero).contains("}` (expected an input of 1 to "), "{}", with("network", zero));
