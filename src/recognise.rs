@@ -41,17 +41,11 @@ pub(crate) fn tensors(weights: &Weights, variant: Option<Variant>) -> Result<Rec
     let [fc6, fc7, classes] = [5, 6, 7].map(|i| shape(i)[0]);
     let grouped = shape(1)[1] != channels[0];
     let which = if names == LEARNT { String::new() } else { format!(" ({} … {})", names[0], names[7]) };
-    let doubt = (variant.is_none() && grouped).then(|| {
-        "taken for caffe, and caffenet's tensors have the same shapes: name the network if it is that".to_string()
-    });
+    const OR_CAFFENET: &str = "the shapes of caffenet's tensors are the same, so name it if it is that";
+    let doubt = (variant.is_none() && grouped).then(|| format!("taken for caffe; {OR_CAFFENET}"));
     let (variant, why) = match variant {
         Some(variant) => (variant, "named by the caller or the file".to_string()),
-        None if grouped => (
-            Variant::Caffe,
-            format!(
-                "conv2{which} has two groups; the shapes of caffenet's tensors are the same, so name it if it is that"
-            ),
-        ),
+        None if grouped => (Variant::Caffe, format!("conv2{which} has two groups; {OR_CAFFENET}")),
         // torchvision's conv3 has six times the filters of its conv1, the others' four times; at small widths that
         // ratio survives rounding well enough to tell 4 from 6.
         None if channels[2] > channels[0].saturating_mul(5) => {

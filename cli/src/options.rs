@@ -78,7 +78,7 @@ impl ModelArgs {
         match Published::named(name) {
             Some(published) if !here => {
                 let place = published.place()?;
-                if published.is_cut(&place) {
+                if published.is_damaged(&place) {
                     return Err(Failure::run(format!(
                         "{} has not the size of the published file: alexnet fetch {name}",
                         place.display()

@@ -195,19 +195,23 @@ impl Plan {
         let [weight_name, bias_name] = ["weight", "bias"].map(|kind| format!("{}.{kind}", self.layer));
         let (weight, bias) = (weights.tensor(&weight_name)?, weights.tensor(&bias_name)?);
         let bias = bias.finite(&bias_name, bias.numbers())?;
+        let all = match winograd {
+            Some(winograd) => Some((winograd, weight.finite(&weight_name, weight.numbers())?)),
+            None => None,
+        };
         // Winograd's weights are more than the file's, so that only a row of positions is held.
         let mut transformed = (usize::MAX, vec![]);
         let mut pack = |group, block, packed: &mut [f32]| -> Result<(), PipelineError> {
             let numbers = packing.filters_of(group, block);
-            let Some(winograd) = winograd else {
+            let Some((winograd, all)) = &all else {
                 packing.pack_block(&weight.finite(&weight_name, numbers.clone())?, group, block, packed);
                 weight.release(numbers);
                 return Ok(());
             };
-            let (row, first) = (numbers.start / winograd.weights_row_len(), numbers.start % winograd.weights_row_len());
+            let row_len = winograd.weights_row_len();
+            let (row, first) = (numbers.start / row_len, numbers.start % row_len);
             if transformed.0 != row {
-                let all = weight.finite(&weight_name, weight.numbers())?;
-                transformed = (row, winograd.transform_weights(&all, row));
+                transformed = (row, winograd.transform_weights(all, row));
             }
             packing.pack_block(&transformed.1[first..][..numbers.len()], group, block, packed);
             Ok(())

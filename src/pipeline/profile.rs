@@ -51,7 +51,7 @@ impl Pipeline {
     /// [`RunError::Device`] when the device is lost.
     pub async fn profile_input(&self, input: &Input) -> Result<Option<Duration>, RunError> {
         let times = self.ends(2, |encoder, _, writes| input.encode_timed(encoder, Some(writes))).await?;
-        Ok(times.and_then(|times| times.first().map(|ms| Duration::from_secs_f64(ms / 1e3))))
+        Ok(times.and_then(|times| Duration::try_from_secs_f64(times.first()? / 1e3).ok()))
     }
 
     /// Runs `passes`, and gives the milliseconds from the end of each to the end of the next; `None` where the device has no

@@ -351,14 +351,13 @@ impl File {
             (_, Err(e)) if caffe::begins(&bytes) => Err(e),
             // A header that lies about its length.
             _ if bytes.get(8) == Some(&b'{') => Ok(Self::Tensors(Format::Safetensors, safetensors::read(bytes)?)),
+            _ if bytes.starts_with(&[0x1f, 0x8b]) => {
+                let what = "safetensors, PyTorch, ONNX or Caffe, found a gzip archive";
+                Err(WeightsError::malformed("weight file", what).advising("unpack it with gunzip or tar"))
+            }
             _ => {
                 let what = format!("safetensors, PyTorch, ONNX or Caffe, found {}", describe(&bytes));
-                let error = WeightsError::malformed("weight file", what);
-                Err(if bytes.starts_with(&[0x1f, 0x8b]) {
-                    error.advising("unpack it with gunzip or tar")
-                } else {
-                    error
-                })
+                Err(WeightsError::malformed("weight file", what))
             }
         }
     }
@@ -397,7 +396,6 @@ fn describe(bytes: &[u8]) -> String {
         Ok(text) if text.chars().all(|c| !c.is_control() || c.is_whitespace()) => {
             format!("the text {text:?} (a web page or a pointer in place of the file?)")
         }
-        _ if bytes.starts_with(&[0x1f, 0x8b]) => "a gzip archive".into(),
         _ => format!("the bytes {}", start.iter().take(8).map(|b| format!("{b:02x} ")).collect::<String>().trim_end()),
     }
 }

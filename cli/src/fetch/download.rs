@@ -279,6 +279,7 @@ struct Part {
     lock: PathBuf,
 }
 
+/// Held by the one program that writes to a part.
 struct Lock<'a> {
     part: &'a Part,
     _file: File,

@@ -101,7 +101,7 @@ fn list() -> io::Result<()> {
     for published in &PUBLISHED {
         let Published { name, network, licence, accuracy: [top1, top5], .. } = published;
         let here = match published.place() {
-            Ok(place) if published.is_cut(&place) => "damaged",
+            Ok(place) if published.is_damaged(&place) => "damaged",
             Ok(place) if place.is_file() => "yes",
             _ => "no",
         };

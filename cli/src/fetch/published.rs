@@ -98,8 +98,8 @@ impl Published {
         Some(format!("~{}", megabytes(4 * network.parameter_count())))
     }
 
-    /// Whether there is a file at `place`, but none of the published size.
-    pub fn is_cut(&self, place: &Path) -> bool {
+    /// Whether the file at `place`, if there is one, has another size than the published: that is told without reading it.
+    pub fn is_damaged(&self, place: &Path) -> bool {
         let found = place.metadata().ok().filter(Metadata::is_file).map(|metadata| metadata.len());
         found.is_some_and(|found| self.size.is_some_and(|size| size != found))
     }

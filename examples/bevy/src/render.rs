@@ -138,7 +138,7 @@ fn measure(pipeline: &Pipeline) -> Result<Slices, RunError> {
 fn measure_texel(pipeline: &Pipeline, preprocessing: &Preprocessing) -> Result<f64, AlexNetError> {
     let size = wgpu::Extent3d { width: 512, height: 512, depth_or_array_layers: 1 };
     let texture = pipeline.gpu().device().create_texture(&wgpu::TextureDescriptor {
-        label: Some("as large as a camera's image may be"),
+        label: Some("measured input"),
         size,
         mip_level_count: 1,
         sample_count: 1,
@@ -265,14 +265,13 @@ fn prepare(
             Network::Building(_) => return,
             Network::Failed(error) => Err(error.clone()),
             Network::Ready(running) => view.map_err(Arc::new).and_then(|view| {
+                let texture = view.texture();
+                let whole = URect::new(0, 0, texture.width(), texture.height());
+                let URect { min, max } = camera.viewport.unwrap_or(whole);
+                let size = max - min;
+                camera.texels = size.x.saturating_mul(size.y);
                 // Whatever the format, Bevy writes linear light.
-                let mut picture = TextureSource::new(view).linear(true);
-                camera.texels = view.texture().width() * view.texture().height();
-                if let Some(URect { min, max }) = camera.viewport {
-                    let size = max - min;
-                    picture = picture.region(min.x, min.y, size.x, size.y);
-                    camera.texels = size.x.saturating_mul(size.y);
-                }
+                let picture = TextureSource::new(view).linear(true).region(min.x, min.y, size.x, size.y);
                 let input = running.pipeline.texture_input(&picture, &settings.0.model.preprocessing, 0);
                 input.map_err(|error| Arc::new(error.into()))
             }),
@@ -298,7 +297,8 @@ pub fn encode(mut context: RenderContext, mut network: ResMut<Network>, mut came
         next.turn = *begun;
         *camera = entity;
         if let Some(Budget { slices, texel, .. }) = budget {
-            slices.set_input_cost(Duration::from_secs_f64(*texel * f64::from(next.texels)));
+            let cost = Duration::try_from_secs_f64(*texel * f64::from(next.texels));
+            slices.set_input_cost(cost.unwrap_or(Duration::MAX));
         }
     }
     let encoder = context.command_encoder();

@@ -37,7 +37,7 @@ pub(crate) enum Pixels {
 /// They, as they are needed.
 pub(crate) struct Decoded {
     pub picture: Arc<Picture>,
-    /// As [`Opened::shown`], with textures of what is on the screen.
+    /// As [`Opened::shown`](crate::pictures::Opened::shown), with textures of what is on the screen.
     pub shown: Vec<(Arc<ColorImage>, Option<TextureHandle>)>,
     /// When it was last needed, in ever higher numbers.
     pub used: u64,

@@ -86,7 +86,7 @@ pub struct Loader {
     incoming: Sender<(Option<PictureId>, Incoming)>,
     arrivals: Receiver<Arrival>,
     /// How many of those asked for have not come, folders counted once.
-    open: Arc<AtomicUsize>,
+    unfinished: Arc<AtomicUsize>,
 }
 
 impl Loader {
@@ -105,8 +105,8 @@ impl Loader {
     ) -> std::io::Result<Self> {
         let (incoming, inbox) = mpsc::channel::<(Option<PictureId>, Incoming)>();
         let (outbox, arrivals) = mpsc::sync_channel(WAITING);
-        let open_ones = Arc::<AtomicUsize>::default();
-        let done = open_ones.clone();
+        let unfinished = Arc::<AtomicUsize>::default();
+        let count = unfinished.clone();
         thread::Builder::new().name("pictures".into()).spawn(move || {
             for (known, incoming) in inbox {
                 let name = incoming.to_string();
@@ -131,20 +131,20 @@ impl Loader {
                         break;
                     }
                 }
-                done.fetch_sub(1, Ordering::Relaxed);
+                count.fetch_sub(1, Ordering::Relaxed);
                 wake();
             }
         })?;
-        Ok(Self { incoming, arrivals, open: open_ones })
+        Ok(Self { incoming, arrivals, unfinished })
     }
 
     /// Whether pictures are still to come.
     pub fn is_busy(&self) -> bool {
-        self.open.load(Ordering::Relaxed) > 0
+        self.unfinished.load(Ordering::Relaxed) > 0
     }
 
     fn ask(&self, known: Option<PictureId>, incoming: Incoming) {
-        self.open.fetch_add(1, Ordering::Relaxed);
+        self.unfinished.fetch_add(1, Ordering::Relaxed);
         // The thread ends with the window only.
         let _ = self.incoming.send((known, incoming));
     }
