@@ -1,31 +1,68 @@
 // Convolution and fully connected layers for GPUs: implicit GEMM with tiles in workgroup memory.
 //
-// A workgroup of COLUMN_THREADS × ROW_THREADS computes ROW_THREADS · ${ROWS} rows (output pixels) × COLUMN_THREADS · 4
-// columns (output channels); a thread holds ${ROWS} rows × 4 columns in registers. Each turn stages ${K_QUADS * 4} k of both operands.
-// Nothing beyond WebGPU's defaults is needed.
+// A workgroup of ${COLUMN_THREADS} × ${ROW_THREADS} threads computes ${ROW_THREADS * ROWS} rows (output pixels) ×
+// ${COLUMN_THREADS * 4} columns (output channels); a thread holds 4 columns of every ${ROW_THREADS}th row in registers. Each turn
+// multiplies ${K_QUADS * 4} k of both operands, while those of the next are on their way. Nothing beyond WebGPU's defaults is needed.
 //
 // x: [n][in_height][in_width][in_quads], y: [n][out_height][out_width][out_quads]
-// weights: [group][block][k][COLUMN_THREADS], bias: [group][block][COLUMN_THREADS]
+// weights: [group][block][k][${COLUMN_THREADS}], bias: [group][block][${COLUMN_THREADS}]
 // Workgroups: (row blocks, column blocks, groups · ${SPLITS}).
 //% if SPLITS > 1
 //
 // k is split in ${SPLITS} parts, for layers with fewer tiles than a GPU has room for. y: [part][row][out_quads], sums without
 // bias; sum_parts.wgsl adds them up.
 //% endif
+//% set THREADS = COLUMN_THREADS * ROW_THREADS
+//% set A_LOADS = ROWS * K_QUADS // COLUMN_THREADS
+//% set B_LOADS = 4 * K_QUADS // ROW_THREADS
 
 //% include "input.wgsl"
 //% include "output.wgsl"
 //% include "weights.wgsl"
 
-override COLUMN_THREADS: u32 = 8u;
-override ROW_THREADS: u32 = 8u;
+// Of a_tile's rows. Odd, so that threads of different rows read different banks.
+const PITCH = ${K_QUADS + 1}u;
 
-const K_QUADS = ${K_QUADS}u;
+var<workgroup> a_tile: array<vec4f, ${ROW_THREADS * ROWS}u * PITCH>;  // [row][k / 4]
+var<workgroup> b_tile: array<vec4f, ${4 * K_QUADS * COLUMN_THREADS}u>;   // [k][column / 4]
 
-var<workgroup> a_tile: array<vec4f, ROW_THREADS * ${ROWS}u * K_QUADS>;        // [row][k / 4]
-var<workgroup> b_tile: array<vec4f, K_QUADS * 4u * COLUMN_THREADS>;  // [k][column / 4]
+// Where a row's window begins in x.
+struct Window {
+  y: u32,   // from the top of its picture, and from the left: below zero in the padding, by two's complement
+  x: u32,
+  at: u32,  // of its first quad
+}
 
-@compute @workgroup_size(COLUMN_THREADS, ROW_THREADS)
+// That of `row`; outside of all pictures where there is no such row.
+fn window(row: u32, group: u32) -> Window {
+  let pixels = p.out_height * p.out_width;
+  let pixel = row % pixels;
+  let y = pixel / p.out_width * p.stride_y - p.pad_top;
+  let x = pixel % p.out_width * p.stride_x - p.pad_left;
+  let at = ((row / pixels * p.in_height + y) * p.in_width + x) * p.in_quads + group * p.in_group;
+  return Window(select(0x80000000u, y, row < p.rows), x, at);
+}
+
+// Quad `k` of a row, zero in the padding and where there is none.
+fn load_a(window: Window, k: u32, k_quads: u32) -> vec4f {
+  let tap = k / p.tap_quads;
+  let ky = tap / p.kernel_width;
+  let kx = tap % p.kernel_width;
+  if k < k_quads && window.y + ky < p.in_height && window.x + kx < p.in_width {
+    return load_x(window.at + (ky * p.in_width + kx) * p.in_quads + k % p.tap_quads);
+  }
+  return vec4f(0.0);
+}
+
+// Quad `i` of a block's weights that begin at `first`, zero where there is none.
+fn load_b(first: u32, i: u32, k_quads: u32) -> vec4f {
+  if i < k_quads * ${4 * COLUMN_THREADS}u {
+    return load_w(weights_at(first + i), 0u);
+  }
+  return vec4f(0.0);
+}
+
+@compute @workgroup_size(${COLUMN_THREADS}, ${ROW_THREADS})
 fn main(
   @builtin(workgroup_id) workgroup: vec3u,
   @builtin(local_invocation_id) thread: vec3u,
@@ -33,12 +70,9 @@ fn main(
 ) {
   let block = p.first_block + workgroup.y;
   let group = workgroup.z / ${SPLITS}u;
-  let tile_rows = ROW_THREADS * ${ROWS}u;
-  let threads = COLUMN_THREADS * ROW_THREADS;
-  let row0 = workgroup.x * tile_rows;
-  let pixels = p.out_height * p.out_width;
+  let row0 = workgroup.x * ${ROW_THREADS * ROWS}u;
   let k_quads = p.kernel_height * p.kernel_width * p.tap_quads;
-  let w0 = (group * p.bound_blocks + workgroup.y) * p.block_k * COLUMN_THREADS;
+  let w0 = (group * p.bound_blocks + workgroup.y) * p.block_k * ${COLUMN_THREADS}u;
 
 //% for r in range(ROWS)
   var acc${r} = vec4f(0.0);
@@ -47,77 +81,78 @@ fn main(
 //% if SPLITS > 1
   // Whole turns a part; the last parts may have fewer, or none.
   let part = workgroup.z % ${SPLITS}u;
-  let turns = (k_quads + ${SPLITS}u * K_QUADS - 1u) / (${SPLITS}u * K_QUADS);
-  let k_first = part * turns * K_QUADS;
-  let k_end = min(k_first + turns * K_QUADS, k_quads);
+  let turns = (k_quads + ${SPLITS * K_QUADS - 1}u) / ${SPLITS * K_QUADS}u;
+  let k_first = part * turns * ${K_QUADS}u;
+  let k_end = min(k_first + turns * ${K_QUADS}u, k_quads);
 //% else
   let k_first = 0u;
   let k_end = k_quads;
 //% endif
-  for (var k0 = k_first; k0 < k_end; k0 += K_QUADS) {
-    for (var i = index; i < tile_rows * K_QUADS; i += threads) {
-      let row = row0 + i / K_QUADS;
-      let k = k0 + i % K_QUADS;
-      var value = vec4f(0.0);
-      if row < p.rows && k < k_quads {
-        let c = k % p.tap_quads;
-        let tap = k / p.tap_quads;
-        let pixel = row % pixels;
-        let iy = i32(pixel / p.out_width * p.stride_y + tap / p.kernel_width) - i32(p.pad_top);
-        let ix = i32(pixel % p.out_width * p.stride_x + tap % p.kernel_width) - i32(p.pad_left);
-        if iy >= 0 && iy < i32(p.in_height) && ix >= 0 && ix < i32(p.in_width) {
-          let pixel_in = (row / pixels * p.in_height + u32(iy)) * p.in_width + u32(ix);
-          value = load_x(pixel_in * p.in_quads + group * p.in_group + c);
-        }
-      }
-      a_tile[i] = value;
-    }
-    for (var i = index; i < K_QUADS * 4u * COLUMN_THREADS; i += threads) {
-      let k = k0 * 4u + i / COLUMN_THREADS;
-      var value = vec4f(0.0);
-      if k < k_quads * 4u {
-        value = load_w(weights_at(w0 + k0 * 4u * COLUMN_THREADS + i), 0u);
-      }
-      b_tile[i] = value;
-    }
+  // A thread stages the same quad of k for ${A_LOADS} rows, and ${B_LOADS} quads of weights.
+  let a_row = index / ${K_QUADS}u;
+  let a_k = index % ${K_QUADS}u;
+//% for j in range(A_LOADS)
+  let window${j} = window(row0 + a_row + ${j * (THREADS // K_QUADS)}u, group);
+  var a_next${j} = load_a(window${j}, k_first + a_k, k_quads);
+//% endfor
+//% for j in range(B_LOADS)
+  var b_next${j} = load_b(w0, k_first * ${4 * COLUMN_THREADS}u + index + ${j * THREADS}u, k_quads);
+//% endfor
+  for (var k0 = k_first; k0 < k_end; k0 += ${K_QUADS}u) {
+    workgroupBarrier();
+//% for j in range(A_LOADS)
+    a_tile[(a_row + ${j * (THREADS // K_QUADS)}u) * PITCH + a_k] = a_next${j};
+//% endfor
+//% for j in range(B_LOADS)
+    b_tile[index + ${j * THREADS}u] = b_next${j};
+//% endfor
     workgroupBarrier();
 
-    for (var k = 0u; k < K_QUADS; k++) {
-      let b0 = b_tile[(k * 4u + 0u) * COLUMN_THREADS + thread.x];
-      let b1 = b_tile[(k * 4u + 1u) * COLUMN_THREADS + thread.x];
-      let b2 = b_tile[(k * 4u + 2u) * COLUMN_THREADS + thread.x];
-      let b3 = b_tile[(k * 4u + 3u) * COLUMN_THREADS + thread.x];
+    let k_next = k0 + ${K_QUADS}u;
+    if k_next < k_end {
+//% for j in range(A_LOADS)
+      a_next${j} = load_a(window${j}, k_next + a_k, k_quads);
+//% endfor
+//% for j in range(B_LOADS)
+      b_next${j} = load_b(w0, k_next * ${4 * COLUMN_THREADS}u + index + ${j * THREADS}u, k_quads);
+//% endfor
+    }
+
+    for (var k = 0u; k < ${K_QUADS}u; k++) {
+//% for i in range(4)
+      let b${i} = b_tile[(k * 4u + ${i}u) * ${COLUMN_THREADS}u + thread.x];
+//% endfor
 //% for r in range(ROWS)
-      let a${r} = a_tile[(thread.y * ${ROWS}u + ${r}u) * K_QUADS + k];
+      let a${r} = a_tile[(thread.y + ${r * ROW_THREADS}u) * PITCH + k];
       acc${r} = fma(vec4f(a${r}.x), b0, acc${r});
       acc${r} = fma(vec4f(a${r}.y), b1, acc${r});
       acc${r} = fma(vec4f(a${r}.z), b2, acc${r});
       acc${r} = fma(vec4f(a${r}.w), b3, acc${r});
 //% endfor
     }
-    workgroupBarrier();
   }
 
-  let quad = block * COLUMN_THREADS + thread.x;
+  let quad = block * ${COLUMN_THREADS}u + thread.x;
   if quad >= p.group_out_quads {
     return;
   }
+  let row = row0 + thread.y;
+  let of_quad = group * p.blocks * ${COLUMN_THREADS}u + quad;
 //% if SPLITS > 1
-  let row = row0 + thread.y * ${ROWS}u;
   let out = (part * p.rows + row) * p.out_quads + group * p.out_group + quad;
-//% for r in range(ROWS)
-  if row + ${r}u < p.rows {
-    store_y(out + ${r}u * p.out_quads, acc${r});
-  }
-//% endfor
 //% else
-  let epilogue = epilogue_at(group * p.blocks * COLUMN_THREADS + quad);
-  let row = row0 + thread.y * ${ROWS}u;
   let out = row * p.out_quads + group * p.out_group + quad;
+  let epilogue = epilogue_at(of_quad);
+//% endif
 //% for r in range(ROWS)
-  if row + ${r}u < p.rows {
-    store_y(out + ${r}u * p.out_quads, finish(acc${r}, epilogue));
+  if row + ${r * ROW_THREADS}u < p.rows {
+//%   if SPLITS == 1
+    store_y(out + ${r * ROW_THREADS}u * p.out_quads, finish(acc${r}, epilogue));
+//%   elif weights == "int8"
+    store_y(out + ${r * ROW_THREADS}u * p.out_quads, acc${r} * scales[of_quad]);
+//%   else
+    store_y(out + ${r * ROW_THREADS}u * p.out_quads, acc${r});
+//%   endif
   }
 //% endfor
-//% endif
 }

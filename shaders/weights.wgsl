@@ -42,7 +42,9 @@ fn load_w(at: u32, offset: u32) -> vec4f {
 //%   endif
 }
 //% endif
+//% if reads_bias
 @group(0) @binding(4) var<storage, read> bias: array<vec4f>;
+//% endif
 //% if weights == "int8"
 @group(0) @binding(5) var<storage, read> scales: array<vec4f>;
 //% endif
@@ -80,6 +82,7 @@ struct Gemm {
   out_group: u32,        // and of y
 }
 @group(0) @binding(2) var<uniform> p: Gemm;
+//% if reads_bias
 
 // What turns sums of a column quad into its outputs: read once, since a read costs as much as many sums on some adapters.
 struct Epilogue {
@@ -99,3 +102,4 @@ fn finish(sums: vec4f, epilogue: Epilogue) -> vec4f {
   let v = sums{% if weights == "int8" %} * epilogue.scale{% endif %} + epilogue.bias;
   return select(v, max(v, vec4f(0.0)), epilogue.relu);
 }
+//% endif

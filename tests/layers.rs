@@ -50,6 +50,7 @@ fn check(op: Op, input: Shape, batch: usize) -> Result<(), String> {
             (Algorithm::Winograd { tile: 4 }, 10.0),
             (Algorithm::SplitK { parts: 3 }, 1.0),
         ],
+        Op::Linear(_) => &[(Algorithm::Direct, 1.0), (Algorithm::SplitK { parts: 3 }, 1.0)],
         _ => &[(Algorithm::Direct, 1.0)],
     };
     let precisions = match op {
@@ -129,6 +130,7 @@ fn convolutions_of_odd_shapes() {
         conv(Conv { window: cells, ..Conv::new(5, 1) })(1, 23, 18, 3), // windows of uneven cells, in rows
         conv(Conv { window: rectangle, ..Conv::new(10, 1) })(6, 8, 9, 1),
         conv(Conv::new(96, 5).padding(2).relu())(8, 27, 25, 4), // more tiles than are computed at once
+        conv(Conv::new(1024, 5))(1, 49, 49, 1),                 // the same on GPUs
         conv(Conv::new(12, 1))(260, 3, 3, 1),                   // pointwise
     ]);
 }
@@ -136,7 +138,7 @@ fn convolutions_of_odd_shapes() {
 #[test]
 fn fully_connected_layers_of_odd_shapes() {
     let mut cases = Vec::new();
-    for batch in [1, 2, 3, 5, 8, 9, 33] {
+    for batch in [1, 2, 3, 5, 8, 9, 17, 33] {
         cases.push((Op::Linear(Linear::new(10).relu()), Shape::new(5, 3, 2), batch));
         cases.push((Op::Linear(Linear::new(131)), Shape::vector(77), batch));
     }

@@ -52,15 +52,19 @@ struct Uniform {
     out_group: u32,
 }
 
-/// At most this many rows are worth a kernel that reads every weight once per row tile without reuse.
-const MATVEC_ROWS: usize = 8;
+/// The most rows of the kernels that read every weight once for a few rows: more are a matrix product.
+const BROADCAST_MATVEC_ROWS: usize = 8;
+const TILED_MATVEC_ROWS: usize = 16;
 
 /// Rows of a register tile of the broadcast kernel. Six of them are a picture of 13×13, two the 7×7 tiles of conv2 by Winograd;
 /// with 32, an eighth and a quarter of the work there was for rows that do not exist.
 pub(super) const BROADCAST_ROWS: usize = 29;
 
-/// The most bytes of the sums of a product whose k is split.
-const MAX_PARTS_BYTES: usize = 16 << 20;
+/// Rows of a workgroup's tile of the tiled kernel.
+pub(super) const TILED_ROWS: usize = 64;
+
+/// The most vec4s of the sums of a product whose k is split: 16 MB.
+const MAX_PARTS_QUADS: usize = 1 << 20;
 
 /// How a kernel wants its weights: `[group][block][k][columns]`, columns of a block side by side.
 #[derive(Clone, Debug)]
@@ -113,17 +117,22 @@ impl Gemm {
 
     /// The same product with k split in `parts`, where `style` can and the parts' sums stay small.
     pub fn split(mut self, parts: usize, style: Style) -> Self {
-        let sums = self.rows() * self.conv.out_channels.next_multiple_of(4) * parts * size_of::<f32>();
-        if style.family == Family::Tiled && !self.is_matvec() && sums <= MAX_PARTS_BYTES {
+        let splits = style.family == Family::Tiled && !self.is_matvec(style.family);
+        if splits && parts.saturating_mul(self.output_quads()) <= MAX_PARTS_QUADS {
             self.parts = parts.max(1);
         }
         self
     }
 
-    /// vec4s of the parts' sums.
-    pub fn scratch(&self) -> usize {
-        let quads = self.parts * self.rows() * self.conv.out_channels.div_ceil(4);
-        if self.parts > 1 { quads } else { 0 }
+    /// vec4s of the product, and of the sums of one part.
+    pub fn output_quads(&self) -> usize {
+        self.rows() * self.conv.out_channels.div_ceil(4)
+    }
+
+    /// vec4s of the two arrays between the dispatches: the second has the parts' sums. It is the larger one of Winograd's,
+    /// which other layers have.
+    pub fn scratch(&self) -> [usize; 2] {
+        [0, if self.parts > 1 { self.parts * self.output_quads() } else { 0 }]
     }
 
     /// Workgroups of a dispatch for all column blocks.
@@ -159,8 +168,13 @@ impl Gemm {
             && self.conv.window.kernel == [self.input.height, self.input.width]
     }
 
-    fn is_matvec(&self) -> bool {
-        self.is_fully_connected() && self.rows() <= MATVEC_ROWS
+    /// Whether it is a product with a vector, or with a few at once.
+    pub fn is_matvec(&self, family: Family) -> bool {
+        let most = match family {
+            Family::Broadcast { .. } => BROADCAST_MATVEC_ROWS,
+            Family::Tiled => TILED_MATVEC_ROWS,
+        };
+        self.is_fully_connected() && self.rows() <= most
     }
 
     fn group_in_channels(&self) -> usize {
@@ -173,7 +187,7 @@ impl Gemm {
 
     /// Kernel, and columns of a block and rows of a workgroup.
     fn kernel(&self, style: Style) -> (Kernel, usize, usize) {
-        let matvec = self.is_matvec();
+        let matvec = self.is_matvec(style.family);
         let kernel = |shader, settings, constants| Kernel {
             shader,
             storage: style.storage,
@@ -207,19 +221,23 @@ impl Gemm {
                 let settings = vec![("LANES", lanes), ("ROWS", rows as u32)];
                 (kernel(shader, settings, vec![]), lanes as usize * 4, rows)
             }
+            Family::Tiled if matvec => {
+                // More rows at once would leave too few workgroups to keep a large GPU's memory busy.
+                let rows = self.rows().next_power_of_two().min(4);
+                let constants = vec![("COLUMN_THREADS", 4), ("SLICES", 64)];
+                (kernel("matvec_tiled", vec![("ROWS", rows as u32)], constants), 16, rows)
+            }
             Family::Tiled => {
-                let column_threads = 8;
-                let columns = column_threads as usize * 4;
-                if matvec {
-                    let constants = vec![("COLUMN_THREADS", column_threads), ("SLICES", 32)];
-                    (kernel("matvec_tiled", vec![], constants), columns, 1)
-                } else {
-                    let (rows, row_threads) = (4, 8);
-                    let settings = vec![("ROWS", rows), ("K_QUADS", 4), ("SPLITS", self.parts as u32)];
-                    let constants = vec![("COLUMN_THREADS", column_threads), ("ROW_THREADS", row_threads)];
-                    let kernel = Kernel { reads_bias: self.parts == 1, ..kernel("gemm_tiled", settings, constants) };
-                    (kernel, columns, (rows * row_threads) as usize)
-                }
+                let (column_threads, row_threads) = (16, 8);
+                let settings = vec![
+                    ("COLUMN_THREADS", column_threads),
+                    ("ROW_THREADS", row_threads),
+                    ("ROWS", TILED_ROWS as u32 / row_threads),
+                    ("K_QUADS", 4),
+                    ("SPLITS", self.parts as u32),
+                ];
+                let kernel = Kernel { reads_bias: self.parts == 1, ..kernel("gemm_tiled", settings, vec![]) };
+                (kernel, column_threads as usize * 4, TILED_ROWS)
             }
         }
     }
@@ -232,8 +250,11 @@ impl Gemm {
         Packing {
             gemm: self.clone(),
             columns,
-            // matvec_broadcast.wgsl reads as many k a turn as a block has columns.
-            block_k: k.next_multiple_of(columns),
+            block_k: match style.family {
+                // matvec_broadcast.wgsl reads as many k a turn as a block has columns.
+                Family::Broadcast { .. } => k.next_multiple_of(columns),
+                Family::Tiled => k,
+            },
             blocks: self.group_out_channels().div_ceil(columns),
         }
     }
@@ -283,8 +304,12 @@ impl Gemm {
             };
             let workgroups =
                 [self.rows().div_ceil(tile_rows) as u32, chunk.len() as u32, (self.groups * self.parts) as u32];
-            let writes = if self.parts > 1 { Place::Scratch(0) } else { Place::Layer };
+            let writes = if self.parts > 1 { Place::Scratch(1) } else { Place::Layer };
+            let columns = (chunk.end as usize * packing.columns).min(self.group_out_channels())
+                - chunk.start as usize * packing.columns;
+            let k = kernel_height * kernel_width * tap_quads * 4;
             Dispatch {
+                multiply_adds: [self.rows(), k, columns, self.groups].map(|n| n as u64).iter().product(),
                 chunk: Some(index),
                 bias: (self.parts == 1).then_some(Bias::Columns),
                 ..Dispatch::pointwise(kernel.clone(), bytemuck::bytes_of(&uniform), workgroups)
@@ -298,7 +323,7 @@ impl Gemm {
             let kernel = Kernel { reads_bias: true, ..pointwise("sum_parts", style.storage) };
             let workgroups = [all.div_ceil(WORKGROUP), 1, 1];
             let sum = Dispatch::pointwise(kernel, bytemuck::cast_slice(&uniform), workgroups);
-            Dispatch { bias: Some(Bias::Quads), ..sum }.between(Place::Scratch(0), Place::Layer)
+            Dispatch { bias: Some(Bias::Quads), ..sum }.between(Place::Scratch(1), Place::Layer)
         };
         chunks.iter().enumerate().map(dispatch).chain((self.parts > 1).then(sum)).collect()
     }

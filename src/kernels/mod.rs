@@ -10,7 +10,7 @@ mod rows_layout;
 mod vector;
 mod winograd;
 
-use gemm::BROADCAST_ROWS;
+use gemm::{BROADCAST_ROWS, TILED_ROWS};
 pub(crate) use gemm::{Gemm, Packing};
 pub(crate) use rows_layout::RowsLayout;
 pub(crate) use vector::top_k;
@@ -182,6 +182,8 @@ pub(crate) struct Dispatch {
     /// The bytes of its uniform.
     pub uniform: Vec<u8>,
     pub workgroups: [u32; 3],
+    /// Multiply-adds of its matrix product, if it is one: with the channels that pad a quad.
+    pub multiply_adds: u64,
     /// What it reads.
     pub reads: Place,
     /// What it writes.
@@ -226,7 +228,8 @@ impl Dispatch {
     /// A dispatch without weights, from the layer's input to its output.
     fn pointwise(kernel: Kernel, uniform: &[u8], workgroups: [u32; 3]) -> Self {
         let uniform = uniform.to_vec();
-        Self { kernel, uniform, workgroups, reads: Place::Layer, writes: Place::Layer, chunk: None, bias: None }
+        let [reads, writes] = [Place::Layer; 2];
+        Self { kernel, uniform, workgroups, multiply_adds: 0, reads, writes, chunk: None, bias: None }
     }
 
     /// The same from `reads` to `writes`.
@@ -251,7 +254,7 @@ pub(crate) enum Computation {
     Nothing,
 }
 
-/// How a convolution is computed.
+/// How a convolution is computed, or a fully connected layer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Algorithm {
@@ -266,8 +269,8 @@ pub enum Algorithm {
         tile: usize,
     },
     /// As the definition says, with the sum over k split in `parts` that are added up in a second pass: for layers with
-    /// too few outputs to fill a GPU. For [`Family::Tiled`]; with other kernels, or where the parts would take more than
-    /// 16 MB, the layer is computed directly.
+    /// too few outputs to fill a GPU. For [`Family::Tiled`]; with other kernels, for fully connected layers of at most 16
+    /// pictures, or where the parts would take more than 16 MB, the layer is computed directly.
     SplitK {
         /// At least 2.
         parts: usize,
@@ -285,20 +288,22 @@ pub(crate) fn computation(
     style: Style,
 ) -> Computation {
     let (input, output, storage) = (layer.input, layer.output, style.storage);
+    let parts = match algorithm {
+        Algorithm::SplitK { parts } => parts,
+        _ => 1,
+    };
     match &layer.op {
         Op::Conv(conv) => {
             let winograd = match algorithm {
                 Algorithm::Winograd { tile } => Winograd::new(conv, input, output, batch, tile, rows_layout),
                 _ => None,
             };
-            let parts = match algorithm {
-                Algorithm::SplitK { parts } => parts,
-                _ => 1,
-            };
             let gemm = || Gemm::conv(conv, input, output, batch).with_rows_layout(rows_layout).split(parts, style);
             winograd.map_or_else(|| Computation::Gemm(gemm()), Computation::Winograd)
         }
-        Op::Linear(linear) => Computation::Gemm(Gemm::linear(linear, input, batch).with_precision(precision)),
+        Op::Linear(linear) => {
+            Computation::Gemm(Gemm::linear(linear, input, batch).with_precision(precision).split(parts, style))
+        }
         Op::MaxPool(pool) => Computation::Dispatch(pool::max_pool(pool, input, output, batch, storage)),
         Op::AdaptiveAvgPool(_) => Computation::Dispatch(pool::adaptive_avg_pool(input, output, batch, storage)),
         Op::LocalResponseNorm(norm) => {
@@ -383,6 +388,7 @@ impl Kernel {
         for (name, storage) in [("storage", self.storage), ("reads", self.reads), ("writes", self.writes)] {
             values.insert(name, storage.name().into());
         }
+        values.insert("reads_bias", self.reads_bias.into());
         values.insert("TEXTURE_WIDTH", TEXTURE_WIDTH.into());
         values.insert("TEXTURE_SHIFT", TEXTURE_WIDTH.ilog2().into());
         if let Some(precision) = self.weights {
@@ -407,7 +413,7 @@ impl Kernel {
     /// What this kernel is, in a word or two: for lists and labels.
     pub fn label(&self) -> String {
         let mut label = self.shader.to_string();
-        for (name, value) in self.settings.iter().filter(|(n, _)| *n != "WORKGROUP") {
+        for (name, value) in self.settings.iter().filter(|(n, _)| *n != "WORKGROUP" && !n.ends_with("_THREADS")) {
             label += &format!(" {}={value}", name.to_lowercase());
         }
         if let Some(precision @ (Precision::F16 | Precision::Int8)) = self.weights {

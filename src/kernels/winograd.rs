@@ -8,7 +8,8 @@
 //! channels is 3×3 of 48.
 
 use super::{
-    BROADCAST_ROWS, Bias, Dispatch, Gemm, Kernel, Packing, Place, RowsLayout, Storage, Style, WORKGROUP, pointwise,
+    BROADCAST_ROWS, Bias, Dispatch, Family, Gemm, Kernel, Packing, Place, RowsLayout, Storage, Style, TILED_ROWS,
+    WORKGROUP, pointwise,
 };
 use crate::network::{Conv, Padding, Shape, Window};
 
@@ -16,8 +17,14 @@ use crate::network::{Conv, Padding, Shape, Window};
 /// the accuracy of Winograd convolution for deep neural networks"). Infinity comes last, by itself.
 const POINTS: [f64; 7] = [0.0, 1.0, -1.0, 0.5, -2.0, -0.5, 2.0];
 
-/// vec4s of a step's output, for as many tiles as are computed at once: what lies between the steps stays small.
-const QUADS_AT_ONCE: usize = 1 << 18;
+/// vec4s of a step's output, for as many tiles as are computed at once: what lies between the steps stays in a processor's
+/// caches, while a GPU has enough to do.
+fn quads_at_once(family: Family) -> usize {
+    match family {
+        Family::Broadcast { .. } => 1 << 18,
+        Family::Tiled => 1 << 21,
+    }
+}
 
 /// The transforms of F(m, r) in one dimension: y = Aᵀ ((G g) ⊙ (Bᵀ d)).
 pub(crate) struct Transforms {
@@ -162,12 +169,13 @@ impl Winograd {
     }
 
     /// Tiles in one go: first, and how many.
-    fn parts(&self) -> Vec<(usize, usize)> {
+    fn parts(&self, family: Family) -> Vec<(usize, usize)> {
         let tiles = self.batch * self.tiles_y() * self.tiles_x();
         let [_, largest] = self.scratch_of(1);
-        // Whole register tiles of the matrix product, and parts of much the same size.
-        let most = (QUADS_AT_ONCE / largest / BROADCAST_ROWS * BROADCAST_ROWS).max(BROADCAST_ROWS);
-        let at_once = tiles.div_ceil(tiles.div_ceil(most)).next_multiple_of(BROADCAST_ROWS);
+        // Whole tiles of the matrix product, and parts of much the same size.
+        let rows = if family == Family::Tiled { TILED_ROWS } else { BROADCAST_ROWS };
+        let most = (quads_at_once(family) / largest / rows * rows).max(rows);
+        let at_once = tiles.div_ceil(tiles.div_ceil(most)).next_multiple_of(rows);
         (0..tiles).step_by(at_once).map(|first| (first, at_once.min(tiles - first))).collect()
     }
 
@@ -189,8 +197,8 @@ impl Winograd {
 
     /// vec4s of the two arrays between the steps, which take turns: rows transformed, all of the input transformed,
     /// products, columns transformed back.
-    pub fn scratch(&self) -> [usize; 2] {
-        self.scratch_of(self.parts().iter().map(|&(_, count)| count).max().unwrap_or(0))
+    pub fn scratch(&self, family: Family) -> [usize; 2] {
+        self.scratch_of(self.parts(family).iter().map(|&(_, count)| count).max().unwrap_or(0))
     }
 
     fn scratch_of(&self, tiles: usize) -> [usize; 2] {
@@ -271,7 +279,7 @@ impl Winograd {
         let (input, output) = (self.input_pixels(), Pixels::of(self.output));
         let [first, second] = [0, 1].map(Place::Scratch);
         let mut all = Vec::new();
-        for part in self.parts() {
+        for part in self.parts(style.family) {
             all.push(step("winograd_input_rows", input, part, n, [Place::Layer, second]));
             all.push(step("winograd_input_columns", input, part, n, [second, first]));
             let products = self.gemm(part.1).dispatches(style, chunks).into_iter();

@@ -27,31 +27,52 @@ fn cpu_storage(info: &AdapterInfo) -> Storage {
     if info.name.contains("SwiftShader") { Storage::Sampled } else { Storage::Texture }
 }
 
-/// Workgroups of 64 threads that a large GPU runs at once and then some; fewer leave parts of it idle.
+/// Workgroups of a tiled product that a large GPU runs at once and then some; fewer leave parts of it idle.
 const ENOUGH_WORKGROUPS: usize = 512;
+/// The most parts that k is split in: powers of two, so that few kernels do for all layers.
+const MOST_PARTS: usize = 16;
+/// The most vec4s that the parts' sums may take for each picture: 4 MB.
+const MOST_PARTS_QUADS: usize = 1 << 18;
 
 /// How `layer` is computed best in `style`.
 pub(super) fn algorithm(style: Style, layer: &Layer, batch: usize) -> Algorithm {
-    let Op::Conv(conv) = layer.op else { return Algorithm::Direct };
-    let Window { kernel, stride, .. } = conv.window;
-    let strided = stride != [1, 1];
-    match (style.family, kernel) {
+    let gemm = match layer.op {
+        Op::Conv(conv) => match winograd_tile(style.family, conv.window, batch) {
+            Some(tile) => return Algorithm::Winograd { tile },
+            None => Gemm::conv(&conv, layer.input, layer.output, batch),
+        },
+        Op::Linear(linear) => Gemm::linear(&linear, layer.input, batch),
+        _ => return Algorithm::Direct,
+    };
+    if style.family != Family::Tiled || gemm.is_matvec(style.family) {
+        return Algorithm::Direct;
+    }
+    let fill = ENOUGH_WORKGROUPS / gemm.workgroups(style).max(1);
+    let fit = MOST_PARTS_QUADS * batch / gemm.output_quads().max(1);
+    match fill.min(fit).min(MOST_PARTS) {
+        0 | 1 => Algorithm::Direct,
+        parts => Algorithm::SplitK { parts: 1 << parts.ilog2() },
+    }
+}
+
+/// Outputs along each side of a tile by which a convolution is quicker than directly.
+fn winograd_tile(family: Family, window: Window, batch: usize) -> Option<usize> {
+    let Window { kernel, stride, .. } = window;
+    let few_lanes = family == Family::Broadcast { lanes: 4 };
+    // From a few pictures on the products are large enough to pay for the passes over the activations, and for larger weights.
+    let pays = batch >= 4;
+    match kernel {
         // A first layer's large kernel is a 3×3 of cells; any other strided convolution is computed directly.
-        (Family::Broadcast { lanes }, _) if strided && (lanes == 4 || batch >= 4) => Algorithm::Winograd { tile: 4 },
-        (Family::Broadcast { .. }, [5, 5]) => Algorithm::Winograd { tile: 4 },
-        // SwiftShader, with four lanes and slow arithmetic: fewer multiplications pay for more passes and memory. On
-        // lavapipe the passes over the activations cost what the products save.
-        (Family::Broadcast { lanes: 4 }, [3, 3]) => Algorithm::Winograd { tile: 4 },
-        // From a few pictures on the products are large enough to pay for the passes, and for 20 MB of larger weights.
-        (Family::Broadcast { .. }, [3, 3]) if batch >= 4 => Algorithm::Winograd { tile: 3 },
-        (Family::Broadcast { .. }, _) => Algorithm::Direct,
-        (Family::Tiled, _) => {
-            let workgroups = Gemm::conv(&conv, layer.input, layer.output, batch).workgroups(style);
-            match ENOUGH_WORKGROUPS / workgroups.max(1) {
-                0 | 1 => Algorithm::Direct,
-                parts => Algorithm::SplitK { parts: parts.min(8) },
-            }
-        }
+        _ if stride != [1, 1] => (few_lanes || pays).then_some(4),
+        [5, 5] => Some(4),
+        // SwiftShader, with four lanes and slow arithmetic: fewer multiplications pay for more passes and memory.
+        [3, 3] if few_lanes => Some(4),
+        [3, 3] if pays => match family {
+            Family::Tiled => Some(4),
+            // Whose weights take 20 MB less.
+            Family::Broadcast { .. } => Some(3),
+        },
+        _ => None,
     }
 }
 
@@ -63,7 +84,7 @@ pub(super) fn algorithms(style: Style, layer: &Layer, rows_layout: Option<RowsLa
         .filter(|&tile| Winograd::new(&conv, layer.input, layer.output, 1, tile, rows_layout).is_some())
         .map(|tile| Algorithm::Winograd { tile });
     let split =
-        [2, 4, 8].map(|parts| Algorithm::SplitK { parts }).into_iter().filter(|_| style.family == Family::Tiled);
+        [2, 4, 8, 16].map(|parts| Algorithm::SplitK { parts }).into_iter().filter(|_| style.family == Family::Tiled);
     [Algorithm::Direct].into_iter().chain(winograd).chain(split).collect()
 }
 

@@ -53,7 +53,7 @@ fn kernels_of_all_plans() -> BTreeSet<Kernel> {
     // None: what the library chooses. Each number of parts, and each tile, is another shader.
     let algorithms = [None, Some(Algorithm::Direct)]
         .into_iter()
-        .chain((2..=8).map(|parts| Some(Algorithm::SplitK { parts })))
+        .chain((2..=8).chain([16]).map(|parts| Some(Algorithm::SplitK { parts })))
         .chain((2..=6).map(|tile| Some(Algorithm::Winograd { tile })));
     let mut all = BTreeSet::new();
     for family in families {
@@ -68,7 +68,7 @@ fn kernels_of_all_plans() -> BTreeSet<Kernel> {
                 let layers = network.layers().iter();
                 let algorithms: Algorithms = layers.filter_map(|l| Some((l.name.clone(), algorithm?))).collect();
                 for (batch, precision) in
-                    [1, 2, 3, 7, 8, 9, 64].into_iter().flat_map(|b| Precision::ALL.map(|p| (b, p)))
+                    [1, 2, 3, 7, 8, 9, 16, 17, 64].into_iter().flat_map(|b| Precision::ALL.map(|p| (b, p)))
                 {
                     let plans = Plan::all(network, &algorithms, batch, style, precision, (128 << 20) / 16).unwrap();
                     all.extend(plans.into_iter().flat_map(|p| p.dispatches).map(|d| d.kernel));

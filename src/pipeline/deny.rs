@@ -7,7 +7,7 @@ use crate::{
     deny::Denials,
     gpu::Gpu,
     kernels::{Algorithm, Style},
-    network::Network,
+    network::{Layer, Network},
 };
 
 /// The style that suits `gpu` best of those that are not denied.
@@ -22,7 +22,15 @@ pub(super) fn style(gpu: &Gpu, denials: &Denials) -> Result<Style, PipelineError
         .ok_or_else(|| PipelineError::Denied { denials: denials.clone() })
 }
 
-/// Has those convolutions computed directly that are not in `algorithms` and whose best algorithm is denied in `style`.
+/// How `layer` is computed best in `style` of what is not denied.
+pub(super) fn algorithm(style: Style, layer: &Layer, batch: usize, denials: &Denials) -> Algorithm {
+    match choice::algorithm(style, layer, batch) {
+        best if best != Algorithm::Direct && denials.algorithm(style, best) => Algorithm::Direct,
+        best => best,
+    }
+}
+
+/// Has those layers computed directly that are not in `algorithms` and whose best algorithm is denied in `style`.
 pub(super) fn algorithms(
     network: &Network,
     style: Style,
@@ -31,9 +39,9 @@ pub(super) fn algorithms(
     algorithms: &mut Algorithms,
 ) {
     for layer in network.layers() {
-        let best = choice::algorithm(style, layer, batch);
-        if best != Algorithm::Direct && denials.algorithm(style, best) {
-            algorithms.entry(layer.name.clone()).or_insert(Algorithm::Direct);
+        let allowed = algorithm(style, layer, batch, denials);
+        if allowed != choice::algorithm(style, layer, batch) {
+            algorithms.entry(layer.name.clone()).or_insert(allowed);
         }
     }
 }

@@ -35,6 +35,8 @@ pub struct PlannedDispatch {
     pub constants: Vec<(&'static str, u32)>,
     /// Workgroups along x, y and z.
     pub workgroups: [u32; 3],
+    /// Multiply-adds of its matrix product, if it is one: with the channels that pad a quad.
+    pub multiply_adds: u64,
 }
 
 /// The dispatches that run `network` on `batch` pictures in `style`, on a device with WebGPU's default limits:
@@ -52,13 +54,13 @@ pub fn plan(
     let limit = wgpu::Limits::default().max_storage_buffer_binding_size / QUAD;
     let mut planned = Vec::new();
     for plan in Plan::all(network, &Algorithms::new(), batch, style, precision, limit)? {
-        for Dispatch { kernel, workgroups, .. } in plan.dispatches {
+        for Dispatch { kernel, workgroups, multiply_adds, .. } in plan.dispatches {
             let label = kernel.label();
             let wgsl = kernel
                 .source()
                 .map_err(|e| PipelineError::Shader { kernel: label.clone(), reason: format!("{e:#}") })?;
             let (layer, constants) = (plan.layer.clone(), kernel.constants);
-            planned.push(PlannedDispatch { layer, kernel: label, wgsl, constants, workgroups });
+            planned.push(PlannedDispatch { layer, kernel: label, wgsl, constants, workgroups, multiply_adds });
         }
     }
     Ok(planned)
@@ -136,7 +138,7 @@ impl Plan {
                     Ok(Self {
                         layer: layer.name.clone(),
                         dispatches: gemm.dispatches(style, &weights.chunks),
-                        scratch: [gemm.scratch(), 0],
+                        scratch: gemm.scratch(),
                         weights: Some(weights),
                     })
                 }
@@ -146,7 +148,7 @@ impl Plan {
                     Ok(Self {
                         layer: layer.name.clone(),
                         dispatches: winograd.dispatches(style, &weights.chunks),
-                        scratch: winograd.scratch(),
+                        scratch: winograd.scratch(style.family),
                         weights: Some(weights),
                     })
                 }

@@ -2,13 +2,13 @@
 //!
 //! A layer takes as long as the slowest of
 //! - memory: its weights, input and output once, at the memory's full bandwidth;
-//! - arithmetic: its multiply-adds (the direct convolution's) at the peak rate, times
+//! - arithmetic: its multiply-adds, Winograd's where that is planned, at the peak rate, times
 //!   - the share of the peak that the compiled loop allows, where AMD's compiler showed it: other vector
 //!     instructions take issue slots, and workgroup memory gives 128 bytes a clock and compute unit;
 //!   - the share of the SIMD units that have a wave: a GPU is not full at one picture.
 //!
 //! Left out, and all of it costs time: latency, the start of each dispatch, caches that weights are read through more
-//! than once, tiles that stand over the edge.
+//! than once, tiles that stand over the edge, Winograd's transforms and what lies between its steps.
 
 use std::{collections::BTreeMap, error::Error, fs, path::Path};
 
@@ -86,14 +86,14 @@ const GPUS: [Gpu; 7] = [
         source: "nvidia.com, GeForce RTX 4090; Ada white paper",
     },
     Gpu {
-        name: "H200",
+        name: "H100",
         chip: "",
         simds: 132 * 4,
         wave: 32,
         fmas: 32,
         clock: 1.98,
-        bandwidth: 4800.0,
-        source: "nvidia.com, H200 data sheet; Hopper white paper",
+        bandwidth: 3352.0,
+        source: "nvidia.com, H100 SXM data sheet; Hopper white paper",
     },
     Gpu {
         name: "Arc A770",
@@ -145,22 +145,21 @@ struct Work {
 fn work(layer: &Layer, batch: usize, dispatches: Vec<(PlannedDispatch, u32)>) -> Work {
     let parameters: usize = layer.parameters().map(|(_, dims)| dims.iter().product::<usize>()).sum();
     let numbers = parameters + batch * (layer.input.len() + layer.output.len());
-    let flops = 2.0 * layer.multiply_adds() as f64 * batch as f64;
+    let flops = 2.0 * dispatches.iter().map(|(dispatch, _)| dispatch.multiply_adds).sum::<u64>() as f64;
     Work { layer: layer.name.clone(), flops, bytes: 4.0 * numbers as f64, dispatches }
 }
 
 /// Seconds, and whether arithmetic took them.
 fn time(work: &Work, gpu: &Gpu, loops: &BTreeMap<String, BTreeMap<String, Loop>>) -> (f64, bool) {
     let memory = work.bytes / (gpu.bandwidth * 1e9);
-    // Of a layer's kernels, the one that multiplies.
-    let found = work.dispatches.iter().find_map(|(d, _)| Some((name(d), loops.get(gpu.chip)?.get(&name(d))?)));
-    let waves = |(dispatch, invocations): &(PlannedDispatch, u32)| {
-        let counts = found.as_ref().is_none_or(|(multiplies, _)| name(dispatch) == *multiplies);
-        if counts { dispatch.workgroups.iter().product::<u32>() * invocations.div_ceil(gpu.wave) } else { 0 }
+    let products = || work.dispatches.iter().filter(|(dispatch, _)| dispatch.multiply_adds > 0);
+    let waves = |(d, invocations): &(PlannedDispatch, u32)| {
+        d.workgroups.iter().product::<u32>() * invocations.div_ceil(gpu.wave)
     };
-    let busy = gpu.busy(work.dispatches.iter().map(waves).sum());
-    let share = found.map_or(1.0, |(_, l)| gpu.share(l));
-    let arithmetic = work.flops / (gpu.rate() * 1e12 * share * busy);
+    let Some((product, _)) = products().next() else { return (memory, false) };
+    let found = loops.get(gpu.chip).and_then(|loops| loops.get(&name(product)));
+    let share = found.map_or(1.0, |found| gpu.share(found));
+    let arithmetic = work.flops / (gpu.rate() * 1e12 * share * gpu.busy(products().map(waves).sum()));
     (memory.max(arithmetic), arithmetic > memory)
 }
 
