@@ -3,7 +3,7 @@
 use std::{
     io::{self, Write},
     process::ExitCode,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use alexnet_wgpu::{Ceilings, LayerTime, Network, Pipeline, Precision, reference, splitmix};
@@ -35,7 +35,7 @@ Exit codes: 0 done; 1 it could not run; 2 the arguments are wrong.";
 pub struct Args {
     #[command(flatten)]
     measured: MeasuredArgs,
-    /// Runs that are counted, after two that are not
+    /// Runs that are counted, after two or as many as take a tenth of a second that are not
     #[arg(long, value_name = "N", default_value_t = 15, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     runs: u32,
     /// One JSON object instead of a table
@@ -82,6 +82,9 @@ struct Layer {
     rates: Rates,
 }
 
+/// Runs that begin before do not count.
+const WARM_UP: Duration = Duration::from_millis(100);
+
 pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     let gpu = args.gpu.open()?;
     let (network, weights) = args.measured.open()?;
@@ -100,17 +103,17 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     drop(weights);
 
     pipeline.write_input(&input)?;
-    let bar = progress::bar(args.runs as usize + 2, "runs");
+    let bar = progress::bar(args.runs as usize, "runs");
     let once = || -> Result<f64, Failure> {
         let start = Instant::now();
         pollster::block_on(pipeline.run_top_again())?;
-        bar.inc(1);
         Ok(start.elapsed().as_secs_f64() * 1e3)
     };
-    // The first run still compiles on some drivers.
+    // The first run still compiles on some drivers, and a GPU that was idle takes a while to reach its full clock.
+    let start = Instant::now();
     let first_ms = once()?;
-    once()?;
-    let mut times: Vec<f64> = (0..args.runs).map(|_| once()).collect::<Result<_, _>>()?;
+    while once().map(|_| start.elapsed() < WARM_UP)? {}
+    let mut times: Vec<f64> = (0..args.runs).map(|_| once().inspect(|_| bar.inc(1))).collect::<Result<_, _>>()?;
     times.sort_by(f64::total_cmp);
     let layers = pollster::block_on(pipeline.profile())?.unwrap_or_default();
     bar.finish_and_clear();
@@ -151,6 +154,17 @@ fn difference(network: &Network, input: &[f32], pipeline: &Pipeline, exact: &Pip
     Ok(Some(reference::relative_error(&run(pipeline)?, &exact)))
 }
 
+/// Milliseconds with three digits that count.
+fn ms(ms: f64) -> String {
+    let decimals = match ms {
+        ..1.0 => 3,
+        ..10.0 => 2,
+        ..100.0 => 1,
+        _ => 0,
+    };
+    format!("{ms:.decimals$}")
+}
+
 fn print(report: &Report<'_>, network: &Network, json: bool) -> io::Result<()> {
     let mut out = io::stdout().lock();
     if json {
@@ -162,9 +176,11 @@ fn print(report: &Report<'_>, network: &Network, json: bool) -> io::Result<()> {
     let gflops = 2.0 * network.multiply_adds() as f64 * *batch as f64 / (median_ms * 1e6);
     writeln!(
         out,
-        "batch {batch}, {dtype}, {runs} runs: median {median_ms:.1} ms ({:.1} a picture, {gflops:.0} GFLOP/s), \
-         least {min_ms:.1}, first {first_ms:.0}",
-        median_ms / *batch as f64
+        "batch {batch}, {dtype}, {runs} runs: median {} ms ({} a picture, {gflops:.0} GFLOP/s), least {}, first {}",
+        ms(*median_ms),
+        ms(median_ms / *batch as f64),
+        ms(*min_ms),
+        ms(*first_ms),
     )?;
     writeln!(out, "{:.1} MB on the device", report.device_bytes as f64 / 1e6)?;
     if let Some(error) = report.error {
@@ -174,7 +190,7 @@ fn print(report: &Report<'_>, network: &Network, json: bool) -> io::Result<()> {
     for Layer { name, kernel, ms, rates } in &report.layers {
         let Rates { gflops, gbps, share_of_roofline } = rates;
         let share = 100.0 * share_of_roofline;
-        writeln!(out, "  {name:8} {ms:8.2} ms {gflops:6.1} GFLOP/s {gbps:5.1} GB/s {share:4.0} %  {kernel}")?;
+        writeln!(out, "  {name:8} {ms:9.3} ms {gflops:7.1} GFLOP/s {gbps:6.1} GB/s {share:4.0} %  {kernel}")?;
     }
     if report.layers.is_empty() {
         writeln!(out, "  no times of layers: the adapter has no timestamps")?;

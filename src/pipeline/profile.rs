@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use wgpu::{
-    BufferUsages, CommandEncoder, ComputePassTimestampWrites, Features, QUERY_SIZE, QuerySetDescriptor, QueryType,
+    BufferUsages, CommandEncoder, ComputePassTimestampWrites, DeviceType, Features, QUERY_SIZE, QuerySetDescriptor,
+    QueryType,
 };
 
 use super::{Input, Pipeline, RunError};
@@ -20,8 +21,8 @@ pub struct LayerTime {
 }
 
 impl Pipeline {
-    /// Runs the network on the input that was written last, and measures each layer by timestamps, from the end of the one
-    /// before to its own; `None` where the device has none. Layers that compute nothing are left out.
+    /// Runs the network on the input that was written last, and measures each layer by timestamps; `None` where the device
+    /// has none. Layers that compute nothing are left out.
     ///
     /// # Errors
     ///
@@ -30,8 +31,8 @@ impl Pipeline {
         if self.steps.is_empty() {
             return Ok(Some(Vec::new()));
         }
-        // The first layer is computed twice, since it follows none.
-        let times = self.ends(1 + self.steps.len(), |encoder, pass, writes| {
+        // The first layer is computed twice, since the first pass is not measured.
+        let times = self.intervals(1 + self.steps.len(), |encoder, pass, writes| {
             let step = pass.saturating_sub(1);
             self.encode_steps(encoder, step..step + 1, Some(writes));
         });
@@ -50,13 +51,13 @@ impl Pipeline {
     ///
     /// [`RunError::Device`] when the device is lost.
     pub async fn profile_input(&self, input: &Input) -> Result<Option<Duration>, RunError> {
-        let times = self.ends(2, |encoder, _, writes| input.encode_timed(encoder, Some(writes))).await?;
+        let times = self.intervals(2, |encoder, _, writes| input.encode_timed(encoder, Some(writes))).await?;
         Ok(times.and_then(|times| Duration::try_from_secs_f64(times.first()? / 1e3).ok()))
     }
 
-    /// Runs `passes`, and gives the milliseconds from the end of each to the end of the next; `None` where the device has no
-    /// timestamps, or not as many.
-    async fn ends(
+    /// Runs `passes`, and gives the milliseconds that each takes but the first; `None` where the device has no timestamps,
+    /// or not as many.
+    async fn intervals(
         &self,
         passes: usize,
         record: impl Fn(&mut CommandEncoder, usize, ComputePassTimestampWrites<'_>),
@@ -81,8 +82,6 @@ impl Pipeline {
                     mapped_at_creation: false,
                 });
                 self.begin_run();
-                // Only the ends count: on a device that draws too, lavapipe (Mesa 22.3) notes the time when it comes to the next
-                // timestamp, and a pass begins right after the one before.
                 for (pass, begin) in (0..count).step_by(2).enumerate() {
                     let writes = ComputePassTimestampWrites {
                         query_set: &query_set,
@@ -98,8 +97,14 @@ impl Pipeline {
             })
             .await?;
         let ticks: Vec<u64> = self.read(reading).await?.concat();
-        let ends: Vec<u64> = ticks.into_iter().skip(1).step_by(2).collect();
+        // A GPU takes microseconds from one pass to the next, which are no layer's. A processor takes none, but lavapipe (Mesa
+        // 22.3), on a device that draws too, notes the time only when it comes to the next timestamp: there the ends count.
+        let from_end_to_end = self.gpu.info().device_type == DeviceType::Cpu;
         let period = f64::from(self.gpu.queue().get_timestamp_period());
-        Ok(Some(ends.windows(2).map(|ends| ends[1].saturating_sub(ends[0]) as f64 * period / 1e6).collect()))
+        let ms = |passes: &[[u64; 2]]| {
+            let (before, [begin, end]) = (passes[0], passes[1]);
+            end.saturating_sub(if from_end_to_end { before[1] } else { begin }) as f64 * period / 1e6
+        };
+        Ok(Some(ticks.as_chunks().0.windows(2).map(ms).collect()))
     }
 }

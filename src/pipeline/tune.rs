@@ -1,10 +1,14 @@
 //! Measuring every way to compute each layer on an adapter, and choosing the quickest.
 
-use std::collections::BTreeMap;
+#[cfg(not(target_arch = "wasm32"))]
+use std::time::Instant;
+use std::{collections::BTreeMap, time::Duration};
 
 use serde::{Deserialize, Serialize};
+#[cfg(target_arch = "wasm32")]
+use web_time::Instant;
 
-use super::{Builder, PipelineError, RunError, choice, plan::rows_layouts};
+use super::{Builder, PipelineError, RunError, choice, deny, plan::rows_layouts};
 use crate::{
     kernels::{Algorithm, Style},
     network::{Network, Op},
@@ -46,9 +50,11 @@ pub struct Tuning {
     pub ms: f64,
 }
 
-/// Runs whose median counts, after one that does not. Not the quickest: some drivers' timestamps are now and then far too
-/// close together.
+/// Runs whose median counts. Not the quickest: some drivers' timestamps are now and then far too close together.
 const RUNS: usize = 5;
+
+/// Runs that begin before do not count, nor does the first: a GPU that was idle takes as long to reach its full clock.
+const WARM_UP: Duration = Duration::from_millis(100);
 
 impl Builder<'_> {
     /// Computes the network as `choice` says.
@@ -127,15 +133,25 @@ impl Builder<'_> {
         let mut builder = self.style(style);
         // The layers to keep may be beyond the last convolution.
         builder.settings.keep.clear();
+        let denials = builder.gpu.denials().and(&builder.settings.denials);
         for (layer, rows_layout) in network.layers().iter().zip(rows_layouts(network)) {
-            let applies = choice::algorithms(style, layer, rows_layout).contains(&algorithm);
-            let algorithm = if applies { algorithm } else { Algorithm::Direct };
+            let algorithm = match layer.op {
+                Op::Conv(_) if choice::algorithms(style, layer, rows_layout).contains(&algorithm) => algorithm,
+                Op::Conv(_) => Algorithm::Direct,
+                _ => deny::algorithm(style, layer, builder.settings.batch, &denials),
+            };
             builder.settings.algorithms.insert(layer.name.clone(), algorithm);
         }
         let algorithms = builder.settings.algorithms.clone();
         let pipeline = builder.build()?;
         pipeline.write_input(&splitmix::uniform(1, network.input().len() * pipeline.batch(), 2.0))?;
-        pipeline.profile().await?.ok_or(TuneError::NoTimestamps)?;
+        let start = Instant::now();
+        loop {
+            pipeline.profile().await?.ok_or(TuneError::NoTimestamps)?;
+            if start.elapsed() >= WARM_UP {
+                break;
+            }
+        }
         let mut runs = Vec::new();
         for _ in 0..RUNS {
             runs.push(pipeline.profile().await?.ok_or(TuneError::NoTimestamps)?);
@@ -160,7 +176,10 @@ impl Builder<'_> {
 fn quickest(network: &Network, candidates: &[Candidate]) -> Option<(Choice, f64)> {
     let mut best: Option<(Choice, f64)> = None;
     let mut styles: Vec<Style> = Vec::new();
-    for candidate in candidates.iter().filter(|c| c.algorithm == Algorithm::Direct) {
+    let is_convolution = |name: &str| network.layer(name).is_ok_and(|l| matches!(l.op, Op::Conv(_)));
+    // What is measured by another algorithm are convolutions alone.
+    let measures_all = |c: &&Candidate| c.algorithm == Algorithm::Direct || !is_convolution(&c.layer);
+    for candidate in candidates.iter().filter(measures_all) {
         if !styles.contains(&candidate.style) {
             styles.push(candidate.style);
         }
