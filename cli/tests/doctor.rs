@@ -37,7 +37,7 @@ fn this_machine_is_healthy() {
             assert!(layers.iter().any(of), "batches of {dtype} in {record}");
         }
         // What the planner picks for small layers.
-        assert!(layers.iter().any(|l| l["algorithm"]["split_k"]["parts"] == 8), "{record}");
+        assert!(layers.iter().any(|l| l["algorithm"]["split_k"]["parts"] == 16), "{record}");
         let inputs = record["inputs"].as_array().unwrap();
         assert!(inputs.len() == 12 && inputs.iter().all(|i| i["right"] == true), "{record}");
         assert_eq!(record["wrongDtypes"].as_array().unwrap().len(), 0, "{record}");
