@@ -33,21 +33,25 @@ fn precedes(a: Entry, b: Entry) -> bool {
 
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index) thread: u32) {
+  // Loops run over flat indices, from one picture's to the next one's. Counted from 0 to what the uniform says, lavapipe (Mesa
+  // 22.3) would make the shader anew for that number at every dispatch, which takes longer than a layer.
   let first = workgroup.x * p.quads;
+  let end = first + p.quads;
+  let first_entry = workgroup.x * p.k;
   var previous = Entry(NONE, 0.0);
-  for (var i = 0u; i < p.k; i++) {
+  for (var i = first_entry; i < first_entry + p.k; i++) {
     var best = Entry(NONE, 0.0);
     // As often for every thread: FXC, Direct3D's old compiler, refuses the barriers below after a loop whose end depends on the
     // thread, even by a `continue`.
-    for (var base = 0u; base < p.quads; base += THREADS) {
-      let q = base + thread;
-      if q < p.quads {
-        let values = load_x(first + q);
+    for (var base = first; base < end; base += THREADS) {
+      let quad = base + thread;
+      if quad < end {
+        let values = load_x(quad);
         for (var j = 0u; j < 4u; j++) {
-          let entry = Entry(4u * q + j, values[j]);
+          let entry = Entry(4u * (quad - first) + j, values[j]);
           // Compared as bits: a compiler may assume that no float is NaN.
           let number = (bitcast<u32>(entry.value) & 0x7fffffffu) <= 0x7f800000u && entry.index < p.classes;
-          let left = i == 0u || precedes(previous, entry);
+          let left = i == first_entry || precedes(previous, entry);
           if number && left && precedes(entry, best) {
             best = entry;
           }
@@ -64,7 +68,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index
     }
     previous = partial[0];
     if thread == 0u {
-      y[workgroup.x * p.k + i] = previous;
+      y[i] = previous;
     }
     workgroupBarrier();
   }
