@@ -214,6 +214,9 @@ impl Gemm {
             Family::Broadcast { lanes } => {
                 let (shader, lanes, rows) = if matvec {
                     ("matvec_broadcast", style.streaming_lanes(lanes), self.rows().next_power_of_two())
+                } else if self.is_fully_connected() {
+                    // A row a picture: tiles of equal rows, of which a batch of 16 would leave half of a larger one idle.
+                    ("gemm_broadcast", lanes, self.rows().div_ceil(self.rows().div_ceil(BROADCAST_ROWS)))
                 } else {
                     // The same tile for all layers, so that they share one kernel: compiling it takes longer than many runs.
                     ("gemm_broadcast", lanes, BROADCAST_ROWS)
