@@ -29,8 +29,8 @@ use crate::network::{Layer, Op, Shape};
 pub enum Storage {
     /// Storage buffers. For GPUs.
     Buffer,
-    /// rgba32float storage textures, for reading too, which lavapipe does quickest. What lies between the dispatches of one
-    /// layer is in storage buffers, which it writes quickest.
+    /// rgba32float storage textures, for reading too, which lavapipe does quickest. Some of what lies between the dispatches of
+    /// one layer is in storage buffers, which it writes quickest.
     Texture,
     /// rgba32float textures that are sampled where they are read: what SwiftShader reads quickest.
     Sampled,
@@ -49,11 +49,14 @@ impl Storage {
         }
     }
 
-    /// Where that lives which lies between the dispatches of one layer.
-    pub(crate) fn of_scratch(self) -> Self {
+    /// Where the arrays live that lie between the dispatches of one layer. lavapipe stores to buffers several times as quickly
+    /// as to textures; its loads from them before Mesa 23, lane by lane through the stack, stall AMD's processors. What a matrix
+    /// product reads over and over is in the first array.
+    pub(crate) fn of_scratch(self) -> [Self; 2] {
         match self {
-            Self::Buffer | Self::Texture => Self::Buffer,
-            Self::Sampled => Self::Sampled,
+            Self::Buffer => [Self::Buffer; 2],
+            Self::Texture => [Self::Texture, Self::Buffer],
+            Self::Sampled => [Self::Sampled; 2],
         }
     }
 }
@@ -208,7 +211,7 @@ impl Place {
     fn storage(self, storage: Storage) -> Storage {
         match self {
             Self::Layer => storage,
-            Self::Scratch(_) => storage.of_scratch(),
+            Self::Scratch(index) => storage.of_scratch()[index],
         }
     }
 }

@@ -311,7 +311,7 @@ impl<'a> Builder<'a> {
         // What lies between the dispatches of one layer; layers share it.
         let scratch = [0, 1].map(|i| {
             let quads = plans.iter().map(|p| p.scratch[i]).max().unwrap_or(0).max(1);
-            Memory::new(device, "scratch", quads as u64, style.storage.of_scratch())
+            Memory::new(device, "scratch", quads as u64, style.storage.of_scratch()[i])
         });
 
         let bind = |dispatch: &Dispatch, x: &Memory, y: wgpu::BindingResource<'_>, parameters: Option<&Parameters>| {

@@ -74,12 +74,13 @@ fn limits(
     let input = plan::rows_layout(network).map_or(0, |layout| layout.quads() * batch);
     let activations = activations.chain([input]).max().unwrap_or(0) as u64;
     let weights = plans.iter().map(|p| p.least_weights(style.storage) as u64).max().unwrap_or(0);
-    let scratch = plans.iter().flat_map(|p| p.scratch).max().unwrap_or(0) as u64;
+    let scratch = [0, 1].map(|i| plans.iter().map(|p| p.scratch[i]).max().unwrap_or(0) as u64);
     let workgroups = plans.iter().flat_map(|p| &p.dispatches).flat_map(|d| d.workgroups);
     let mut limits = BASE_LIMITS;
     limits.max_compute_workgroups_per_dimension =
         workgroups.chain(iter::once(limits.max_compute_workgroups_per_dimension)).max().unwrap_or_default();
-    for (storage, quads) in [(style.storage, activations.max(weights)), (style.storage.of_scratch(), scratch)] {
+    let scratch = style.storage.of_scratch().into_iter().zip(scratch);
+    for (storage, quads) in scratch.chain([(style.storage, activations.max(weights))]) {
         match storage {
             Storage::Buffer => {
                 let bytes = cmp::max(limits.max_storage_buffer_binding_size, quads * QUAD);

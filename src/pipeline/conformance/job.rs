@@ -81,8 +81,8 @@ impl Job {
     ) -> Self {
         let mut job =
             Self { network: network.clone(), batch, arrays: vec![], dispatches: vec![], layers: vec![], top: None };
-        let [activation, between] =
-            [storage, storage.of_scratch()].map(|s| (s != Storage::Buffer).then_some(Precision::F32));
+        let texture = |s| (s != Storage::Buffer).then_some(Precision::F32);
+        let (activation, between) = (texture(storage), storage.of_scratch().map(texture));
 
         let layout = rows_layout(network);
         let quads = layout.map_or(activation_quads(network.input()), |l| l.quads());
@@ -103,7 +103,7 @@ impl Job {
                 let mut unwritten =
                     |quads, texture| job.array(bytemuck::cast_slice(&vec![f32::NAN; 4 * quads]).to_vec(), texture);
                 let y = unwritten(activation_quads(layer.output) * batch, activation);
-                let scratch = plan.scratch.map(|quads| unwritten(quads, between));
+                let scratch = [0, 1].map(|i| unwritten(plan.scratch[i], between[i]));
                 for dispatch in plan.dispatches {
                     let place = |place, outer| match place {
                         Place::Layer => outer,
