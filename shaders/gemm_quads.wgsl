@@ -6,7 +6,7 @@
 // in the three ways that there are lets every row meet every column.
 //
 // x: [n][in_height][in_width][in_quads], y: [n][out_height][out_width][out_quads]
-// weights: [group][block][k][${COLUMN_QUADS * 4}], bias: [group][block][${COLUMN_QUADS * 4}]
+// weights: [group][block][k / 4][4][k % 4][${COLUMN_QUADS}], bias: [group][block][${COLUMN_QUADS * 4}]
 // Workgroups: (row blocks, column blocks, groups).
 
 //% include "input.wgsl"
@@ -38,7 +38,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(subgroup_invocation_id
 //%   endfor
 //% endfor
 
-  var w = (group * p.bound_blocks + workgroup.y) * p.block_k * ${block_quads}u + lane;
+  var w = (group * p.bound_blocks + workgroup.y) * p.block_k * ${block_quads}u + lane * ${block_quads}u;
   for (var ky = 0u; ky < p.kernel_height; ky++) {
     for (var kx = 0u; kx < p.kernel_width; kx++) {
 //% for j in range(groups)
@@ -69,7 +69,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(subgroup_invocation_id
           let at = weights_at(w + k * ${4 * block_quads}u);
 //%   for q in range(COLUMN_QUADS)
 //%     for t in range(4)
-          let b${q}_${t} = load_w(at, ${t * block_quads + q * 4}u);
+          let b${q}_${t} = load_w(at, ${t * COLUMN_QUADS + q}u);
 //%     endfor
 //%     for i in ["x", "y", "z", "w"]
           let column${q}${i} = vec4f(b${q}_0.${i}, b${q}_1.${i}, b${q}_2.${i}, b${q}_3.${i});

@@ -3,7 +3,7 @@
 // Four lanes compute 16 outputs of ${ROWS} pictures. A lane owns four outputs and loads four of every 16 inputs; it meets the
 // other lanes' inputs by swapping lanes. Weights stream from consecutive memory, once.
 //
-// x: [n][k / 4], y: [n][out_quads]; weights: [block][k][4], bias: [block][4]
+// x: [n][k / 4], y: [n][out_quads]; weights: [block][k / 16][k % 4][k / 4 % 4][4], bias: [block][4]
 // Workgroups: (row blocks, column blocks, 1). block_k is padded with zeros to a multiple of 16.
 
 //% include "input.wgsl"
@@ -40,9 +40,9 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(subgroup_invocation_id
 //% for s in range(4)
     {
       // The four inputs that lane ^ ${s} loaded.
-      let first = (lane ^ ${s}u) * 16u;
+      let first = (lane ^ ${s}u) * 4u;
 //%   for t in range(4)
-      let b${t} = load_w(at, first + ${t * 4}u);
+      let b${t} = load_w(at, first + ${t * 16}u);
 //%   endfor
 //%   for i in ["x", "y", "z", "w"]
       let column${i} = vec4f(b0.${i}, b1.${i}, b2.${i}, b3.${i});

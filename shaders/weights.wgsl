@@ -1,5 +1,5 @@
-// Included by the shaders that multiply: packed weights [group][column block][k][column / 4 in the block] of four
-// output channels, and the bias, one vec4 a column quad, in a storage buffer.
+// Included by the shaders that multiply: packed weights [group][column block] in quads of four output channels, ordered as the
+// shader says, and the bias, one vec4 a column quad, in a storage buffer.
 //
 // weights = "f32":   vec4<f32>.
 // weights = "f16":   four halves.

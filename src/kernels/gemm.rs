@@ -66,12 +66,25 @@ pub(super) const TILED_ROWS: usize = 64;
 /// The most vec4s of the sums of a product whose k is split: 16 MB.
 const MAX_PARTS_QUADS: usize = 1 << 20;
 
-/// How a kernel wants its weights: `[group][block][k][columns]`, columns of a block side by side.
+/// The order of a block's numbers. SwiftShader's loads wait for memory, hardly one at a time: each should touch as many cache
+/// lines as there are lanes, one after the other for weights that stream.
+#[derive(Clone, Copy, Debug)]
+enum Order {
+    /// `[k][columns]`.
+    Rows,
+    /// `[k / 16][k % 4][k / 4 % 4][columns]`, for four lanes that load four consecutive k each.
+    TransposedRows,
+    /// `[k / 4][lane][k % 4][quad of the lane]` for four lanes: quad `q` of the columns is lane `q % 4`'s.
+    Lanes,
+}
+
+/// How a kernel wants its weights: `[group][block]` of [`Order`].
 #[derive(Clone, Debug)]
 pub(crate) struct Packing {
     gemm: Gemm,
     /// Columns (output channels) of a block, a multiple of four.
     columns: usize,
+    order: Order,
     /// k of a block, padded.
     block_k: usize,
     /// Blocks of one group.
@@ -253,6 +266,11 @@ impl Gemm {
         Packing {
             gemm: self.clone(),
             columns,
+            order: match style.family {
+                Family::Broadcast { lanes: 4 } if self.is_matvec(style.family) => Order::TransposedRows,
+                Family::Broadcast { lanes: 4 } => Order::Lanes,
+                Family::Broadcast { .. } | Family::Tiled => Order::Rows,
+            },
             block_k: match style.family {
                 // matvec_broadcast.wgsl reads as many k a turn as a block has columns.
                 Family::Broadcast { .. } => k.next_multiple_of(columns),
@@ -348,15 +366,47 @@ impl Packing {
         self.gemm.precision
     }
 
-    /// The largest magnitude of each column of a packed block, `columns` of them, for [`Precision::Int8`].
-    pub fn largest(&self, packed: &[f32]) -> Vec<f32> {
-        let mut largest = vec![0.0f32; self.columns];
-        for row in packed.chunks_exact(self.columns) {
-            for (largest, v) in largest.iter_mut().zip(row) {
-                *largest = largest.max(v.abs());
+    /// Where k lies in a packed block, after the first one of its column.
+    fn place_of_k(&self, k: usize) -> usize {
+        match self.order {
+            Order::Rows => k * self.columns,
+            Order::TransposedRows => (k / 16 * 16 + k % 4 * 4 + k / 4 % 4) * self.columns,
+            Order::Lanes => k / 4 * 4 * self.columns + k % 4 * (self.columns / 4),
+        }
+    }
+
+    /// Where a column's first k lies in a packed block.
+    fn place_of_column(&self, column: usize) -> usize {
+        match self.order {
+            Order::Rows | Order::TransposedRows => column,
+            Order::Lanes => column / 4 % 4 * self.columns + column / 16 * 4 + column % 4,
+        }
+    }
+
+    /// The columns that the numbers of a packed block belong to, over and over.
+    fn columns_of_numbers(&self) -> Vec<usize> {
+        match self.order {
+            Order::Rows | Order::TransposedRows => (0..self.columns).collect(),
+            Order::Lanes => {
+                let mut columns = vec![0; 4 * self.columns];
+                for (k, column) in (0..4).flat_map(|k| (0..self.columns).map(move |column| (k, column))) {
+                    columns[self.place_of_column(column) + self.place_of_k(k)] = column;
+                }
+                columns
             }
         }
-        largest
+    }
+
+    /// For [`Precision::Int8`]: the largest magnitude of each column of a packed block, and for each of its numbers that of
+    /// its column, over and over.
+    pub fn largest(&self, packed: &[f32]) -> (Vec<f32>, Vec<f32>) {
+        let columns = self.columns_of_numbers();
+        let mut largest = vec![0.0f32; self.columns];
+        for (v, &column) in packed.iter().zip(columns.iter().cycle()) {
+            largest[column] = largest[column].max(v.abs());
+        }
+        let of_numbers = columns.into_iter().map(|column| largest[column]).collect();
+        (largest, of_numbers)
     }
 
     /// Numbers of the packed bias: one a column of every block.
@@ -403,7 +453,7 @@ impl Packing {
         (0..count).map(move |column| (group * per_group + first + column, column))
     }
 
-    /// Packs one block as `[k][columns]` into `out`; `filters` are those numbers of the weights (OIHW) that
+    /// Packs one block into `out`; `filters` are those numbers of the weights (OIHW) that
     /// [`Packing::filters_of`] says.
     pub fn pack_block(&self, filters: &[f32], group: usize, block: usize, out: &mut [f32]) {
         let Gemm { conv, input, .. } = &self.gemm;
@@ -420,9 +470,10 @@ impl Packing {
         for ((o, column), filter) in self.columns_of(group, block).zip(filters) {
             // Where the filter's own group starts in the merged one.
             let offset = o / out_group * in_group - group * self.gemm.group_in_channels();
+            let column = self.place_of_column(column);
             for (i, plane) in filter.chunks_exact(kh * kw).enumerate() {
                 for (tap, &value) in plane.iter().enumerate() {
-                    out[k(tap / kw, tap % kw, offset + i) * self.columns + column] = value;
+                    out[column + self.place_of_k(k(tap / kw, tap % kw, offset + i))] = value;
                 }
             }
         }

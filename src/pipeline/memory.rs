@@ -277,7 +277,7 @@ impl<'a> Upload<'a> {
         self.push(bytemuck::cast_slice(&halves));
     }
 
-    /// The next weights, rows as long as `largest`, for [`Precision::Int8`]: ±127 is `largest` of the column.
+    /// The next weights, for [`Precision::Int8`]: ±127 is the number's `largest`, which are over and over the same.
     pub fn push_int8(&mut self, weights: &[f32], largest: &[f32]) {
         let scales: Vec<f32> = largest.iter().map(|l| if *l > 0.0 { 127.0 / l } else { 0.0 }).collect();
         let quantized = weights.iter().zip(scales.iter().cycle()).map(|(w, s)| (w * s).round() as i8 as u8);

@@ -238,8 +238,8 @@ impl Plan {
                             upload.push_f16(&packed);
                         }
                         Precision::Int8 => {
-                            let columns = packing.largest(&packed);
-                            upload.push_int8(&packed, &columns);
+                            let (columns, of_numbers) = packing.largest(&packed);
+                            upload.push_int8(&packed, &of_numbers);
                             largest[packing.columns_in(group, block)].copy_from_slice(&columns);
                         }
                     }
