@@ -69,6 +69,11 @@ fn part(bytes: &Bytes, range: Range<usize>) -> Option<Bytes> {
     (range.start <= range.end && range.end <= bytes.len()).then(|| bytes.slice(range))
 }
 
+/// The most that an operating system maps around a page of a file that is read: Linux 16 pages, and 2 MB where its page cache
+/// holds the file in pieces as large.
+#[cfg(unix)]
+const MAPPED_AROUND: usize = 2 << 20;
+
 /// A file that is mapped into memory.
 #[cfg(not(target_arch = "wasm32"))]
 type Map = Option<Arc<memmap2::Mmap>>;
@@ -140,6 +145,9 @@ impl Tensor {
         if let Some(map) = &self.map {
             let Some(start) = (self.bytes.as_ptr() as usize).checked_sub(map.as_ptr() as usize) else { return };
             let (start, len) = (start + numbers.start * self.dtype.size(), numbers.len() * self.dtype.size());
+            // And what lies before: reading these numbers brought some of that back, where it had been released.
+            let around = start.min(MAPPED_AROUND);
+            let (start, len) = (start - around, len + around);
             if start + len <= map.len() {
                 // SAFETY: the map is of a file and never written to, so that what is dropped is in the file still.
                 let done = unsafe { map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, start, len) };
@@ -851,6 +859,35 @@ mod tests {
         // First output for seed 0 is 0xE220A8397B1DCDAF (Vigna's splitmix64.c).
         let expected = (0xE220_A839_7B1D_CDAFu64 >> 40) as f32 * (1.0 / 8_388_608.0) - 1.0;
         assert_eq!(splitmix::uniform(0, 1, 1.0), [expected]);
+    }
+
+    /// Reading some numbers of a mapped file brings back what lies around them.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn what_is_released_block_by_block_is_not_in_memory() {
+        use ::safetensors::tensor::{Dtype, TensorView, serialize_to_file};
+
+        let (block, blocks) = (100_000, 40);
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let bytes = vec![1; 4 * block * blocks];
+        let view = TensorView::new(Dtype::F32, vec![block * blocks], &bytes).unwrap();
+        serialize_to_file([("x", view)], None, file.path()).unwrap();
+        let weights = Weights::open(file.path()).unwrap();
+        let tensor = weights.tensor("x").unwrap();
+        // kB of the file that are in this process's memory.
+        let resident = || -> usize {
+            let maps = std::fs::read_to_string("/proc/self/smaps").unwrap();
+            let map = maps.split_once(file.path().to_str().unwrap()).expect("the file is mapped").1;
+            let kb = map.split_once("Rss:").and_then(|(_, rss)| rss.split_whitespace().next());
+            kb.unwrap().parse().unwrap()
+        };
+        for numbers in (0..blocks).map(|i| i * block..(i + 1) * block) {
+            tensor.finite("x", numbers.clone()).unwrap();
+            assert!(resident() * 1024 >= 4 * block, "what was read is in memory: {} kB", resident());
+            tensor.release(numbers);
+        }
+        // But for the header's pages.
+        assert!(resident() <= 64, "{} kB", resident());
     }
 
     #[test]
