@@ -242,8 +242,12 @@ pub(super) fn filled(gpu: &Gpu, label: &str, bytes: &[u8], usage: BufferUsages) 
 pub(super) struct Upload<'a> {
     gpu: &'a Gpu,
     target: &'a Memory,
+    /// Less than a row, which waits for the rest of it.
     staged: Vec<u8>,
+    /// Bytes that are written.
     offset: u64,
+    /// And of those, how many when it was last submitted.
+    submitted: u64,
     /// Told when the copy before the last one is done.
     #[cfg(not(target_arch = "wasm32"))]
     last: Option<oneshot::Receiver<()>>,
@@ -254,8 +258,9 @@ impl<'a> Upload<'a> {
         Self {
             gpu,
             target,
-            staged: Vec::new(),
+            staged: Vec::with_capacity(ROW as usize),
             offset: 0,
+            submitted: 0,
             #[cfg(not(target_arch = "wasm32"))]
             last: None,
         }
@@ -263,10 +268,18 @@ impl<'a> Upload<'a> {
 
     /// The next bytes.
     pub fn push(&mut self, bytes: &[u8]) {
-        self.staged.extend_from_slice(bytes);
-        if self.staged.len() as u64 >= UPLOAD {
-            // Whole rows of textures of any format.
-            self.flush(self.staged.len() / ROW as usize * ROW as usize);
+        // A ROW is whole rows of textures of any format.
+        let started = if self.staged.is_empty() { 0 } else { ROW as usize - self.staged.len() };
+        let (end_of_row, bytes) = bytes.split_at(started.min(bytes.len()));
+        self.staged.extend_from_slice(end_of_row);
+        if self.staged.len() == ROW as usize {
+            self.write_staged();
+        }
+        let (rows, rest) = bytes.split_at(bytes.len() / ROW as usize * ROW as usize);
+        self.write(rows);
+        self.staged.extend_from_slice(rest);
+        if self.offset - self.submitted >= UPLOAD {
+            self.submit();
         }
     }
 
@@ -284,10 +297,22 @@ impl<'a> Upload<'a> {
         self.push(&quantized.collect::<Vec<_>>());
     }
 
-    fn flush(&mut self, count: usize) {
-        self.target.write_at(self.gpu.queue(), self.offset, &self.staged[..count]);
-        self.offset += count as u64;
-        self.staged.drain(..count);
+    fn write(&mut self, bytes: &[u8]) {
+        if !bytes.is_empty() {
+            self.target.write_at(self.gpu.queue(), self.offset, bytes);
+            self.offset += bytes.len() as u64;
+        }
+    }
+
+    fn write_staged(&mut self) {
+        let mut staged = std::mem::take(&mut self.staged);
+        self.write(&staged);
+        staged.clear();
+        self.staged = staged;
+    }
+
+    fn submit(&mut self) {
+        self.submitted = self.offset;
         // Staging memory is let go of when its copy is done: wait for the last but one, so that the next is packed meanwhile.
         self.gpu.queue().submit([]);
         #[cfg(not(target_arch = "wasm32"))]
@@ -303,8 +328,7 @@ impl<'a> Upload<'a> {
 
     /// Writes what is left.
     pub fn finish(mut self) {
-        if !self.staged.is_empty() {
-            self.flush(self.staged.len());
-        }
+        self.write_staged();
+        self.submit();
     }
 }
