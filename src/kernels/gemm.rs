@@ -174,6 +174,11 @@ impl Gemm {
         self.batch * self.output.height * self.output.width
     }
 
+    /// Rows of a tile, where as few tiles as can be have at most `most` each, and all of them as many.
+    fn equal_rows(&self, most: usize) -> usize {
+        self.rows().div_ceil(self.rows().div_ceil(most))
+    }
+
     /// Whether each output reads the whole input of its picture.
     fn is_fully_connected(&self) -> bool {
         self.groups == 1
@@ -218,8 +223,7 @@ impl Gemm {
             }
             Family::Broadcast { lanes: 4 } => {
                 // Tiles of equal rows: with so few lanes compiling is quick, and a 16-row layer is not padded to 32.
-                let tiles = self.rows().div_ceil(32);
-                let rows = self.rows().div_ceil(tiles).next_multiple_of(4);
+                let rows = self.equal_rows(32).next_multiple_of(4);
                 let column_quads = 2;
                 let settings = vec![("ROWS", rows as u32), ("COLUMN_QUADS", column_quads), ("UNROLL", 2)];
                 (kernel("gemm_quads", settings, vec![]), 16 * column_quads as usize, rows)
@@ -229,7 +233,7 @@ impl Gemm {
                     ("matvec_broadcast", style.streaming_lanes(lanes), self.rows().next_power_of_two())
                 } else if self.is_fully_connected() {
                     // A row a picture: tiles of equal rows, of which a batch of 16 would leave half of a larger one idle.
-                    ("gemm_broadcast", lanes, self.rows().div_ceil(self.rows().div_ceil(BROADCAST_ROWS)))
+                    ("gemm_broadcast", lanes, self.equal_rows(BROADCAST_ROWS))
                 } else {
                     // The same tile for all layers, so that they share one kernel: compiling it takes longer than many runs.
                     ("gemm_broadcast", lanes, BROADCAST_ROWS)
