@@ -351,8 +351,10 @@ const SHADERS: &[(&str, &str)] = shaders![
     "winograd",
     "winograd_input_columns",
     "winograd_input_rows",
+    "winograd_input_tiles",
     "winograd_output_columns",
     "winograd_output_rows",
+    "winograd_output_tiles",
 ];
 
 /// The files of `shaders/` as templates: lines that start with `//%` are statements, `${…}` is a value.

@@ -1,7 +1,7 @@
 //! Winograd convolution: shaders/winograd_input_*.wgsl, a matrix product, shaders/winograd_output_*.wgsl.
 //!
 //! F(m×m, r×r) computes m×m outputs of an r×r kernel from n×n inputs, n = m + r − 1, with n² multiplications
-//! instead of m²·r² (Lavin, Gray 2015). The price is larger weights (n² numbers for r²), four more passes over the
+//! instead of m²·r² (Lavin, Gray 2015). The price is larger weights (n² numbers for r²), two or four more passes over the
 //! activations and a little accuracy.
 //!
 //! A strided convolution of an input in rows is one without stride of cells (see [`RowsLayout`]): 11×11 with stride 4 of three
@@ -25,6 +25,10 @@ fn quads_at_once(family: Family) -> usize {
         Family::Tiled => 1 << 21,
     }
 }
+
+/// The largest n of which a processor's invocation transforms a whole n×n tile: two passes instead of four, with registers that
+/// are in its memory anyway. 8×8 are no quicker, and take Mesa 25 six seconds more to compile. GPUs' registers hold a line.
+const WHOLE_REACH: usize = 6;
 
 /// The transforms of F(m, r) in one dimension: y = Aᵀ ((G g) ⊙ (Bᵀ d)).
 pub(crate) struct Transforms {
@@ -171,10 +175,10 @@ impl Winograd {
     /// Tiles in one go: first, and how many.
     fn parts(&self, family: Family) -> Vec<(usize, usize)> {
         let tiles = self.batch * self.tiles_y() * self.tiles_x();
-        let [_, largest] = self.scratch_of(1);
+        let [first, second] = self.scratch_of(1, family);
         // Whole tiles of the matrix product, and parts of much the same size.
         let rows = if family == Family::Tiled { TILED_ROWS } else { BROADCAST_ROWS };
-        let most = (quads_at_once(family) / largest / rows * rows).max(rows);
+        let most = (quads_at_once(family) / first.max(second) / rows * rows).max(rows);
         let at_once = tiles.div_ceil(tiles.div_ceil(most)).next_multiple_of(rows);
         (0..tiles).step_by(at_once).map(|first| (first, at_once.min(tiles - first))).collect()
     }
@@ -195,16 +199,24 @@ impl Winograd {
         self.gemm(1).packing(style)
     }
 
-    /// vec4s of the two arrays between the steps, which take turns: rows transformed, all of the input transformed,
-    /// products, columns transformed back.
-    pub fn scratch(&self, family: Family) -> [usize; 2] {
-        self.scratch_of(self.parts(family).iter().map(|&(_, count)| count).max().unwrap_or(0))
+    /// Whether one invocation transforms a whole tile, not a line of it.
+    fn transforms_whole_tiles(&self, family: Family) -> bool {
+        matches!(family, Family::Broadcast { .. }) && self.reach() <= WHOLE_REACH
     }
 
-    fn scratch_of(&self, tiles: usize) -> [usize; 2] {
+    /// vec4s of the two arrays between the steps, which take turns. By whole tiles: the input transformed, products. By lines:
+    /// rows transformed (the second array), all of the input transformed, products, columns transformed back.
+    pub fn scratch(&self, family: Family) -> [usize; 2] {
+        self.scratch_of(self.parts(family).iter().map(|&(_, count)| count).max().unwrap_or(0), family)
+    }
+
+    fn scratch_of(&self, tiles: usize, family: Family) -> [usize; 2] {
         let (n, m) = (self.reach(), self.tile);
         let [inputs, outputs] = [self.input.channels, self.output.channels].map(|c: usize| tiles * c.div_ceil(4));
-        [n * (n * inputs).max(m * outputs), n * n * inputs.max(outputs)]
+        match self.transforms_whole_tiles(family) {
+            true => [n * n * inputs, n * n * outputs],
+            false => [n * (n * inputs).max(m * outputs), n * n * inputs.max(outputs)],
+        }
     }
 
     /// Numbers of the weights of one row of a tile's positions.
@@ -279,13 +291,22 @@ impl Winograd {
         let (input, output) = (self.input_pixels(), Pixels::of(self.output));
         let [first, second] = [0, 1].map(Place::Scratch);
         let mut all = Vec::new();
+        let whole_tiles = self.transforms_whole_tiles(style.family);
         for part in self.parts(style.family) {
-            all.push(step("winograd_input_rows", input, part, n, [Place::Layer, second]));
-            all.push(step("winograd_input_columns", input, part, n, [second, first]));
+            if whole_tiles {
+                all.push(step("winograd_input_tiles", input, part, 1, [Place::Layer, first]));
+            } else {
+                all.push(step("winograd_input_rows", input, part, n, [Place::Layer, second]));
+                all.push(step("winograd_input_columns", input, part, n, [second, first]));
+            }
             let products = self.gemm(part.1).dispatches(style, chunks).into_iter();
             all.extend(products.map(|gemm| Dispatch { bias: Some(Bias::Zero), ..gemm }.between(first, second)));
-            all.push(step("winograd_output_columns", output, part, n, [second, first]));
-            let last = step("winograd_output_rows", output, part, m, [first, Place::Layer]);
+            let last = if whole_tiles {
+                step("winograd_output_tiles", output, part, 1, [second, Place::Layer])
+            } else {
+                all.push(step("winograd_output_columns", output, part, n, [second, first]));
+                step("winograd_output_rows", output, part, m, [first, Place::Layer])
+            };
             let kernel = Kernel { reads_bias: true, ..last.kernel };
             all.push(Dispatch { kernel, bias: Some(Bias::Quads), ..last });
         }

@@ -57,23 +57,17 @@ pub(super) fn algorithm(style: Style, layer: &Layer, batch: usize) -> Algorithm 
 
 /// Outputs along each side of a tile by which a convolution is quicker than directly.
 fn winograd_tile(family: Family, window: Window, batch: usize) -> Option<usize> {
-    let Window { kernel, stride, .. } = window;
-    let few_lanes = family == Family::Broadcast { lanes: 4 };
-    // From a few pictures on the products are large enough to pay for the passes over the activations, and for larger weights.
-    let pays = batch >= 4;
-    match kernel {
+    // SwiftShader has four lanes and slow arithmetic, so that fewer multiplications pay for more passes and memory. Elsewhere
+    // it takes a few pictures until the products are large enough to pay for the passes, and for larger weights.
+    let pays = family == Family::Broadcast { lanes: 4 } || batch >= 4;
+    let quicker = match (window.stride, window.kernel) {
+        ([1, 1], [5, 5]) => true,
+        ([1, 1], [3, 3]) => pays,
+        ([1, 1], _) => false,
         // A first layer's large kernel is a 3×3 of cells; any other strided convolution is computed directly.
-        _ if stride != [1, 1] => (few_lanes || pays).then_some(4),
-        [5, 5] => Some(4),
-        // SwiftShader, with four lanes and slow arithmetic: fewer multiplications pay for more passes and memory.
-        [3, 3] if few_lanes => Some(4),
-        [3, 3] if pays => match family {
-            Family::Tiled => Some(4),
-            // Whose weights take 20 MB less.
-            Family::Broadcast { .. } => Some(3),
-        },
-        _ => None,
-    }
+        _ => pays,
+    };
+    quicker.then_some(4)
 }
 
 /// Every algorithm that may suit `layer` in `style`, for measuring.

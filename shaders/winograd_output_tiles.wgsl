@@ -1,0 +1,41 @@
+// Winograd convolution, the last two steps in one (see winograd.wgsl): Aᵀ m A of each tile of products m; then bias and ReLU.
+//
+// x: [${N}][${N}][group][tile][quads], y: [n][height][width][quads], bias: [quads]
+// Workgroups: (tiles · quads / ${WORKGROUP}, 1, 1).
+
+//% include "winograd.wgsl"
+
+@group(0) @binding(4) var<storage, read> bias: array<vec4f>;
+
+@compute @workgroup_size(${WORKGROUP})
+fn main(@builtin(global_invocation_id) id: vec3u) {
+  if id.x >= p.tiles * p.quads {
+    return;
+  }
+  let c = id.x % p.quads;
+  let tile = p.first_tile + id.x / p.quads;
+  let picture = tile / (p.tiles_y * p.tiles_x) * p.height;
+  let top = tile / p.tiles_x % p.tiles_y * ${M}u;
+  let left = tile % p.tiles_x * ${M}u;
+
+  let step = position_step();
+  let first = place(id.x / p.quads, c);
+//% for j in range(N)
+//%   for i in range(N)
+  let m${i}_${j} = load_x(first + ${i * N + j}u * step);
+//%   endfor
+//%   for i in range(M)
+  let s${i}_${j} = {% for k in range(N) if AT[i][k] != 0 %}{% if not loop.first %} + {% endif %}${AT[i][k]} * m${k}_${j}{% endfor %};
+//%   endfor
+//% endfor
+  let b = bias[c];
+//% for i in range(M)
+//%   for j in range(M)
+  if top + ${i}u < p.height && left + ${j}u < p.width {
+    let value = b + {% for k in range(N) if AT[j][k] != 0 %}{% if not loop.first %} + {% endif %}${AT[j][k]} * s${i}_${k}{% endfor %};
+    let pixel = (picture + top + ${i}u) * p.width + left + ${j}u;
+    store_y(pixel * p.quads + c, select(value, max(value, vec4f(0.0)), p.relu != 0u));
+  }
+//%   endfor
+//% endfor
+}
