@@ -30,6 +30,19 @@ struct Tiles {
 }
 @group(0) @binding(2) var<uniform> p: Tiles;
 
+// The outputs of a tile start at `row` and `column` of a picture, before which there are `picture` rows of other ones.
+struct Corner {
+  picture: u32,
+  row: u32,
+  column: u32,
+}
+
+// That of `tile` of all pictures' tiles, where a picture has `p.height` rows.
+fn corner_of(tile: u32) -> Corner {
+  let picture = tile / (p.tiles_y * p.tiles_x) * p.height;
+  return Corner(picture, tile / p.tiles_x % p.tiles_y * ${M}u, tile % p.tiles_x * ${M}u);
+}
+
 // What lies between the steps is [row × column of a tile][group][tile][quad of the group]. This is where channel quad `c` of
 // `tile` (of this dispatch) lies at the first position, and `position_step` from there to the next.
 fn place(tile: u32, c: u32) -> u32 {

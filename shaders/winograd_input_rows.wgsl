@@ -13,17 +13,16 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   let c = id.x % p.quads;
   let line = id.x / p.quads;
   let i = line % ${N}u;
-  let tile = p.first_tile + line / ${N}u;
-  let picture = tile / (p.tiles_y * p.tiles_x) * p.height;
-  let row = i32((tile / p.tiles_x % p.tiles_y * ${M}u + i) * p.pixel_rows + c / p.pixel_quads) - i32(p.pad_top);
-  let left = i32(tile % p.tiles_x * ${M}u) - i32(p.pad_left);
+  let corner = corner_of(p.first_tile + line / ${N}u);
+  let row = i32((corner.row + i) * p.pixel_rows + c / p.pixel_quads) - i32(p.pad_top);
+  let left = i32(corner.column) - i32(p.pad_left);
   let quad = c % p.pixel_quads;
   let row_inside = row >= 0 && row < i32(p.height);
 
 //% for j in range(N)
   let column${j} = left + ${j};
   let inside${j} = row_inside && column${j} >= 0 && column${j} < i32(p.width);
-  let pixel${j} = select(0u, (picture + u32(row)) * p.width + u32(column${j}), inside${j});
+  let pixel${j} = select(0u, (corner.picture + u32(row)) * p.width + u32(column${j}), inside${j});
   let d${j} = select(vec4f(0.0), load_x(pixel${j} * p.pixel_quads + quad), inside${j});
 //% endfor
   let step = position_step();

@@ -11,10 +11,9 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
     return;
   }
   let c = id.x % p.quads;
-  let tile = p.first_tile + id.x / p.quads;
-  let picture = tile / (p.tiles_y * p.tiles_x) * p.height;
-  let top = i32(tile / p.tiles_x % p.tiles_y * ${M}u * p.pixel_rows + c / p.pixel_quads) - i32(p.pad_top);
-  let left = i32(tile % p.tiles_x * ${M}u) - i32(p.pad_left);
+  let corner = corner_of(p.first_tile + id.x / p.quads);
+  let top = i32(corner.row * p.pixel_rows + c / p.pixel_quads) - i32(p.pad_top);
+  let left = i32(corner.column) - i32(p.pad_left);
   let quad = c % p.pixel_quads;
 //% for j in range(N)
   let column${j} = left + ${j};
@@ -24,7 +23,7 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
 //% for i in range(N)
   let row${i} = top + ${i} * i32(p.pixel_rows);
   let row_inside${i} = row${i} >= 0 && row${i} < i32(p.height);
-  let first${i} = (picture + u32(row${i})) * p.width;
+  let first${i} = (corner.picture + u32(row${i})) * p.width;
 //%   for j in range(N)
   let inside${i}_${j} = row_inside${i} && column_inside${j};
   let pixel${i}_${j} = select(0u, first${i} + u32(column${j}), inside${i}_${j});

@@ -15,10 +15,8 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   let c = id.x % p.quads;
   let line = id.x / p.quads;
   let i = line % ${M}u;
-  let tile = p.first_tile + line / ${M}u;
-  let picture = tile / (p.tiles_y * p.tiles_x) * p.height;
-  let row = tile / p.tiles_x % p.tiles_y * ${M}u + i;
-  let left = tile % p.tiles_x * ${M}u;
+  let corner = corner_of(p.first_tile + line / ${M}u);
+  let row = corner.row + i;
   if row >= p.height {
     return;
   }
@@ -30,9 +28,9 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
 //% endfor
   let b = bias[c];
 //% for j in range(M)
-  if left + ${j}u < p.width {
+  if corner.column + ${j}u < p.width {
     let value = b + {% for k in range(N) if AT[j][k] != 0 %}{% if not loop.first %} + {% endif %}${AT[j][k]} * s${k}{% endfor %};
-    let pixel = (picture + row) * p.width + left + ${j}u;
+    let pixel = (corner.picture + row) * p.width + corner.column + ${j}u;
     store_y(pixel * p.quads + c, select(value, max(value, vec4f(0.0)), p.relu != 0u));
   }
 //% endfor

@@ -13,10 +13,7 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
     return;
   }
   let c = id.x % p.quads;
-  let tile = p.first_tile + id.x / p.quads;
-  let picture = tile / (p.tiles_y * p.tiles_x) * p.height;
-  let top = tile / p.tiles_x % p.tiles_y * ${M}u;
-  let left = tile % p.tiles_x * ${M}u;
+  let corner = corner_of(p.first_tile + id.x / p.quads);
 
   let step = position_step();
   let first = place(id.x / p.quads, c);
@@ -31,9 +28,9 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   let b = bias[c];
 //% for i in range(M)
 //%   for j in range(M)
-  if top + ${i}u < p.height && left + ${j}u < p.width {
+  if corner.row + ${i}u < p.height && corner.column + ${j}u < p.width {
     let value = b + {% for k in range(N) if AT[j][k] != 0 %}{% if not loop.first %} + {% endif %}${AT[j][k]} * s${i}_${k}{% endfor %};
-    let pixel = (picture + top + ${i}u) * p.width + left + ${j}u;
+    let pixel = (corner.picture + corner.row + ${i}u) * p.width + corner.column + ${j}u;
     store_y(pixel * p.quads + c, select(value, max(value, vec4f(0.0)), p.relu != 0u));
   }
 //%   endfor
