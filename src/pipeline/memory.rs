@@ -329,6 +329,8 @@ impl<'a> Upload<'a> {
     /// Writes what is left.
     pub fn finish(mut self) {
         self.write_staged();
-        self.submit();
+        if self.offset > self.submitted {
+            self.submit();
+        }
     }
 }
