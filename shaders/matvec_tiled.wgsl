@@ -55,8 +55,5 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_id) t
   if thread.y == 0u && quad < p.out_quads && picture + ${r}u < p.rows {
     store_y((picture + ${r}u) * p.out_quads + quad, finish(sums[thread.x], epilogue_at(quad)));
   }
-//% if not loop.last
-  workgroupBarrier();
-//% endif
 //% endfor
 }
