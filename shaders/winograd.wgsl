@@ -7,8 +7,9 @@
 //   winograd_output_columns  s = Aᵀ m      for every tile of products m
 //   winograd_output_rows     Aᵀ m A = s A  ${M}×${M} outputs; then bias and ReLU
 //
-// One invocation transforms one line (a row or a column) of one tile, four channels of it. winograd_input_tiles is the first two
-// steps in one, and winograd_output_tiles the last two: an invocation transforms a whole tile.
+// One invocation transforms one line (a row or a column) of one tile, four channels of it. winograd_input_workgroup is the first
+// two steps in one, and winograd_output_workgroup the last two: lines meet in workgroup memory. So are winograd_input_tiles and
+// winograd_output_tiles: an invocation transforms a whole tile.
 
 //% include "input.wgsl"
 //% include "output.wgsl"

@@ -3,7 +3,7 @@
 // x: [n][height][width][pixel_quads], y: [${N}][${N}][group][tile][quads]
 // Workgroups: (tiles · ${N} · quads / ${WORKGROUP}, 1, 1).
 
-//% include "winograd.wgsl"
+//% include "winograd_input.wgsl"
 
 @compute @workgroup_size(${WORKGROUP})
 fn main(@builtin(global_invocation_id) id: vec3u) {
@@ -13,20 +13,13 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   let c = id.x % p.quads;
   let line = id.x / p.quads;
   let i = line % ${N}u;
-  let corner = corner_of(p.first_tile + line / ${N}u);
-  let row = i32((corner.row + i) * p.pixel_rows + c / p.pixel_quads) - i32(p.pad_top);
-  let left = i32(corner.column) - i32(p.pad_left);
-  let quad = c % p.pixel_quads;
-  let row_inside = row >= 0 && row < i32(p.height);
-
+  let tile = line / ${N}u;
+  let piece = piece_of(p.first_tile + tile, c);
 //% for j in range(N)
-  let column${j} = left + ${j};
-  let inside${j} = row_inside && column${j} >= 0 && column${j} < i32(p.width);
-  let pixel${j} = select(0u, (corner.picture + u32(row)) * p.width + u32(column${j}), inside${j});
-  let d${j} = select(vec4f(0.0), load_x(pixel${j} * p.pixel_quads + quad), inside${j});
+  let d${j} = load_piece(piece, i, ${j}u);
 //% endfor
   let step = position_step();
-  let out = place(line / ${N}u, c) + i * ${N}u * step;
+  let out = place(tile, c) + i * ${N}u * step;
 //% for j in range(N)
   store_y(out + ${j}u * step, {% for k in range(N) if BT[j][k] != 0 %}{% if not loop.first %} + {% endif %}${BT[j][k]} * d${k}{% endfor %});
 //% endfor

@@ -3,9 +3,7 @@
 // x: [${N}][${N}][group][tile][quads], y: [n][height][width][quads], bias: [quads]
 // Workgroups: (tiles · quads / ${WORKGROUP}, 1, 1).
 
-//% include "winograd.wgsl"
-
-@group(0) @binding(4) var<storage, read> bias: array<vec4f>;
+//% include "winograd_output.wgsl"
 
 @compute @workgroup_size(${WORKGROUP})
 fn main(@builtin(global_invocation_id) id: vec3u) {
@@ -13,10 +11,9 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
     return;
   }
   let c = id.x % p.quads;
-  let corner = corner_of(p.first_tile + id.x / p.quads);
-
+  let tile = id.x / p.quads;
   let step = position_step();
-  let first = place(id.x / p.quads, c);
+  let first = place(tile, c);
 //% for j in range(N)
 //%   for i in range(N)
   let m${i}_${j} = load_x(first + ${i * N + j}u * step);
@@ -25,14 +22,11 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   let s${i}_${j} = {% for k in range(N) if AT[i][k] != 0 %}{% if not loop.first %} + {% endif %}${AT[i][k]} * m${k}_${j}{% endfor %};
 //%   endfor
 //% endfor
+  let corner = corner_of(p.first_tile + tile);
   let b = bias[c];
 //% for i in range(M)
 //%   for j in range(M)
-  if corner.row + ${i}u < p.height && corner.column + ${j}u < p.width {
-    let value = b + {% for k in range(N) if AT[j][k] != 0 %}{% if not loop.first %} + {% endif %}${AT[j][k]} * s${i}_${k}{% endfor %};
-    let pixel = (corner.picture + corner.row + ${i}u) * p.width + corner.column + ${j}u;
-    store_y(pixel * p.quads + c, select(value, max(value, vec4f(0.0)), p.relu != 0u));
-  }
+  store_pixel(corner, ${i}u, ${j}u, c, b + {% for k in range(N) if AT[j][k] != 0 %}{% if not loop.first %} + {% endif %}${AT[j][k]} * s${i}_${k}{% endfor %});
 //%   endfor
 //% endfor
 }

@@ -349,12 +349,16 @@ const SHADERS: &[(&str, &str)] = shaders![
     "top_k",
     "weights",
     "winograd",
+    "winograd_input",
     "winograd_input_columns",
     "winograd_input_rows",
     "winograd_input_tiles",
+    "winograd_input_workgroup",
+    "winograd_output",
     "winograd_output_columns",
     "winograd_output_rows",
     "winograd_output_tiles",
+    "winograd_output_workgroup",
 ];
 
 /// The files of `shaders/` as templates: lines that start with `//%` are statements, `${…}` is a value.

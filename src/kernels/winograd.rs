@@ -26,9 +26,23 @@ fn quads_at_once(family: Family) -> usize {
     }
 }
 
-/// The largest n of which a processor's invocation transforms a whole n×n tile: two passes instead of four, with registers that
-/// are in its memory anyway. 8×8 are no quicker, and take Mesa 25 six seconds more to compile. GPUs' registers hold a line.
+/// The largest n of which a processor's invocation transforms a whole n×n tile. 8×8 are no quicker, and take Mesa 25 six seconds
+/// more to compile.
 const WHOLE_REACH: usize = 6;
+
+/// Channel quads of tiles that a workgroup transforms: 16 of 8×8 are all the workgroup memory that WebGPU promises.
+const WORKGROUP_QUADS: u32 = 16;
+
+/// How invocations share out tiles that are transformed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sharing {
+    /// A line each, in two dispatches: four for both transforms.
+    Lines,
+    /// A whole tile each, in registers: a processor's are in its memory anyway.
+    Tiles,
+    /// A line each, which meet in workgroup memory: for GPUs.
+    Workgroup,
+}
 
 /// The transforms of F(m, r) in one dimension: y = Aᵀ ((G g) ⊙ (Bᵀ d)).
 pub(crate) struct Transforms {
@@ -199,13 +213,16 @@ impl Winograd {
         self.gemm(1).packing(style)
     }
 
-    /// Whether one invocation transforms a whole tile, not a line of it.
-    fn transforms_whole_tiles(&self, family: Family) -> bool {
-        matches!(family, Family::Broadcast { .. }) && self.reach() <= WHOLE_REACH
+    fn sharing(&self, family: Family) -> Sharing {
+        match family {
+            Family::Tiled => Sharing::Workgroup,
+            Family::Broadcast { .. } if self.reach() <= WHOLE_REACH => Sharing::Tiles,
+            Family::Broadcast { .. } => Sharing::Lines,
+        }
     }
 
-    /// vec4s of the two arrays between the steps, which take turns. By whole tiles: the input transformed, products. By lines:
-    /// rows transformed (the second array), all of the input transformed, products, columns transformed back.
+    /// vec4s of the two arrays between the steps, which take turns: the input transformed, and products. By lines: rows
+    /// transformed (the second array), all of the input transformed, products, columns transformed back.
     pub fn scratch(&self, family: Family) -> [usize; 2] {
         self.scratch_of(self.parts(family).iter().map(|&(_, count)| count).max().unwrap_or(0), family)
     }
@@ -213,9 +230,9 @@ impl Winograd {
     fn scratch_of(&self, tiles: usize, family: Family) -> [usize; 2] {
         let (n, m) = (self.reach(), self.tile);
         let [inputs, outputs] = [self.input.channels, self.output.channels].map(|c: usize| tiles * c.div_ceil(4));
-        match self.transforms_whole_tiles(family) {
-            true => [n * n * inputs, n * n * outputs],
-            false => [n * (n * inputs).max(m * outputs), n * n * inputs.max(outputs)],
+        match self.sharing(family) {
+            Sharing::Lines => [n * (n * inputs).max(m * outputs), n * n * inputs.max(outputs)],
+            Sharing::Tiles | Sharing::Workgroup => [n * n * inputs, n * n * outputs],
         }
     }
 
@@ -247,10 +264,11 @@ impl Winograd {
         out
     }
 
-    fn step(&self, shader: &'static str, storage: Storage) -> Kernel {
-        let mut kernel = pointwise(shader, storage);
-        kernel.settings.extend([("M", self.tile as u32), ("R", self.kernel() as u32), ("N", self.reach() as u32)]);
-        kernel
+    /// A step's kernel, with `workgroup` invocations along x.
+    fn step(&self, shader: &'static str, workgroup: u32, storage: Storage) -> Kernel {
+        let [m, r, n] = [self.tile, self.kernel(), self.reach()].map(|n| n as u32);
+        let settings = vec![("WORKGROUP", workgroup), ("M", m), ("R", r), ("N", n)];
+        Kernel { settings, ..pointwise(shader, storage) }
     }
 
     fn input_pixels(&self) -> Pixels {
@@ -270,6 +288,8 @@ impl Winograd {
 
     /// The steps of every part. `chunks`: ranges of column blocks of the weights.
     pub fn dispatches(&self, style: Style, chunks: &[std::ops::Range<u32>]) -> Vec<Dispatch> {
+        let sharing = self.sharing(style.family);
+        let workgroup = if sharing == Sharing::Workgroup { WORKGROUP_QUADS } else { WORKGROUP };
         let step =
             |shader, pixels: Pixels, (first, count): (usize, usize), lines: usize, [reads, writes]: [Place; 2]| {
                 let quads = pixels.rows * pixels.quads;
@@ -283,29 +303,34 @@ impl Winograd {
                     tiles: count as u32,
                     relu: self.conv.relu.into(),
                 };
-                let workgroups = [((count * lines) as u32 * quads).div_ceil(WORKGROUP), 1, 1];
-                let kernel = self.step(shader, style.storage);
+                let workgroups = [((count * lines) as u32 * quads).div_ceil(workgroup), 1, 1];
+                let kernel = self.step(shader, workgroup, style.storage);
                 Dispatch::pointwise(kernel, bytemuck::bytes_of(&uniform), workgroups).between(reads, writes)
             };
         let (n, m) = (self.reach(), self.tile);
         let (input, output) = (self.input_pixels(), Pixels::of(self.output));
         let [first, second] = [0, 1].map(Place::Scratch);
         let mut all = Vec::new();
-        let whole_tiles = self.transforms_whole_tiles(style.family);
         for part in self.parts(style.family) {
-            if whole_tiles {
-                all.push(step("winograd_input_tiles", input, part, 1, [Place::Layer, first]));
-            } else {
-                all.push(step("winograd_input_rows", input, part, n, [Place::Layer, second]));
-                all.push(step("winograd_input_columns", input, part, n, [second, first]));
+            let (whole, to_products) = (1, [Place::Layer, first]);
+            match sharing {
+                Sharing::Tiles => all.push(step("winograd_input_tiles", input, part, whole, to_products)),
+                Sharing::Workgroup => all.push(step("winograd_input_workgroup", input, part, whole, to_products)),
+                Sharing::Lines => {
+                    all.push(step("winograd_input_rows", input, part, n, [Place::Layer, second]));
+                    all.push(step("winograd_input_columns", input, part, n, [second, first]));
+                }
             }
             let products = self.gemm(part.1).dispatches(style, chunks).into_iter();
             all.extend(products.map(|gemm| Dispatch { bias: Some(Bias::Zero), ..gemm }.between(first, second)));
-            let last = if whole_tiles {
-                step("winograd_output_tiles", output, part, 1, [second, Place::Layer])
-            } else {
-                all.push(step("winograd_output_columns", output, part, n, [second, first]));
-                step("winograd_output_rows", output, part, m, [first, Place::Layer])
+            let from_products = [second, Place::Layer];
+            let last = match sharing {
+                Sharing::Tiles => step("winograd_output_tiles", output, part, whole, from_products),
+                Sharing::Workgroup => step("winograd_output_workgroup", output, part, whole, from_products),
+                Sharing::Lines => {
+                    all.push(step("winograd_output_columns", output, part, n, [second, first]));
+                    step("winograd_output_rows", output, part, m, [first, Place::Layer])
+                }
             };
             let kernel = Kernel { reads_bias: true, ..last.kernel };
             all.push(Dispatch { kernel, bias: Some(Bias::Quads), ..last });
