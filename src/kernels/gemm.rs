@@ -78,6 +78,17 @@ enum Order {
     Lanes,
 }
 
+/// A kernel that computes a product.
+struct Tiling {
+    kernel: Kernel,
+    /// Columns of a block.
+    columns: usize,
+    /// Rows of a workgroup.
+    rows: usize,
+    /// How it wants the weights.
+    order: Order,
+}
+
 /// How a kernel wants its weights: `[group][block]` of [`Order`].
 #[derive(Clone, Debug)]
 pub(crate) struct Packing {
@@ -150,7 +161,7 @@ impl Gemm {
 
     /// Workgroups of a dispatch for all column blocks.
     pub fn workgroups(&self, style: Style) -> usize {
-        let (_, columns, rows) = self.kernel(style);
+        let Tiling { columns, rows, .. } = self.tiling(style);
         self.rows().div_ceil(rows) * self.group_out_channels().div_ceil(columns) * self.groups * self.parts
     }
 
@@ -203,8 +214,7 @@ impl Gemm {
         self.conv.out_channels / self.groups
     }
 
-    /// Kernel, and columns of a block and rows of a workgroup.
-    fn kernel(&self, style: Style) -> (Kernel, usize, usize) {
+    fn tiling(&self, style: Style) -> Tiling {
         let matvec = self.is_matvec(style.family);
         let kernel = |shader, settings, constants| Kernel {
             shader,
@@ -216,17 +226,20 @@ impl Gemm {
             weights: Some(self.precision),
             reads_bias: true,
         };
+        let order = Order::Rows;
         match style.family {
             Family::Broadcast { lanes: 4 } if matvec => {
                 let rows = self.rows().next_power_of_two();
-                (kernel("matvec_quads", vec![("ROWS", rows as u32)], vec![]), 16, rows)
+                let kernel = kernel("matvec_quads", vec![("ROWS", rows as u32)], vec![]);
+                Tiling { kernel, columns: 16, rows, order: Order::TransposedRows }
             }
             Family::Broadcast { lanes: 4 } => {
                 // Tiles of equal rows: with so few lanes compiling is quick, and a 16-row layer is not padded to 32.
                 let rows = self.equal_rows(32).next_multiple_of(4);
                 let column_quads = 2;
                 let settings = vec![("ROWS", rows as u32), ("COLUMN_QUADS", column_quads), ("UNROLL", 2)];
-                (kernel("gemm_quads", settings, vec![]), 16 * column_quads as usize, rows)
+                let kernel = kernel("gemm_quads", settings, vec![]);
+                Tiling { kernel, columns: 16 * column_quads as usize, rows, order: Order::Lanes }
             }
             Family::Broadcast { lanes } => {
                 let (shader, lanes, rows) = if matvec {
@@ -239,13 +252,14 @@ impl Gemm {
                     ("gemm_broadcast", lanes, BROADCAST_ROWS)
                 };
                 let settings = vec![("LANES", lanes), ("ROWS", rows as u32)];
-                (kernel(shader, settings, vec![]), lanes as usize * 4, rows)
+                Tiling { kernel: kernel(shader, settings, vec![]), columns: lanes as usize * 4, rows, order }
             }
             Family::Tiled if matvec => {
                 // More rows at once would leave too few workgroups to keep a large GPU's memory busy.
                 let rows = self.rows().next_power_of_two().min(4);
                 let constants = vec![("COLUMN_THREADS", 4), ("SLICES", 64)];
-                (kernel("matvec_tiled", vec![("ROWS", rows as u32)], constants), 16, rows)
+                let kernel = kernel("matvec_tiled", vec![("ROWS", rows as u32)], constants);
+                Tiling { kernel, columns: 16, rows, order }
             }
             Family::Tiled => {
                 let (column_threads, row_threads) = (16, 8);
@@ -257,24 +271,20 @@ impl Gemm {
                     ("SPLITS", self.parts as u32),
                 ];
                 let kernel = Kernel { reads_bias: self.parts == 1, ..kernel("gemm_tiled", settings, vec![]) };
-                (kernel, column_threads as usize * 4, TILED_ROWS)
+                Tiling { kernel, columns: column_threads as usize * 4, rows: TILED_ROWS, order }
             }
         }
     }
 
     /// How the kernel of `style` wants this layer's weights.
     pub fn packing(&self, style: Style) -> Packing {
-        let (_, columns, _) = self.kernel(style);
+        let Tiling { columns, order, .. } = self.tiling(style);
         let ([kh, kw], tap_quads) = self.taps();
         let k = kh * kw * tap_quads * 4;
         Packing {
             gemm: self.clone(),
             columns,
-            order: match style.family {
-                Family::Broadcast { lanes: 4 } if self.is_matvec(style.family) => Order::TransposedRows,
-                Family::Broadcast { lanes: 4 } => Order::Lanes,
-                Family::Broadcast { .. } | Family::Tiled => Order::Rows,
-            },
+            order,
             block_k: match style.family {
                 // matvec_broadcast.wgsl reads as many k a turn as a block has columns.
                 Family::Broadcast { .. } => k.next_multiple_of(columns),
@@ -286,7 +296,7 @@ impl Gemm {
 
     /// The dispatches that compute the layer, one for each of `chunks` (ranges of column blocks).
     pub fn dispatches(&self, style: Style, chunks: &[Range<u32>]) -> Vec<Dispatch> {
-        let (kernel, _, tile_rows) = self.kernel(style);
+        let Tiling { kernel, rows: tile_rows, .. } = self.tiling(style);
         let packing = self.packing(style);
         let window = self.conv.window;
         let quads = |channels: usize| channels.div_ceil(4) as u32;
