@@ -104,7 +104,8 @@ fn compile_layout(
         //   clipped to it (pools), channel quads run below the quads of a pixel;
         // - y: guarded by the number of rows and of quads;
         // - weights: a block is `block_k` × columns and every loop over k ends at or before `block_k`;
-        // - bias and scales: one quad a column of every block, or one a quad of channels.
+        // - bias and scales: one quad a column of every block, or one a quad of channels;
+        // - workgroup memory: what an invocation's place in its workgroup and the rendered constants say.
         // Loops run to bounds from the uniforms and end; no divisor among them is zero, since shapes are not.
         // The same tests pass with checks on (ALEXNET_SHADER_CHECKS=1, a step of .ci/run).
         Checks::Off => unsafe {
