@@ -6,7 +6,7 @@ mod common;
 
 use alexnet_wgpu::{
     AdaptiveAvgPool, Algorithm, Conv, Family, Linear, LocalResponseNorm, LrnConvention, MaxPool, Network, Op, Padding,
-    Pipeline, Precision, RunError, Shape, Storage, Style, Tensor, Weights, Window, reference, splitmix,
+    Pipeline, Precision, RunError, Shape, Storage, Style, Weights, Window, splitmix,
 };
 use pollster::block_on;
 use proptest::prelude::*;
@@ -22,30 +22,10 @@ fn check_in(styles: &[Style], op: Op, input: Shape, batch: usize) -> Result<(), 
     let layer = &network.layers()[0];
     let weights = Weights::random(&network, 7);
     let x = splitmix::uniform(99, input.len() * batch, 2.0);
-
-    // Rounding errors are in proportion to the sum of magnitudes, which cancellation leaves out of the result.
-    let magnitude = |values: &[f32]| values.iter().map(|v| v.abs()).collect::<Vec<f32>>();
-    let mut absolute = weights.clone();
-    for tensor in absolute.tensors.values_mut() {
-        *tensor = Tensor::from_f32(tensor.shape(), magnitude(&tensor.to_f32()));
-    }
-    let twin = |weights: &Weights, x: &[f32]| -> Vec<f64> {
-        let pictures = x.chunks_exact(input.len()).map(|picture| {
-            let picture: Vec<f64> = picture.iter().map(|&v| f64::from(v)).collect();
-            reference::run_layer(layer, weights, &picture).unwrap()
-        });
-        pictures.flatten().collect()
-    };
-    let expected = Precision::ALL.map(|p| twin(&held_in(p, &weights), &x));
-    let scale = match op {
-        Op::Conv(_) | Op::Linear(_) => twin(&absolute, &magnitude(&x)),
-        _ => expected[0].clone(),
-    };
     let tolerance = match op {
         Op::MaxPool(_) | Op::Dropout => 0.0,
         _ => 2e-6,
     };
-    let norm = |values: &[f64]| values.iter().map(|v| v * v).sum::<f64>().sqrt();
 
     // Winograd's larger coefficients cost accuracy: F(4×4, 5×5) has products of 16.
     let algorithms: &[(Algorithm, f64)] = match op {
@@ -66,7 +46,6 @@ fn check_in(styles: &[Style], op: Op, input: Shape, batch: usize) -> Result<(), 
     let algorithms = algorithms.iter().flat_map(|a| precisions.iter().map(move |p| (a, p)));
     let ways = styles.iter().flat_map(|&s| algorithms.clone().map(move |a| (s, a)));
     for (style, (&(algorithm, factor), &precision)) in ways {
-        let expected = &expected[precision as usize];
         let tolerance = tolerance * factor;
         let pipeline = Pipeline::builder(common::gpu(), &network, &weights)
             .style(style)
@@ -75,11 +54,7 @@ fn check_in(styles: &[Style], op: Op, input: Shape, batch: usize) -> Result<(), 
             .batch(batch)
             .build();
         let found = block_on(pipeline.map_err(|e| e.to_string())?.run(&x)).map_err(|e| e.to_string())?;
-        if found.len() != expected.len() {
-            return Err(format!("{style:?}: {} numbers, expected {}", found.len(), expected.len()));
-        }
-        let difference: Vec<f64> = found.iter().zip(expected).map(|(&f, e)| f64::from(f) - e).collect();
-        let error = norm(&difference) / norm(&scale).max(1e-30);
+        let error = common::layer_error(layer, &weights, precision, &x, &found)?;
         if error.is_nan() || error > tolerance {
             return Err(format!(
                 "{style:?} {algorithm:?} {precision} {op:?} of {input}, batch {batch}: error {error:e}"
@@ -87,26 +62,6 @@ fn check_in(styles: &[Style], op: Op, input: Shape, batch: usize) -> Result<(), 
         }
     }
     Ok(())
-}
-
-/// The weights as a device holds them.
-fn held_in(precision: Precision, weights: &Weights) -> Weights {
-    let mut weights = weights.clone();
-    let Some(tensor) = weights.tensors.get_mut("layer.weight") else { return weights };
-    let mut values = tensor.to_f32().to_vec();
-    let output = values.len() / tensor.shape()[0];
-    match precision {
-        Precision::F32 => {}
-        Precision::F16 => values.iter_mut().for_each(|v| *v = half::f16::from_f32(*v).to_f32()),
-        Precision::Int8 => {
-            for output in values.chunks_exact_mut(output) {
-                let scale = output.iter().fold(0.0f32, |max, v| max.max(v.abs())) / 127.0;
-                output.iter_mut().for_each(|v| *v = (*v / scale).round() * scale);
-            }
-        }
-    }
-    *tensor = Tensor::from_f32(tensor.shape(), values);
-    weights
 }
 
 fn check_all(cases: impl IntoIterator<Item = (Op, Shape, usize)>) {
