@@ -138,7 +138,7 @@ fn op(c: &mut Choices, shape: Shape, first: bool) -> Op {
     match c.below(if first { 14 } else { 20 }) {
         0..8 => {
             let kernel = match c.below(5) {
-                // All of the input, a point of it, a row, or a square.
+                // All of the input, a point of it, a rectangle, or a square.
                 0 => [height, width],
                 1 => [1, 1],
                 2 => [1 + c.below(height.min(5)), 1 + c.below(width.min(11))],
@@ -147,10 +147,11 @@ fn op(c: &mut Choices, shape: Shape, first: bool) -> Op {
             let stride = match c.below(4) {
                 // Beyond the kernel, and such that a first layer's windows start at whole quads.
                 0 => [kernel[0] + 1 + c.below(3), kernel[1] + 1 + c.below(3)],
-                1 => [c.one_of(&[2, 4]), c.one_of(&[2, 4, 8])],
+                1 | 2 => [c.one_of(&[2, 4]), c.one_of(&[2, 4, 8])],
                 _ => [1, 1],
             };
-            let padding = |c: &mut Choices, kernel: usize| if c.chance(2) { 0 } else { c.below(kernel) };
+            let none = !c.chance(3);
+            let padding = |c: &mut Choices, kernel: usize| if none || c.chance(2) { 0 } else { c.below(kernel) };
             let [top, bottom] = [0; 2].map(|_| padding(c, kernel[0]));
             let [left, right] = [0; 2].map(|_| padding(c, kernel[1]));
             let window = Window { kernel, stride, padding: Padding { top, left, bottom, right } };
