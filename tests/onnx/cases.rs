@@ -99,3 +99,49 @@ fn every_case_of_a_folder() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
+
+/// Damages the same files: numbers of the messages change, bytes are copied from place to place. An error or a model each, in a
+/// second. ALEXNET_ONNX_ROUNDS says how often each file is damaged.
+#[test]
+#[ignore = "needs the cases that scripts/onnx-cases.py writes"]
+fn damaged_cases_do_no_harm() {
+    let folder = PathBuf::from(std::env::var_os("ALEXNET_ONNX_CASES").expect("ALEXNET_ONNX_CASES=DIR"));
+    let rounds: u64 = std::env::var("ALEXNET_ONNX_ROUNDS").map_or(20, |rounds| rounds.parse().unwrap());
+    let mut files: Vec<PathBuf> = fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).collect();
+    files.retain(|path| path.extension().is_some_and(|e| e == "onnx") && path.metadata().unwrap().len() < 20_000);
+    files.sort();
+    let mut taken = 0;
+    for round in 0..rounds {
+        for (i, path) in files.iter().enumerate() {
+            let mut bytes = fs::read(path).unwrap();
+            let mut state = (round << 32) ^ i as u64;
+            let mut random = |below: usize| {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                (state >> 33) as usize % below.max(1)
+            };
+            for _ in 0..=random(4) {
+                let at = random(bytes.len());
+                match random(4) {
+                    0 => bytes[at] = random(256) as u8,
+                    1 => bytes[at] = bytes[at].wrapping_add([1, 255, 2, 128][random(4)]),
+                    2 => bytes[at] = [0, 1, 127, 255][random(4)],
+                    _ => {
+                        let (from, length) = (random(bytes.len()), random(12));
+                        let part = bytes[from..(from + length).min(bytes.len())].to_vec();
+                        let end = (at + part.len()).min(bytes.len());
+                        bytes[at..end].copy_from_slice(&part[..end - at]);
+                    }
+                }
+            }
+            let start = std::time::Instant::now();
+            let opened = std::panic::catch_unwind(|| Model::from_bytes(bytes.clone(), &ModelOptions::default()));
+            let Ok(opened) = opened else { panic!("{}, round {round}", path.display()) };
+            assert!(start.elapsed().as_secs() < 20, "{}, round {round}: {:?}", path.display(), start.elapsed());
+            if let Ok(model) = opened {
+                assert_eq!(model.weights.check(&model.network).map_err(|e| e.to_string()), Ok(()));
+                taken += 1;
+            }
+        }
+    }
+    println!("{} damaged files, {taken} of them networks still", rounds as usize * files.len());
+}

@@ -1,8 +1,8 @@
 //! Local response normalisation as PyTorch exports it: x / (k + α · mean of squares)^β, in nodes of their own.
 
 use super::{
-    evaluate::axis_of,
     node::Node,
+    shapes::axis_of,
     view::{Axis, View},
 };
 use crate::network::{LocalResponseNorm, LrnConvention};

@@ -7,9 +7,11 @@ mod layers;
 mod lrn;
 mod node;
 mod proto;
+mod shapes;
 mod tensors;
 mod view;
 mod walk;
+mod windows;
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},

@@ -3,8 +3,8 @@
 
 use super::{
     constant::Constant,
-    evaluate::{axis_of, broadcast, broadcast_strides, permutation, reshape, squeeze, unsqueeze},
     node::Node,
+    shapes::{axis_of, broadcast, broadcast_strides, permutation, reshape, squeeze, unsqueeze, without},
 };
 use crate::{network::Shape, weights::Budget};
 
@@ -123,7 +123,7 @@ impl View {
 
     /// The view without dimensions of size 1.
     pub fn without(&self, dims: &[usize]) -> Self {
-        Self { dims: super::evaluate::without(&self.dims, dims), ..self.clone() }
+        Self { dims: without(&self.dims, dims), ..self.clone() }
     }
 
     /// The view with dimensions of 1 before the others, at least so many in all.
