@@ -24,7 +24,7 @@ pub struct Model {
     pub weights: Weights,
     /// How a picture becomes its input.
     pub preprocessing: Preprocessing,
-    /// One label a class, in index order.
+    /// One label a class, in index order; none where the network ends in maps.
     pub labels: Vec<String>,
     /// Where all this comes from.
     pub origin: Origin,
@@ -270,8 +270,9 @@ impl Model {
     ) -> Result<Self, WeightsError> {
         weights.check(&network)?;
         let (input, output) = (network.input(), network.output());
-        let classes = output.len();
-        if output != Shape::vector(classes) || classes > Self::MAX_CLASSES {
+        // Maps are for who reads layers, and no classes.
+        let classes = if output == Shape::vector(output.len()) { output.len() } else { 0 };
+        if classes > Self::MAX_CLASSES {
             return Err(WeightsError::Classes { output });
         }
         let given = options.preprocessing.map(|given| given.of(input));
@@ -300,6 +301,7 @@ impl Model {
         let (labels, why_labels) = match (&options.labels, weights.metadata.get(key::LABELS)) {
             (Some(labels), _) => (labels.clone(), CALLER),
             (None, Some(json)) => (from_json(key::LABELS, json, "a JSON list of strings")?, "the file's metadata"),
+            (None, None) if classes == 0 => (Vec::new(), "none, as the network ends in maps"),
             (None, None) if classes == 1000 => (imagenet_labels(), "ImageNet's, as there are 1000 classes"),
             (None, None) => ((0..classes).map(|i| format!("class {i}")).collect(), "numbers, as the file is silent"),
         };

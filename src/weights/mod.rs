@@ -3,6 +3,7 @@
 //! A [`Tensor`] keeps the bytes as the file has them, shared with the memory map they lie in, and turns
 //! them to f32 when they are packed for a kernel: a file is never held twice.
 
+mod affine;
 mod caffe;
 mod graph;
 mod onnx;
@@ -473,24 +474,35 @@ fn gather(
     source: &Bytes,
     budget: &mut Budget,
 ) -> Result<Tensor, String> {
-    let size = dtype.size();
-    let outside = || "a view that lies within its numbers".to_string();
-    let count = shape.iter().try_fold(size, |a, &d| a.checked_mul(d)).ok_or_else(outside)?;
+    let bytes = gather_bytes(dtype.size(), &shape, strides, offset, source, budget)?;
+    Tensor::new(dtype, shape, bytes).ok_or_else(|| OUTSIDE.into())
+}
+
+const OUTSIDE: &str = "a view that lies within its numbers";
+
+/// [`gather`] for numbers of `size` bytes.
+fn gather_bytes(
+    size: usize,
+    shape: &[usize],
+    strides: &[usize],
+    offset: usize,
+    source: &Bytes,
+    budget: &mut Budget,
+) -> Result<Bytes, String> {
+    let count = shape.iter().try_fold(size, |a, &d| a.checked_mul(d)).ok_or(OUTSIDE)?;
     let mut contiguous = true;
     let (mut last, mut step) = (offset, 1usize);
     for (&n, &stride) in shape.iter().zip(strides).rev() {
         contiguous &= n <= 1 || stride == step;
-        last = n.saturating_sub(1).checked_mul(stride).and_then(|d| last.checked_add(d)).ok_or_else(outside)?;
+        last = n.saturating_sub(1).checked_mul(stride).and_then(|d| last.checked_add(d)).ok_or(OUTSIDE)?;
         step = step.saturating_mul(n);
     }
-    let tensor = |bytes| Tensor::new(dtype, shape.clone(), bytes).ok_or_else(outside);
     if count == 0 {
-        return tensor(Bytes::new());
+        return Ok(Bytes::new());
     }
-    let end = last.checked_add(1).and_then(|n| n.checked_mul(size)).filter(|&n| n <= source.len());
-    let end = end.ok_or_else(outside)?;
+    let end = last.checked_add(1).and_then(|n| n.checked_mul(size)).filter(|&n| n <= source.len()).ok_or(OUTSIDE)?;
     if contiguous {
-        return tensor(part(source, offset * size..end).ok_or_else(outside)?);
+        return part(source, offset * size..end).ok_or_else(|| OUTSIDE.into());
     }
     budget.take(count)?;
     let mut bytes = Vec::with_capacity(count);
@@ -506,7 +518,7 @@ fn gather(
         let mut axis = index.len();
         loop {
             if axis == 0 {
-                return tensor(bytes.into());
+                return Ok(bytes.into());
             }
             axis -= 1;
             index[axis] += 1;
@@ -707,6 +719,19 @@ pub enum WeightsError {
         /// What was expected and found.
         what: String,
     },
+    /// A graph's node whose operator no layer computes.
+    #[error(
+        "node `{node}`: no layer computes operator {operator}{others}; docs/networks.md lists those that are: export the \
+         network with them alone"
+    )]
+    UnknownOperator {
+        /// The node.
+        node: String,
+        /// The operator.
+        operator: String,
+        /// The other such operators of the graph, in words that follow a comma; nothing where there are none.
+        others: String,
+    },
     /// A tensor's numbers are of a kind that is not read.
     #[error(
         "tensor `{tensor}`: expected f16, bf16, f32 or f64, found {found}: save it as one of these, or leave it out where it is \
@@ -803,10 +828,10 @@ pub enum WeightsError {
         #[source]
         error: crate::PreprocessingError,
     },
-    /// The network's output is no list of classes.
+    /// The network's output is too long for a list of classes.
     #[error(
-        "expected a network that ends in a vector of at most {} classes, found an output of {output}: export the network with \
-         its classifier",
+        "expected a network that ends in maps or a vector of at most {} classes, found an output of {output}: export the \
+         network with its classifier",
         crate::Model::MAX_CLASSES
     )]
     Classes {

@@ -144,7 +144,7 @@ impl Net {
 
     fn walk(&self, input: Shape) -> Result<Graph, WeightsError> {
         let mut budget = Budget::new(self.len);
-        let mut chain = Chain::new(input).map_err(malformed)?;
+        let mut chain = Chain::new(input, Budget::new(self.len)).map_err(malformed)?;
         // The names of the last activation: Caffe's splits give it several.
         let mut current: Vec<&str> = self.net.input.iter().take(1).map(String::as_str).collect();
         for layer in &self.layers {
@@ -177,7 +177,7 @@ impl Net {
             current = layer.top.iter().map(String::as_str).collect();
         }
         let name = self.net.name.as_deref().unwrap_or_default();
-        chain.finish(name, Some(self.preprocessing(input))).map_err(|e| malformed(e.to_string()))
+        chain.finish(name, Some(self.preprocessing(input))).map_err(malformed)
     }
 
     /// One layer. Errors say what was expected and found.
@@ -230,7 +230,7 @@ impl Net {
                 chain.linear(name, weight, blobs.next())
             }
             "ReLU" => match layer.relu_param.as_ref().map_or(0.0, |p| p.negative_slope) {
-                0.0 => chain.relu(),
+                0.0 => chain.relu(name),
                 slope => Err(format!("a negative_slope of 0, found {slope}")),
             },
             "Pooling" => pool(chain, name, &layer.pooling_param.clone().unwrap_or_default()),
@@ -261,7 +261,7 @@ impl Net {
                 if layer.softmax_param.as_ref().and_then(|p| p.axis).is_some_and(|axis| axis != 1) {
                     return Err("to go over the classes, axis 1, found another".into());
                 }
-                chain.push(name, Op::Softmax)
+                chain.softmax(name)
             }
             _ => Err("to be one of a sequential network's (Convolution, ReLU, Pooling, LRN, InnerProduct, …)".into()),
         }
