@@ -87,6 +87,7 @@ impl Format {
 pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     let format = Format::of(&args.output)?;
     let model = args.model.open(None)?;
+    args.model.warn(&model, args.image.is_some());
     let layer = model.network.layer(&args.layer).map_err(Failure::usage)?;
     let input = input(args, &model)?;
 
