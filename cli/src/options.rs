@@ -101,6 +101,11 @@ impl ModelArgs {
         }
     }
 
+    /// The files that are read for it.
+    pub fn files(&self) -> Result<Vec<PathBuf>, Failure> {
+        Ok(self.path()?.into_iter().chain(self.preprocessing.preprocessing.clone()).collect())
+    }
+
     /// The fetched file that is meant by this name too, where the file of that name here is taken.
     fn not_taken(&self) -> Option<PathBuf> {
         let path = self.weights.as_ref()?;
