@@ -199,6 +199,8 @@ impl Model {
     /// channel grey of 0…1, and one of other channels none ([`crate::ChannelOrder::Other`]). A network of 1000 classes without labels gets
     /// ImageNet's; any other gets `class 0`, `class 1`, …. [`Model::origin`] says what was decided by what.
     ///
+    /// A large file must stay as it is while the model is in use: see [`Weights::open`].
+    ///
     /// # Errors
     ///
     /// [`WeightsError`] says which tensor, node or note does not fit.
