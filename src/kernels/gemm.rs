@@ -474,21 +474,24 @@ impl Packing {
         let [kh, kw] = conv.window.kernel;
         let (in_group, out_group) = (input.channels / conv.groups, conv.out_channels / conv.groups);
         let (_, tap_quads) = self.gemm.taps();
-        // Where channel i of tap (ky, kx) lies in k.
+        // Where channel i of tap (ky, kx) lies in k, and all of them, channel by channel, in a column: the same for each column.
         let k = |ky: usize, kx: usize, i: usize| match self.gemm.rows_layout {
             Some(layout) => ky * tap_quads * 4 + layout.in_row(kx, i),
             None => (ky * kw + kx) * tap_quads * 4 + i,
         };
+        let channels = 0..self.gemm.group_in_channels();
+        let places: Vec<usize> = channels
+            .flat_map(|i| (0..kh * kw).map(move |tap| (i, tap)))
+            .map(|(i, tap)| self.place_of_k(k(tap / kw, tap % kw, i)))
+            .collect();
         out.fill(0.0);
         let filters = filters.chunks_exact(in_group * kh * kw);
         for ((o, column), filter) in self.columns_of(group, block).zip(filters) {
             // Where the filter's own group starts in the merged one.
             let offset = o / out_group * in_group - group * self.gemm.group_in_channels();
             let column = self.place_of_column(column);
-            for (i, plane) in filter.chunks_exact(kh * kw).enumerate() {
-                for (tap, &value) in plane.iter().enumerate() {
-                    out[column + self.place_of_k(k(tap / kw, tap % kw, offset + i))] = value;
-                }
+            for (&place, &value) in places[offset * kh * kw..].iter().zip(filter) {
+                out[column + place] = value;
             }
         }
     }
