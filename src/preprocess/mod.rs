@@ -1,6 +1,10 @@
 //! From a picture to the network's input: decode, orient, resize, crop, normalise.
 
+mod error;
+mod formats;
+mod gif;
 mod jpeg;
+mod orientation;
 mod picture;
 mod tiff;
 
@@ -10,7 +14,8 @@ use fast_image_resize::{
 };
 use serde::{Deserialize, Serialize};
 
-pub use picture::{Picture, PictureError};
+pub use error::PictureError;
+pub use picture::{Damage, Picture};
 
 use crate::network::Shape;
 
