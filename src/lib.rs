@@ -68,11 +68,13 @@ mod kept_pipelines;
 mod kernels;
 mod model;
 mod network;
+mod notes;
 mod pipeline;
 mod preprocess;
 mod recognise;
 pub mod reference;
 mod scopes;
+mod trained;
 mod weights;
 
 pub use alexnet::{AlexNet, UnknownNetwork, Variant, imagenet_labels};
@@ -86,6 +88,7 @@ pub use network::{
     AdaptiveAvgPool, Conv, Layer, Linear, LocalResponseNorm, LrnConvention, MaxPool, Network, NetworkBuilder,
     NetworkError, Op, Padding, Shape, Window,
 };
+pub use notes::UnknownNetworkJson;
 #[cfg(not(target_arch = "wasm32"))]
 pub use pipeline::Ceilings;
 pub use pipeline::{

@@ -127,10 +127,8 @@ impl Window {
             if kernel > MAX_ACTIVATION || stride > MAX_ACTIVATION {
                 return Err(format!("kernel and stride of at most {MAX_ACTIVATION} in {name}"));
             }
-            if before >= kernel || after >= kernel {
-                return Err(format!(
-                    "padding smaller than the kernel in {name} ({kernel}), found {before} before and {after} after"
-                ));
+            if before.max(after) > MAX_ACTIVATION {
+                return Err(format!("padding of at most {MAX_ACTIVATION} in {name}"));
             }
             let padded = size + before + after;
             if padded < kernel {
@@ -139,6 +137,18 @@ impl Window {
             out[axis] = (padded - kernel) / stride + 1;
         }
         Ok(out)
+    }
+
+    /// Checks that every window goes over some of the input.
+    fn reaches_input(&self) -> Result<(), String> {
+        let p = self.padding;
+        let axes = [("height", p.top, p.bottom, self.kernel[0]), ("width", p.left, p.right, self.kernel[1])];
+        match axes.into_iter().find(|&(_, before, after, kernel)| before.max(after) >= kernel) {
+            None => Ok(()),
+            Some((name, before, after, kernel)) => Err(format!(
+                "padding smaller than the kernel in {name} ({kernel}), found {before} before and {after} after"
+            )),
+        }
     }
 }
 
@@ -242,6 +252,9 @@ impl LocalResponseNorm {
 
     /// n = 5, α = 1e-4, β = 0.75, k = 2, α over the sum: Krizhevsky et al. 2012, section 3.3.
     pub const PAPER: Self = Self { size: 5, alpha: 1e-4, beta: 0.75, k: 2.0, convention: LrnConvention::Sum };
+
+    /// The paper's constants, α over the mean: PyTorch's `LocalResponseNorm(5, alpha=1e-4, beta=0.75, k=2)`.
+    pub const TORCH_PAPER: Self = Self { convention: LrnConvention::Mean, ..Self::PAPER };
 
     /// What multiplies Σx²: α, or α over the window's size.
     pub fn factor(&self) -> f32 {
@@ -356,6 +369,7 @@ impl Op {
             }
             Op::MaxPool(p) => {
                 let [height, width] = p.window.output(input)?;
+                p.window.reaches_input()?;
                 Ok(Shape::new(input.channels, height, width))
             }
             Op::LocalResponseNorm(n) => {

@@ -7,12 +7,13 @@ use std::{
     process::ExitCode,
 };
 
-use alexnet_wgpu::{DType, Model, Variant};
+use alexnet_wgpu::{DType, Model};
 use clap::ValueEnum;
 
 use crate::{
     failure::{Failure, printable},
     files,
+    network::NetworkArgs,
     options::{ModelArgs, PreprocessingArgs},
     progress,
     text::megabytes,
@@ -44,12 +45,12 @@ pub struct Args {
     /// own (biases stay f32), a quarter of f32's bytes
     #[arg(long, value_name = "TYPE")]
     dtype: Option<Type>,
-    /// The network that the weights are for, in place of the recognised one
-    #[arg(long, value_name = "NAME")]
-    network: Option<Variant>,
+    #[command(flatten)]
+    network: NetworkArgs,
     #[command(flatten)]
     preprocessing: PreprocessingArgs,
-    /// Labels in place of the model's: a text file, one a line, in the order of the classes
+    /// Labels in place of the model's: a text file, one a line in the order of the classes, or JSON (a list, or a dict as
+    /// class_index.json)
     #[arg(long, value_name = "FILE")]
     labels: Option<PathBuf>,
 }
@@ -78,7 +79,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
         let found = output.display();
         return Err(Failure::usage(format!("expected an output that ends in .safetensors, found {found}")));
     }
-    let from = ModelArgs::new(Some(args.input.clone()), args.network, args.preprocessing.clone());
+    let from = ModelArgs::new(Some(args.input.clone()), args.network.clone(), args.preprocessing.clone());
     let input = from.path()?.unwrap_or_default();
     // The weights are read from the file while they are written.
     if is_same_file(&input, output) {

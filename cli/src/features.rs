@@ -36,7 +36,7 @@ pub struct Args {
     #[arg(required_unless_present = "input", conflicts_with = "input", value_name = "IMAGE")]
     image: Option<PathBuf>,
     /// The network's input itself in place of a picture, without preprocessing: a .npy file of little-endian float32,
-    /// channels × rows × columns (3×227×227 for the embedded model) in C order
+    /// channels × rows × columns (3×227×227 for the embedded model) or rows × columns × channels, in C order
     #[arg(long, value_name = "FILE.npy")]
     input: Option<PathBuf>,
     /// The layer: conv1 … conv5, pool1, pool2, pool5, fc6, fc7, fc8, prob, and what else the network has (norm1,
@@ -87,6 +87,7 @@ impl Format {
 pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     let format = Format::of(&args.output)?;
     let model = args.model.open(None)?;
+    args.model.warn(&model, args.image.is_some());
     let layer = model.network.layer(&args.layer).map_err(Failure::usage)?;
     let input = input(args, &model)?;
 

@@ -12,6 +12,8 @@ mod features;
 mod fetch;
 mod files;
 mod info;
+mod labels;
+mod network;
 mod npy;
 mod options;
 mod progress;

@@ -17,7 +17,8 @@ pub fn longest(shape: &[usize]) -> usize {
 }
 
 /// Reads an array of little-endian f32 as `numpy.save` writes it (`numpy.lib.format`, versions 1 to 3): one of `shape`,
-/// and of finite numbers.
+/// which may have more or fewer dimensions of 1, or of rows, columns and channels where `shape` is of channels, rows and columns.
+/// Its numbers are finite.
 pub fn parse(bytes: &[u8], shape: &[usize]) -> Result<Vec<f32>, String> {
     let unreadable = || "expected a .npy file as numpy.save writes it, found something else".to_string();
     let rest = bytes.strip_prefix(MAGIC).ok_or_else(unreadable)?;
@@ -33,7 +34,11 @@ pub fn parse(bytes: &[u8], shape: &[usize]) -> Result<Vec<f32>, String> {
     if array.descr != "<f4" {
         return Err(format!("expected numbers of type '<f4' (little-endian float32), found '{}'", array.descr));
     }
-    if array.shape != shape {
+    let long = |shape: &[usize]| shape.iter().copied().filter(|&side| side != 1).collect::<Vec<_>>();
+    // As pictures lie in arrays, and the inputs of Keras and TensorFlow.
+    let turned =
+        matches!(*shape, [c, h, w] if long(&array.shape) != long(shape) && long(&array.shape) == long(&[h, w, c]));
+    if long(&array.shape) != long(shape) && !turned {
         return Err(format!("expected an array of shape {shape:?} (channels, rows, columns), found {:?}", array.shape));
     }
     if array.fortran_order {
@@ -48,6 +53,10 @@ pub fn parse(bytes: &[u8], shape: &[usize]) -> Result<Vec<f32>, String> {
     let values: Vec<f32> = numbers.iter().map(|&number| f32::from_le_bytes(number)).collect();
     match values.iter().position(|value| !value.is_finite()) {
         Some(index) => Err(format!("expected finite numbers, found {} at {index}", values[index])),
+        None if turned => {
+            let (channels, plane) = (shape[0], shape[1] * shape[2]);
+            Ok((0..values.len()).map(|i| values[i % plane * channels + i / plane]).collect())
+        }
         None => Ok(values),
     }
 }
@@ -111,6 +120,23 @@ mod tests {
         // Version 2 has four bytes of length.
         let second = [b"\x93NUMPY\x02\x00\x76\x00\x00\x00", &file[10..]].concat();
         assert_eq!(parse(&second, &[1, 2, 3]).unwrap(), data);
+    }
+
+    #[test]
+    fn arrays_of_other_dimensions_are_read() {
+        let data: Vec<f32> = (0..24u8).map(f32::from).collect();
+        for shape in ["(1, 2, 3, 4)", "(2, 3, 4, 1)"] {
+            assert_eq!(parse(&numpy("<f4", "False", shape, &data), &[2, 3, 4]).unwrap(), data, "{shape}");
+        }
+        assert_eq!(parse(&numpy("<f4", "False", "(24,)", &data), &[24, 1, 1]).unwrap(), data);
+        // Rows, columns and channels: those of the first pixel are the first numbers.
+        for shape in ["(3, 4, 2)", "(1, 3, 4, 2)"] {
+            let turned = parse(&numpy("<f4", "False", shape, &data), &[2, 3, 4]).unwrap();
+            let channel = |c: u8| (0..12u8).map(move |i| f32::from(2 * i + c));
+            assert_eq!(turned, channel(0).chain(channel(1)).collect::<Vec<_>>(), "{shape}");
+        }
+        let error = parse(&numpy("<f4", "False", "(4, 3, 2)", &data), &[2, 3, 4]).unwrap_err();
+        assert!(error.contains("found [4, 3, 2]"), "{error}");
     }
 
     #[test]

@@ -3,10 +3,14 @@
 //! A [`Tensor`] keeps the bytes as the file has them, shared with the memory map they lie in, and turns
 //! them to f32 when they are packed for a kernel: a file is never held twice.
 
+mod affine;
 mod caffe;
+mod fold;
 mod graph;
 mod onnx;
 mod safetensors;
+#[cfg(not(target_arch = "wasm32"))]
+mod shards;
 mod torch;
 
 use std::{
@@ -21,8 +25,15 @@ use std::{
 use bytes::Bytes;
 use half::{bf16, f16};
 
-pub(crate) use self::graph::Graph;
-use crate::network::{Network, nearest};
+pub(crate) use self::{
+    caffe::mean_pixel,
+    fold::{BatchNorm, Channel, fold},
+    graph::Graph,
+};
+use crate::{
+    model::ModelOptions,
+    network::{Network, nearest},
+};
 
 /// How a tensor's numbers are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -255,6 +266,14 @@ impl Tensor {
         self.range_to_f32(self.numbers())
     }
 
+    /// The numbers as f64; int8 is multiplied by its scales.
+    pub(crate) fn to_f64(&self) -> Vec<f64> {
+        match self.dtype {
+            DType::F64 => self.bytes.as_chunks().0.iter().map(|&b| f64::from_le_bytes(b)).collect(),
+            _ => self.to_f32().iter().copied().map(f64::from).collect(),
+        }
+    }
+
     /// Some of [`Tensor::to_f32`]'s numbers.
     ///
     /// # Panics
@@ -318,9 +337,18 @@ impl fmt::Display for Format {
     }
 }
 
+/// What a file of tensors tells beside them.
+#[derive(Debug, Default)]
+pub(crate) struct Notes {
+    /// The tensors' names in the file's order, where that is the order in which the network was written.
+    pub order: Vec<String>,
+    /// Which part of the file the tensors are, where it holds more.
+    pub part: Option<String>,
+}
+
 /// A weight file that is read: tensors by name, or layers with their tensors.
 pub(crate) enum File {
-    Tensors(Format, Weights),
+    Tensors(Format, Weights, Notes),
     Onnx(onnx::Model),
     Caffe(caffe::Net),
 }
@@ -328,13 +356,22 @@ pub(crate) enum File {
 impl File {
     #[cfg(not(target_arch = "wasm32"))]
     pub fn open(path: &Path) -> Result<Self, WeightsError> {
+        match shards::index_of(path)? {
+            Some(index) => shards::open(&index).map(|(format, weights, notes)| Self::Tensors(format, weights, notes)),
+            None => Self::open_one(path),
+        }
+    }
+
+    /// The same for weights that lie in one file.
+    #[cfg(not(target_arch = "wasm32"))]
+    fn open_one(path: &Path) -> Result<Self, WeightsError> {
         let (bytes, map) = map(path)?;
         if bytes.is_empty() {
             return Err(WeightsError::malformed("weight file", "at least a header, found an empty file"));
         }
         let within = |bytes: &[u8]| map.as_ref().is_some_and(|map| map.as_ptr_range().contains(&bytes.as_ptr()));
         let mut file = Self::read(bytes, Some(path))?;
-        if let Self::Tensors(_, weights) = &mut file {
+        if let Self::Tensors(_, weights, _) = &mut file {
             weights.tensors.values_mut().filter(|t| within(&t.bytes)).for_each(|t| t.map = map.clone());
         }
         Ok(file)
@@ -343,58 +380,85 @@ impl File {
     /// Reads a file that lies in memory; `path` is where it comes from, and so where files lie that it names.
     pub fn read(bytes: Bytes, path: Option<&Path>) -> Result<Self, WeightsError> {
         if safetensors::recognise(&bytes) {
-            return Ok(Self::Tensors(Format::Safetensors, safetensors::read(bytes)?));
+            return Ok(Self::Tensors(Format::Safetensors, safetensors::read(bytes)?, Notes::default()));
         }
         if torch::is_zip(&bytes) {
-            return Ok(Self::Tensors(Format::Torch, torch::read_zip(&bytes)?));
+            let (weights, notes) = torch::read_zip(&bytes)?;
+            return Ok(Self::Tensors(Format::Torch, weights, notes));
         }
         if torch::is_pickle(&bytes) {
-            return Ok(Self::Tensors(Format::TorchLegacy, torch::read_legacy(&bytes)?));
+            let (weights, notes) = torch::read_legacy(&bytes)?;
+            return Ok(Self::Tensors(Format::TorchLegacy, weights, notes));
         }
         // Protocol buffers have no magic number: the one whose fields make sense is it.
-        match (onnx::Model::read(&bytes, path), caffe::Net::read(&bytes)) {
+        match (onnx::Model::read(&bytes, path), caffe::Net::read(&bytes, path)) {
             (Ok(Some(model)), _) => Ok(Self::Onnx(model)),
             (_, Ok(Some(net))) => Ok(Self::Caffe(net)),
             (Err(e), _) if onnx::begins(&bytes) => Err(e),
             (_, Err(e)) if caffe::begins(&bytes) => Err(e),
             // A header that lies about its length.
-            _ if bytes.get(8) == Some(&b'{') => Ok(Self::Tensors(Format::Safetensors, safetensors::read(bytes)?)),
+            _ if bytes.get(8) == Some(&b'{') => {
+                Ok(Self::Tensors(Format::Safetensors, safetensors::read(bytes)?, Notes::default()))
+            }
             _ if bytes.starts_with(&[0x1f, 0x8b]) => {
                 let what = "safetensors, PyTorch, ONNX or Caffe, found a gzip archive";
                 Err(WeightsError::malformed("weight file", what).advising("unpack it with gunzip or tar"))
             }
             _ => {
-                let what = format!("safetensors, PyTorch, ONNX or Caffe, found {}", describe(&bytes));
-                Err(WeightsError::malformed("weight file", what))
+                let (found, advice) = match other_format(&bytes) {
+                    Some(name) => (name.into(), "convert it to ONNX or safetensors with the program that wrote it"),
+                    None => (describe(&bytes), "give a file of one of these, or download it again if it should be one"),
+                };
+                let what = format!("safetensors, PyTorch, ONNX or Caffe, found {found}");
+                Err(WeightsError::malformed("weight file", what).advising(advice))
             }
         }
     }
 
     pub fn format(&self) -> Format {
         match self {
-            Self::Tensors(format, _) => *format,
+            Self::Tensors(format, ..) => *format,
             Self::Onnx(_) => Format::Onnx,
             Self::Caffe(_) => Format::Caffe,
         }
     }
 
     /// The layers, where the file says them.
-    pub fn graph(&self) -> Option<Result<Graph, WeightsError>> {
+    pub fn graph(&self, options: &ModelOptions) -> Option<Result<Graph, WeightsError>> {
         match self {
             Self::Tensors(..) => None,
             Self::Onnx(model) => Some(model.graph()),
-            Self::Caffe(net) => Some(net.graph()),
+            Self::Caffe(net) => Some(net.graph(options)),
         }
     }
 
     /// The tensors under the names that the file gives them.
     pub fn into_weights(self) -> Result<Weights, WeightsError> {
+        self.into_tensors().map(|(weights, _)| weights)
+    }
+
+    /// The same, with what the file tells of them.
+    pub fn into_tensors(self) -> Result<(Weights, Notes), WeightsError> {
         match self {
-            Self::Tensors(_, weights) => Ok(weights),
-            Self::Onnx(model) => model.weights(),
-            Self::Caffe(net) => net.weights(),
+            Self::Tensors(_, weights, notes) => Ok((weights, notes)),
+            Self::Onnx(model) => Ok((model.weights()?, Notes::default())),
+            Self::Caffe(net) => Ok((net.weights()?, Notes::default())),
         }
     }
+}
+
+/// Other programs' formats by their first bytes.
+fn other_format(bytes: &[u8]) -> Option<&'static str> {
+    const FORMATS: [(usize, &[u8], &str); 6] = [
+        (0, b"\x89HDF", "an HDF5 file, as Keras writes them"),
+        (0, b"\x93NUMPY", "an array of NumPy"),
+        (4, b"TFL3", "a TensorFlow Lite model"),
+        (0, b"GGUF", "a GGUF file"),
+        (0, b"\x12\x01\0\0\0\0\0\0", "an MXNet file"),
+        (0, b"name: \"", "a description of a network as text, without weights"),
+    ];
+    let begins = |&&(at, magic, _): &&(usize, &[u8], &str)| bytes.get(at..).is_some_and(|rest| rest.starts_with(magic));
+    FORMATS.iter().find(begins).map(|(_, _, name)| *name)
 }
 
 /// What the first bytes look like, for a message.
@@ -473,24 +537,35 @@ fn gather(
     source: &Bytes,
     budget: &mut Budget,
 ) -> Result<Tensor, String> {
-    let size = dtype.size();
-    let outside = || "a view that lies within its numbers".to_string();
-    let count = shape.iter().try_fold(size, |a, &d| a.checked_mul(d)).ok_or_else(outside)?;
+    let bytes = gather_bytes(dtype.size(), &shape, strides, offset, source, budget)?;
+    Tensor::new(dtype, shape, bytes).ok_or_else(|| OUTSIDE.into())
+}
+
+const OUTSIDE: &str = "a view that lies within its numbers";
+
+/// [`gather`] for numbers of `size` bytes.
+fn gather_bytes(
+    size: usize,
+    shape: &[usize],
+    strides: &[usize],
+    offset: usize,
+    source: &Bytes,
+    budget: &mut Budget,
+) -> Result<Bytes, String> {
+    let count = shape.iter().try_fold(size, |a, &d| a.checked_mul(d)).ok_or(OUTSIDE)?;
     let mut contiguous = true;
     let (mut last, mut step) = (offset, 1usize);
     for (&n, &stride) in shape.iter().zip(strides).rev() {
         contiguous &= n <= 1 || stride == step;
-        last = n.saturating_sub(1).checked_mul(stride).and_then(|d| last.checked_add(d)).ok_or_else(outside)?;
+        last = n.saturating_sub(1).checked_mul(stride).and_then(|d| last.checked_add(d)).ok_or(OUTSIDE)?;
         step = step.saturating_mul(n);
     }
-    let tensor = |bytes| Tensor::new(dtype, shape.clone(), bytes).ok_or_else(outside);
     if count == 0 {
-        return tensor(Bytes::new());
+        return Ok(Bytes::new());
     }
-    let end = last.checked_add(1).and_then(|n| n.checked_mul(size)).filter(|&n| n <= source.len());
-    let end = end.ok_or_else(outside)?;
+    let end = last.checked_add(1).and_then(|n| n.checked_mul(size)).filter(|&n| n <= source.len()).ok_or(OUTSIDE)?;
     if contiguous {
-        return tensor(part(source, offset * size..end).ok_or_else(outside)?);
+        return part(source, offset * size..end).ok_or_else(|| OUTSIDE.into());
     }
     budget.take(count)?;
     let mut bytes = Vec::with_capacity(count);
@@ -506,7 +581,7 @@ fn gather(
         let mut axis = index.len();
         loop {
             if axis == 0 {
-                return tensor(bytes.into());
+                return Ok(bytes.into());
             }
             axis -= 1;
             index[axis] += 1;
@@ -707,6 +782,19 @@ pub enum WeightsError {
         /// What was expected and found.
         what: String,
     },
+    /// A graph's node whose operator no layer computes.
+    #[error(
+        "node `{node}`: no layer computes operator {operator}{others}; docs/networks.md lists those that are: export the \
+         network with them alone"
+    )]
+    UnknownOperator {
+        /// The node.
+        node: String,
+        /// The operator.
+        operator: String,
+        /// The other such operators of the graph, in words that follow a comma; nothing where there are none.
+        others: String,
+    },
     /// A tensor's numbers are of a kind that is not read.
     #[error(
         "tensor `{tensor}`: expected f16, bf16, f32 or f64, found {found}: save it as one of these, or leave it out where it is \
@@ -774,9 +862,23 @@ pub enum WeightsError {
         /// The number.
         value: f32,
     },
+    /// The layers that a file speaks of do not fit together.
+    #[error("the file's network cannot be run: {0}")]
+    Network(#[from] crate::NetworkError),
+    /// A batch normalisation that cannot be computed with the layer before it.
+    #[error(
+        "batch normalisation `{layer}`: expected {what}: export the network to ONNX, which says how its layers follow each other"
+    )]
+    BatchNorm {
+        /// The layer.
+        layer: String,
+        /// What was expected and found.
+        what: String,
+    },
     /// No network with these tensors is known.
     #[error(
-        "no network recognised: {0}; another network than AlexNet must be in the file's metadata, or in an ONNX or Caffe file"
+        "no network recognised: {0}; tensors do not tell how layers follow each other: give any other network than an AlexNet as \
+         JSON, or take an ONNX or Caffe file of it"
     )]
     Unrecognised(String),
     /// A note in the file's metadata cannot be understood.
@@ -803,10 +905,10 @@ pub enum WeightsError {
         #[source]
         error: crate::PreprocessingError,
     },
-    /// The network's output is no list of classes.
+    /// The network's output is too long for a list of classes.
     #[error(
-        "expected a network that ends in a vector of at most {} classes, found an output of {output}: export the network with \
-         its classifier",
+        "expected a network that ends in maps or a vector of at most {} classes, found an output of {output}: export the \
+         network with its classifier",
         crate::Model::MAX_CLASSES
     )]
     Classes {

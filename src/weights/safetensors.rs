@@ -35,6 +35,8 @@ pub(super) fn read(bytes: Bytes) -> Result<Weights, WeightsError> {
             Dtype::F32 => DType::F32,
             Dtype::F64 => DType::F64,
             Dtype::I8 => DType::I8,
+            // Batch normalisation counts its batches in an integer that nothing needs.
+            _ if name.ends_with("num_batches_tracked") => continue,
             other => {
                 return Err(WeightsError::DType { tensor: name.into(), found: format!("{other:?}").to_lowercase() });
             }
