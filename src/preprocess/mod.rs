@@ -97,6 +97,12 @@ impl Preprocessing {
         self
     }
 
+    /// The same without a crop: the whole picture is scaled to the network's input, whatever the proportions.
+    pub(crate) fn whole(self, input: Shape) -> Self {
+        let size = [input.height, input.width];
+        Self { resize: Resize::Warp(size), crop: size, ..self }
+    }
+
     /// For a network of any number of channels of which nothing else is known: 0…1, and the shorter side to the crop's longer
     /// one.
     pub(crate) fn plain(input: Shape) -> Self {
