@@ -97,6 +97,6 @@ pub use pipeline::{
     Builder, Candidate, Checks, Choice, Entry, Input, InputError, LayerTime, MAX_BATCH, Pipeline, PipelineError,
     PlannedDispatch, RunError, Slices, TextureSource, Ticket, TuneError, Tuning, plan,
 };
-pub use preprocess::{ChannelOrder, Picture, PictureError, Preprocessing, PreprocessingError, Resize};
+pub use preprocess::{ChannelOrder, Damage, Picture, PictureError, Preprocessing, PreprocessingError, Resize};
 pub use weights::{DType, Format, Tensor, Weights, WeightsError, splitmix};
 pub use wgpu;

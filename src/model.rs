@@ -330,13 +330,25 @@ impl Model {
             && preprocessing.is_none()
             && (doubt.is_some() || network.name().parse::<Variant>().is_err());
         let given = options.preprocessing.map(|given| given.of(input, preprocessing.as_ref().map(|(p, _)| *p)));
+        // A crop of 32 pixels out of 256 shows next to nothing of a picture.
+        let usual = input.height == input.width && Variant::ALL.iter().any(|v| v.input_size() == input.height);
         let (preprocessing, why_preprocessing) = given.or(preprocessing).unwrap_or_else(|| {
             let (p, why) = match (network.name().parse::<Variant>(), input.channels) {
                 (Ok(variant), 3) => (variant.preprocessing(), format!("that of {variant}'s published weights")),
-                (Err(_), 3) => {
+                (Err(_), 3) if usual => {
                     (Preprocessing::torchvision(input.height), "torchvision's, as the file is silent".into())
                 }
-                (_, 1) => (Preprocessing::plain(input), "grey of 0…1, as the file is silent".into()),
+                (Err(_), 3) => {
+                    let why = "the whole picture scaled to the input, with torchvision's mean and deviation, as the file is silent and \
+                               the input's size is none of the AlexNets'";
+                    (Preprocessing::torchvision(input.height).whole(input), why.into())
+                }
+                (_, 1) if usual => (Preprocessing::plain(input), "grey of 0…1, as the file is silent".into()),
+                (_, 1) => {
+                    let why = "the whole picture scaled to the input, grey of 0…1, as the file is silent and the input's size is \
+                               none of the AlexNets'";
+                    (Preprocessing::plain(input).whole(input), why.into())
+                }
                 _ => (Preprocessing::plain(input), "no picture has the network's channels".into()),
             };
             (p.cropped(input.height, input.width), why)
@@ -469,6 +481,7 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
     use super::*;
+    use crate::Resize;
 
     #[test]
     fn keys_that_mean_nothing_are_refused() {
@@ -476,5 +489,38 @@ mod tests {
         let own = serde_json::to_string(&model.preprocessing).unwrap();
         let own = own.replacen("\"mean\"", "\"means\":[0,0,0],\"mean\"", 1);
         assert!(own.parse::<GivenPreprocessing>().unwrap_err().to_string().contains("`means` means nothing here"));
+    }
+
+    /// Of a small picture's network the whole picture is seen, unless somebody says otherwise.
+    #[test]
+    fn networks_of_other_sizes_see_the_whole_picture() {
+        for (channels, height, width, whole) in
+            [(3, 32, 32, true), (1, 28, 28, true), (3, 224, 224, false), (1, 227, 227, false), (3, 224, 227, true)]
+        {
+            let network = serde_json::json!({
+                "name": "small",
+                "input": {"channels": channels, "height": height, "width": width},
+                "layers": [
+                    {"name": "c", "op": "conv", "out_channels": 2, "kernel": [1, 1], "stride": [1, 1], "groups": 1, "relu": false},
+                    {"name": "p", "op": "adaptive-avg-pool", "output": [1, 1]},
+                ],
+            });
+            let metadata = [("network".to_string(), network.to_string())].into();
+            let data = vec![0_u8; 4 * 2 * (channels + 1)];
+            let view =
+                |shape, data| safetensors::tensor::TensorView::new(safetensors::Dtype::F32, shape, data).unwrap();
+            let weight = view(vec![2, channels, 1, 1], &data[..8 * channels]);
+            let bias = view(vec![2], &data[8 * channels..]);
+            let file = safetensors::serialize([("c.weight", weight), ("c.bias", bias)], Some(metadata)).unwrap();
+            let open = |options: &ModelOptions| Model::from_bytes(file.clone(), options).unwrap();
+            let model = open(&ModelOptions::default());
+            let expected = Resize::Warp([height, width]);
+            assert_eq!(model.preprocessing.resize == expected, whole, "{height}×{width}: {:?}", model.preprocessing);
+            assert_eq!(model.origin.preprocessing.contains("whole picture"), whole, "{}", model.origin.preprocessing);
+            assert_eq!(model.preprocessing.crop, [height, width]);
+            let given =
+                ModelOptions { preprocessing: Some(GivenPreprocessing::Torchvision), ..ModelOptions::default() };
+            assert_eq!(open(&given).preprocessing.resize, Resize::ShorterSide(256));
+        }
     }
 }

@@ -10,7 +10,7 @@ use alexnet_wgpu::{Picture, PictureError, Preprocessing};
 use etcetera::BaseStrategy;
 
 use crate::{
-    failure::{Failure, chain},
+    failure::{Failure, chain, complain},
     npy,
 };
 
@@ -48,6 +48,9 @@ pub fn picture(path: &Path, preprocessing: &Preprocessing, crops: Crops) -> Resu
         PictureError::Read { .. } => chain(&e),
         e => named(chain(&e)),
     })?;
+    if let Some(damage) = picture.damage() {
+        complain(&named(format!("{damage}: what is shown of it is missing or a guess")));
+    }
     let input = match crops {
         Crops::One => preprocessing.apply(&picture),
         Crops::Ten => preprocessing.ten_crops(&picture),

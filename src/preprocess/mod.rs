@@ -1,6 +1,10 @@
 //! From a picture to the network's input: decode, orient, resize, crop, normalise.
 
+mod error;
+mod formats;
+mod gif;
 mod jpeg;
+mod orientation;
 mod picture;
 mod tiff;
 
@@ -11,7 +15,8 @@ use fast_image_resize::{
 };
 use serde::{Deserialize, Serialize};
 
-pub use picture::{Picture, PictureError};
+pub use error::PictureError;
+pub use picture::{Damage, Picture};
 
 use crate::network::Shape;
 
@@ -91,6 +96,12 @@ impl Preprocessing {
             Resize::Warp([h, w]) => Resize::Warp([h.max(height), w.max(width)]),
         };
         self
+    }
+
+    /// The same without a crop: the whole picture is scaled to the network's input, whatever the proportions.
+    pub(crate) fn whole(self, input: Shape) -> Self {
+        let size = [input.height, input.width];
+        Self { resize: Resize::Warp(size), crop: size, ..self }
     }
 
     /// For a network of any number of channels of which nothing else is known: 0…1, and the shorter side to the crop's longer
