@@ -16,17 +16,40 @@ struct AdaptiveAvgPool {
 }
 @group(0) @binding(2) var<uniform> p: AdaptiveAvgPool;
 
+// ⌊i · size / parts⌋, and the remainder.
+fn scaled(i: u32, size: u32, parts: u32) -> vec2u {
+//% if WIDE is defined
+  // i · size is beyond 32 bits: a long division, for each bit of i from the highest.
+  var result = vec2u(0u);
+  for (var bit = 0u; bit < 32u; bit++) {
+    let rest = 2u * result.y + (i >> (31u - bit) & 1u) * size;
+    result = vec2u(2u * result.x + rest / parts, rest % parts);
+  }
+  return result;
+//% else
+  return vec2u(i * size / parts, i * size % parts);
+//% endif
+}
+
+// Where the part after number `i` begins, rounded up.
+fn end_of(i: u32, size: u32, parts: u32) -> u32 {
+  let end = scaled(i + 1u, size, parts);
+  return end.x + min(end.y, 1u);
+}
+
 @compute @workgroup_size(${WORKGROUP})
-fn main(@builtin(global_invocation_id) id: vec3u) {
+fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_index) thread: u32) {
+//% include "grid.wgsl"
+  let id = vec3u(workgroup.x * ${WORKGROUP}u + thread, workgroup.yz);
   if id.x >= p.out_width * p.quads {
     return;
   }
   let c = id.x % p.quads;
   let out_column = id.x / p.quads;
-  let row0 = id.y * p.in_height / p.out_height;
-  let row1 = ((id.y + 1u) * p.in_height + p.out_height - 1u) / p.out_height;
-  let column0 = out_column * p.in_width / p.out_width;
-  let column1 = ((out_column + 1u) * p.in_width + p.out_width - 1u) / p.out_width;
+  let row0 = scaled(id.y, p.in_height, p.out_height).x;
+  let row1 = end_of(id.y, p.in_height, p.out_height);
+  let column0 = scaled(out_column, p.in_width, p.out_width).x;
+  let column1 = end_of(out_column, p.in_width, p.out_width);
   var sum = vec4f(0.0);
   for (var row = row0; row < row1; row++) {
     for (var column = column0; column < column1; column++) {

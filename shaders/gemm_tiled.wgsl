@@ -18,7 +18,7 @@
 
 //% include "input.wgsl"
 //% include "output.wgsl"
-//% include "weights.wgsl"
+//% include "gemm.wgsl"
 
 // Of a_tile's rows. Odd, so that threads of different rows read different banks.
 const PITCH = ${K_QUADS + 1}u;
@@ -64,10 +64,11 @@ fn load_b(first: u32, i: u32, k_quads: u32) -> vec4f {
 
 @compute @workgroup_size(${COLUMN_THREADS}, ${ROW_THREADS})
 fn main(
-  @builtin(workgroup_id) workgroup: vec3u,
+  @builtin(workgroup_id) dispatched: vec3u,
   @builtin(local_invocation_id) thread: vec3u,
   @builtin(local_invocation_index) index: u32,
 ) {
+//% include "grid.wgsl"
   let block = p.first_block + workgroup.y;
   let group = workgroup.z / ${SPLITS}u;
   let row0 = workgroup.x * ${ROW_THREADS * ROWS}u;

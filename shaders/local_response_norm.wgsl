@@ -20,7 +20,9 @@ struct LocalResponseNorm {
 @group(0) @binding(2) var<uniform> p: LocalResponseNorm;
 
 @compute @workgroup_size(${WORKGROUP})
-fn main(@builtin(global_invocation_id) id: vec3u) {
+fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_index) thread: u32) {
+//% include "grid.wgsl"
+  let id = vec3u(workgroup.x * ${WORKGROUP}u + thread, workgroup.yz);
   if id.x >= p.width * p.quads {
     return;
   }

@@ -8,10 +8,13 @@
 
 //% include "input.wgsl"
 //% include "output.wgsl"
-//% include "weights.wgsl"
+//% include "gemm.wgsl"
 
 @compute @workgroup_size(${LANES})
-fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
+fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(subgroup_invocation_id) subgroup_lane: u32) {
+//% include "grid.wgsl"
+  // No device promises that a workgroup of ${LANES} fills the first lanes of its subgroup: indices stay in range even so.
+  let lane = min(subgroup_lane, ${LANES - 1}u);
   let block = p.first_block + workgroup.y;
   let row0 = workgroup.x * ${ROWS}u;
   let k_quads = p.in_height * p.in_width * p.in_quads;

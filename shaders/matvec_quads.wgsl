@@ -8,12 +8,15 @@
 
 //% include "input.wgsl"
 //% include "output.wgsl"
-//% include "weights.wgsl"
+//% include "gemm.wgsl"
 
 //% set swaps = ["", "quadSwapX", "quadSwapY", "quadSwapDiagonal"]
 
 @compute @workgroup_size(4)
-fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
+fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(subgroup_invocation_id) subgroup_lane: u32) {
+//% include "grid.wgsl"
+  // No device promises that a workgroup of 4 fills the first lanes of its subgroup: indices stay in range even so.
+  let lane = min(subgroup_lane, 3u);
   let block = p.first_block + workgroup.y;
   let row0 = workgroup.x * ${ROWS}u;
   let k_quads = p.in_height * p.in_width * p.in_quads;

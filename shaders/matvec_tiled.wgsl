@@ -8,7 +8,7 @@
 
 //% include "input.wgsl"
 //% include "output.wgsl"
-//% include "weights.wgsl"
+//% include "gemm.wgsl"
 
 override COLUMN_THREADS: u32 = 8u;
 override SLICES: u32 = 16u;  // a power of two
@@ -16,7 +16,8 @@ override SLICES: u32 = 16u;  // a power of two
 var<workgroup> sums: array<vec4f, SLICES * COLUMN_THREADS>;
 
 @compute @workgroup_size(COLUMN_THREADS, SLICES)
-fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_id) thread: vec3u) {
+fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_id) thread: vec3u) {
+//% include "grid.wgsl"
   let block = p.first_block + workgroup.y;
   let k_quads = p.in_height * p.in_width * p.in_quads;
   let w0 = workgroup.y * p.block_k * COLUMN_THREADS + thread.x;

@@ -22,7 +22,8 @@ fn classes_of(quad: u32) -> vec4<bool> {
 }
 
 @compute @workgroup_size(THREADS)
-fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index) thread: u32) {
+fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_index) thread: u32) {
+//% include "grid.wgsl"
   let first = workgroup.x * p.quads;
 
   var highest = LOWEST;

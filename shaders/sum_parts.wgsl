@@ -18,7 +18,9 @@ struct SumParts {
 @group(0) @binding(4) var<storage, read> bias: array<vec4f>;
 
 @compute @workgroup_size(${WORKGROUP})
-fn main(@builtin(global_invocation_id) id: vec3u) {
+fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_index) thread: u32) {
+//% include "grid.wgsl"
+  let id = vec3u(workgroup.x * ${WORKGROUP}u + thread, workgroup.yz);
   let i = id.x;
   if i >= p.quads {
     return;

@@ -80,7 +80,9 @@ fn pixel(column: i32, row: u32) -> vec4f {
 }
 
 @compute @workgroup_size(8, 8)
-fn main(@builtin(global_invocation_id) id: vec3u) {
+fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_id) thread: vec3u) {
+//% include "grid.wgsl"
+  let id = workgroup * vec3u(8u, 8u, 1u) + thread;
   if id.y >= p.crop.y {
     return;
   }

@@ -1,7 +1,8 @@
 // The k largest numbers of each picture's vector, largest first, the lower index first among equals.
 // One workgroup a picture.
 //
-// x: [n][quads]; y: [n][k] of Entry. Where fewer than k numbers are left (or they are NaN), the index is NONE.
+// x: [n][quads]; y: [n][k] of Entry. Where fewer than k numbers are left, the index is NONE; all of a picture's are where one of
+// its numbers is NaN.
 // Workgroups: (n, 1, 1).
 
 struct Entry {
@@ -19,12 +20,17 @@ struct TopK {
 @group(0) @binding(2) var<uniform> p: TopK;
 
 const NONE = 0xffffffffu;
+// The index that stands for a NaN until it is written.
+const NOT_A_NUMBER = 0xfffffffeu;
 const THREADS = ${WORKGROUP}u;
 
 var<workgroup> partial: array<Entry, THREADS>;
 
-// Whether a comes before b. NONE comes last; a NaN before nothing.
+// Whether a comes before b. A NaN comes before everything, NONE last.
 fn precedes(a: Entry, b: Entry) -> bool {
+  if a.index == NOT_A_NUMBER || b.index == NOT_A_NUMBER {
+    return a.index == NOT_A_NUMBER;
+  }
   if a.index == NONE || b.index == NONE {
     return a.index != NONE;
   }
@@ -32,7 +38,8 @@ fn precedes(a: Entry, b: Entry) -> bool {
 }
 
 @compute @workgroup_size(THREADS)
-fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index) thread: u32) {
+fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_index) thread: u32) {
+//% include "grid.wgsl"
   // Loops run over flat indices, from one picture's to the next one's. Counted from 0 to what the uniform says, lavapipe (Mesa
   // 22.3) would make the shader anew for that number at every dispatch, which takes longer than a layer.
   let first = workgroup.x * p.quads;
@@ -49,10 +56,11 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index
         let values = load_x(quad);
         for (var j = 0u; j < 4u; j++) {
           let entry = Entry(4u * (quad - first) + j, values[j]);
-          // Compared as bits: a compiler may assume that no float is NaN.
-          let number = (bitcast<u32>(entry.value) & 0x7fffffffu) <= 0x7f800000u && entry.index < p.classes;
           let left = i == first_entry || precedes(previous, entry);
-          if number && left && precedes(entry, best) {
+          // Compared as bits: a compiler may assume that no float is NaN.
+          if entry.index < p.classes && (bitcast<u32>(entry.value) & 0x7fffffffu) > 0x7f800000u {
+            best = Entry(NOT_A_NUMBER, 0.0);
+          } else if entry.index < p.classes && left && precedes(entry, best) {
             best = entry;
           }
         }
@@ -68,7 +76,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_index
     }
     previous = partial[0];
     if thread == 0u {
-      y[i] = previous;
+      y[i] = Entry(select(previous.index, NONE, previous.index == NOT_A_NUMBER), previous.value);
     }
     workgroupBarrier();
   }

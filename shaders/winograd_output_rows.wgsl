@@ -6,7 +6,9 @@
 //% include "winograd_output.wgsl"
 
 @compute @workgroup_size(${WORKGROUP})
-fn main(@builtin(global_invocation_id) id: vec3u) {
+fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_index) thread: u32) {
+//% include "grid.wgsl"
+  let id = vec3u(workgroup.x * ${WORKGROUP}u + thread, workgroup.yz);
   if id.x >= p.tiles * ${M}u * p.quads {
     return;
   }

@@ -9,7 +9,8 @@
 var<workgroup> lines: array<vec4f, ${M * N * WORKGROUP}>;  // [row][column][channel quad]
 
 @compute @workgroup_size(${WORKGROUP}, ${N})
-fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(local_invocation_id) thread: vec3u) {
+fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_id) thread: vec3u) {
+//% include "grid.wgsl"
   let all = p.tiles * p.quads;
   let first = workgroup.x * ${WORKGROUP}u + thread.x;
   // The last one stands in for those that are missing.

@@ -61,6 +61,7 @@ mod alexnet;
 mod classify;
 mod deny;
 pub mod doctor;
+#[cfg(not(target_arch = "wasm32"))]
 mod files;
 mod gpu;
 #[cfg(not(target_arch = "wasm32"))]
@@ -80,6 +81,7 @@ mod weights;
 pub use alexnet::{AlexNet, UnknownNetwork, Variant, imagenet_labels};
 pub use classify::{Classifier, ClassifyError, Prediction};
 pub use deny::{Denial, Denials, UnknownVariant};
+#[cfg(not(target_arch = "wasm32"))]
 pub use files::write_atomically;
 pub use gpu::{AdapterSummary, Gpu, GpuError, GpuOptions, Shortfall};
 pub use kernels::{Algorithm, Family, Precision, Storage, Style, UnknownPrecision};

@@ -24,7 +24,7 @@ pub struct Model {
     pub weights: Weights,
     /// How a picture becomes its input.
     pub preprocessing: Preprocessing,
-    /// One label a class, in index order.
+    /// One label a class, in index order; none where the network ends in maps.
     pub labels: Vec<String>,
     /// Where all this comes from.
     pub origin: Origin,
@@ -199,6 +199,8 @@ impl Model {
     /// channel grey of 0…1, and one of other channels none ([`crate::ChannelOrder::Other`]). A network of 1000 classes without labels gets
     /// ImageNet's; any other gets `class 0`, `class 1`, …. [`Model::origin`] says what was decided by what.
     ///
+    /// A large file must stay as it is while the model is in use: see [`Weights::open`].
+    ///
     /// # Errors
     ///
     /// [`WeightsError`] says which tensor, node or note does not fit.
@@ -326,8 +328,9 @@ impl Model {
         let weights = Weights { tensors, metadata };
         weights.check(&network)?;
         let (input, output) = (network.input(), network.output());
-        let classes = output.len();
-        if output != Shape::vector(classes) || classes > Self::MAX_CLASSES {
+        // Maps are for who reads layers, and no classes.
+        let classes = if output == Shape::vector(output.len()) { output.len() } else { 0 };
+        if classes > Self::MAX_CLASSES {
             return Err(WeightsError::Classes { output });
         }
         let guessed = options.preprocessing.is_none()
@@ -365,6 +368,7 @@ impl Model {
         let (labels, why_labels) = match (&options.labels, noted) {
             (Some(labels), _) => (labels.clone(), CALLER),
             (None, Some(labels)) => (labels, "the file's metadata"),
+            (None, None) if classes == 0 => (Vec::new(), "none, as the network ends in maps"),
             (None, None) if classes == 1000 => (imagenet_labels(), "ImageNet's, as there are 1000 classes"),
             (None, None) => ((0..classes).map(|i| format!("class {i}")).collect(), "numbers, as the file is silent"),
         };

@@ -127,10 +127,8 @@ impl Window {
             if kernel > MAX_ACTIVATION || stride > MAX_ACTIVATION {
                 return Err(format!("kernel and stride of at most {MAX_ACTIVATION} in {name}"));
             }
-            if before >= kernel || after >= kernel {
-                return Err(format!(
-                    "padding smaller than the kernel in {name} ({kernel}), found {before} before and {after} after"
-                ));
+            if before.max(after) > MAX_ACTIVATION {
+                return Err(format!("padding of at most {MAX_ACTIVATION} in {name}"));
             }
             let padded = size + before + after;
             if padded < kernel {
@@ -139,6 +137,18 @@ impl Window {
             out[axis] = (padded - kernel) / stride + 1;
         }
         Ok(out)
+    }
+
+    /// Checks that every window goes over some of the input.
+    fn reaches_input(&self) -> Result<(), String> {
+        let p = self.padding;
+        let axes = [("height", p.top, p.bottom, self.kernel[0]), ("width", p.left, p.right, self.kernel[1])];
+        match axes.into_iter().find(|&(_, before, after, kernel)| before.max(after) >= kernel) {
+            None => Ok(()),
+            Some((name, before, after, kernel)) => Err(format!(
+                "padding smaller than the kernel in {name} ({kernel}), found {before} before and {after} after"
+            )),
+        }
     }
 }
 
@@ -359,6 +369,7 @@ impl Op {
             }
             Op::MaxPool(p) => {
                 let [height, width] = p.window.output(input)?;
+                p.window.reaches_input()?;
                 Ok(Shape::new(input.channels, height, width))
             }
             Op::LocalResponseNorm(n) => {

@@ -62,7 +62,7 @@ fn span(o: usize, stride: usize, before: usize, kernel: usize, size: usize) -> (
     let start = (o * stride) as isize - before as isize;
     let first = start.max(0) as usize;
     let end = ((start + kernel as isize).max(0) as usize).min(size);
-    (first.min(end)..end, (first as isize - start) as usize)
+    (first.min(end)..end, ((first as isize - start) as usize).min(kernel))
 }
 
 fn conv(conv: &Conv, input: Shape, output: Shape, x: &[f64], weight: &[f64], bias: &[f64]) -> Vec<f64> {

@@ -198,12 +198,11 @@ mod requirements {
         let style = Style { family: Family::Broadcast { lanes: 4 }, storage: Storage::Buffer };
         // conv1 alone has 5 × 55 × 55 numbers a picture.
         let builder = Pipeline::builder(&gpu, &network, &weights).style(style).batch(1024);
-        // In one dispatch, where Winograd's algorithm has many.
         let error = builder.algorithm("conv1", Algorithm::Direct).build().unwrap_err();
         let PipelineError::Requirements { features, shortfalls, .. } = &error else { panic!("{error}") };
         assert_eq!(*features, Features::SUBGROUP);
         let names: Vec<&str> = shortfalls.iter().map(|s| s.limit).collect();
-        assert_eq!(names, ["maxBufferSize", "maxStorageBufferBindingSize", "maxComputeWorkgroupsPerDimension"]);
+        assert_eq!(names, ["maxBufferSize", "maxStorageBufferBindingSize"]);
         let needed = Pipeline::required_limits(&network, 1024, style).unwrap().max_buffer_size;
         let text = error.to_string();
         assert!(text.contains("SUBGROUP") && text.contains(&format!("maxBufferSize of at least {needed}")), "{text}");
@@ -446,6 +445,21 @@ mod inputs {
     }
 
     /// The host's buffer may be larger than what the device binds: only what is read counts.
+    /// More rows than a dispatch has workgroups along an axis.
+    #[test]
+    fn tall_buffers() {
+        let network = Network::builder("tall", Shape::new(1, 70_000, 1)).dropout("out").build().unwrap();
+        let pipeline = Pipeline::builder(common::gpu(), &network, &Weights::default()).keep("out").build().unwrap();
+        let numbers = noise(&network, 1);
+        let input = own_input(common::gpu(), &pipeline, &numbers);
+        submit(common::gpu(), |encoder| {
+            input.encode(encoder);
+            pipeline.encode(encoder);
+        });
+        let found: Vec<f32> = read(common::gpu(), pipeline.kept("out").unwrap());
+        assert!(found.iter().step_by(4).take(70_000).copied().eq(numbers));
+    }
+
     #[test]
     fn large_buffers() {
         let limits = Limits { max_storage_buffer_binding_size: 16 << 20, ..Limits::default() };
@@ -766,6 +780,47 @@ mod results {
         }
         let error = Pipeline::builder(gpu, &network, &weights).keep("conv9").build().unwrap_err();
         assert!(matches!(error, PipelineError::Layer(_)), "{error}");
+    }
+
+    /// The library's own runs leave what a host's do, whichever layers they read.
+    #[test]
+    fn are_left_by_every_run() {
+        let (network, weights) = tiny();
+        let gpu = common::gpu();
+        let inputs = [1, 2, 3].map(|seed| noise(&network, seed));
+        let pipeline = || {
+            let builder = Pipeline::builder(gpu, &network, &weights).keep("conv2").keep("fc7");
+            builder.build().unwrap()
+        };
+        let left = |pipeline: &Pipeline| {
+            let [conv2, fc7] = ["conv2", "fc7"].map(|name| read::<f32>(gpu, pipeline.kept(name).unwrap()));
+            (conv2, fc7, read::<Entry>(gpu, pipeline.top_buffer().unwrap()))
+        };
+        let expected = inputs.each_ref().map(|input| {
+            let pipeline = pipeline();
+            pipeline.write_input(input).unwrap();
+            submit(gpu, |encoder| pipeline.encode(encoder));
+            left(&pipeline)
+        });
+        let pipeline = pipeline();
+        block_on(pipeline.run(&inputs[0])).unwrap();
+        assert!(left(&pipeline) == expected[0]);
+        block_on(pipeline.run_layers(&inputs[1], &["conv1"])).unwrap();
+        assert!(left(&pipeline) == expected[1]);
+        block_on(pipeline.run_layers(&inputs[2], &["prob", "conv2", "conv2"])).unwrap();
+        assert!(left(&pipeline) == expected[2]);
+
+        // A host that records some layers has those that are kept up to them.
+        let layer = gpu.device().create_buffer(&wgpu::BufferDescriptor {
+            label: None,
+            size: pipeline.activation_bytes("conv3").unwrap(),
+            usage: BufferUsages::COPY_DST,
+            mapped_at_creation: false,
+        });
+        pipeline.write_input(&inputs[0]).unwrap();
+        submit(gpu, |encoder| pipeline.encode_layers(encoder, &[("conv3", &layer)]).unwrap());
+        let (conv2, fc7, top) = left(&pipeline);
+        assert!(conv2 == expected[0].0 && fc7 == expected[2].1 && top == expected[2].2);
     }
 }
 

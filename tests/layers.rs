@@ -6,7 +6,7 @@ mod common;
 
 use alexnet_wgpu::{
     AdaptiveAvgPool, Algorithm, Conv, Family, Linear, LocalResponseNorm, LrnConvention, MaxPool, Network, Op, Padding,
-    Pipeline, Precision, Shape, Storage, Style, Tensor, Weights, Window, reference, splitmix,
+    Pipeline, Precision, RunError, Shape, Storage, Style, Weights, Window, splitmix,
 };
 use pollster::block_on;
 use proptest::prelude::*;
@@ -22,30 +22,10 @@ fn check_in(styles: &[Style], op: Op, input: Shape, batch: usize) -> Result<(), 
     let layer = &network.layers()[0];
     let weights = Weights::random(&network, 7);
     let x = splitmix::uniform(99, input.len() * batch, 2.0);
-
-    // Rounding errors are in proportion to the sum of magnitudes, which cancellation leaves out of the result.
-    let magnitude = |values: &[f32]| values.iter().map(|v| v.abs()).collect::<Vec<f32>>();
-    let mut absolute = weights.clone();
-    for tensor in absolute.tensors.values_mut() {
-        *tensor = Tensor::from_f32(tensor.shape(), magnitude(&tensor.to_f32()));
-    }
-    let twin = |weights: &Weights, x: &[f32]| -> Vec<f64> {
-        let pictures = x.chunks_exact(input.len()).map(|picture| {
-            let picture: Vec<f64> = picture.iter().map(|&v| f64::from(v)).collect();
-            reference::run_layer(layer, weights, &picture).unwrap()
-        });
-        pictures.flatten().collect()
-    };
-    let expected = Precision::ALL.map(|p| twin(&held_in(p, &weights), &x));
-    let scale = match op {
-        Op::Conv(_) | Op::Linear(_) => twin(&absolute, &magnitude(&x)),
-        _ => expected[0].clone(),
-    };
     let tolerance = match op {
         Op::MaxPool(_) | Op::Dropout => 0.0,
         _ => 2e-6,
     };
-    let norm = |values: &[f64]| values.iter().map(|v| v * v).sum::<f64>().sqrt();
 
     // Winograd's larger coefficients cost accuracy: F(4×4, 5×5) has products of 16.
     let algorithms: &[(Algorithm, f64)] = match op {
@@ -66,7 +46,6 @@ fn check_in(styles: &[Style], op: Op, input: Shape, batch: usize) -> Result<(), 
     let algorithms = algorithms.iter().flat_map(|a| precisions.iter().map(move |p| (a, p)));
     let ways = styles.iter().flat_map(|&s| algorithms.clone().map(move |a| (s, a)));
     for (style, (&(algorithm, factor), &precision)) in ways {
-        let expected = &expected[precision as usize];
         let tolerance = tolerance * factor;
         let pipeline = Pipeline::builder(common::gpu(), &network, &weights)
             .style(style)
@@ -75,11 +54,7 @@ fn check_in(styles: &[Style], op: Op, input: Shape, batch: usize) -> Result<(), 
             .batch(batch)
             .build();
         let found = block_on(pipeline.map_err(|e| e.to_string())?.run(&x)).map_err(|e| e.to_string())?;
-        if found.len() != expected.len() {
-            return Err(format!("{style:?}: {} numbers, expected {}", found.len(), expected.len()));
-        }
-        let difference: Vec<f64> = found.iter().zip(expected).map(|(&f, e)| f64::from(f) - e).collect();
-        let error = norm(&difference) / norm(&scale).max(1e-30);
+        let error = common::layer_error(layer, &weights, precision, &x, &found)?;
         if error.is_nan() || error > tolerance {
             return Err(format!(
                 "{style:?} {algorithm:?} {precision} {op:?} of {input}, batch {batch}: error {error:e}"
@@ -87,26 +62,6 @@ fn check_in(styles: &[Style], op: Op, input: Shape, batch: usize) -> Result<(), 
         }
     }
     Ok(())
-}
-
-/// The weights as a device holds them.
-fn held_in(precision: Precision, weights: &Weights) -> Weights {
-    let mut weights = weights.clone();
-    let Some(tensor) = weights.tensors.get_mut("layer.weight") else { return weights };
-    let mut values = tensor.to_f32().to_vec();
-    let output = values.len() / tensor.shape()[0];
-    match precision {
-        Precision::F32 => {}
-        Precision::F16 => values.iter_mut().for_each(|v| *v = half::f16::from_f32(*v).to_f32()),
-        Precision::Int8 => {
-            for output in values.chunks_exact_mut(output) {
-                let scale = output.iter().fold(0.0f32, |max, v| max.max(v.abs())) / 127.0;
-                output.iter_mut().for_each(|v| *v = (*v / scale).round() * scale);
-            }
-        }
-    }
-    *tensor = Tensor::from_f32(tensor.shape(), values);
-    weights
 }
 
 fn check_all(cases: impl IntoIterator<Item = (Op, Shape, usize)>) {
@@ -139,6 +94,50 @@ fn convolutions_of_odd_shapes() {
         conv(Conv::new(1024, 5))(1, 49, 49, 1),                 // the same on GPUs
         conv(Conv::new(12, 1))(260, 3, 3, 1),                   // pointwise
     ]);
+}
+
+/// A first layer whose input lies in rows and whose kernel is all of it: a matrix product, though each output reads everything.
+#[test]
+fn first_convolutions_over_their_whole_input() {
+    for (channels, side, stride) in [(3, 5, 4), (3, 8, 12), (2, 3, 6), (1, 4, 8), (3, 1, 4), (6, 3, 2)] {
+        let conv = Conv { window: Window::square(side, stride), ..Conv::new(7, side) };
+        check_all([1, 2, 9].map(|batch| (Op::Conv(conv), Shape::new(channels, side, side), batch)));
+    }
+}
+
+#[test]
+fn convolutions_in_groups_of_few_channels() {
+    let conv = |conv: Conv, c, h, w, batch| (Op::Conv(conv), Shape::new(c, h, w), batch);
+    check_all([
+        conv(Conv::new(64, 3).groups(64).padding(1).relu(), 64, 6, 7, 2), // depthwise
+        conv(Conv::new(130, 1).groups(130), 130, 3, 2, 1),
+        conv(Conv::new(33, 5).groups(33).stride(2).padding(2), 33, 9, 8, 1), // channels not multiples of 4
+        conv(Conv::new(64, 3).groups(32), 32, 5, 5, 1),                      // two outputs a channel
+        conv(Conv::new(40, 3).groups(40).padding(1), 120, 5, 6, 2),          // three channels an output
+        conv(Conv::new(128, 3).groups(32).padding(1), 64, 5, 5, 1),          // 2 in, 4 out
+        conv(Conv::new(77, 2).groups(11).relu(), 55, 4, 5, 3),               // 5 in, 7 out
+    ]);
+}
+
+/// More workgroups than a dispatch has along an axis: rows, tiles of rows, and pictures.
+#[test]
+fn layers_of_very_tall_and_wide_activations() {
+    let tiled = Style { family: Family::Tiled, storage: Storage::Buffer };
+    let tall = Shape::new(1, 70_000, 1);
+    let styles = [vec![tiled], common::styles(common::gpu()).into_iter().rev().take(1).collect()].concat();
+    for style in styles {
+        let max = Op::MaxPool(MaxPool { window: Window { kernel: [2, 1], ..Window::square(1, 1) } });
+        check_in(&[style], max, tall, 1).unwrap();
+        check_in(&[style], Op::AdaptiveAvgPool(AdaptiveAvgPool { output: [66_000, 1] }), tall, 1).unwrap();
+        check_in(&[style], Op::LocalResponseNorm(LocalResponseNorm::CAFFE), tall, 1).unwrap();
+    }
+    // A grouped convolution has a workgroup for each row, a depthwise one of every picture.
+    check_in(&[tiled], Op::Conv(Conv::new(4, 1).groups(4)), Shape::new(4, 66_000, 1), 2).unwrap();
+    // 29 rows a tile: 66,207 of them.
+    if let Some(style) = common::styles(common::gpu()).into_iter().find(|s| s.family == Family::Broadcast { lanes: 8 })
+    {
+        check_in(&[style], Op::Conv(Conv::new(1, 1)), Shape::new(1, 1200, 1600), 1).unwrap();
+    }
 }
 
 /// In parts, for GPUs: of more channels and tiles than the other styles need for that.
@@ -178,6 +177,14 @@ fn pooling_of_odd_shapes() {
     ]);
 }
 
+/// A number of the output times the input's size is beyond 32 bits.
+#[test]
+fn average_pooling_of_very_wide_activations() {
+    let wide = Op::AdaptiveAvgPool(AdaptiveAvgPool { output: [1, 1_100_000] });
+    let storages = [Storage::Buffer, Storage::Texture].map(|storage| Style { family: Family::Tiled, storage });
+    check_in(&storages, wide, Shape::new(1, 1, 4096), 1).unwrap();
+}
+
 #[test]
 fn normalisation_of_odd_shapes() {
     let strong = |size| LocalResponseNorm { size, alpha: 0.5, beta: 0.75, k: 1.0, convention: LrnConvention::Sum };
@@ -211,9 +218,12 @@ fn top_k_orders_by_value_then_index() {
         assert_eq!(indices, [[6, 1, 3, 0, 5, 2, 4], [4, 2, 5, 0, 1, 3, 6]], "{style:?}");
         assert_eq!(top[0][0].value, 7.0);
 
-        // Where outputs are not numbers there is no answer, rather than a wrong one.
-        let nan = [f32::NAN; 14];
-        assert!(block_on(pipeline.run_top(&nan)).is_err(), "{style:?}");
+        // Where an output is not a number there is no answer, rather than a wrong one.
+        for at in 0..14 {
+            let mut values = [values, values].concat();
+            values[at] = f32::NAN;
+            assert!(matches!(block_on(pipeline.run_top(&values)), Err(RunError::NotANumber)), "{style:?} {at}");
+        }
     }
 }
 

@@ -4,9 +4,9 @@
 mod common;
 
 use alexnet_wgpu::{
-    AlexNet, Family, GivenPreprocessing, Gpu, GpuError, GpuOptions, MAX_BATCH, Model, ModelOptions, Network, Pipeline,
-    PipelineError, Precision, Preprocessing, PreprocessingError, Resize, RunError, Shape, Storage, Style, Tensor,
-    Variant, Weights, WeightsError, wgpu,
+    AlexNet, Algorithm, Conv, Denials, Family, GivenPreprocessing, Gpu, GpuError, GpuOptions, MAX_BATCH, MaxPool,
+    Model, ModelOptions, Network, Pipeline, PipelineError, Precision, Preprocessing, PreprocessingError, Resize,
+    RunError, Shape, Storage, Style, Tensor, TuneError, Variant, Weights, WeightsError, wgpu,
 };
 use pollster::block_on;
 
@@ -212,6 +212,10 @@ fn builders_and_runs_refuse_nonsense() {
             assert!(matches!(planned, Err(PipelineError::Batch { .. })), "{style:?}");
         }
     }
+    let misspelt = builder().algorithm("cnv1", Algorithm::Direct).build().unwrap_err();
+    assert!(misspelt.to_string().contains("did you mean `conv1`?"), "{misspelt}");
+    // A tile that there is no algorithm for: the layer is computed directly.
+    builder().algorithm("conv2", Algorithm::Winograd { tile: usize::MAX }).build().unwrap();
     let wide = Style { family: Family::Broadcast { lanes: 128 }, storage: Storage::Buffer };
     assert!(matches!(builder().style(wide).build(), Err(PipelineError::Style { .. })));
 
@@ -224,6 +228,71 @@ fn builders_and_runs_refuse_nonsense() {
     let maps = Network::builder("maps", Shape::new(3, 4, 4)).dropout("d").build().unwrap();
     let pipeline = Pipeline::builder(common::gpu(), &maps, &Weights::default()).build().unwrap();
     assert!(matches!(block_on(pipeline.run_top(&[0.0; 48])), Err(RunError::NotAVector { .. })));
+}
+
+/// What is denied is neither measured nor chosen.
+#[test]
+fn tuning_keeps_to_what_is_not_denied() {
+    let network = Network::builder("n", Shape::new(3, 9, 9)).conv("conv1", Conv::new(4, 3)).build().unwrap();
+    let weights = Weights::random(&network, 1);
+    let gpu = common::gpu();
+    let builder = |names: &str| {
+        let denials: Denials = names.parse().unwrap();
+        denials.0.into_iter().fold(Pipeline::builder(gpu, &network, &weights), |builder, denial| builder.deny(denial))
+    };
+    match block_on(builder("broadcast, texture, sampled, winograd").tune(|_, _| {})) {
+        Ok(tuning) => {
+            let tiled = Style { family: Family::Tiled, storage: Storage::Buffer };
+            assert!(tuning.candidates.iter().all(|c| c.style == tiled), "{:?}", tuning.candidates);
+            let winograd = |a: &Algorithm| matches!(a, Algorithm::Winograd { .. });
+            assert!(!tuning.candidates.iter().any(|c| winograd(&c.algorithm)), "{:?}", tuning.candidates);
+            assert_eq!(tuning.choice.style, tiled);
+            assert!(!tuning.choice.algorithms.values().any(winograd), "{:?}", tuning.choice);
+        }
+        Err(TuneError::NoTimestamps) => println!("skipped: the device has no timestamps"),
+        Err(error) => panic!("{error}"),
+    }
+    let error = block_on(builder("broadcast, tiled").tune(|_, _| {})).unwrap_err();
+    assert!(matches!(error, TuneError::Pipeline(PipelineError::Denied { .. })), "{error}");
+}
+
+/// What is listed without a device fits one with WebGPU's default limits, or is an error.
+#[test]
+fn plans_fit_the_default_limits() {
+    let tiled = Style { family: Family::Tiled, storage: Storage::Buffer };
+    let plan = |network: &Network, batch| alexnet_wgpu::plan(network, batch, tiled, Precision::F32);
+    // More rows than a dispatch has workgroups along an axis.
+    let tall = Network::builder("tall", Shape::new(1, 70_000, 1)).max_pool("pool", MaxPool::new(1, 1)).build().unwrap();
+    let dispatches = plan(&tall, 3).unwrap();
+    let all: u64 = dispatches[0].workgroups.iter().map(|&n| u64::from(n)).product();
+    assert!(
+        dispatches[0].workgroups.iter().all(|&n| n <= 65_535) && all >= 3 * 70_000,
+        "{:?}",
+        dispatches[0].workgroups
+    );
+    // An activation of 64 MiB for each of three pictures, where a binding has 128.
+    let large =
+        Network::builder("large", Shape::new(4, 2048, 2048)).max_pool("pool", MaxPool::new(1, 1)).build().unwrap();
+    assert!(plan(&large, 2).is_ok());
+    let error = plan(&large, 3).unwrap_err();
+    let text = error.to_string();
+    assert!(text.starts_with("a device with WebGPU's default limits is too small"), "{text}");
+    assert!(matches!(error, PipelineError::Requirements { .. }));
+}
+
+/// Groups of one channel are not spread out with zeros between them: 131 kB of weights stay about as many on the device.
+#[test]
+fn groups_take_the_memory_of_their_weights() {
+    let channels = 16_382;
+    for (groups, factor) in [(channels, 4), (channels / 2, 16)] {
+        let conv = Conv::new(channels, 1).groups(groups);
+        let network = Network::builder("depthwise", Shape::new(channels, 1, 1)).conv("conv", conv).build().unwrap();
+        let weights = Weights::random(&network, 1);
+        let pipeline = Pipeline::builder(common::gpu(), &network, &weights).build().unwrap();
+        let activations = 3 * 4 * channels as u64;
+        let bound = (factor * 4 * network.parameter_count()).max(1 << 18) + activations;
+        assert!(pipeline.device_bytes() <= bound, "{} bytes for {groups} groups", pipeline.device_bytes());
+    }
 }
 
 #[test]

@@ -27,6 +27,7 @@ Examples:
   alexnet convert mine.pth mine.safetensors --preprocessing caffe
 
 Needs no GPU. The output is whole or not there: what stood there before stays until then.
+The same input and options make the same bytes.
 
 Exit codes: 0 done; 1 a file failed; 2 the arguments are wrong, or the labels are
 not as many as the classes.";
@@ -81,10 +82,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     }
     let from = ModelArgs::new(Some(args.input.clone()), args.network.clone(), args.preprocessing.clone());
     let input = from.path()?.unwrap_or_default();
-    // The weights are read from the file while they are written.
-    if is_same_file(&input, output) {
-        return Err(Failure::usage(format!("expected an output beside the input, found {} as both", output.display())));
-    }
+    files::keep_apart(output, from.files()?.into_iter().chain(args.labels.clone()))?;
 
     let mut model = from.open(args.labels.as_deref())?;
     progress::while_working(format!("writing {}", output.display()), || -> Result<(), Failure> {
@@ -96,13 +94,22 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
         Ok(model.to_weights()?.save(output)?)
     })?;
 
+    // Where the output is standard output, a line about it would be in it.
+    if files::is_standard_output(output) {
+        return Ok(ExitCode::SUCCESS);
+    }
     let size = |path: &Path| fs::metadata(path).map_or(0, |metadata| metadata.len());
     let mut types: Vec<String> = model.weights.tensors.values().map(|t| t.dtype().to_string()).collect();
     types.sort();
     types.dedup();
-    let (before, after) = (megabytes(size(&input)), megabytes(size(output)));
     let (name, network) = (printable(&output.display().to_string()), printable(model.network.name()));
-    let told = writeln!(io::stdout(), "{name}: {network} as {}, {after} (from {before})", types.join(" and "));
+    // Pipes and devices keep nothing.
+    let sizes = if output.is_file() {
+        format!(", {} (from {})", megabytes(size(output)), megabytes(size(&input)))
+    } else {
+        String::new()
+    };
+    let told = writeln!(io::stdout(), "{name}: {network} as {}{sizes}", types.join(" and "));
     told.map_err(Failure::output)?;
     Ok(ExitCode::SUCCESS)
 }
@@ -118,9 +125,4 @@ fn finite(model: &Model) -> Result<(), Failure> {
         }
     }
     Ok(())
-}
-
-/// Whether both paths lead to one file that is there.
-fn is_same_file(a: &Path, b: &Path) -> bool {
-    matches!((fs::canonicalize(a), fs::canonicalize(b)), (Ok(a), Ok(b)) if a == b)
 }

@@ -36,7 +36,7 @@ pub struct Args {
     #[arg(required_unless_present = "input", conflicts_with = "input", value_name = "IMAGE")]
     image: Option<PathBuf>,
     /// The network's input itself in place of a picture, without preprocessing: a .npy file of little-endian float32,
-    /// channels × rows × columns (3×227×227 for the embedded model) in C order
+    /// channels × rows × columns (3×227×227 for the embedded model) or rows × columns × channels, in C order
     #[arg(long, value_name = "FILE.npy")]
     input: Option<PathBuf>,
     /// The layer: conv1 … conv5, pool1, pool2, pool5, fc6, fc7, fc8, prob, and what else the network has (norm1,
@@ -74,7 +74,7 @@ impl Format {
     fn write(self, path: &Path, layer: &Layer, values: Vec<f32>) -> Result<(), Failure> {
         let shape = layer.output_dims();
         match self {
-            Self::Npy => write_atomically(path, |temporary| npy::write(temporary, &shape, &values))
+            Self::Npy => write_atomically(path, |file| npy::write(file, &shape, &values))
                 .map_err(|e| Failure::run(format!("cannot write {}: {e}", path.display()))),
             Self::Safetensors => {
                 let tensors = BTreeMap::from([(layer.name.clone(), Tensor::from_f32(shape, values))]);
@@ -86,6 +86,8 @@ impl Format {
 
 pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     let format = Format::of(&args.output)?;
+    let read = args.model.files()?.into_iter().chain(args.image.clone()).chain(args.input.clone());
+    files::keep_apart(&args.output, read)?;
     let model = args.model.open(None)?;
     args.model.warn(&model, args.image.is_some());
     let layer = model.network.layer(&args.layer).map_err(Failure::usage)?;

@@ -14,6 +14,7 @@ use serde::Serialize;
 
 use crate::{
     failure::{Failure, printable},
+    files,
     network::NetworkArgs,
     options::{ModelArgs, PreprocessingArgs},
     text::{grouped, megabytes},
@@ -56,6 +57,9 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     let from = ModelArgs::new(args.file.clone(), args.network.clone(), args.preprocessing.clone());
+    if let Some(output) = &args.write_network {
+        files::keep_apart(output, from.files()?)?;
+    }
     // The tensors under the file's own names.
     let path = from.path()?;
     let tensors = match &path {
@@ -73,7 +77,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     };
     if let Some(output) = &args.write_network {
         let json = model.network.to_json()?;
-        write_atomically(output, |path| fs::write(path, json + "\n"))
+        write_atomically(output, |file| writeln!(file, "{json}"))
             .map_err(|e| Failure::run(format!("cannot write {}: {e}", output.display())))?;
     }
     let size = path.as_deref().and_then(|path| Some(fs::metadata(path).ok()?.len()));

@@ -53,6 +53,14 @@ fn size(text: &str) -> Result<Shape, String> {
 }
 
 impl NetworkArgs {
+    /// The file that it is read from.
+    pub fn file(&self) -> Option<PathBuf> {
+        match &self.network {
+            Some(NetworkArg::File(path)) => Some(path.clone()),
+            _ => None,
+        }
+    }
+
     /// Whether nothing is given.
     pub fn is_empty(&self) -> bool {
         self.network.is_none() && self.input_size.is_none()

@@ -1,10 +1,6 @@
 //! NumPy's arrays in files. Alone, so that fuzz/ can build it too.
 
-use std::{
-    fs::File,
-    io::{self, Write},
-    path::Path,
-};
+use std::io::{self, Write};
 
 const MAGIC: &[u8] = b"\x93NUMPY";
 /// The longest header that is read; NumPy writes 128 bytes for every array of plain numbers.
@@ -17,7 +13,8 @@ pub fn longest(shape: &[usize]) -> usize {
 }
 
 /// Reads an array of little-endian f32 as `numpy.save` writes it (`numpy.lib.format`, versions 1 to 3): one of `shape`,
-/// and of finite numbers.
+/// which may have more or fewer dimensions of 1, or of rows, columns and channels where `shape` is of channels, rows and columns.
+/// Its numbers are finite.
 pub fn parse(bytes: &[u8], shape: &[usize]) -> Result<Vec<f32>, String> {
     let unreadable = || "expected a .npy file as numpy.save writes it, found something else".to_string();
     let rest = bytes.strip_prefix(MAGIC).ok_or_else(unreadable)?;
@@ -33,7 +30,11 @@ pub fn parse(bytes: &[u8], shape: &[usize]) -> Result<Vec<f32>, String> {
     if array.descr != "<f4" {
         return Err(format!("expected numbers of type '<f4' (little-endian float32), found '{}'", array.descr));
     }
-    if array.shape != shape {
+    let long = |shape: &[usize]| shape.iter().copied().filter(|&side| side != 1).collect::<Vec<_>>();
+    // As pictures lie in arrays, and the inputs of Keras and TensorFlow.
+    let turned =
+        matches!(*shape, [c, h, w] if long(&array.shape) != long(shape) && long(&array.shape) == long(&[h, w, c]));
+    if long(&array.shape) != long(shape) && !turned {
         return Err(format!("expected an array of shape {shape:?} (channels, rows, columns), found {:?}", array.shape));
     }
     if array.fortran_order {
@@ -48,6 +49,10 @@ pub fn parse(bytes: &[u8], shape: &[usize]) -> Result<Vec<f32>, String> {
     let values: Vec<f32> = numbers.iter().map(|&number| f32::from_le_bytes(number)).collect();
     match values.iter().position(|value| !value.is_finite()) {
         Some(index) => Err(format!("expected finite numbers, found {} at {index}", values[index])),
+        None if turned => {
+            let (channels, plane) = (shape[0], shape[1] * shape[2]);
+            Ok((0..values.len()).map(|i| values[i % plane * channels + i / plane]).collect())
+        }
         None => Ok(values),
     }
 }
@@ -71,8 +76,8 @@ impl<'a> Header<'a> {
     }
 }
 
-/// Writes `values` as a .npy file, the last dimension contiguous.
-pub fn write(path: &Path, shape: &[usize], values: &[f32]) -> io::Result<()> {
+/// Writes `values` as a .npy file has them, the last dimension contiguous.
+pub fn write(out: &mut impl Write, shape: &[usize], values: &[f32]) -> io::Result<()> {
     let sides = match shape {
         [side] => format!("{side},"),
         sides => sides.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
@@ -83,8 +88,7 @@ pub fn write(path: &Path, shape: &[usize], values: &[f32]) -> io::Result<()> {
     let mut bytes = [MAGIC, &[1, 0], &(length as u16).to_le_bytes()].concat();
     bytes.extend(format!("{dictionary:<width$}\n", width = length - 1).bytes());
     bytes.extend(values.iter().flat_map(|value| value.to_le_bytes()));
-    let mut file = File::create(path)?;
-    file.write_all(&bytes)
+    out.write_all(&bytes)
 }
 
 #[cfg(test)]
@@ -114,14 +118,30 @@ mod tests {
     }
 
     #[test]
+    fn arrays_of_other_dimensions_are_read() {
+        let data: Vec<f32> = (0..24u8).map(f32::from).collect();
+        for shape in ["(1, 2, 3, 4)", "(2, 3, 4, 1)"] {
+            assert_eq!(parse(&numpy("<f4", "False", shape, &data), &[2, 3, 4]).unwrap(), data, "{shape}");
+        }
+        assert_eq!(parse(&numpy("<f4", "False", "(24,)", &data), &[24, 1, 1]).unwrap(), data);
+        // Rows, columns and channels: those of the first pixel are the first numbers.
+        for shape in ["(3, 4, 2)", "(1, 3, 4, 2)"] {
+            let turned = parse(&numpy("<f4", "False", shape, &data), &[2, 3, 4]).unwrap();
+            let channel = |c: u8| (0..12u8).map(move |i| f32::from(2 * i + c));
+            assert_eq!(turned, channel(0).chain(channel(1)).collect::<Vec<_>>(), "{shape}");
+        }
+        let error = parse(&numpy("<f4", "False", "(4, 3, 2)", &data), &[2, 3, 4]).unwrap_err();
+        assert!(error.contains("found [4, 3, 2]"), "{error}");
+    }
+
+    #[test]
     fn what_is_written_is_as_numpy_writes_it() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("a.npy");
         let cases: [(&[usize], &str); 3] = [(&[1, 2, 3], "(1, 2, 3)"), (&[6], "(6,)"), (&[], "()")];
         for (shape, text) in cases {
             let values = vec![0.5; shape.iter().product()];
-            write(&path, shape, &values).unwrap();
-            assert_eq!(std::fs::read(&path).unwrap(), numpy("<f4", "False", text, &values));
+            let mut bytes = Vec::new();
+            write(&mut bytes, shape, &values).unwrap();
+            assert_eq!(bytes, numpy("<f4", "False", text, &values));
         }
     }
 

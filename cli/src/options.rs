@@ -106,6 +106,12 @@ impl ModelArgs {
         }
     }
 
+    /// The files that are read for it.
+    pub fn files(&self) -> Result<Vec<PathBuf>, Failure> {
+        let given = self.preprocessing.preprocessing.clone().into_iter().chain(self.network.file());
+        Ok(self.path()?.into_iter().chain(given).collect())
+    }
+
     /// The fetched file that is meant by this name too, where the file of that name here is taken.
     fn not_taken(&self) -> Option<PathBuf> {
         let path = self.weights.as_ref()?;

@@ -2,7 +2,11 @@
 
 use std::ops::Range;
 
-use super::{Bias, Dispatch, Family, Kernel, Place, Precision, RowsLayout, Style, WORKGROUP, pointwise};
+use super::{
+    Bias, Dispatch, Family, Kernel, Packing, Place, Precision, RowsLayout, Style, WORKGROUP,
+    packing::{Inputs, Order},
+    pointwise,
+};
 use crate::network::{Conv, Linear, Shape, Window};
 
 /// A convolution seen as a matrix product: rows are output pixels of all pictures, columns are output
@@ -24,7 +28,7 @@ pub(crate) struct Gemm {
     apart: bool,
 }
 
-/// The `Gemm` struct of shaders/weights.wgsl.
+/// The `Gemm` struct of shaders/gemm.wgsl.
 #[repr(C)]
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
 struct Uniform {
@@ -66,18 +70,6 @@ pub(super) const TILED_ROWS: usize = 64;
 /// The most vec4s of the sums of a product whose k is split: 16 MB.
 const MAX_PARTS_QUADS: usize = 1 << 20;
 
-/// The order of a block's numbers. SwiftShader's loads wait for memory, hardly one at a time: each should touch as many cache
-/// lines as there are lanes, one after the other for weights that stream.
-#[derive(Clone, Copy, Debug)]
-enum Order {
-    /// `[k][columns]`.
-    Rows,
-    /// `[k / 16][k % 4][k / 4 % 4][columns]`, for four lanes that load four consecutive k each.
-    TransposedRows,
-    /// `[k / 4][lane][k % 4][quad of the lane]` for four lanes: quad `q` of the columns is lane `q % 4`'s.
-    Lanes,
-}
-
 /// A kernel that computes a product.
 struct Tiling {
     kernel: Kernel,
@@ -87,19 +79,6 @@ struct Tiling {
     rows: usize,
     /// How it wants the weights.
     order: Order,
-}
-
-/// How a kernel wants its weights: `[group][block]` of [`Order`].
-#[derive(Clone, Debug)]
-pub(crate) struct Packing {
-    gemm: Gemm,
-    /// Columns (output channels) of a block, a multiple of four.
-    columns: usize,
-    order: Order,
-    /// k of a block, padded.
-    block_k: usize,
-    /// Blocks of one group.
-    blocks: usize,
 }
 
 impl Gemm {
@@ -190,9 +169,11 @@ impl Gemm {
         self.rows().div_ceil(self.rows().div_ceil(most))
     }
 
-    /// Whether each output reads the whole input of its picture.
+    /// Whether each output reads the whole input of its picture, as one vector that lies like its weights. In rows there is padding
+    /// between what the rows of the kernel read.
     fn is_fully_connected(&self) -> bool {
         self.groups == 1
+            && self.rows_layout.is_none()
             && self.conv.window.padding == Default::default()
             && self.conv.window.kernel == [self.input.height, self.input.width]
     }
@@ -225,6 +206,7 @@ impl Gemm {
             constants,
             weights: Some(self.precision),
             reads_bias: true,
+            grid: None,
         };
         let order = Order::Rows;
         match style.family {
@@ -282,15 +264,21 @@ impl Gemm {
         let ([kh, kw], tap_quads) = self.taps();
         let k = kh * kw * tap_quads * 4;
         Packing {
-            gemm: self.clone(),
+            conv: self.conv,
+            in_channels: self.input.channels,
+            groups: self.groups,
             columns,
             order,
+            inputs: Inputs::Group(self.group_in_channels()),
+            tap: tap_quads * 4,
+            rows_layout: self.rows_layout,
             block_k: match style.family {
                 // matvec_broadcast.wgsl reads as many k a turn as a block has columns.
                 Family::Broadcast { .. } => k.next_multiple_of(columns),
                 Family::Tiled => k,
             },
             blocks: self.group_out_channels().div_ceil(columns),
+            precision: self.precision,
         }
     }
 
@@ -361,148 +349,5 @@ impl Gemm {
             Dispatch { bias: Some(Bias::Quads), ..sum }.between(Place::Scratch(1), Place::Layer)
         };
         chunks.iter().enumerate().map(dispatch).chain((self.parts > 1).then(sum)).collect()
-    }
-}
-
-impl Packing {
-    /// Numbers of one block.
-    pub fn block_len(&self) -> usize {
-        self.block_k * self.columns
-    }
-
-    /// Bytes of a block on the device.
-    pub fn block_bytes(&self) -> u64 {
-        self.block_len() as u64 / 4 * self.precision().quad_bytes()
-    }
-
-    /// How the weights are held on the device.
-    pub fn precision(&self) -> Precision {
-        self.gemm.precision
-    }
-
-    /// Where k lies in a packed block, after the first one of its column.
-    fn place_of_k(&self, k: usize) -> usize {
-        match self.order {
-            Order::Rows => k * self.columns,
-            Order::TransposedRows => (k / 16 * 16 + k % 4 * 4 + k / 4 % 4) * self.columns,
-            Order::Lanes => k / 4 * 4 * self.columns + k % 4 * (self.columns / 4),
-        }
-    }
-
-    /// Where a column's first k lies in a packed block.
-    fn place_of_column(&self, column: usize) -> usize {
-        match self.order {
-            Order::Rows | Order::TransposedRows => column,
-            Order::Lanes => column / 4 % 4 * self.columns + column / 16 * 4 + column % 4,
-        }
-    }
-
-    /// The columns that the numbers of a packed block belong to, over and over.
-    fn columns_of_numbers(&self) -> Vec<usize> {
-        match self.order {
-            Order::Rows | Order::TransposedRows => (0..self.columns).collect(),
-            Order::Lanes => {
-                let mut columns = vec![0; 4 * self.columns];
-                for (k, column) in (0..4).flat_map(|k| (0..self.columns).map(move |column| (k, column))) {
-                    columns[self.place_of_column(column) + self.place_of_k(k)] = column;
-                }
-                columns
-            }
-        }
-    }
-
-    /// For [`Precision::Int8`]: the largest magnitude of each column of a packed block, and for each of its numbers that of
-    /// its column, over and over.
-    pub fn largest(&self, packed: &[f32]) -> (Vec<f32>, Vec<f32>) {
-        let columns = self.columns_of_numbers();
-        let mut largest = vec![0.0f32; self.columns];
-        for (v, &column) in packed.iter().zip(columns.iter().cycle()) {
-            largest[column] = largest[column].max(v.abs());
-        }
-        let of_numbers = columns.into_iter().map(|column| largest[column]).collect();
-        (largest, of_numbers)
-    }
-
-    /// Numbers of the packed bias: one a column of every block.
-    pub fn bias_len(&self) -> usize {
-        self.gemm.groups * self.blocks * self.columns
-    }
-
-    /// Groups as the kernel sees them.
-    pub fn groups(&self) -> usize {
-        self.gemm.groups
-    }
-
-    /// The blocks of a group in ranges of which all groups together hold at most `limit` numbers; `None` where
-    /// not even one block does.
-    pub fn chunks(&self, limit: usize) -> Option<Vec<Range<u32>>> {
-        let blocks = limit / (self.block_len() * self.gemm.groups);
-        if blocks == 0 {
-            return None;
-        }
-        let starts = (0..self.blocks).step_by(blocks);
-        Some(starts.map(|s| s as u32..(s + blocks).min(self.blocks) as u32).collect())
-    }
-
-    /// Which numbers of the weights (OIHW) a block is packed from.
-    pub fn filters_of(&self, group: usize, block: usize) -> Range<usize> {
-        let Gemm { conv, input, .. } = &self.gemm;
-        let [kh, kw] = conv.window.kernel;
-        let filter = input.channels / conv.groups * kh * kw;
-        let first = self.columns_of(group, block).next().map_or(0, |(output, _)| output);
-        first * filter..(first + self.columns_of(group, block).count()) * filter
-    }
-
-    /// Where the columns of a block lie in a vector of one number a column, as [`Packing::pack_columns`] makes it.
-    pub fn columns_in(&self, group: usize, block: usize) -> Range<usize> {
-        let first = (group * self.blocks + block) * self.columns;
-        first..first + self.columns
-    }
-
-    /// The output channels of a block, with their column in it.
-    fn columns_of(&self, group: usize, block: usize) -> impl Iterator<Item = (usize, usize)> {
-        let per_group = self.gemm.group_out_channels();
-        let first = block * self.columns;
-        let count = self.columns.min(per_group - first);
-        (0..count).map(move |column| (group * per_group + first + column, column))
-    }
-
-    /// Packs one block into `out`; `filters` are those numbers of the weights (OIHW) that
-    /// [`Packing::filters_of`] says.
-    pub fn pack_block(&self, filters: &[f32], group: usize, block: usize, out: &mut [f32]) {
-        let Gemm { conv, input, .. } = &self.gemm;
-        let [kh, kw] = conv.window.kernel;
-        let (in_group, out_group) = (input.channels / conv.groups, conv.out_channels / conv.groups);
-        let (_, tap_quads) = self.gemm.taps();
-        // Where channel i of tap (ky, kx) lies in k.
-        let k = |ky: usize, kx: usize, i: usize| match self.gemm.rows_layout {
-            Some(layout) => ky * tap_quads * 4 + layout.in_row(kx, i),
-            None => (ky * kw + kx) * tap_quads * 4 + i,
-        };
-        out.fill(0.0);
-        let filters = filters.chunks_exact(in_group * kh * kw);
-        for ((o, column), filter) in self.columns_of(group, block).zip(filters) {
-            // Where the filter's own group starts in the merged one.
-            let offset = o / out_group * in_group - group * self.gemm.group_in_channels();
-            let column = self.place_of_column(column);
-            for (i, plane) in filter.chunks_exact(kh * kw).enumerate() {
-                for (tap, &value) in plane.iter().enumerate() {
-                    out[column + self.place_of_k(k(tap / kw, tap % kw, offset + i))] = value;
-                }
-            }
-        }
-    }
-
-    /// Packs one number an output channel as `[group][block][columns]`.
-    pub fn pack_columns(&self, channels: &[f32]) -> Vec<f32> {
-        let mut out = vec![0.0; self.bias_len()];
-        for group in 0..self.gemm.groups {
-            for block in 0..self.blocks {
-                for (o, column) in self.columns_of(group, block) {
-                    out[(group * self.blocks + block) * self.columns + column] = channels[o];
-                }
-            }
-        }
-        out
     }
 }

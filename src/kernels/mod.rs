@@ -4,14 +4,18 @@
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) mod ceiling;
 mod gemm;
+mod grouped_conv;
 mod local_response_norm;
+mod packing;
 mod pool;
 mod rows_layout;
 mod vector;
 mod winograd;
 
+pub(crate) use gemm::Gemm;
 use gemm::{BROADCAST_ROWS, TILED_ROWS};
-pub(crate) use gemm::{Gemm, Packing};
+pub(crate) use grouped_conv::GroupedConv;
+pub(crate) use packing::Packing;
 pub(crate) use rows_layout::RowsLayout;
 pub(crate) use vector::top_k;
 pub(crate) use winograd::Winograd;
@@ -157,6 +161,9 @@ pub(crate) const TEXTURE_WIDTH: u32 = 4096;
 /// Invocations of a workgroup in the shaders that have one invocation an output.
 pub(crate) const WORKGROUP: u32 = 64;
 
+/// The most workgroups of a dispatch along an axis that every WebGPU device takes.
+pub(crate) const MAX_WORKGROUPS: u32 = 65_535;
+
 /// A shader in one configuration.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Kernel {
@@ -176,6 +183,8 @@ pub(crate) struct Kernel {
     pub weights: Option<Precision>,
     /// Whether it reads a bias.
     pub reads_bias: bool,
+    /// The workgroups of its dispatch, where they are too many along an axis and folded (shaders/grid.wgsl).
+    pub grid: Option<[u32; 3]>,
 }
 
 /// One dispatch of a kernel.
@@ -229,10 +238,30 @@ pub(crate) enum Bias {
 
 impl Dispatch {
     /// A dispatch without weights, from the layer's input to its output.
-    fn pointwise(kernel: Kernel, uniform: &[u8], workgroups: [u32; 3]) -> Self {
+    pub(crate) fn pointwise(kernel: Kernel, uniform: &[u8], workgroups: [u32; 3]) -> Self {
         let uniform = uniform.to_vec();
         let [reads, writes] = [Place::Layer; 2];
         Self { kernel, uniform, workgroups, multiply_adds: 0, reads, writes, chunk: None, bias: None }
+    }
+
+    /// The same with no more workgroups along an axis than every device takes: more are dispatched as rows of that many, and
+    /// the kernel finds out which of its grid each one is.
+    ///
+    /// # Errors
+    ///
+    /// The number of workgroups, where there are too many in all.
+    pub fn folded(mut self) -> Result<Self, u128> {
+        if self.workgroups.iter().any(|&n| n > MAX_WORKGROUPS) {
+            let all: u128 = self.workgroups.iter().map(|&n| u128::from(n)).product();
+            let rows = all.div_ceil(MAX_WORKGROUPS.into());
+            // Which number a workgroup has is computed in 32 bits.
+            if rows * u128::from(MAX_WORKGROUPS) > u32::MAX.into() {
+                return Err(all);
+            }
+            self.kernel.grid = Some(self.workgroups);
+            self.workgroups = [MAX_WORKGROUPS, rows as u32, 1];
+        }
+        Ok(self)
     }
 
     /// The same from `reads` to `writes`.
@@ -251,6 +280,8 @@ pub(crate) enum Computation {
     Gemm(Gemm),
     /// A convolution through transformed tiles, which wants its weights transformed and packed.
     Winograd(Winograd),
+    /// A convolution in groups of few channels, which wants its weights packed.
+    GroupedConv(GroupedConv),
     /// One dispatch without weights.
     Dispatch(Dispatch),
     /// The output is the input.
@@ -301,8 +332,14 @@ pub(crate) fn computation(
                 Algorithm::Winograd { tile } => Winograd::new(conv, input, output, batch, tile, rows_layout),
                 _ => None,
             };
-            let gemm = || Gemm::conv(conv, input, output, batch).with_rows_layout(rows_layout).split(parts, style);
-            winograd.map_or_else(|| Computation::Gemm(gemm()), Computation::Winograd)
+            if let Some(winograd) = winograd {
+                return Computation::Winograd(winograd);
+            }
+            let gemm = Gemm::conv(conv, input, output, batch).with_rows_layout(rows_layout);
+            match GroupedConv::where_it_pays(conv, input, output, batch, style) {
+                Some(grouped) => Computation::GroupedConv(grouped),
+                None => Computation::Gemm(gemm.split(parts, style)),
+            }
         }
         Op::Linear(linear) => {
             Computation::Gemm(Gemm::linear(linear, input, batch).with_precision(precision).split(parts, style))
@@ -333,9 +370,12 @@ const SHADERS: &[(&str, &str)] = shaders![
     "buffer_input",
     "ceiling_multiply",
     "ceiling_read",
+    "gemm",
     "gemm_broadcast",
     "gemm_quads",
     "gemm_tiled",
+    "grid",
+    "grouped_conv",
     "input",
     "local_response_norm",
     "matvec_broadcast",
@@ -343,11 +383,11 @@ const SHADERS: &[(&str, &str)] = shaders![
     "matvec_tiled",
     "max_pool",
     "output",
+    "packed",
     "softmax",
     "sum_parts",
     "texture_input",
     "top_k",
-    "weights",
     "winograd",
     "winograd_input",
     "winograd_input_columns",
@@ -398,6 +438,8 @@ impl Kernel {
             values.insert(name, storage.name().into());
         }
         values.insert("reads_bias", self.reads_bias.into());
+        values.insert("GRID", self.grid.map(Vec::from).into());
+        values.insert("GRID_ROW", MAX_WORKGROUPS.into());
         values.insert("TEXTURE_WIDTH", TEXTURE_WIDTH.into());
         values.insert("TEXTURE_SHIFT", TEXTURE_WIDTH.ilog2().into());
         if let Some(precision) = self.weights {
@@ -431,6 +473,9 @@ impl Kernel {
         if self.storage != Storage::Buffer {
             label += &format!(" {}", self.storage.name());
         }
+        if self.grid.is_some() {
+            label += " folded";
+        }
         label
     }
 }
@@ -446,6 +491,7 @@ pub(crate) fn pointwise(shader: &'static str, storage: Storage) -> Kernel {
         constants: vec![],
         weights: None,
         reads_bias: false,
+        grid: None,
     }
 }
 

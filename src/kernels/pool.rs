@@ -61,9 +61,13 @@ pub(crate) fn adaptive_avg_pool(input: Shape, output: Shape, batch: usize, stora
         out_height: output.height as u32,
         out_width: output.width as u32,
     };
-    Dispatch::pointwise(
-        pointwise("adaptive_avg_pool", storage),
-        bytemuck::bytes_of(&uniform),
-        pointwise_workgroups(output, batch),
-    )
+    let mut kernel = pointwise("adaptive_avg_pool", storage);
+    // What is divided by the output's size is a product of a number of the output and the input's size.
+    let wide = [(input.height, output.height), (input.width, output.width)]
+        .into_iter()
+        .any(|(size, parts)| u32::try_from(size as u64 * parts as u64).is_err());
+    if wide {
+        kernel.settings.push(("WIDE", 1));
+    }
+    Dispatch::pointwise(kernel, bytemuck::bytes_of(&uniform), pointwise_workgroups(output, batch))
 }

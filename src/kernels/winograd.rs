@@ -161,7 +161,7 @@ impl Winograd {
         let whole = |channels: usize| conv.groups == 1 || (channels / conv.groups).is_multiple_of(4);
         let applies = kh == kw
             && kh >= 2
-            && tile >= 2
+            && (2..=POINTS.len()).contains(&tile)
             && tile + kh <= POINTS.len() + 2
             && stride == [1, 1]
             && whole(input.channels)

@@ -98,16 +98,9 @@ fn compile_layout(
         wgpu::ShaderModuleDescriptor { label: Some(&label), source: wgpu::ShaderSource::Wgsl(source.into()) };
     let module = match checks {
         Checks::On => device.create_shader_module(descriptor),
-        // SAFETY: every index into a binding is bounded by the shapes that the uniforms carry, and the pipeline
-        // makes each binding at least that large:
-        // - x: rows are clamped to `rows − 1` or guarded, window positions are tested against the input (gemm) or
-        //   clipped to it (pools), channel quads run below the quads of a pixel;
-        // - y: guarded by the number of rows and of quads;
-        // - weights: a block is `block_k` × columns and every loop over k ends at or before `block_k`;
-        // - bias and scales: one quad a column of every block, or one a quad of channels;
-        // - workgroup memory: what an invocation's place in its workgroup and the rendered constants say.
-        // Loops run to bounds from the uniforms and end; no divisor among them is zero, since shapes are not.
-        // The same tests pass with checks on (ALEXNET_SHADER_CHECKS=1, a step of .ci/run).
+        // SAFETY: no index reaches past its array, and no divisor is zero. conformance/bounds.rs proves it: it walks these shaders
+        // on the processor, with every setting that the planner has, over the shapes at which indices go wrong if they do. Loops
+        // run to bounds from the uniforms and end. Arrays are as long as the layer's shapes say or longer (`Builder::build`).
         Checks::Off => unsafe {
             device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked())
         },

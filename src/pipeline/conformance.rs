@@ -3,6 +3,7 @@
 //!
 //! `ALEXNET_SHADERS=FOLDER` leaves what was written in a folder, for other compilers to read (scripts/test-shaders.sh).
 
+mod bounds;
 mod dawn;
 mod job;
 mod metal;
@@ -29,6 +30,7 @@ use super::{
     Algorithms, Checks, Plan,
     input::{buffer_kernel, texture_kernel},
     kernels,
+    plan::rows_layout,
 };
 use crate::{
     alexnet::{AlexNet, Variant},

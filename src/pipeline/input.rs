@@ -10,8 +10,8 @@ use wgpu::{
 use super::{Pipeline, PipelineError, begin, compile, memory};
 use crate::{
     gpu::Gpu,
-    kernels::{Kernel, Storage, WORKGROUP, activation_quads, pointwise},
-    network::{Network, Shape},
+    kernels::{Dispatch, Kernel, RowsLayout, Storage, WORKGROUP, activation_quads, pointwise},
+    network::Shape,
     preprocess::{ChannelOrder, Preprocessing, PreprocessingError},
     scopes::Scopes,
 };
@@ -113,6 +113,50 @@ pub(super) fn buffer_kernel(interleaved: bool, storage: Storage) -> Kernel {
     kernel
 }
 
+/// How the input lies on the device.
+#[derive(Clone, Copy)]
+pub(super) struct Layout {
+    shape: Shape,
+    interleaved: bool,
+    row_quads: u32,
+    pad_left: u32,
+}
+
+impl Layout {
+    /// That of a network's input, which lies in rows where there is a layout for it.
+    pub fn new(shape: Shape, rows_layout: Option<RowsLayout>) -> Self {
+        match rows_layout {
+            Some(rows) => {
+                Self { shape, interleaved: true, row_quads: rows.row_quads as u32, pad_left: rows.pad_left() as u32 }
+            }
+            None => {
+                let row_quads = (activation_quads(shape) / shape.height) as u32;
+                Self { shape, interleaved: false, row_quads, pad_left: 0 }
+            }
+        }
+    }
+
+    /// The dispatch of [`Pipeline::texture_input`].
+    fn from_texture(self, uniform: &[u8], storage: Storage) -> Result<Dispatch, PipelineError> {
+        let Shape { height, width, .. } = self.shape;
+        let pixels = if self.interleaved { 4 * self.row_quads.div_ceil(3) } else { width as u32 };
+        let workgroups = [pixels.div_ceil(4 * 8), (height as u32).div_ceil(8), 1];
+        let dispatch = Dispatch::pointwise(texture_kernel(self.interleaved, storage), uniform, workgroups);
+        dispatch.folded().map_err(too_many_workgroups)
+    }
+
+    /// The dispatch of [`Pipeline::buffer_input`].
+    fn from_buffer(self, uniform: &[u8], storage: Storage, batch: usize) -> Result<Dispatch, PipelineError> {
+        let workgroups = [self.row_quads.div_ceil(WORKGROUP), self.shape.height as u32, batch as u32];
+        let dispatch = Dispatch::pointwise(buffer_kernel(self.interleaved, storage), uniform, workgroups);
+        dispatch.folded().map_err(too_many_workgroups)
+    }
+}
+
+fn too_many_workgroups(found: u128) -> PipelineError {
+    PipelineError::Workgroups { layer: "input".into(), found }
+}
+
 /// What [`texture_kernel`] reads.
 const TEXTURE: BindingType = BindingType::Texture {
     sample_type: TextureSampleType::Float { filterable: false },
@@ -127,15 +171,21 @@ const BUFFER: BindingType = BindingType::Buffer {
     min_binding_size: None,
 };
 
-/// Compiles what fills the input, so that no frame waits for it. Not every network is filled so: where a kernel does not
-/// compile, who asks for it is told.
-pub(super) fn compile_kernels(gpu: &Gpu, network: &Network, interleaved: bool, storage: Storage) {
-    let texture = (network.input().channels == 3).then(|| (texture_kernel(interleaved, storage), TEXTURE));
-    for (kernel, entry) in texture.into_iter().chain([(buffer_kernel(interleaved, storage), BUFFER)]) {
-        if let Err(error) = compile::compile_with_input(gpu, &kernel, entry) {
+/// Compiles what fills the input of `batch` pictures, so that no frame waits for it. Not every network is filled so: where a
+/// kernel does not compile, who asks for it is told.
+///
+/// # Errors
+///
+/// [`PipelineError::Workgroups`].
+pub(super) fn compile_kernels(gpu: &Gpu, layout: Layout, storage: Storage, batch: usize) -> Result<(), PipelineError> {
+    let texture = (layout.shape.channels == 3).then(|| layout.from_texture(&[], storage)).transpose()?;
+    let buffer = layout.from_buffer(&[], storage, batch)?;
+    for (dispatch, entry) in texture.map(|dispatch| (dispatch, TEXTURE)).into_iter().chain([(buffer, BUFFER)]) {
+        if let Err(error) = compile::compile_with_input(gpu, &dispatch.kernel, entry) {
             log::warn!("{error}");
         }
     }
+    Ok(())
 }
 
 impl Pipeline {
@@ -186,7 +236,8 @@ impl Pipeline {
         let both = |of: fn(&crate::preprocess::Span) -> f64| [of(&x), of(&y)];
         let start = both(|s| s.source[0]).map(|v| v as f32);
         let step = both(|s| (s.source[1] - s.source[0]) / s.len as f64).map(|v| v as f32);
-        let Layout { interleaved, row_quads, pad_left } = self.layout();
+        let layout = self.layout();
+        let Layout { row_quads, pad_left, .. } = layout;
         let channels = |of: fn(&Preprocessing, usize) -> f32| {
             let [r, g, b] = [0, 1, 2].map(|channel| of(preprocessing, channel));
             [r, g, b, 0.0]
@@ -208,11 +259,8 @@ impl Pipeline {
             scale: channels(|p, c| p.scale / p.std[c]),
             bias: channels(|p, c| -p.mean[c] / p.std[c]),
         };
-        let pixels = if interleaved { 4 * row_quads.div_ceil(3) } else { columns as u32 };
-        let workgroups = [pixels.div_ceil(4 * 8), (rows as u32).div_ceil(8), 1];
-        let kernel = texture_kernel(interleaved, self.style.storage);
-        let resource = BindingResource::TextureView(source.view);
-        self.prepare(&kernel, TEXTURE, resource, bytemuck::bytes_of(&uniform), workgroups)
+        let dispatch = layout.from_texture(bytemuck::bytes_of(&uniform), self.style.storage).map_err(refused)?;
+        self.prepare(&dispatch, TEXTURE, BindingResource::TextureView(source.view))
     }
 
     /// Prepares to fill the whole batch from a storage buffer: `batch` pictures of f32 in CHW order, as the network
@@ -232,37 +280,26 @@ impl Pipeline {
         if !source.buffer.usage().contains(BufferUsages::STORAGE) {
             return Err(InputError::Usage { missing: "STORAGE" });
         }
-        let Layout { interleaved, row_quads, pad_left } = self.layout();
+        let layout = self.layout();
         let [channels, height, width] = [shape.channels, shape.height, shape.width].map(|n| n as u32);
-        let uniform = [channels, height, width, row_quads, pad_left];
-        let workgroups = [row_quads.div_ceil(WORKGROUP), height, self.batch() as u32];
-        let kernel = buffer_kernel(interleaved, self.style.storage);
+        let uniform = [channels, height, width, layout.row_quads, layout.pad_left];
+        let dispatch = layout.from_buffer(bytemuck::cast_slice(&uniform), self.style.storage, self.batch());
         // No more than is read: a device may bind less than the host's buffer holds.
         let source = BindingResource::Buffer(BufferBinding { size: NonZero::new(expected), ..source });
-        self.prepare(&kernel, BUFFER, source, bytemuck::cast_slice(&uniform), workgroups)
+        self.prepare(&dispatch.map_err(refused)?, BUFFER, source)
     }
 
     fn layout(&self) -> Layout {
-        let shape = self.network.input();
-        match self.rows_layout {
-            Some(rows) => {
-                Layout { interleaved: true, row_quads: rows.row_quads as u32, pad_left: rows.pad_left() as u32 }
-            }
-            None => {
-                let row_quads = activation_quads(shape) / shape.height;
-                Layout { interleaved: false, row_quads: row_quads as u32, pad_left: 0 }
-            }
-        }
+        Layout::new(self.network.input(), self.rows_layout)
     }
 
     fn prepare(
         &self,
-        kernel: &Kernel,
+        dispatch: &Dispatch,
         entry: BindingType,
         source: BindingResource<'_>,
-        uniform: &[u8],
-        workgroups: [u32; 3],
     ) -> Result<Input, InputError> {
+        let Dispatch { kernel, uniform, workgroups, .. } = dispatch;
         let device = self.gpu.device();
         let compiled = compile::compile_with_input(&self.gpu, kernel, entry).map_err(refused)?;
         let scopes = Scopes::push(device);
@@ -278,15 +315,8 @@ impl Pipeline {
         if let Some(error) = scopes.pop_now() {
             return Err(refused(error.into()));
         }
-        Ok(Input { pipeline: compiled.pipeline, bind_group, workgroups })
+        Ok(Input { pipeline: compiled.pipeline, bind_group, workgroups: *workgroups })
     }
-}
-
-/// How the input lies on the device.
-struct Layout {
-    interleaved: bool,
-    row_quads: u32,
-    pad_left: u32,
 }
 
 /// Why a texture or buffer cannot be a network's input.
@@ -368,7 +398,11 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
     use super::*;
-    use crate::{gpu::GpuOptions, network::Conv, weights::Weights};
+    use crate::{
+        gpu::GpuOptions,
+        network::{Conv, Network},
+        weights::Weights,
+    };
 
     /// A frame that binds its first texture or buffer compiles nothing, in either layout.
     #[test]

@@ -52,10 +52,11 @@ use crate::{
     deny::{Denial, Denials},
     gpu::{Gpu, Shortfall},
     kernels::{self, Algorithm, Dispatch, Place, Precision, RowsLayout, Style, activation_quads},
-    network::{Network, NetworkError, Shape},
+    network::{MAX_WEIGHT, Network, NetworkError, Shape},
     scopes::Scopes,
     weights::{Weights, WeightsError},
 };
+use input::Layout;
 use memory::Memory;
 use plan::{Algorithms, Parameters, Plan};
 
@@ -109,6 +110,13 @@ struct Kept {
     after: usize,
     quads: u64,
     buffer: Buffer,
+}
+
+/// That an activation is copied to a buffer after some step.
+struct Copy<'a> {
+    after: usize,
+    quads: u64,
+    buffer: &'a Buffer,
 }
 
 #[derive(Debug)]
@@ -184,7 +192,8 @@ impl<'a> Builder<'a> {
         self
     }
 
-    /// How the convolution called `layer` is computed; what suits the adapter best by default.
+    /// How the convolution called `layer` is computed; what suits the adapter best by default. A layer that the network does
+    /// not have is an error of [`Builder::build`].
     pub fn algorithm(mut self, layer: impl Into<String>, algorithm: Algorithm) -> Self {
         self.settings.algorithms.insert(layer.into(), algorithm);
         self
@@ -239,6 +248,9 @@ impl<'a> Builder<'a> {
         let Settings { batch, top, precision, checks, .. } = settings;
         let device = gpu.device();
         plan::check_batch(batch)?;
+        for layer in settings.algorithms.keys().chain(&settings.keep) {
+            network.position(layer)?;
+        }
         let denials = gpu.denials().and(&settings.denials);
         let style = settings.style.map_or_else(|| deny::style(gpu, &denials), Ok)?;
         let mut algorithms = settings.algorithms.clone();
@@ -283,7 +295,7 @@ impl<'a> Builder<'a> {
             uploaded
         };
         let compile = || {
-            input::compile_kernels(gpu, network, rows_layout.is_some(), style.storage);
+            input::compile_kernels(gpu, Layout::new(network.input(), rows_layout), style.storage, batch)?;
             compile::compile_all(gpu, dispatches.map(|d| &d.kernel), checks)
         };
         #[cfg(target_arch = "wasm32")]
@@ -521,14 +533,23 @@ impl Pipeline {
 
     /// Records steps, and copies of the activations that are to be kept.
     fn encode_kept(&self, encoder: &mut CommandEncoder, steps: Range<usize>) {
+        self.encode_copies(encoder, steps, vec![]);
+    }
+
+    /// The same with further copies.
+    fn encode_copies(&self, encoder: &mut CommandEncoder, steps: Range<usize>, further: Vec<Copy<'_>>) {
+        let kept = self.kept.iter().map(|kept| Copy { after: kept.after, quads: kept.quads, buffer: &kept.buffer });
+        let within = |copy: &Copy<'_>| {
+            (steps.start < copy.after && copy.after <= steps.end) || (copy.after == 0 && steps.start == 0)
+        };
+        let mut copies: Vec<_> = kept.chain(further).filter(within).collect();
+        // The end of the pass is where an activation can be copied before later layers write over it.
+        copies.sort_by_key(|copy| copy.after);
         let mut from = steps.start;
-        for kept in &self.kept {
-            let within = steps.start < kept.after && kept.after <= steps.end;
-            if within || (kept.after == 0 && steps.start == 0) {
-                self.encode_steps(encoder, from..kept.after, None);
-                from = kept.after;
-                self.after(from).copy_to(encoder, kept.quads, &kept.buffer);
-            }
+        for Copy { after, quads, buffer } in copies {
+            self.encode_steps(encoder, from..after, None);
+            from = after;
+            self.after(after).copy_to(encoder, quads, buffer);
         }
         self.encode_steps(encoder, from..steps.end, None);
     }
@@ -577,7 +598,8 @@ impl Pipeline {
         if steps == 0 { &self.input } else { &self.activations[(steps - 1) % 2] }
     }
 
-    /// Runs the network and reads the last layer: `batch` outputs, CHW each.
+    /// Runs the network and reads the last layer: `batch` outputs, CHW each. As [`Pipeline::encode`], it leaves the largest outputs
+    /// and the layers to be kept on the device.
     ///
     /// # Errors
     ///
@@ -602,9 +624,12 @@ impl Pipeline {
                 for name in names {
                     reads.push(self.readback(self.activation_bytes(name)?));
                 }
+                let layers: Vec<(&str, &Buffer)> = names.iter().copied().zip(&reads).collect();
+                let copies = self.copies(&layers)?;
                 self.encode_input(encoder, &input)?;
-                let copies: Vec<(&str, &Buffer)> = names.iter().copied().zip(&reads).collect();
-                self.encode_layers(encoder, &copies)?;
+                self.begin_run();
+                self.encode_copies(encoder, 0..self.steps.len(), copies);
+                self.encode_top(encoder);
                 Ok(reads)
             })
             .await?;
@@ -616,7 +641,9 @@ impl Pipeline {
     }
 
     /// Records a run as far as the last of `layers`, and a copy of each one's activation to the start of its buffer:
-    /// `batch` times `[row][column][channel]` of f32, the channels padded with zeros to whole fours.
+    /// `batch` times `[row][column][channel]` of f32, the channels padded with zeros to whole fours. What is computed after that
+    /// layer stays as an earlier run left it: the largest outputs ([`Pipeline::top_buffer`]), and later ones of the layers that
+    /// are kept ([`Pipeline::kept`]).
     ///
     /// A buffer needs `COPY_DST` and at least [`Pipeline::activation_bytes`]; wgpu checks that when the encoder is
     /// submitted.
@@ -625,23 +652,19 @@ impl Pipeline {
     ///
     /// [`RunError::Layer`] when a name is unknown.
     pub fn encode_layers(&self, encoder: &mut CommandEncoder, layers: &[(&str, &Buffer)]) -> Result<(), RunError> {
-        let mut copies = Vec::new();
-        for (name, buffer) in layers {
-            let (steps, shape) = self.output(name)?;
-            copies.push((steps, (activation_quads(shape) * self.batch()) as u64, buffer));
-        }
-        // The end of the pass is where an activation can be copied before later layers write over it.
-        copies.sort_by_key(|(steps, ..)| *steps);
+        let copies = self.copies(layers)?;
+        let last = copies.iter().map(|copy| copy.after).max().unwrap_or(0);
         self.begin_run();
-        let mut from = 0;
-        for (steps, quads, buffer) in copies {
-            if from < steps {
-                self.encode_steps(encoder, from..steps, None);
-                from = steps;
-            }
-            self.after(steps).copy_to(encoder, quads, buffer);
-        }
+        self.encode_copies(encoder, 0..last, copies);
         Ok(())
+    }
+
+    fn copies<'b>(&self, layers: &[(&str, &'b Buffer)]) -> Result<Vec<Copy<'b>>, RunError> {
+        let copy = |&(name, buffer): &(&str, &'b Buffer)| {
+            let (after, shape) = self.output(name)?;
+            Ok(Copy { after, quads: (activation_quads(shape) * self.batch()) as u64, buffer })
+        };
+        layers.iter().map(copy).collect()
     }
 
     /// Bytes that [`Pipeline::encode_layers`] writes for the layer called `name`.
@@ -825,19 +848,19 @@ pub enum PipelineError {
         /// Why.
         reason: String,
     },
-    /// There is no such layer to keep.
+    /// There is no such layer to keep, or to compute by an algorithm.
     #[error(transparent)]
     Layer(#[from] NetworkError),
     /// The device was made without what the network needs.
     #[error(
-        "the device of adapter `{adapter}` is too small for this network: expected {}; ask for it when making the \
-         device (`Pipeline::required_features`, `required_limits`), or use a smaller batch",
+        "{device} is too small for this network: expected {}; ask for it when making the device \
+         (`Pipeline::required_features`, `required_limits`), or use a smaller batch",
         features.iter_names().map(|(name, _)| format!("the feature {name}"))
             .chain(shortfalls.iter().map(ToString::to_string)).collect::<Vec<_>>().join("; ")
     )]
     Requirements {
-        /// The adapter's name.
-        adapter: String,
+        /// The device, by its adapter's name.
+        device: String,
         /// Every feature that the device lacks.
         features: wgpu::Features,
         /// Every limit of the device that is too low.
@@ -860,6 +883,24 @@ pub enum PipelineError {
         needed: u64,
         /// Bytes that a binding may have.
         limit: u64,
+    },
+    /// A dispatch has more workgroups than a device can count.
+    #[error("layer `{layer}` takes {found} workgroups, a dispatch has at most 4294836225: use a smaller batch")]
+    Workgroups {
+        /// The layer.
+        layer: String,
+        /// Workgroups of its dispatch.
+        found: u128,
+    },
+    /// The weights of a layer, with the zeros that its kernel needs between them, are more than is sensible.
+    #[error(
+        "layer `{layer}` takes {found} numbers of packed weights, expected at most {MAX_WEIGHT}: use another style or algorithm"
+    )]
+    PackedWeights {
+        /// The layer.
+        layer: String,
+        /// Numbers of its packed weights.
+        found: usize,
     },
     /// A weight is beyond the largest half.
     #[error("layer `{layer}` has a weight of {value}, f16 holds at most 65504: use f32 or int8")]

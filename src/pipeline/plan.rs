@@ -11,11 +11,12 @@ use wgpu::{Buffer, BufferUsages};
 use super::{
     MAX_BATCH, PipelineError, choice,
     memory::{self, Memory, QUAD, Upload},
+    requirements,
 };
 use crate::{
     gpu::Gpu,
     kernels::{self, Algorithm, Bias, Computation, Dispatch, Packing, Precision, RowsLayout, Storage, Style, Winograd},
-    network::{Layer, Network, Op},
+    network::{Layer, MAX_WEIGHT, Network, Op},
     weights::Weights,
 };
 
@@ -51,6 +52,7 @@ pub fn plan(
     style: Style,
     precision: Precision,
 ) -> Result<Vec<PlannedDispatch>, PipelineError> {
+    requirements::check_defaults(network, batch, style, precision)?;
     let limit = wgpu::Limits::default().max_storage_buffer_binding_size / QUAD;
     let mut planned = Vec::new();
     for plan in Plan::all(network, &Algorithms::new(), batch, style, precision, limit)? {
@@ -132,35 +134,32 @@ impl Plan {
         let plan = |(layer, rows_layout): (&Layer, _)| {
             let chosen = algorithms.get(&layer.name).copied();
             let algorithm = chosen.unwrap_or_else(|| choice::algorithm(style, layer, batch));
-            match kernels::computation(layer, algorithm, precision, rows_layout, batch, style) {
-                Computation::Gemm(gemm) => {
-                    let weights = WeightsPlan::new(layer, gemm.packing(style), None, style.storage, limit)?;
-                    Ok(Self {
-                        layer: layer.name.clone(),
-                        dispatches: gemm.dispatches(style, &weights.chunks),
-                        scratch: gemm.scratch(),
-                        weights: Some(weights),
-                    })
-                }
-                Computation::Winograd(winograd) => {
-                    let packing = winograd.packing(style);
-                    let weights = WeightsPlan::new(layer, packing, Some(winograd.clone()), style.storage, limit)?;
-                    Ok(Self {
-                        layer: layer.name.clone(),
-                        dispatches: winograd.dispatches(style, &weights.chunks),
-                        scratch: winograd.scratch(style.family),
-                        weights: Some(weights),
-                    })
-                }
-                Computation::Dispatch(dispatch) => Ok(Self::without_weights(layer, vec![dispatch])),
-                Computation::Nothing => Ok(Self::without_weights(layer, vec![])),
-            }
+            let weights = |packing, winograd| WeightsPlan::new(layer, packing, winograd, style.storage, limit);
+            let (dispatches, scratch, weights) =
+                match kernels::computation(layer, algorithm, precision, rows_layout, batch, style) {
+                    Computation::Gemm(gemm) => {
+                        let weights = weights(gemm.packing(style), None)?;
+                        (gemm.dispatches(style, &weights.chunks), gemm.scratch(), Some(weights))
+                    }
+                    Computation::Winograd(winograd) => {
+                        let weights = weights(winograd.packing(style), Some(winograd.clone()))?;
+                        let scratch = winograd.scratch(style.family);
+                        (winograd.dispatches(style, &weights.chunks), scratch, Some(weights))
+                    }
+                    Computation::GroupedConv(grouped) => {
+                        let weights = weights(grouped.packing(), None)?;
+                        (grouped.dispatches(style, &weights.chunks), [0, 0], Some(weights))
+                    }
+                    Computation::Dispatch(dispatch) => (vec![dispatch], [0, 0], None),
+                    Computation::Nothing => (vec![], [0, 0], None),
+                };
+            let folded = |dispatch: Dispatch| {
+                dispatch.folded().map_err(|found| PipelineError::Workgroups { layer: layer.name.clone(), found })
+            };
+            let dispatches = dispatches.into_iter().map(folded).collect::<Result<_, _>>()?;
+            Ok(Self { layer: layer.name.clone(), dispatches, scratch, weights })
         };
         network.layers().iter().zip(rows_layouts(network)).map(plan).collect()
-    }
-
-    fn without_weights(layer: &Layer, dispatches: Vec<Dispatch>) -> Self {
-        Self { layer: layer.name.clone(), dispatches, scratch: [0, 0], weights: None }
     }
 
     /// The least that a binding of weights must hold: a piece that cannot be split further. In vec4s of f32.
@@ -172,6 +171,19 @@ impl Plan {
                 Storage::Texture | Storage::Sampled => quads,
             }
         })
+    }
+
+    /// The vec4s of the weights, the bias and the scales that a dispatch binds, by binding: of those that it has.
+    #[cfg(test)]
+    pub fn parameter_quads(&self, dispatch: &Dispatch) -> BTreeMap<u32, usize> {
+        let Some(WeightsPlan { packing, chunks, .. }) = &self.weights else { return BTreeMap::new() };
+        let weights = dispatch.chunk.map(|i| (3, packing.groups() * chunks[i].len() * packing.block_len() / 4));
+        let bias = dispatch.bias.map(|kind| match kind {
+            Bias::Columns | Bias::Zero => packing.bias_len() / 4,
+            Bias::Quads => packing.outputs().div_ceil(4),
+        });
+        let scales = (packing.precision() == Precision::Int8).then(|| packing.bias_len() / 4);
+        weights.into_iter().chain(bias.map(|n| (4, n))).chain(scales.map(|n| (5, n))).collect()
     }
 
     /// Bytes of the layer's packed weights.
@@ -282,6 +294,9 @@ impl WeightsPlan {
         storage: Storage,
         limit: u64,
     ) -> Result<Self, PipelineError> {
+        if packing.packed_len() > MAX_WEIGHT {
+            return Err(PipelineError::PackedWeights { layer: layer.name.clone(), found: packing.packed_len() });
+        }
         let quad_bytes = packing.precision().quad_bytes();
         // A buffer is limited in bytes, a texture in texels.
         let quads = match storage {

@@ -53,12 +53,35 @@ impl Pipeline {
 /// What the device of `gpu` lacks for a network, all of it.
 pub(super) fn check(gpu: &Gpu, network: &Network, settings: &Settings, style: Style) -> Result<(), PipelineError> {
     let Settings { batch, ref algorithms, precision, .. } = *settings;
+    let needed = limits(network, algorithms, batch, style, precision)?;
     let features = Pipeline::required_features(style) - gpu.device().features();
-    let shortfalls = shortfalls(&limits(network, algorithms, batch, style, precision)?, &gpu.device().limits());
+    let device = || format!("the device of adapter `{}`", gpu.info().name);
+    compare(device, features, &needed, &gpu.device().limits())
+}
+
+/// What a device with WebGPU's default limits and every feature lacks for a network.
+pub(super) fn check_defaults(
+    network: &Network,
+    batch: usize,
+    style: Style,
+    precision: Precision,
+) -> Result<(), PipelineError> {
+    let needed = limits(network, &Algorithms::new(), batch, style, precision)?;
+    let device = || "a device with WebGPU's default limits".to_string();
+    compare(device, Features::empty(), &needed, &Limits::default())
+}
+
+fn compare(
+    device: impl Fn() -> String,
+    features: Features,
+    needed: &Limits,
+    found: &Limits,
+) -> Result<(), PipelineError> {
+    let shortfalls = shortfalls(needed, found);
     if features.is_empty() && shortfalls.is_empty() {
         return Ok(());
     }
-    Err(PipelineError::Requirements { adapter: gpu.info().name.clone(), features, shortfalls })
+    Err(PipelineError::Requirements { device: device(), features, shortfalls })
 }
 
 fn limits(

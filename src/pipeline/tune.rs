@@ -64,16 +64,22 @@ impl Builder<'_> {
     }
 
     /// Measures every style that the adapter can run with every algorithm that suits each convolution, at this batch and
-    /// precision, on random pictures. It takes seconds to minutes; `progress` is called with how many measurements of how
-    /// many are done. A way that the adapter refuses is left out (and logged).
+    /// precision, on random pictures; none that is denied ([`Gpu::deny`], [`Builder::deny`]). It takes seconds to minutes;
+    /// `progress` is called with how many measurements of how many are done. A way that the adapter refuses is left out (and
+    /// logged).
     ///
     /// # Errors
     ///
-    /// [`TuneError`] when the device has no timestamps, or nothing can run.
+    /// [`TuneError`] when the device has no timestamps, everything is denied, or nothing can run.
     pub async fn tune(self, mut progress: impl FnMut(usize, usize)) -> Result<Tuning, TuneError> {
         let (convolutions, their_weights) = self.convolutions()?;
+        let blocked = self.gpu.denials().and(&self.settings.denials);
+        let styles: Vec<Style> = self.gpu.styles().into_iter().filter(|&style| !blocked.style(style)).collect();
+        if styles.is_empty() {
+            return Err(PipelineError::Denied { denials: blocked }.into());
+        }
         let mut measurements = Vec::new();
-        for style in self.gpu.styles() {
+        for style in styles {
             measurements.push((style, Algorithm::Direct));
             let mut algorithms: Vec<Algorithm> = convolutions
                 .iter()
@@ -82,7 +88,9 @@ impl Builder<'_> {
                 .collect();
             algorithms.sort();
             algorithms.dedup();
-            measurements.extend(algorithms.into_iter().filter(|a| *a != Algorithm::Direct).map(|a| (style, a)));
+            // Directly is how the rest is computed, and measured already.
+            algorithms.retain(|&a| a != Algorithm::Direct && !blocked.algorithm(style, a));
+            measurements.extend(algorithms.into_iter().map(|a| (style, a)));
         }
         let mut candidates = Vec::new();
         let mut refusal = None;
@@ -131,8 +139,9 @@ impl Builder<'_> {
     async fn measure(self, style: Style, algorithm: Algorithm) -> Result<Vec<Candidate>, TuneError> {
         let network = self.network;
         let mut builder = self.style(style);
-        // The layers to keep may be beyond the last convolution.
+        // The layers that somebody named may be beyond the last convolution.
         builder.settings.keep.clear();
+        builder.settings.algorithms.clear();
         let denials = builder.gpu.denials().and(&builder.settings.denials);
         for (layer, rows_layout) in network.layers().iter().zip(rows_layouts(network)) {
             let algorithm = match layer.op {

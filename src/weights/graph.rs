@@ -1,13 +1,11 @@
 //! What a file's graph comes to, built layer by layer: shared by the formats that bring one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
-use super::{Budget, Tensor, gather};
+use super::{Budget, Tensor, affine::Affine, gather};
 use crate::{
     alexnet::Variant,
-    network::{
-        AdaptiveAvgPool, Conv, Linear, MAX_ACTIVATION, MaxPool, Network, NetworkError, Op, Padding, Shape, Window,
-    },
+    network::{AdaptiveAvgPool, Conv, Linear, MAX_ACTIVATION, MaxPool, Network, Op, Padding, Shape, Window},
     preprocess::Preprocessing,
 };
 
@@ -46,33 +44,69 @@ pub(super) enum Rounding {
 }
 
 /// A chain of layers that grows at its end. Errors say what a layer expected and what it found.
+///
+/// Constants that a graph multiplies and adds on its own, and zeros that it puts around an activation, wait until a layer
+/// comes that they can be folded into; where there is none they become a convolution of one by one.
 pub(super) struct Chain {
     input: Shape,
     shape: Shape,
     flat: bool,
     layers: Vec<(String, Op)>,
+    names: HashSet<String>,
     tensors: BTreeMap<String, Tensor>,
-    /// The fully connected layer whose bias may still come.
-    unbiased: Option<String>,
+    pub budget: Budget,
+    waiting: Waiting,
+    /// What the network does to its input before its first layer.
+    of_input: Affine,
 }
 
+/// What is still to be done to the last activation: multiplied and added, then padded.
+struct Waiting {
+    /// What the file calls it.
+    name: String,
+    affine: Affine,
+    padding: Padding,
+    /// Whether the padding is smaller than any number, rather than zeros.
+    lowest: bool,
+}
+
+impl Waiting {
+    fn nothing() -> Self {
+        Self { name: String::new(), affine: Affine::identity(), padding: Padding::default(), lowest: false }
+    }
+}
+
+fn padded(shape: Shape, p: Padding) -> Shape {
+    let sum = |size: usize, before: usize, after: usize| size.saturating_add(before).saturating_add(after);
+    Shape { height: sum(shape.height, p.top, p.bottom), width: sum(shape.width, p.left, p.right), ..shape }
+}
+
+fn joined(a: Padding, b: Padding) -> Padding {
+    let sum = usize::saturating_add;
+    Padding {
+        top: sum(a.top, b.top),
+        left: sum(a.left, b.left),
+        bottom: sum(a.bottom, b.bottom),
+        right: sum(a.right, b.right),
+    }
+}
+
+const NONE: Padding = Padding { top: 0, left: 0, bottom: 0, right: 0 };
+
 impl Chain {
-    pub fn new(input: Shape) -> Result<Self, String> {
+    /// A chain without layers. What it makes of tensors is charged to `budget`.
+    pub fn new(input: Shape, budget: Budget) -> Result<Self, String> {
         if !input.is_sensible() {
             return Err(format!("an input of 1 to {MAX_ACTIVATION} numbers (channels count in fours), found {input}"));
         }
-        let (layers, tensors) = (Vec::new(), BTreeMap::new());
-        Ok(Self { input, shape: input, flat: false, layers, tensors, unbiased: None })
+        let (layers, names, tensors) = (Vec::new(), HashSet::new(), BTreeMap::new());
+        let (waiting, of_input) = (Waiting::nothing(), Affine::identity());
+        Ok(Self { input, shape: input, flat: false, layers, names, tensors, budget, waiting, of_input })
     }
 
     /// The shape of the last activation.
     pub fn shape(&self) -> Shape {
-        self.shape
-    }
-
-    /// Whether the last activation is a vector.
-    pub fn is_flat(&self) -> bool {
-        self.flat
+        padded(self.shape, self.waiting.padding)
     }
 
     /// Makes a vector of the last activation, in CHW order.
@@ -80,7 +114,41 @@ impl Chain {
         self.flat = true;
     }
 
+    /// Makes maps of the last activation again: those of one by one that a fully connected layer's are.
+    pub fn unflatten(&mut self) {
+        self.flat = false;
+    }
+
+    /// Whether the last activation is the input still, and nothing that depends on its shape waits.
+    pub fn is_input(&self) -> bool {
+        self.layers.is_empty() && self.waiting.affine.is_by_channel(1) && self.waiting.padding == NONE
+    }
+
+    /// Takes the input for one of another shape of as many numbers, where nothing depends on its shape yet.
+    pub fn reinterpret(&mut self, input: Shape) -> Result<(), String> {
+        let fits = input.is_sensible() && input.len() == self.input.len();
+        if !self.is_input() || !fits {
+            return Err(format!(
+                "maps of {}, found {input}: only the input can be taken for another shape",
+                self.shape
+            ));
+        }
+        (self.input, self.shape) = (input, input);
+        Ok(())
+    }
+
     pub fn push(&mut self, name: &str, op: Op) -> Result<(), String> {
+        // Dropout is the identity, and an average that of what is multiplied and added.
+        let by_channel = self.waiting.affine.is_by_channel(self.shape.channels);
+        match op {
+            Op::Dropout => {}
+            Op::AdaptiveAvgPool(_) if by_channel && self.waiting.padding == NONE => {}
+            _ => self.settle()?,
+        }
+        self.append(name, op)
+    }
+
+    fn append(&mut self, name: &str, op: Op) -> Result<(), String> {
         let output = op.output(self.shape).map_err(|expected| format!("{expected} (input {})", self.shape))?;
         if !output.is_sensible() {
             return Err(format!(
@@ -88,88 +156,248 @@ impl Chain {
             ));
         }
         self.shape = output;
-        self.unbiased = None;
+        self.names.insert(name.into());
         self.layers.push((name.into(), op));
         Ok(())
     }
 
-    pub fn conv(&mut self, name: &str, conv: Conv, weight: Tensor, bias: Option<Tensor>) -> Result<(), String> {
+    pub fn conv(&mut self, name: &str, mut conv: Conv, weight: Tensor, bias: Option<Tensor>) -> Result<(), String> {
         if self.flat {
             return Err("feature maps, found a vector".into());
         }
         // Checks the groups before they divide.
-        Op::Conv(conv).output(self.shape)?;
+        Op::Conv(conv).output(self.shape())?;
         let [kh, kw] = conv.window.kernel;
-        let expected = [conv.out_channels, self.shape.channels / conv.groups, kh, kw];
+        let inputs = self.shape.channels / conv.groups;
+        let expected = [conv.out_channels, inputs, kh, kw];
         if weight.shape() != expected {
             return Err(format!("a weight of shape {expected:?}, found {:?}", weight.shape()));
         }
-        self.parameters(name, conv.out_channels, weight, bias)?;
-        self.push(name, Op::Conv(conv))
+        self.fold_back()?;
+        let mut parameters = with_bias(conv.out_channels, weight, bias)?;
+        if self.waiting.lowest {
+            return Err("zeros around its input, found the smallest numbers".into());
+        }
+        let affine = &self.waiting.affine;
+        let unpadded = conv.window.padding == NONE && self.waiting.padding == NONE;
+        if affine.is_by_channel(self.shape.channels) && (unpadded || affine.keeps_zero()) {
+            let affine = self.take_affine();
+            if !affine.is_identity() {
+                let [weight, bias] = &parameters;
+                parameters = affine.before(weight, bias, [conv.groups, inputs], &mut self.budget)?;
+            }
+        } else {
+            self.settle_affine()?;
+        }
+        conv.window.padding = joined(conv.window.padding, self.take_padding());
+        self.append(name, Op::Conv(conv))?;
+        self.learn(name, parameters);
+        Ok(())
     }
 
     /// A fully connected layer; `weight` is (out, in).
     pub fn linear(&mut self, name: &str, weight: Tensor, bias: Option<Tensor>) -> Result<(), String> {
+        self.settle_padding()?;
+        let inputs = self.shape.len();
         let out_features = match *weight.shape() {
-            [rows, columns] if columns == self.shape.len() => rows,
-            _ => return Err(format!("a weight of {} columns, found shape {:?}", self.shape.len(), weight.shape())),
+            [rows, columns] if columns == inputs => rows,
+            _ => return Err(format!("a weight of {inputs} columns, found shape {:?}", weight.shape())),
         };
-        let unbiased = bias.is_none().then(|| name.to_string());
-        self.parameters(name, out_features, weight, bias)?;
-        self.push(name, Op::Linear(Linear::new(out_features)))?;
+        self.fold_back()?;
+        let mut parameters = with_bias(out_features, weight, bias)?;
+        let affine = self.take_affine();
+        if !affine.is_identity() {
+            let [weight, bias] = &parameters;
+            parameters = affine.before(weight, bias, [1, inputs], &mut self.budget)?;
+        }
+        self.append(name, Op::Linear(Linear::new(out_features)))?;
+        self.learn(name, parameters);
         self.flat = true;
-        self.unbiased = unbiased;
         Ok(())
     }
 
-    /// The bias of the fully connected layer before, where the file adds it on its own.
-    pub fn bias(&mut self, bias: Tensor) -> Result<(), String> {
-        let name = self.unbiased.take().ok_or("a fully connected layer without bias before it")?;
-        let bias = vector(bias, self.shape.len())?;
-        self.tensors.insert(format!("{name}.bias"), bias);
-        Ok(())
-    }
-
-    fn parameters(&mut self, name: &str, out: usize, weight: Tensor, bias: Option<Tensor>) -> Result<(), String> {
-        let bias = match bias {
-            Some(bias) => vector(bias, out)?,
-            None => Tensor::from_f32([out], vec![0.0; out]),
-        };
+    fn learn(&mut self, name: &str, [weight, bias]: [Tensor; 2]) {
         self.tensors.insert(format!("{name}.weight"), weight);
         self.tensors.insert(format!("{name}.bias"), bias);
+    }
+
+    /// Multiplies and adds: factors for all numbers, for each channel, or for each number.
+    pub fn affine(&mut self, name: &str, affine: &Affine) -> Result<(), String> {
+        // Padding was put around what is not multiplied or added to yet.
+        if !affine.keeps_zero() || self.waiting.lowest {
+            self.settle_padding()?;
+        }
+        self.waiting.affine = self.waiting.affine.then(affine);
+        if self.waiting.name.is_empty() {
+            self.waiting.name = name.into();
+        }
+        Ok(())
+    }
+
+    /// Puts zeros around the last activation, or numbers that are smaller than any other.
+    pub fn pad(&mut self, name: &str, padding: Padding, lowest: bool) -> Result<(), String> {
+        if padding == NONE {
+            return Ok(());
+        }
+        if self.waiting.padding != NONE && self.waiting.lowest != lowest {
+            self.settle_padding()?;
+        }
+        let both = joined(self.waiting.padding, padding);
+        let shape = padded(self.shape, both);
+        if !shape.is_sensible() {
+            return Err(format!("at most {MAX_ACTIVATION} numbers (channels count in fours), found {shape}"));
+        }
+        if self.waiting.name.is_empty() {
+            self.waiting.name = name.into();
+        }
+        (self.waiting.padding, self.waiting.lowest) = (both, lowest);
+        Ok(())
+    }
+
+    fn take_affine(&mut self) -> Affine {
+        let affine = std::mem::replace(&mut self.waiting.affine, Affine::identity());
+        if self.layers.is_empty() && !affine.is_identity() {
+            self.of_input = affine.clone();
+        }
+        affine
+    }
+
+    fn take_padding(&mut self) -> Padding {
+        self.waiting.name.clear();
+        std::mem::take(&mut self.waiting.padding)
+    }
+
+    /// Multiplies and adds in the layer before, where nothing but dropout is in between.
+    fn fold_back(&mut self) -> Result<(), String> {
+        let last = self.layers.iter().rev().find(|(_, op)| !matches!(op, Op::Dropout));
+        let Some((name, Op::Conv(Conv { relu: false, .. }) | Op::Linear(Linear { relu: false, .. }))) = last else {
+            return Ok(());
+        };
+        if self.waiting.affine.is_identity() || !self.waiting.affine.is_by_channel(self.shape.channels) {
+            return Ok(());
+        }
+        let keys = ["weight", "bias"].map(|kind| format!("{name}.{kind}"));
+        let [Some(weight), Some(bias)] = keys.each_ref().map(|key| self.tensors.get(key)) else { return Ok(()) };
+        let folded = self.waiting.affine.after(weight, bias, &mut self.budget)?;
+        self.tensors.extend(keys.into_iter().zip(folded));
+        self.waiting.affine = Affine::identity();
+        Ok(())
+    }
+
+    /// Multiplies and adds, in the layer before or in a layer of its own.
+    fn settle_affine(&mut self) -> Result<(), String> {
+        self.fold_back()?;
+        let affine = self.take_affine();
+        if affine.is_identity() {
+            return Ok(());
+        }
+        let name = self.waiting.name.clone();
+        self.pointwise(&name, &affine, NONE)
+    }
+
+    fn settle_padding(&mut self) -> Result<(), String> {
+        if self.waiting.padding == NONE {
+            return Ok(());
+        }
+        if self.waiting.lowest {
+            return Err("a max pooling behind padding with the smallest numbers".into());
+        }
+        self.settle_affine()?;
+        let name = self.waiting.name.clone();
+        let name = self.unused(&name, "pad");
+        let padding = self.take_padding();
+        self.pointwise(&name, &Affine::identity(), padding)
+    }
+
+    /// Does what waits to be done to the last activation.
+    pub fn settle(&mut self) -> Result<(), String> {
+        self.settle_affine()?;
+        self.settle_padding()?;
+        self.waiting = Waiting::nothing();
+        Ok(())
+    }
+
+    /// Whether a layer has this name.
+    pub fn has(&self, name: &str) -> bool {
+        self.names.contains(name)
+    }
+
+    /// A name that no layer has: `name`, or that with something behind it.
+    pub fn unused(&self, name: &str, ending: &str) -> String {
+        let more = (1..).map(|n| if n == 1 { format!("{name}_{ending}") } else { format!("{name}_{ending}{n}") });
+        std::iter::once(name.to_string()).chain(more).find(|name| !self.has(name)).unwrap_or_default()
+    }
+
+    /// A convolution of one by one that sees each channel by itself.
+    fn pointwise(&mut self, name: &str, affine: &Affine, padding: Padding) -> Result<(), String> {
+        let channels = self.shape.channels;
+        if !affine.is_by_channel(channels) {
+            return Err(format!(
+                "constants of `{name:.80}` for each channel, or a fully connected layer behind, found one for each number"
+            ));
+        }
+        let name = self.unused(name, "scale");
+        self.budget.take(channels.saturating_mul(16))?;
+        let (scale, shift) = affine.channels(channels);
+        let window = Window { padding, ..Window::square(1, 1) };
+        self.append(&name, Op::Conv(Conv { out_channels: channels, window, groups: channels, relu: false }))?;
+        let weight = Tensor::from_f32([channels, 1, 1, 1], scale);
+        self.learn(&name, [weight, Tensor::from_f32([channels], shift)]);
         Ok(())
     }
 
     /// A ReLU, computed with the convolution or fully connected layer before it. Max pooling and dropout in
     /// between change nothing, since ReLU never swaps the order of two numbers; whatever follows a ReLU without
-    /// another layer of weights is never negative.
-    pub fn relu(&mut self) -> Result<(), String> {
-        let mut commutes = true;
-        for (_, op) in self.layers.iter_mut().rev() {
-            let relu = match op {
-                Op::Conv(conv) => &mut conv.relu,
-                Op::Linear(linear) => &mut linear.relu,
-                Op::MaxPool(_) | Op::Dropout => continue,
-                _ => {
-                    commutes = false;
-                    continue;
-                }
-            };
-            if !*relu && !commutes {
-                break;
-            }
-            *relu = true;
-            self.unbiased = None;
+    /// another layer of weights is never negative. Elsewhere it gets a layer of its own.
+    pub fn relu(&mut self, name: &str) -> Result<(), String> {
+        if self.waiting.lowest {
+            self.settle_padding()?;
+        }
+        self.settle_affine()?;
+        if self.is_positive() {
             return Ok(());
         }
-        Err("a convolution or fully connected layer before it".into())
+        let last = self.layers.iter_mut().rev().find(|(_, op)| !matches!(op, Op::MaxPool(_) | Op::Dropout));
+        match last {
+            Some((_, Op::Conv(Conv { relu, .. }) | Op::Linear(Linear { relu, .. }))) => *relu = true,
+            _ => {
+                self.pointwise(name, &Affine::identity(), NONE)?;
+                if let Some((_, Op::Conv(conv))) = self.layers.last_mut() {
+                    conv.relu = true;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether no number of the last layer's output is negative.
+    fn is_positive(&self) -> bool {
+        let same =
+            |op: &Op| matches!(op, Op::MaxPool(_) | Op::Dropout | Op::AdaptiveAvgPool(_) | Op::LocalResponseNorm(_));
+        match self.layers.iter().rev().find(|(_, op)| !same(op)) {
+            Some((_, Op::Conv(Conv { relu, .. }) | Op::Linear(Linear { relu, .. }))) => *relu,
+            Some((_, op)) => matches!(op, Op::Softmax),
+            None => false,
+        }
     }
 
     /// A max pooling whose output size may be rounded up: expressed as padding below and to the right, which
     /// never wins. A window that would begin in that padding is left out, as in every framework.
     pub fn max_pool(&mut self, name: &str, mut window: Window, rounding: Rounding) -> Result<(), String> {
+        self.spatial()?;
+        self.settle_affine()?;
+        let wins_nothing = |padding: Padding, kernel: [usize; 2]| {
+            padding.top.max(padding.bottom) < kernel[0] && padding.left.max(padding.right) < kernel[1]
+        };
+        let together = joined(window.padding, self.waiting.padding);
+        // Zeros are no larger than anything that is not negative.
+        let same = (self.waiting.lowest || self.is_positive()) && wins_nothing(together, window.kernel);
+        if !same {
+            self.settle_padding()?;
+        }
         if rounding == Rounding::Ceil {
             let p = window.padding;
+            let shape = self.shape();
             let after = |axis: usize, size: usize, before: usize, after: usize| {
                 let (kernel, stride) = (window.kernel[axis], window.stride[axis]);
                 let room = size.checked_add(before)?.checked_add(after)?.checked_sub(kernel)?;
@@ -180,34 +408,52 @@ impl Chain {
                 Some(last.checked_mul(stride)?.checked_add(kernel)?.saturating_sub(size + before))
             };
             // Sizes that do not fit are left to the check of the window.
-            let bottom = after(0, self.shape.height, p.top, p.bottom).unwrap_or(p.bottom);
-            let right = after(1, self.shape.width, p.left, p.right).unwrap_or(p.right);
+            let bottom = after(0, shape.height, p.top, p.bottom).unwrap_or(p.bottom);
+            let right = after(1, shape.width, p.left, p.right).unwrap_or(p.right);
             window.padding = Padding { bottom, right, ..p };
         }
-        self.spatial()?;
-        self.push(name, Op::MaxPool(MaxPool { window }))
+        window.padding = joined(window.padding, self.take_padding());
+        self.append(name, Op::MaxPool(MaxPool { window }))?;
+        self.waiting = Waiting::nothing();
+        Ok(())
     }
 
-    /// An average pooling, where its windows are those of an adaptive one.
+    /// An average pooling over windows that count their padding: an adaptive one where it is that, else a convolution that sees
+    /// each channel by itself.
     pub fn average_pool(&mut self, name: &str, window: Window) -> Result<(), String> {
         self.spatial()?;
+        if self.waiting.padding == NONE
+            && let Some(output) = self.adaptive(window)
+        {
+            return self.push(name, Op::AdaptiveAvgPool(AdaptiveAvgPool { output }));
+        }
+        let channels = self.shape.channels;
+        let conv = Conv { out_channels: channels, window, groups: channels, relu: false };
+        Op::Conv(conv).output(self.shape())?;
+        let [rows, columns] = window.kernel;
+        let count = rows.checked_mul(columns).and_then(|n| n.checked_mul(channels)).unwrap_or(usize::MAX);
+        self.budget.take(count.saturating_mul(4))?;
+        let share = (1.0 / (rows * columns) as f64) as f32;
+        let weight = Tensor::from_f32([channels, 1, rows, columns], vec![share; count]);
+        self.conv(name, conv, weight, None)
+    }
+
+    /// The output of the adaptive pooling that takes its averages over the same windows.
+    fn adaptive(&self, window: Window) -> Option<[usize; 2]> {
         let sizes = [self.shape.height, self.shape.width];
         let mut output = [0; 2];
         for axis in 0..2 {
             let (size, kernel, stride) = (sizes[axis], window.kernel[axis], window.stride[axis]);
-            let room = size.checked_sub(kernel).filter(|_| window.padding == Padding::default() && stride > 0);
+            let room = size.checked_sub(kernel).filter(|_| window.padding == NONE && stride > 0 && kernel > 0)?;
+            let out = room / stride + 1;
+            let same = |o: usize| o * size / out == o * stride && ((o + 1) * size).div_ceil(out) == o * stride + kernel;
             // Longer rows are no picture's, and would take long to compare.
-            let out = room.map(|room| room / stride + 1).filter(|&out| out <= MAX_AVERAGES);
-            let adaptive = |out: usize| {
-                (0..out).all(|o| o * size / out == o * stride && ((o + 1) * size).div_ceil(out) == o * stride + kernel)
-            };
-            output[axis] = out.filter(|&out| adaptive(out)).ok_or_else(|| {
-                format!(
-                    "an average over equal parts of {size} without padding, found kernel {kernel} and stride {stride}"
-                )
-            })?;
+            if out > MAX_AVERAGES || !(0..out).all(same) {
+                return None;
+            }
+            output[axis] = out;
         }
-        self.push(name, Op::AdaptiveAvgPool(AdaptiveAvgPool { output }))
+        Some(output)
     }
 
     /// The average of each feature map.
@@ -216,22 +462,58 @@ impl Chain {
         self.push(name, Op::AdaptiveAvgPool(AdaptiveAvgPool { output: [1, 1] }))
     }
 
+    /// A softmax over all numbers of the last activation.
+    pub fn softmax(&mut self, name: &str) -> Result<(), String> {
+        self.settle()?;
+        let count = self.shape.len();
+        if self.shape.height * self.shape.width != 1 {
+            // Maps become a vector in a fully connected layer alone: one that changes nothing else.
+            self.budget.take(count.saturating_mul(count).saturating_mul(4))?;
+            let mut identity = vec![0.0; count * count];
+            identity.iter_mut().step_by(count + 1).for_each(|v| *v = 1.0);
+            let flatten = self.unused(&format!("{name}_flatten"), "again");
+            self.linear(&flatten, Tensor::from_f32([count, count], identity), None)?;
+        }
+        self.append(name, Op::Softmax)
+    }
+
     fn spatial(&self) -> Result<(), String> {
         if self.flat { Err("feature maps, found a vector".into()) } else { Ok(()) }
     }
 
+    /// What the network does to its input before its first layer.
+    pub fn of_input(&self) -> &Affine {
+        &self.of_input
+    }
+
+    /// The shape of the input.
+    pub fn input(&self) -> Shape {
+        self.input
+    }
+
     /// The network, with a softmax at its end also where the file leaves it to the program.
-    pub fn finish(mut self, name: &str, preprocessing: Option<Preprocessing>) -> Result<Graph, NetworkError> {
+    pub fn finish(mut self, name: &str, preprocessing: Option<Preprocessing>) -> Result<Graph, String> {
+        self.settle()?;
         let vector = self.shape.height * self.shape.width == 1;
         if vector && !matches!(self.layers.last(), Some((_, Op::Softmax))) {
-            let taken = self.layers.iter().any(|(name, _)| name == "prob");
-            self.layers.push((if taken { "softmax" } else { "prob" }.into(), Op::Softmax));
+            let name = self.unused(if self.has("prob") { "softmax" } else { "prob" }, "end");
+            self.layers.push((name, Op::Softmax));
         }
         // A name that is an AlexNet's says that it is that AlexNet, which is not known here.
         let name = if name.is_empty() || name.parse::<Variant>().is_ok() { "network" } else { name };
-        let network = Network::new(name, self.input, self.layers)?;
+        let network =
+            Network::new(name, self.input, self.layers).map_err(|e| format!("a network that fits together: {e}"))?;
         Ok(Graph { network, tensors: self.tensors, preprocessing, open: Open::default() })
     }
+}
+
+/// A layer's weight with its bias, which is zeros where the file has none.
+fn with_bias(out: usize, weight: Tensor, bias: Option<Tensor>) -> Result<[Tensor; 2], String> {
+    let bias = match bias {
+        Some(bias) => vector(bias, out)?,
+        None => Tensor::from_f32([out], vec![0.0; out]),
+    };
+    Ok([weight, bias])
 }
 
 /// A bias, whose shape may have dimensions of 1 besides the outputs.
@@ -254,6 +536,10 @@ pub(super) fn transpose(tensor: &Tensor, budget: &mut Budget) -> Result<Tensor, 
 mod tests {
     use super::*;
 
+    fn chain(size: usize) -> Chain {
+        Chain::new(Shape::new(1, size, size), Budget::new(0)).unwrap()
+    }
+
     fn side(chain: &Chain) -> usize {
         chain.shape().height
     }
@@ -272,7 +558,7 @@ mod tests {
                     ceil -= 1;
                 }
                 for (rounding, expected) in [(Rounding::Floor, floor), (Rounding::Ceil, ceil)] {
-                    let mut chain = Chain::new(Shape::new(1, size, size)).unwrap();
+                    let mut chain = chain(size);
                     let window = Window { padding: padding.into(), ..Window::square(kernel, stride) };
                     chain.max_pool("p", window, rounding).unwrap();
                     assert_eq!(side(&chain), expected, "{size}, kernel {kernel}, stride {stride}, padding {padding}");
@@ -282,7 +568,7 @@ mod tests {
     }
 
     #[test]
-    fn averages_are_adaptive_ones_or_refused() {
+    fn averages_are_adaptive_ones_where_they_can_be() {
         // Of 7 in windows of 3: rows 0–2, 2–4, 4–6, as an adaptive pooling to 3 takes them.
         for (size, kernel, stride, expected) in [
             (6, 1, 1, Some(6)),
@@ -292,9 +578,11 @@ mod tests {
             (6, 3, 1, None),
             (7, 3, 3, None),
         ] {
-            let mut chain = Chain::new(Shape::new(1, size, size)).unwrap();
-            let result = chain.average_pool("a", Window::square(kernel, stride));
-            assert_eq!(result.is_ok().then(|| side(&chain)), expected, "{size}, kernel {kernel}, stride {stride}");
+            let mut chain = chain(size);
+            chain.average_pool("a", Window::square(kernel, stride)).unwrap();
+            let adaptive = matches!(chain.layers[..], [(_, Op::AdaptiveAvgPool(_))]);
+            assert_eq!(adaptive.then(|| side(&chain)), expected, "{size}, kernel {kernel}, stride {stride}");
+            assert_eq!(side(&chain), (size - kernel) / stride + 1);
         }
     }
 
@@ -310,31 +598,41 @@ mod tests {
     #[test]
     fn a_relu_joins_the_layer_before_it() {
         let norm = Op::LocalResponseNorm(crate::LocalResponseNorm::CAFFE);
-        let mut chain = Chain::new(Shape::new(1, 4, 4)).unwrap();
-        assert!(chain.relu().is_err(), "no layer yet");
+        let mut chain = chain(4);
         conv(&mut chain);
         chain.max_pool("p", Window::square(2, 2), Rounding::Floor).unwrap();
         chain.push("d", Op::Dropout).unwrap();
-        chain.relu().unwrap();
+        chain.relu("r").unwrap();
         assert!(relu(&chain));
         chain.push("n", norm).unwrap();
-        chain.relu().unwrap();
-
-        let mut chain = Chain::new(Shape::new(1, 4, 4)).unwrap();
-        conv(&mut chain);
-        chain.push("n", norm).unwrap();
-        assert!(chain.relu().is_err(), "normalisation sees negative numbers");
-        assert!(!relu(&chain));
+        chain.relu("again").unwrap();
+        assert_eq!(chain.layers.len(), 4, "what is not negative stays");
     }
 
     #[test]
-    fn a_bias_comes_once() {
-        let mut chain = Chain::new(Shape::vector(3)).unwrap();
+    fn a_relu_has_a_layer_of_its_own_elsewhere() {
+        let mut first = chain(4);
+        first.relu("r").unwrap();
+        assert!(first.layers.len() == 1 && relu(&first));
+
+        let mut chain = chain(4);
+        conv(&mut chain);
+        chain.push("n", Op::LocalResponseNorm(crate::LocalResponseNorm::CAFFE)).unwrap();
+        chain.relu("r").unwrap();
+        let relus: Vec<bool> = chain.layers.iter().map(|(_, op)| matches!(op, Op::Conv(conv) if conv.relu)).collect();
+        assert_eq!(relus, [false, false, true], "normalisation sees negative numbers");
+    }
+
+    /// What is added to a layer is its bias, however often.
+    #[test]
+    fn biases_add_up() {
+        let mut chain = Chain::new(Shape::vector(3), Budget::new(0)).unwrap();
         chain.linear("f", Tensor::from_f32([2, 3], vec![0.0; 6]), None).unwrap();
-        assert!(chain.bias(Tensor::from_f32([3], vec![1.0; 3])).is_err(), "of another size");
-        chain.linear("g", Tensor::from_f32([2, 2], vec![0.0; 4]), None).unwrap();
-        chain.bias(Tensor::from_f32([1, 2], vec![1.0; 2])).unwrap();
-        assert!(chain.bias(Tensor::from_f32([2], vec![1.0; 2])).is_err(), "twice");
-        assert_eq!(*chain.tensors["g.bias"].to_f32(), [1.0, 1.0]);
+        for shift in [vec![1.0], vec![0.5, -0.5]] {
+            chain.affine("b", &Affine { shift, ..Affine::identity() }).unwrap();
+        }
+        chain.settle().unwrap();
+        assert_eq!(*chain.tensors["f.bias"].to_f32(), [1.5, 0.5]);
+        assert_eq!(chain.layers.len(), 1);
     }
 }

@@ -3,9 +3,11 @@
 //! A [`Tensor`] keeps the bytes as the file has them, shared with the memory map they lie in, and turns
 //! them to f32 when they are packed for a kernel: a file is never held twice.
 
+mod affine;
 mod caffe;
 mod fold;
 mod graph;
+mod map;
 mod onnx;
 mod safetensors;
 #[cfg(not(target_arch = "wasm32"))]
@@ -24,6 +26,7 @@ use std::{
 use bytes::Bytes;
 use half::{bf16, f16};
 
+use self::map::{Map, map};
 pub(crate) use self::{
     caffe::mean_pixel,
     fold::{BatchNorm, Channel, fold},
@@ -78,18 +81,6 @@ impl fmt::Display for DType {
 fn part(bytes: &Bytes, range: Range<usize>) -> Option<Bytes> {
     (range.start <= range.end && range.end <= bytes.len()).then(|| bytes.slice(range))
 }
-
-/// The most that an operating system maps around a page of a file that is read: Linux 16 pages, and 2 MB where its page cache
-/// holds the file in pieces as large.
-#[cfg(unix)]
-const MAPPED_AROUND: usize = 2 << 20;
-
-/// A file that is mapped into memory.
-#[cfg(not(target_arch = "wasm32"))]
-type Map = Option<Arc<memmap2::Mmap>>;
-/// There are no files in a browser.
-#[cfg(target_arch = "wasm32")]
-type Map = Option<std::convert::Infallible>;
 
 /// A tensor as a file stores it: little-endian numbers, the last dimension contiguous.
 #[derive(Clone)]
@@ -153,16 +144,8 @@ impl Tensor {
     pub(crate) fn release(&self, numbers: Range<usize>) {
         #[cfg(unix)]
         if let Some(map) = &self.map {
-            let Some(start) = (self.bytes.as_ptr() as usize).checked_sub(map.as_ptr() as usize) else { return };
-            let (start, len) = (start + numbers.start * self.dtype.size(), numbers.len() * self.dtype.size());
-            // And what lies before: reading these numbers brought some of that back, where it had been released.
-            let around = start.min(MAPPED_AROUND);
-            let (start, len) = (start - around, len + around);
-            if start + len <= map.len() {
-                // SAFETY: the map is of a file and never written to, so that what is dropped is in the file still.
-                let done = unsafe { map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, start, len) };
-                done.unwrap_or_else(|error| log::debug!("memory of a mapped file stays: {error}"));
-            }
+            let size = self.dtype.size();
+            map::release(map, &self.bytes[numbers.start * size..numbers.end * size]);
         }
         #[cfg(not(unix))]
         let _ = numbers;
@@ -476,40 +459,6 @@ fn clip(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(80).collect()
 }
 
-/// Maps a file into memory.
-#[cfg(not(target_arch = "wasm32"))]
-fn map(path: &Path) -> Result<(Bytes, Map), WeightsError> {
-    struct Mapped(Arc<memmap2::Mmap>);
-    impl AsRef<[u8]> for Mapped {
-        fn as_ref(&self) -> &[u8] {
-            &self.0
-        }
-    }
-    let fail = |source| WeightsError::Read { path: path.into(), source };
-    let regular = |metadata: std::fs::Metadata| {
-        let error =
-            || std::io::Error::other("not a regular file, and only such can be mapped into memory: copy it into one");
-        if metadata.is_file() { Ok(metadata) } else { Err(fail(error())) }
-    };
-    // Asked first, since to open a pipe waits for who writes to it.
-    regular(std::fs::metadata(path).map_err(fail)?)?;
-    let file = std::fs::File::open(path).map_err(fail)?;
-    let metadata = regular(file.metadata().map_err(fail)?)?;
-    if metadata.len() == 0 {
-        return Ok((Bytes::new(), None));
-    }
-    // SAFETY: the map is only read, and lives as long as the tensors that point into it. Another program
-    // that shortens the file meanwhile is the documented risk of every memory-mapped reader.
-    let map = Arc::new(unsafe { memmap2::Mmap::map(&file) }.map_err(fail)?);
-    Ok((Bytes::from_owner(Mapped(map.clone())), Some(map)))
-}
-
-/// There are no files in a browser.
-#[cfg(target_arch = "wasm32")]
-fn map(path: &Path) -> Result<(Bytes, Map), WeightsError> {
-    Err(WeightsError::Read { path: path.into(), source: std::io::ErrorKind::Unsupported.into() })
-}
-
 /// How many bytes of tensors may be made, rather than borrowed, for one file. Views of a few bytes can be
 /// unfolded to any size; no real file needs more than a few times its own.
 struct Budget(usize);
@@ -536,24 +485,35 @@ fn gather(
     source: &Bytes,
     budget: &mut Budget,
 ) -> Result<Tensor, String> {
-    let size = dtype.size();
-    let outside = || "a view that lies within its numbers".to_string();
-    let count = shape.iter().try_fold(size, |a, &d| a.checked_mul(d)).ok_or_else(outside)?;
+    let bytes = gather_bytes(dtype.size(), &shape, strides, offset, source, budget)?;
+    Tensor::new(dtype, shape, bytes).ok_or_else(|| OUTSIDE.into())
+}
+
+const OUTSIDE: &str = "a view that lies within its numbers";
+
+/// [`gather`] for numbers of `size` bytes.
+fn gather_bytes(
+    size: usize,
+    shape: &[usize],
+    strides: &[usize],
+    offset: usize,
+    source: &Bytes,
+    budget: &mut Budget,
+) -> Result<Bytes, String> {
+    let count = shape.iter().try_fold(size, |a, &d| a.checked_mul(d)).ok_or(OUTSIDE)?;
     let mut contiguous = true;
     let (mut last, mut step) = (offset, 1usize);
     for (&n, &stride) in shape.iter().zip(strides).rev() {
         contiguous &= n <= 1 || stride == step;
-        last = n.saturating_sub(1).checked_mul(stride).and_then(|d| last.checked_add(d)).ok_or_else(outside)?;
+        last = n.saturating_sub(1).checked_mul(stride).and_then(|d| last.checked_add(d)).ok_or(OUTSIDE)?;
         step = step.saturating_mul(n);
     }
-    let tensor = |bytes| Tensor::new(dtype, shape.clone(), bytes).ok_or_else(outside);
     if count == 0 {
-        return tensor(Bytes::new());
+        return Ok(Bytes::new());
     }
-    let end = last.checked_add(1).and_then(|n| n.checked_mul(size)).filter(|&n| n <= source.len());
-    let end = end.ok_or_else(outside)?;
+    let end = last.checked_add(1).and_then(|n| n.checked_mul(size)).filter(|&n| n <= source.len()).ok_or(OUTSIDE)?;
     if contiguous {
-        return tensor(part(source, offset * size..end).ok_or_else(outside)?);
+        return part(source, offset * size..end).ok_or_else(|| OUTSIDE.into());
     }
     budget.take(count)?;
     let mut bytes = Vec::with_capacity(count);
@@ -569,7 +529,7 @@ fn gather(
         let mut axis = index.len();
         loop {
             if axis == 0 {
-                return tensor(bytes.into());
+                return Ok(bytes.into());
             }
             axis -= 1;
             index[axis] += 1;
@@ -594,8 +554,17 @@ pub struct Weights {
 
 impl Weights {
     /// Reads a weight file; the format is recognised from its first bytes ([`Format`] lists them). The tensors
-    /// keep the names they have in the file. The file is mapped into memory, and must not be changed by another
-    /// program while it is in use.
+    /// keep the names they have in the file.
+    ///
+    /// # The file must stay as it is
+    ///
+    /// Files of more than 8 MiB are mapped into memory and read when their numbers are needed, as long as the tensors live.
+    /// Another program that writes into such a file changes the numbers. One that **truncates** it, or a disk that fails, ends
+    /// this process: on Unix with the signal `SIGBUS`, on Windows (where a mapped file cannot be truncated) with an exception. To
+    /// replace a weight file in use, write another one and rename it, as [`Weights::save`] does.
+    ///
+    /// Smaller files are copied, and on Linux files of a network or user-space file system (NFS, SMB, FUSE, 9P, …) of up to 2 GiB
+    /// too: they may change once this has returned. To copy any other file, read it and call [`Weights::from_bytes`].
     ///
     /// # Errors
     ///
@@ -770,6 +739,19 @@ pub enum WeightsError {
         /// What was expected and found.
         what: String,
     },
+    /// A graph's node whose operator no layer computes.
+    #[error(
+        "node `{node}`: no layer computes operator {operator}{others}; docs/networks.md lists those that are: export the \
+         network with them alone"
+    )]
+    UnknownOperator {
+        /// The node.
+        node: String,
+        /// The operator.
+        operator: String,
+        /// The other such operators of the graph, in words that follow a comma; nothing where there are none.
+        others: String,
+    },
     /// A tensor's numbers are of a kind that is not read.
     #[error(
         "tensor `{tensor}`: expected f16, bf16, f32 or f64, found {found}: save it as one of these, or leave it out where it is \
@@ -880,10 +862,10 @@ pub enum WeightsError {
         #[source]
         error: crate::PreprocessingError,
     },
-    /// The network's output is no list of classes.
+    /// The network's output is too long for a list of classes.
     #[error(
-        "expected a network that ends in a vector of at most {} classes, found an output of {output}: export the network with \
-         its classifier",
+        "expected a network that ends in maps or a vector of at most {} classes, found an output of {output}: export the \
+         network with its classifier",
         crate::Model::MAX_CLASSES
     )]
     Classes {

@@ -4,7 +4,7 @@
 
 use std::sync::OnceLock;
 
-use alexnet_wgpu::{Family, Gpu, GpuOptions, Storage, Style, wgpu};
+use alexnet_wgpu::{Family, Gpu, GpuOptions, Layer, Op, Precision, Storage, Style, Tensor, Weights, reference, wgpu};
 
 /// The device that the tests run on: the best of the machine, or the one that the environment variable
 /// `ALEXNET_ADAPTER` names.
@@ -29,4 +29,64 @@ pub fn styles(gpu: &Gpu) -> Vec<Style> {
     }
     let all = |family| Storage::ALL.map(|storage| Style { family, storage });
     families.into_iter().flat_map(all).collect()
+}
+
+/// How far `found` is from what the f64 twin makes of `x`, activations of several pictures: ‖found − twin‖ over the norm of what
+/// the sums are of. Rounding errors are in proportion to the sum of magnitudes, which cancellation leaves out of the result.
+pub fn layer_error(
+    layer: &Layer,
+    weights: &Weights,
+    precision: Precision,
+    x: &[f32],
+    found: &[f32],
+) -> Result<f64, String> {
+    let twin = |weights: &Weights, x: &[f32]| -> Vec<f64> {
+        let pictures = x.chunks_exact(layer.input.len()).map(|picture| {
+            let picture: Vec<f64> = picture.iter().map(|&v| f64::from(v)).collect();
+            reference::run_layer(layer, weights, &picture).unwrap()
+        });
+        pictures.flatten().collect()
+    };
+    let held = match layer.op {
+        Op::Linear(_) => held_in(precision, &layer.name, weights),
+        _ => weights.clone(),
+    };
+    let expected = twin(&held, x);
+    let scale = match layer.op {
+        Op::Conv(_) | Op::Linear(_) => {
+            let magnitude = |values: &[f32]| values.iter().map(|v| v.abs()).collect::<Vec<f32>>();
+            let mut absolute = held;
+            for tensor in absolute.tensors.values_mut() {
+                *tensor = Tensor::from_f32(tensor.shape(), magnitude(&tensor.to_f32()));
+            }
+            twin(&absolute, &magnitude(x))
+        }
+        _ => expected.clone(),
+    };
+    if found.len() != expected.len() {
+        return Err(format!("{} numbers, expected {}", found.len(), expected.len()));
+    }
+    let difference: Vec<f64> = found.iter().zip(&expected).map(|(&f, e)| f64::from(f) - e).collect();
+    let norm = |values: &[f64]| values.iter().map(|v| v * v).sum::<f64>().sqrt();
+    Ok(norm(&difference) / norm(&scale).max(1e-30))
+}
+
+/// The weights of a fully connected layer as a device holds them.
+fn held_in(precision: Precision, layer: &str, weights: &Weights) -> Weights {
+    let mut weights = weights.clone();
+    let Some(tensor) = weights.tensors.get_mut(&format!("{layer}.weight")) else { return weights };
+    let mut values = tensor.to_f32().to_vec();
+    let output = values.len() / tensor.shape()[0];
+    match precision {
+        Precision::F32 => {}
+        Precision::F16 => values.iter_mut().for_each(|v| *v = half::f16::from_f32(*v).to_f32()),
+        Precision::Int8 => {
+            for output in values.chunks_exact_mut(output) {
+                let scale = output.iter().fold(0.0f32, |max, v| max.max(v.abs())) / 127.0;
+                output.iter_mut().for_each(|v| *v = (*v / scale).round() * scale);
+            }
+        }
+    }
+    *tensor = Tensor::from_f32(tensor.shape(), values);
+    weights
 }

@@ -191,7 +191,7 @@ impl Net {
 
     fn walk(&self, shape: Shape, input: &Input) -> Result<Graph, WeightsError> {
         let mut budget = Budget::new(self.len);
-        let mut chain = Chain::new(shape).map_err(malformed_size)?;
+        let mut chain = Chain::new(shape, Budget::new(self.len)).map_err(malformed_size)?;
         // The names of the last activation: Caffe's splits give it several.
         let mut current: Vec<&str> = self.net.input.iter().take(1).map(String::as_str).collect();
         let mut layers = self.layers.iter().peekable();
@@ -233,7 +233,7 @@ impl Net {
             }
         }
         let name = self.net.name.as_deref().unwrap_or_default();
-        Ok(chain.finish(name, Some(self.preprocessing(shape, input)))?)
+        chain.finish(name, Some(self.preprocessing(shape, input))).map_err(malformed)
     }
 
     /// One layer, and the batch normalisations behind it. Errors say what was expected and found.
@@ -294,7 +294,7 @@ impl Net {
                 chain.linear(name, weight, bias)
             }
             "ReLU" => match layer.relu_param.as_ref().map_or(0.0, |p| p.negative_slope) {
-                0.0 => chain.relu(),
+                0.0 => chain.relu(name),
                 slope => Err(format!("a negative_slope of 0, found {slope}")),
             },
             "Pooling" => pool(chain, name, &layer.pooling_param.clone().unwrap_or_default()),
@@ -344,7 +344,7 @@ impl Net {
                 if layer.softmax_param.as_ref().and_then(|p| p.axis).is_some_and(|axis| axis != 1) {
                     return Err("to go over the classes, axis 1, found another".into());
                 }
-                chain.push(name, Op::Softmax)
+                chain.softmax(name)
             }
             _ => Err("to be one of a sequential network's (Convolution, ReLU, Pooling, LRN, InnerProduct, …)".into()),
         }

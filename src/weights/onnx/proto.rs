@@ -74,6 +74,8 @@ pub(super) struct AttributeProto {
     /// A [`TensorProto`].
     #[prost(bytes = "bytes", optional, tag = "5")]
     pub t: Option<Bytes>,
+    #[prost(float, repeated, tag = "7")]
+    pub floats: Vec<f32>,
     #[prost(int64, repeated, tag = "8")]
     pub ints: Vec<i64>,
 }
@@ -98,6 +100,8 @@ pub(super) struct TensorProto {
     /// Packed.
     #[prost(bytes = "bytes", repeated, tag = "10")]
     pub double_data: Vec<Bytes>,
+    #[prost(uint64, repeated, tag = "11")]
+    pub uint64_data: Vec<u64>,
     #[prost(message, repeated, tag = "13")]
     pub external_data: Vec<StringStringEntry>,
     /// [`EXTERNAL`] or 0.
@@ -107,15 +111,6 @@ pub(super) struct TensorProto {
 
 /// [`TensorProto::data_location`] of numbers in another file.
 pub(super) const EXTERNAL: i32 = 1;
-
-/// [`TensorProto::data_type`].
-pub(super) mod data_type {
-    pub const FLOAT: i32 = 1;
-    pub const INT64: i32 = 7;
-    pub const FLOAT16: i32 = 10;
-    pub const DOUBLE: i32 = 11;
-    pub const BFLOAT16: i32 = 16;
-}
 
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct StringStringEntry {
@@ -141,6 +136,9 @@ pub(super) struct TypeProto {
 
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct TensorTypeProto {
+    /// As [`TensorProto::data_type`].
+    #[prost(int32, tag = "1")]
+    pub elem_type: i32,
     #[prost(message, optional, tag = "2")]
     pub shape: Option<TensorShapeProto>,
 }

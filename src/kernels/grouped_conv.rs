@@ -1,0 +1,155 @@
+//! shaders/grouped_conv.wgsl: convolutions in groups of few channels, depthwise ones among them.
+
+use std::ops::Range;
+
+use super::{
+    Bias, Dispatch, Gemm, Kernel, Packing, Precision, Style, WORKGROUP,
+    packing::{Inputs, Order},
+    pointwise,
+};
+use crate::network::{Conv, Shape};
+
+/// How many times as many multiply-adds a matrix product may take, with what pads its groups and blocks. It reads each number
+/// once for many outputs, and so is quicker up to that (measured: PERFORMANCE.md).
+const PRODUCT_ADVANTAGE: usize = 12;
+
+/// A convolution of which each output channel meets the input channels of its own group, and none of others but those that share
+/// a quad with it.
+#[derive(Clone, Debug)]
+pub(crate) struct GroupedConv {
+    conv: Conv,
+    input: Shape,
+    output: Shape,
+    batch: usize,
+}
+
+/// The `GroupedConv` struct of the shader.
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+struct Uniform {
+    in_height: u32,
+    in_width: u32,
+    in_quads: u32,
+    group_in: u32,
+    out_height: u32,
+    out_width: u32,
+    out_quads: u32,
+    group_out: u32,
+    kernel_height: u32,
+    kernel_width: u32,
+    stride_y: u32,
+    stride_x: u32,
+    pad_top: u32,
+    pad_left: u32,
+    span: u32,
+    first_quad: u32,
+    bound_quads: u32,
+    relu: u32,
+}
+
+impl GroupedConv {
+    /// The convolution of `batch` pictures, where it is quicker so than as a matrix product in `style`.
+    pub fn where_it_pays(conv: &Conv, input: Shape, output: Shape, batch: usize, style: Style) -> Option<Self> {
+        if conv.groups == 1 {
+            return None;
+        }
+        let grouped = Self { conv: *conv, input, output, batch };
+        let product = Gemm::conv(conv, input, output, batch).packing(style).packed_len();
+        (product > PRODUCT_ADVANTAGE * grouped.packing().packed_len()).then_some(grouped)
+    }
+
+    fn group_in(&self) -> usize {
+        self.input.channels / self.conv.groups
+    }
+
+    fn group_out(&self) -> usize {
+        self.conv.out_channels / self.conv.groups
+    }
+
+    fn is_depthwise(&self) -> bool {
+        self.group_in() == 1 && self.group_out() == 1
+    }
+
+    fn out_quads(&self) -> usize {
+        self.conv.out_channels.div_ceil(4)
+    }
+
+    /// Input quads that four output channels read at most.
+    fn span(&self) -> usize {
+        let (group_in, group_out) = (self.group_in(), self.group_out());
+        let span = |quad: usize| {
+            let last = (4 * quad + 3).min(self.conv.out_channels - 1);
+            let first = 4 * quad / group_out * group_in / 4;
+            (last / group_out + 1) * group_in - 4 * first
+        };
+        (0..self.out_quads()).map(|quad| span(quad).div_ceil(4)).max().unwrap_or(1)
+    }
+
+    /// How the kernel wants the weights: a block for each output quad.
+    pub fn packing(&self) -> Packing {
+        let [kh, kw] = self.conv.window.kernel;
+        let (tap, inputs) = if self.is_depthwise() { (1, Inputs::Own) } else { (4 * self.span(), Inputs::FromQuad) };
+        Packing {
+            conv: self.conv,
+            in_channels: self.input.channels,
+            groups: 1,
+            columns: 4,
+            order: Order::Rows,
+            inputs,
+            tap,
+            rows_layout: None,
+            block_k: kh * kw * tap,
+            blocks: self.out_quads(),
+            precision: Precision::F32,
+        }
+    }
+
+    /// The dispatches that compute the layer, one for each of `chunks` (ranges of output quads).
+    pub fn dispatches(&self, style: Style, chunks: &[Range<u32>]) -> Vec<Dispatch> {
+        let depthwise = self.is_depthwise();
+        let base = pointwise("grouped_conv", style.storage);
+        let kernel = Kernel {
+            settings: vec![("WORKGROUP", WORKGROUP), ("DEPTHWISE", depthwise.into())],
+            weights: Some(Precision::F32),
+            reads_bias: true,
+            ..base
+        };
+        let window = self.conv.window;
+        let tap = if depthwise { 1 } else { 4 * self.span() };
+        let dispatch = |(index, chunk): (usize, &Range<u32>)| {
+            let [group_in, group_out, span] = [self.group_in(), self.group_out(), self.span()].map(|n| n as u32);
+            let uniform = Uniform {
+                in_height: self.input.height as u32,
+                in_width: self.input.width as u32,
+                in_quads: self.input.channels.div_ceil(4) as u32,
+                group_in,
+                out_height: self.output.height as u32,
+                out_width: self.output.width as u32,
+                out_quads: self.out_quads() as u32,
+                group_out,
+                kernel_height: window.kernel[0] as u32,
+                kernel_width: window.kernel[1] as u32,
+                stride_y: window.stride[0] as u32,
+                stride_x: window.stride[1] as u32,
+                pad_top: window.padding.top as u32,
+                pad_left: window.padding.left as u32,
+                span,
+                first_quad: chunk.start,
+                bound_quads: chunk.len() as u32,
+                relu: self.conv.relu.into(),
+            };
+            let across = (self.output.width * chunk.len()) as u32;
+            let workgroups = [across.div_ceil(WORKGROUP), self.output.height as u32, self.batch as u32];
+            let pixels = self.batch * self.output.height * self.output.width;
+            let multiply_adds =
+                [pixels, 4 * chunk.len(), window.kernel[0], window.kernel[1], tap].map(|n| n as u64).iter().product();
+            Dispatch {
+                multiply_adds,
+                chunk: Some(index),
+                bias: Some(Bias::Quads),
+                ..Dispatch::pointwise(kernel.clone(), bytemuck::bytes_of(&uniform), workgroups)
+            }
+        };
+        chunks.iter().enumerate().map(dispatch).collect()
+    }
+}

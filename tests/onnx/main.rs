@@ -1,0 +1,18 @@
+//! ONNX graphs of sequential networks: whatever exporters write, the network computes what the nodes say.
+//!
+//! Each test builds a graph in memory, opens it as a model, and holds the network's output against `interpret.rs`, which runs
+//! the nodes one by one in double precision.
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+mod build;
+mod interpret;
+#[path = "../../src/weights/onnx/proto.rs"]
+#[allow(dead_code, reason = "the library reads more than the tests write")]
+mod proto;
+
+mod cases;
+mod constants;
+mod folding;
+mod layouts;
+mod refusals;
+mod structure;

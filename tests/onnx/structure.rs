@@ -1,0 +1,130 @@
+//! Layers by other names, and exporters' patterns.
+
+use alexnet_wgpu::{LocalResponseNorm, Op};
+
+use crate::build::{Attribute, Graph};
+
+fn conv() -> Graph {
+    Graph::new([1, 3, 9, 9]).random("w", [4, 3, 3, 3]).node("Conv x, w -> c", [])
+}
+
+#[test]
+fn relus_are_computed_where_they_stand() {
+    let pool = [("kernel_shape", [2, 2].into()), ("strides", [2, 2].into())];
+    let relu = |op: &Op| matches!(op, Op::Conv(c) if c.relu);
+    // It commutes with the largest of numbers, and not with their average.
+    let max = conv().node("MaxPool c -> p", pool.clone()).node("Relu p -> y", []).check();
+    assert!(max.len() == 2 && relu(&max[0]));
+    let average = conv().node("AveragePool c -> p", pool.clone()).node("Relu p -> y", []).check();
+    assert!(!relu(&average[0]) && relu(average.last().unwrap()));
+    let first = Graph::new([1, 2, 8, 8]).node("MaxPool x -> p", pool).node("Relu p -> y", []).check();
+    assert_eq!(first.len(), 2);
+    let norm = [("size", 3.into()), ("alpha", 0.5f32.into())];
+    assert_eq!(conv().node("LRN c -> n", norm.clone()).node("Relu n -> y", []).check().len(), 3);
+    assert_eq!(conv().node("Relu c -> r", []).node("LRN r -> n", norm).node("Relu n -> y", []).check().len(), 2);
+    // By other names.
+    let zero = || conv().floats("z", [], vec![0.0]);
+    assert!(relu(&zero().node("Clip c, z -> y", []).check()[0]));
+    assert!(relu(&zero().floats("most", [], vec![3.4e38]).node("Clip c, z, most -> y", []).check()[0]));
+    assert!(relu(&conv().opset(6).node("Clip c -> y", [("min", 0f32.into())]).check()[0]));
+    assert!(relu(&zero().node("Max z, c -> y", []).check()[0]));
+    assert!(!relu(&conv().node("Clip c -> y", []).check()[0]));
+}
+
+#[test]
+fn windows_of_every_kind() {
+    let pool = |op: &'static str, attributes: [(&'static str, Attribute); 3]| conv().node(op, attributes).check();
+    let kernel = || ("kernel_shape", [3, 2].into());
+    pool("AveragePool c -> y", [kernel(), ("strides", [2, 3].into()), ("pads", [0, 0, 0, 0].into())]);
+    pool("AveragePool c -> y", [kernel(), ("pads", [1, 0, 2, 1].into()), ("count_include_pad", 1.into())]);
+    pool("MaxPool c -> y", [kernel(), ("strides", [2, 3].into()), ("pads", [1, 0, 2, 1].into())]);
+    pool("MaxPool c -> y", [kernel(), ("strides", [4, 4].into()), ("ceil_mode", 1.into())]);
+    let whole = pool(
+        "AveragePool c -> y",
+        [("kernel_shape", [7, 7].into()), ("strides", [1, 1].into()), ("ceil_mode", 1.into())],
+    );
+    assert!(matches!(whole[1], Op::AdaptiveAvgPool(_)));
+    let odd = conv().node("AveragePool c -> y", [("kernel_shape", [2, 2].into()), ("strides", [2, 2].into())]);
+    odd.check();
+    for (auto, stride) in [("SAME_UPPER", 2), ("SAME_LOWER", 2), ("SAME_UPPER", 1), ("VALID", 3)] {
+        let strides = ("strides", [stride, stride].into());
+        let graph = Graph::new([1, 3, 9, 8]).random("w", [4, 3, 4, 3]);
+        graph.clone().node("Conv x, w -> y", [("auto_pad", auto.into()), strides.clone()]).check();
+        graph.node("MaxPool x -> y", [kernel(), ("auto_pad", auto.into()), strides]).check();
+    }
+    // Dilated, with padding beyond the kernel.
+    let dilated =
+        Graph::new([1, 3, 9, 8]).random("w", [4, 3, 3, 2]).node("Conv x, w -> y", [("dilations", [2, 3].into())]);
+    dilated.check();
+    let far = Graph::new([1, 3, 5, 4]).random("w", [4, 3, 1, 1]).random("b", [4]);
+    far.node("Conv x, w, b -> y", [("pads", [2, 1, 0, 3].into())]).check();
+}
+
+/// As torch.onnx writes torch.nn.LocalResponseNorm, with an open batch or without.
+#[test]
+fn normalisation_in_parts_is_recognised() {
+    let parts = |divide: bool| {
+        let graph = conv()
+            .node("Relu c -> r", [])
+            .node("Mul r, r -> s", [])
+            .ints("five", [1, 1, 4, 7, 7])
+            .node("Reshape s, five -> v", [])
+            .ints("p", [0, 0, 1, 0, 0, 0, 0, 1, 0, 0])
+            .node("Pad v, p -> q", [("mode", "constant".into())])
+            .node("AveragePool q -> a", [("kernel_shape", [3, 1, 1].into()), ("strides", [1, 1, 1].into())])
+            .ints("one", [1])
+            .node("Squeeze a, one -> b", [])
+            .floats("alpha", [], vec![0.3])
+            .floats("k", [], vec![2.0])
+            .floats("beta", [], vec![if divide { 0.75 } else { -0.75 }])
+            .node("Mul b, alpha -> m", [])
+            .node("Add m, k -> n", [])
+            .node("Pow n, beta -> d", []);
+        graph.node(if divide { "Div r, d -> y" } else { "Mul r, d -> y" }, [])
+    };
+    for divide in [true, false] {
+        let layers = parts(divide).check();
+        let [Op::Conv(_), Op::LocalResponseNorm(norm)] = layers[..] else { panic!("{layers:?}") };
+        let expected = LocalResponseNorm { size: 3, alpha: 0.3, beta: 0.75, k: 2.0, ..LocalResponseNorm::CAFFE };
+        assert_eq!(norm, expected);
+    }
+    // Of an earlier activation it is none.
+    let mut graph = parts(true);
+    let last = graph.nodes.len() - 1;
+    graph.nodes[last].inputs[0] = "w2".into();
+    graph.nodes.insert(2, graph.nodes[1].clone());
+    (graph.nodes[2].op, graph.nodes[2].inputs, graph.nodes[2].outputs) = ("Neg", vec!["r".into()], vec!["w2".into()]);
+    assert!(graph.refusal().contains("Mul"), "{}", graph.refusal());
+}
+
+#[test]
+fn ends_of_every_kind() {
+    // Maps, and the vector of them.
+    conv().check();
+    conv().node("Flatten c -> y", []).check();
+    conv().node("Flatten c -> f", []).node("Softmax f -> y", [("axis", 1.into())]).check();
+    let logits = || conv().node("Flatten c -> f", []).random("g", [196, 5]).node("MatMul f, g -> l", []);
+    for line in ["Softmax l -> y", "LogSoftmax l -> y"] {
+        for (opset, axis) in [(17, 1), (17, -1), (9, 1)] {
+            let layers = logits().opset(opset).node(line, [("axis", axis.into())]).check();
+            assert!(matches!(layers.last(), Some(Op::Softmax)));
+        }
+    }
+    logits().node("LogSoftmax l -> m", []).node("Identity m -> y", []).check();
+    let refused = logits().node("LogSoftmax l -> m", []).node("Neg m -> y", []).refusal();
+    assert!(refused.contains("LogSoftmax"), "{refused}");
+    // What no output needs is passed over.
+    let mut graph = logits().node("Sigmoid l -> s", []);
+    graph.outputs = vec!["l".into()];
+    assert!(graph.open().is_ok());
+}
+
+#[test]
+fn old_broadcasts_begin_at_their_axis() {
+    // Maps of 4×4×4: a bias for each channel would also fit the columns.
+    let graph = Graph::new([1, 3, 6, 6]).opset(6).random("w", [4, 3, 3, 3]).random("b", [4]).node("Conv x, w -> c", []);
+    graph.clone().node("Add c, b -> y", [("broadcast", 1.into()), ("axis", 1.into())]).check();
+    // A constant for each column is none that a layer takes.
+    let columns = graph.node("Add c, b -> y", [("broadcast", 1.into()), ("axis", 3.into())]).refusal();
+    assert!(columns.contains("for each channel"), "{columns}");
+}
