@@ -280,6 +280,7 @@ impl Model {
         let named: Option<Variant> = note.and_then(|note| note.parse().ok());
         let own = note.is_some_and(is_network);
         // Other programs have notes of these names too. Where the network is this project's, so are the others.
+        let foreign_name = note.filter(|_| named.is_none() && !own).map(beginning);
         if named.is_none() && !own {
             let foreign = passed_over(&mut metadata);
             if !foreign.is_empty() {
@@ -296,7 +297,13 @@ impl Model {
             }
             None => {
                 let weights = Weights { tensors, metadata: BTreeMap::new() };
-                given_or_recognised(&weights, &notes.order, options.variant.or(named), options)?
+                let recognised = given_or_recognised(&weights, &notes.order, options.variant.or(named), options);
+                recognised.map_err(|error| match (error, foreign_name) {
+                    (WeightsError::Unrecognised(what), Some(name)) => WeightsError::Unrecognised(format!(
+                        "{what}; and the note `network` says `{name}`, which is neither an AlexNet's name nor a network as JSON"
+                    )),
+                    (error, _) => error,
+                })?
             }
         };
         let preprocessing = match metadata.get(key::PREPROCESSING) {

@@ -283,7 +283,7 @@ fn batch_normalisation_in_two_layers_is_folded() {
                 &bytes(133, bytes(1, [number(1, 0), number(1, u64::MAX)].concat())),
             ),
             layer("f", "InnerProduct", ["r", "f"], &of("f"), &bytes(117, number(1, 5))),
-            layer("b", "Bias", ["f", "f"], &[shift.clone()], &[]),
+            layer("b", "Bias", ["f", "f"], std::slice::from_ref(&shift), &[]),
         ]
         .concat()
     };

@@ -80,8 +80,11 @@ pub fn labels(path: &Path) -> Result<Vec<String>, Failure> {
     Ok(labels)
 }
 
-/// The longest file of JSON that is read, in bytes: a network of a hundred layers takes 20 kB.
-const JSON_LIMIT: usize = 1 << 20;
+/// The longest file of JSON that is read, in bytes: a few numbers.
+const JSON_LIMIT: usize = 1 << 16;
+
+/// The longest file of a network's layers, in bytes: a hundred of them take 20 kB.
+const NETWORK_LIMIT: usize = 1 << 20;
 
 /// The longest picture of means that is read, in bytes: one of 3×256×256 takes 0.8 MB.
 const MEANS_LIMIT: usize = 1 << 26;
@@ -89,6 +92,11 @@ const MEANS_LIMIT: usize = 1 << 26;
 /// The bytes of Caffe's picture of means.
 pub fn bytes(path: &Path) -> Result<Vec<u8>, Failure> {
     head(path, MEANS_LIMIT)
+}
+
+/// The text of a file of a network's layers.
+pub fn network(path: &Path) -> Result<String, Failure> {
+    Ok(lines_within(path, NETWORK_LIMIT, "a network")?.join("\n"))
 }
 
 /// The text of a file of JSON.

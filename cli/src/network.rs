@@ -73,10 +73,10 @@ impl NetworkArgs {
             None => {}
             Some(NetworkArg::Named(variant)) => options.variant = Some(*variant),
             Some(NetworkArg::File(path)) if files::ending(path) == "prototxt" => {
-                options.prototxt = Some(files::json(path)?)
+                options.prototxt = Some(files::network(path)?)
             }
             Some(NetworkArg::File(path)) => {
-                let network = Network::from_json(&files::json(path)?);
+                let network = Network::from_json(&files::network(path)?);
                 let fail = |e| Failure::run(format!("{}: {e}", path.display()));
                 options.network = Some(network.map_err(fail)?);
             }

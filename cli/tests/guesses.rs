@@ -148,13 +148,12 @@ fn labels_of_other_programs() {
     let file = folder.weights("tiny.safetensors", &tiny().to_weights().unwrap());
     let grey = folder.plain_picture("pictures/n00000004/grey.ppm", 16, 16);
     let classify = |labels: &Path| {
-        let output = Output::of(
+        Output::of(
             prepared("classify --json --top 4", &[])
                 .args(["--labels", labels.to_str().unwrap()])
                 .arg("--weights")
                 .args([&file, &grey]),
-        );
-        output
+        )
     };
     let of = |output: &Output| -> BTreeMap<u64, String> {
         let json: Value = serde_json::from_str(&output.stdout).unwrap();

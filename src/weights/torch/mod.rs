@@ -222,9 +222,8 @@ fn state_dict<'a>(
     for &(key, value) in pairs {
         match (pickle.text(key), pickle.get(value)) {
             (Some(name), Value::Tensor(view)) => {
-                if views.insert(name, view).is_none() {
-                    order.push(name);
-                }
+                let twice = views.insert(name, view).is_some();
+                order.extend((!twice).then_some(name));
             }
             // Sparse and quantised ones, say: to pass over them would be to compute something else.
             (Some(name), Value::Object(object)) if object.is_tensor() => {
