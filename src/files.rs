@@ -106,7 +106,7 @@ fn keep_access(file: &File, replaced: &Metadata) -> io::Result<()> {
         let mut mode = replaced.mode() & 0o777;
         if file.metadata()?.gid() != replaced.gid() {
             // Another group may do what all may do.
-            mode = mode & 0o707 | (mode & 0o007) << 3;
+            mode = (mode & 0o707) | ((mode & 0o007) << 3);
         }
         if made.mode() & 0o777 != mode {
             file.set_permissions(fs::Permissions::from_mode(mode))?;
