@@ -37,7 +37,7 @@ use crate::{
     doctor::{Case, Finding, check_inputs, distinct_layers},
     gpu::{Compiler, Gpu},
     kernels::{Algorithm, Family, Kernel, Precision, Storage, Style},
-    network::{Conv, Layer, LocalResponseNorm, Network, Shape},
+    network::{Conv, Layer, LocalResponseNorm, MaxPool, Network, Shape},
 };
 
 /// Every kernel of every network in every style, with every algorithm and at batches of every kind.
@@ -46,8 +46,19 @@ fn kernels_of_all_plans() -> BTreeSet<Kernel> {
     networks.push(
         Network::builder("odd", Shape::new(5, 9, 9))
             .conv("depthwise", Conv::new(5, 3).groups(5))
+            .conv("grouped", Conv::new(10, 2).groups(5))
             .local_response_norm("norm", LocalResponseNorm::PAPER)
             .adaptive_avg_pool("pool", 2, 2)
+            .build()
+            .unwrap(),
+    );
+    // More workgroups than a dispatch takes along an axis, and sizes whose products are beyond 32 bits.
+    networks.push(
+        Network::builder("tall", Shape::new(3, 70_000, 2))
+            .max_pool("pool1", MaxPool::new(1, 1))
+            .conv("conv", Conv::new(3, 1).groups(3))
+            .local_response_norm("norm", LocalResponseNorm::PAPER)
+            .adaptive_avg_pool("pool2", 66_000, 1)
             .build()
             .unwrap(),
     );

@@ -137,7 +137,7 @@ impl Layout {
     }
 
     /// The dispatch of [`Pipeline::texture_input`].
-    fn from_texture(self, uniform: &[u8], storage: Storage) -> Result<Dispatch, PipelineError> {
+    fn texture_dispatch(self, uniform: &[u8], storage: Storage) -> Result<Dispatch, PipelineError> {
         let Shape { height, width, .. } = self.shape;
         let pixels = if self.interleaved { 4 * self.row_quads.div_ceil(3) } else { width as u32 };
         let workgroups = [pixels.div_ceil(4 * 8), (height as u32).div_ceil(8), 1];
@@ -146,7 +146,7 @@ impl Layout {
     }
 
     /// The dispatch of [`Pipeline::buffer_input`].
-    fn from_buffer(self, uniform: &[u8], storage: Storage, batch: usize) -> Result<Dispatch, PipelineError> {
+    fn buffer_dispatch(self, uniform: &[u8], storage: Storage, batch: usize) -> Result<Dispatch, PipelineError> {
         let workgroups = [self.row_quads.div_ceil(WORKGROUP), self.shape.height as u32, batch as u32];
         let dispatch = Dispatch::pointwise(buffer_kernel(self.interleaved, storage), uniform, workgroups);
         dispatch.folded().map_err(too_many_workgroups)
@@ -178,8 +178,8 @@ const BUFFER: BindingType = BindingType::Buffer {
 ///
 /// [`PipelineError::Workgroups`].
 pub(super) fn compile_kernels(gpu: &Gpu, layout: Layout, storage: Storage, batch: usize) -> Result<(), PipelineError> {
-    let texture = (layout.shape.channels == 3).then(|| layout.from_texture(&[], storage)).transpose()?;
-    let buffer = layout.from_buffer(&[], storage, batch)?;
+    let texture = (layout.shape.channels == 3).then(|| layout.texture_dispatch(&[], storage)).transpose()?;
+    let buffer = layout.buffer_dispatch(&[], storage, batch)?;
     for (dispatch, entry) in texture.map(|dispatch| (dispatch, TEXTURE)).into_iter().chain([(buffer, BUFFER)]) {
         if let Err(error) = compile::compile_with_input(gpu, &dispatch.kernel, entry) {
             log::warn!("{error}");
@@ -259,7 +259,7 @@ impl Pipeline {
             scale: channels(|p, c| p.scale / p.std[c]),
             bias: channels(|p, c| -p.mean[c] / p.std[c]),
         };
-        let dispatch = layout.from_texture(bytemuck::bytes_of(&uniform), self.style.storage).map_err(refused)?;
+        let dispatch = layout.texture_dispatch(bytemuck::bytes_of(&uniform), self.style.storage).map_err(refused)?;
         self.prepare(&dispatch, TEXTURE, BindingResource::TextureView(source.view))
     }
 
@@ -283,7 +283,7 @@ impl Pipeline {
         let layout = self.layout();
         let [channels, height, width] = [shape.channels, shape.height, shape.width].map(|n| n as u32);
         let uniform = [channels, height, width, layout.row_quads, layout.pad_left];
-        let dispatch = layout.from_buffer(bytemuck::cast_slice(&uniform), self.style.storage, self.batch());
+        let dispatch = layout.buffer_dispatch(bytemuck::cast_slice(&uniform), self.style.storage, self.batch());
         // No more than is read: a device may bind less than the host's buffer holds.
         let source = BindingResource::Buffer(BufferBinding { size: NonZero::new(expected), ..source });
         self.prepare(&dispatch.map_err(refused)?, BUFFER, source)

@@ -749,6 +749,11 @@ fn edges() -> Vec<(Op, Shape, usize)> {
         (average(6, 6), Shape::new(6, 13, 7), 2),
         (average(3, 5), Shape::new(3, 2, 2), 1),
         (average(1, 1), Shape::new(10, 7, 5), 1),
+        // Folded dispatches, and products beyond 32 bits.
+        (max(MaxPool::new(1, 1)), Shape::new(3, 70_000, 2), 2),
+        (average(66_000, 1), Shape::new(1, 70_000, 1), 1),
+        (Op::Conv(Conv::new(4, 1).groups(4)), Shape::new(4, 70_000, 1), 2),
+        (Op::Conv(Conv::new(1, 1)), Shape::new(1, 2000, 2000), 1),
         (Op::LocalResponseNorm(LocalResponseNorm::PAPER), Shape::new(5, 3, 2), 2),
         (Op::LocalResponseNorm(LocalResponseNorm { size: 9, ..LocalResponseNorm::CAFFE }), Shape::new(48, 3, 2), 2),
         (Op::Softmax, Shape::vector(10), 3),
