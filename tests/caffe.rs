@@ -307,10 +307,21 @@ fn batch_normalisation_in_two_layers_is_folded() {
         assert!(error < 1e-6, "{error:e}");
     }
 
-    // Elsewhere it cannot be computed, and blobs that do not fit are told.
-    let first = layer("bn", "BatchNorm", ["data", "bn"], &[mean.clone(), variance.clone(), gamma.clone()], &[]);
-    let error = open([bytes(3, "data"), input.clone(), first].concat()).unwrap_err().to_string();
-    assert!(error.contains("`bn`") && error.contains("directly before it"), "{error}");
+    // Of the input itself, in front of the first layer; and blobs that do not fit are told.
+    let of_input = [vector(30, 3, 0.0), vector(31, 3, 2.0), Tensor::from_f32([1], vec![1.0])];
+    let first = layer("bn", "BatchNorm", ["data", "bn"], &of_input, &[]);
+    let conv = layer("c", "Convolution", ["bn", "c"], &of("c"), &bytes(106, window(4, 3)));
+    let head = layer("f", "InnerProduct", ["c", "f"], &of("f"), &bytes(117, number(1, 5)));
+    let model = open([bytes(3, "data"), input.clone(), first, conv, head].concat()).unwrap();
+    let mut normed = picture.clone();
+    for (i, v) in normed.iter_mut().enumerate() {
+        let number = |tensor: &Tensor| f64::from(tensor.to_f32()[i / 81]);
+        *v = (*v - number(&of_input[0])) / (number(&of_input[1]) + 1e-5).sqrt();
+    }
+    let expected = &run(&network, &weights, &normed).unwrap()[1];
+    let found: Vec<f32> = run(&model.network, &model.weights, &picture).unwrap()[1].iter().map(|&v| v as f32).collect();
+    let error = relative_error(&found, expected);
+    assert!(error < 1e-6, "{error:e}");
     let conv = layer("c", "Convolution", ["data", "c"], &of("c"), &bytes(106, window(4, 3)));
     for (kind, blobs) in [("BatchNorm", vec![mean.clone()]), ("Scale", vec![shift.clone()]), ("Bias", vec![])] {
         let norm = layer("odd", kind, ["c", "c"], &blobs, &[]);

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::names::{Module, modules, numbers};
-use crate::weights::{BatchNorm, Channel, Tensor, Weights, WeightsError, fold};
+use crate::weights::{BatchNorm, Tensor, Weights, WeightsError, fold};
 
 /// Tensors without the batch normalisations that were among them.
 pub(super) struct Folded {
@@ -30,9 +30,8 @@ pub(super) fn fold_norms(weights: &Weights, order: &[String]) -> Result<Folded, 
         if !taken.insert(layer.name) {
             return Err(fail(format!("a layer of its own, found `{}`, which another follows", layer.name)));
         }
-        let affine = affine(norm, layer.rows()).map_err(fail)?;
-        let [weight, bias] =
-            fold(layer.weight.unwrap_or(&Tensor::from_f32([0], vec![])), layer.bias, &affine).map_err(fail)?;
+        let Some(weight) = layer.weight else { continue };
+        let [weight, bias] = fold(&batch_norm(norm), weight, layer.bias).map_err(fail)?;
         changed.insert(format!("{}.weight", layer.name), weight);
         changed.insert(format!("{}.bias", layer.name), bias);
         folded.norms.push(norm.name.into());
@@ -46,16 +45,15 @@ pub(super) fn fold_norms(weights: &Weights, order: &[String]) -> Result<Folded, 
     Ok(folded)
 }
 
-fn affine(norm: &Module<'_>, channels: usize) -> Result<Vec<Channel>, String> {
+fn batch_norm(norm: &Module<'_>) -> BatchNorm {
     let numbers = |tensor: Option<&Tensor>| tensor.map(Tensor::to_f64);
-    let norm = BatchNorm {
+    BatchNorm {
         mean: numbers(norm.mean).unwrap_or_default(),
         variance: numbers(norm.variance).unwrap_or_default(),
         scale: numbers(norm.weight),
         shift: numbers(norm.bias),
         epsilon: BatchNorm::EPSILON,
-    };
-    norm.affine(channels)
+    }
 }
 
 /// Which modules there are, by what their names say.

@@ -4,8 +4,8 @@
 //! them to f32 when they are packed for a kernel: a file is never held twice.
 
 mod affine;
+mod batch_norm;
 mod caffe;
-mod fold;
 mod graph;
 mod map;
 mod onnx;
@@ -28,8 +28,8 @@ use half::{bf16, f16};
 
 use self::map::{Map, map};
 pub(crate) use self::{
+    batch_norm::{BatchNorm, fold},
     caffe::mean_pixel,
-    fold::{BatchNorm, Channel, fold},
     graph::Graph,
 };
 use crate::{

@@ -190,12 +190,10 @@ impl Net {
     }
 
     fn walk(&self, shape: Shape, input: &Input) -> Result<Graph, WeightsError> {
-        let mut budget = Budget::new(self.len);
         let mut chain = Chain::new(shape, Budget::new(self.len)).map_err(malformed_size)?;
         // The names of the last activation: Caffe's splits give it several.
         let mut current: Vec<&str> = self.net.input.iter().take(1).map(String::as_str).collect();
-        let mut layers = self.layers.iter().peekable();
-        while let Some(layer) = layers.next() {
+        for layer in &self.layers {
             let fail =
                 |what: String| WeightsError::Operator { node: clip(&layer.name), operator: clip(&layer.r#type), what };
             match layer.r#type.as_str() {
@@ -220,30 +218,16 @@ impl Net {
                 return Err(fail(format!("to take `{}`, found `{bottom:.80}`", current.first().unwrap_or(&""))));
             }
             current = layer.top.iter().map(String::as_str).collect();
-            // Batch normalisation is computed with the layer before it.
-            let mut norms = Vec::new();
-            if matches!(layer.r#type.as_str(), "Convolution" | "InnerProduct") {
-                while let Some(norm) = layers.next_if(|next| norm::is_one(next, &current)) {
-                    current = norm.top.iter().map(String::as_str).collect();
-                    norms.push(norm);
-                }
-            }
             if layer.r#type != "Split" {
-                self.layer(&mut chain, layer, &norms, &mut budget).map_err(fail)?;
+                self.layer(&mut chain, layer).map_err(fail)?;
             }
         }
         let name = self.net.name.as_deref().unwrap_or_default();
         chain.finish(name, Some(self.preprocessing(shape, input))).map_err(malformed)
     }
 
-    /// One layer, and the batch normalisations behind it. Errors say what was expected and found.
-    fn layer(
-        &self,
-        chain: &mut Chain,
-        layer: &LayerParameter,
-        norms: &[&LayerParameter],
-        budget: &mut Budget,
-    ) -> Result<(), String> {
+    /// One layer. Errors say what was expected and found.
+    fn layer(&self, chain: &mut Chain, layer: &LayerParameter) -> Result<(), String> {
         let name = layer.name.as_str();
         let blobs = || -> Result<Vec<Tensor>, String> {
             if layer.blobs.len() > MAX_BLOBS {
@@ -268,8 +252,7 @@ impl Net {
                 let (out_channels, groups) = (size(p.num_output)?, size(p.group.unwrap_or(1))?);
                 let mut blobs = blobs()?.into_iter();
                 let weight = blobs.next().ok_or("a weight, found none: is this a trained network?")?;
-                let (weight, bias) = norm::folded(weight, blobs.next(), norms, budget)?;
-                chain.conv(name, Conv { out_channels, window, groups, relu: false }, weight, bias)
+                chain.conv(name, Conv { out_channels, window, groups, relu: false }, weight, blobs.next())
             }
             "InnerProduct" => {
                 let p = layer.inner_product_param.clone().unwrap_or_default();
@@ -285,13 +268,12 @@ impl Net {
                 };
                 let mut weight = weight.reshaped(shape).ok_or("a matrix as weight")?;
                 if p.transpose {
-                    weight = transpose(&weight, budget)?;
+                    weight = transpose(&weight, &mut chain.budget)?;
                 }
                 if weight.shape()[0] != size(p.num_output)? {
                     return Err(format!("a weight of {} outputs, found shape {:?}", p.num_output, weight.shape()));
                 }
-                let (weight, bias) = norm::folded(weight, blobs.next(), norms, budget)?;
-                chain.linear(name, weight, bias)
+                chain.linear(name, weight, blobs.next())
             }
             "ReLU" => match layer.relu_param.as_ref().map_or(0.0, |p| p.negative_slope) {
                 0.0 => chain.relu(name),
@@ -339,7 +321,10 @@ impl Net {
                     _ => Err(format!("to make a vector of {shape} or to leave it, found {dims:?}")),
                 }
             }
-            "BatchNorm" | "Scale" | "Bias" => Err("a convolution or fully connected layer directly before it".into()),
+            "BatchNorm" | "Scale" | "Bias" => {
+                let affine = norm::affine(layer, chain.shape().channels)?;
+                chain.affine(name, &affine)
+            }
             "Softmax" | "SoftmaxWithLoss" => {
                 if layer.softmax_param.as_ref().and_then(|p| p.axis).is_some_and(|axis| axis != 1) {
                     return Err("to go over the classes, axis 1, found another".into());

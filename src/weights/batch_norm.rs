@@ -1,13 +1,6 @@
-//! Batch normalisation at inference, folded into the convolution or fully connected layer before it.
+//! Batch normalisation at inference: the same factor and shift for every number of a channel.
 
-use super::Tensor;
-
-/// What batch normalisation does to a channel at inference: x · `factor` + `shift`.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Channel {
-    pub factor: f64,
-    pub shift: f64,
-}
+use super::{Budget, Tensor, affine::Affine};
 
 /// A batch normalisation, a number a channel: (x − mean) / √(variance + ε) · scale + shift.
 pub(crate) struct BatchNorm {
@@ -25,7 +18,7 @@ impl BatchNorm {
     pub const EPSILON: f64 = 1e-5;
 
     /// The same as a factor and a shift for each of `channels` channels. Errors say what was expected and found.
-    pub fn affine(&self, channels: usize) -> Result<Vec<Channel>, String> {
+    pub(super) fn affine(&self, channels: usize) -> Result<Affine, String> {
         let lists = [Some(&self.mean), Some(&self.variance), self.scale.as_ref(), self.shift.as_ref()];
         if let Some(list) = lists.into_iter().flatten().find(|list| list.len() != channels) {
             return Err(format!("numbers for the {channels} channels of the layer before it, found {}", list.len()));
@@ -37,32 +30,23 @@ impl BatchNorm {
             if variance < 0.0 || !factor.is_finite() || !shift.is_finite() {
                 return Err(format!("finite numbers and a variance of at least 0, found {variance} in channel {c}"));
             }
-            Ok(Channel { factor, shift })
+            Ok((factor, shift))
         };
-        (0..channels).map(channel).collect()
+        let (scale, shift) = (0..channels).map(channel).collect::<Result<_, String>>()?;
+        Ok(Affine { scale, shift })
     }
 }
 
-/// The weight and bias of a layer whose outputs go through `channels`: computed in f64, rounded to f32 once. The rows of
-/// `weight` are the outputs; without a bias it is 0.
-pub(crate) fn fold(weight: &Tensor, bias: Option<&Tensor>, channels: &[Channel]) -> Result<[Tensor; 2], String> {
+/// The weight and bias of a layer whose outputs are normalised so; without a bias it is 0.
+pub(crate) fn fold(norm: &BatchNorm, weight: &Tensor, bias: Option<&Tensor>) -> Result<[Tensor; 2], String> {
     let rows = weight.shape().first().copied().unwrap_or(0);
-    let bias = bias.map_or_else(|| vec![0.0; rows], Tensor::to_f64);
-    if rows != channels.len() || rows != bias.len() {
-        return Err(format!(
-            "a bias and a factor for each of {rows} outputs, found {} and {}",
-            bias.len(),
-            channels.len()
-        ));
+    let affine = norm.affine(rows)?;
+    let zeros = Tensor::from_f32([rows], vec![0.0; rows]);
+    let bias = bias.unwrap_or(&zeros);
+    if bias.numbers().len() != rows {
+        return Err(format!("a bias of {rows} numbers in the layer before it, found {}", bias.numbers().len()));
     }
-    let columns = weight.numbers().len().checked_div(rows).unwrap_or(0);
-    let mut folded = weight.to_f64();
-    for (row, channel) in folded.chunks_exact_mut(columns.max(1)).zip(channels) {
-        row.iter_mut().for_each(|w| *w *= channel.factor);
-    }
-    let bias = bias.iter().zip(channels).map(|(b, channel)| (b * channel.factor + channel.shift) as f32).collect();
-    let folded = folded.into_iter().map(|w| w as f32).collect();
-    Ok([Tensor::from_f32(weight.shape(), folded), Tensor::from_f32([rows], bias)])
+    affine.after(weight, bias, &mut Budget::new(weight.bytes().len()))
 }
 
 #[cfg(test)]
@@ -80,7 +64,7 @@ mod tests {
             shift: Some(vec![0.1, 0.2]),
             epsilon: 1e-5,
         };
-        let [folded, shift] = fold(&weight, Some(&bias), &norm.affine(2).unwrap()).unwrap();
+        let [folded, shift] = fold(&norm, &weight, Some(&bias)).unwrap();
         let x = [0.7, -0.1, 2.0];
         let dense = |weight: &Tensor, bias: &Tensor, row: usize| {
             let row_of = &weight.to_f64()[3 * row..][..3];
@@ -94,7 +78,7 @@ mod tests {
         }
         // Neither the layer's bias nor the norm's own numbers need be there.
         let plain = BatchNorm { scale: None, shift: None, ..norm };
-        let [_, shift] = fold(&weight, None, &plain.affine(2).unwrap()).unwrap();
+        let [_, shift] = fold(&plain, &weight, None).unwrap();
         assert!((shift.to_f64()[0] + 0.3 / 0.04001f64.sqrt()).abs() < 1e-6);
     }
 
@@ -111,6 +95,7 @@ mod tests {
         assert_eq!(error, "numbers for the 2 channels of the layer before it, found 3");
         assert!(norm(vec![0.0; 2], vec![1.0, -1.0]).affine(2).unwrap_err().contains("found -1 in channel 1"));
         assert!(norm(vec![f64::NAN], vec![1.0]).affine(1).is_err());
-        assert!(fold(&Tensor::from_f32([2, 1], vec![1.0; 2]), None, &[]).is_err());
+        let (weight, bias) = (Tensor::from_f32([2, 1], vec![1.0; 2]), Tensor::from_f32([3], vec![1.0; 3]));
+        assert!(fold(&norm(vec![0.0; 2], vec![1.0; 2]), &weight, Some(&bias)).unwrap_err().contains("a bias of 2"));
     }
 }
