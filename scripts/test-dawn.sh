@@ -4,12 +4,12 @@
 #   scripts/test-dawn.sh [wgpudawn] [dawn-python]
 # wgpudawn: a recent Dawn, on Mesa 25; dawn-python: one of 2025, on the system's own driver. Both are packages for Python.
 # Without names: both. One that cannot be had is skipped, and the last lines say so; exit 1 where numbers differ, 3 when
-# neither is there.
+# neither is there, or not one that was named.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/lib.sh
 
-names=("$@")
+names=("$@") named=$#
 [ $# -gt 0 ] || names=(wgpudawn dawn-python)
 export ALEXNET_PYTHON=$adapters/dawn/bin/python3
 
@@ -22,7 +22,7 @@ test_package() {
     ALEXNET_DAWN=$1 cargo test --quiet -p alexnet-wgpu --lib dawn_computes -- --ignored --nocapture
 }
 
-results=() status=3
+results=() status=3 lacks=0
 for name in "${names[@]}"; do
     echo "=== $name"
     code=0
@@ -41,9 +41,10 @@ for name in "${names[@]}"; do
     esac
     case $code in
         0) results+=("$name: passed"); [ $status = 1 ] || status=0 ;;
-        3) results+=("$name: SKIPPED, it cannot be had here (the reason stands above)") ;;
+        3) results+=("$name: SKIPPED, it cannot be had here (the reason stands above)"); lacks=1 ;;
         *) results+=("$name: FAILED"); status=1 ;;
     esac
 done
 printf '=== Dawn, %s\n' "${results[@]}"
+if [ "$named" -gt 0 ] && [ $lacks = 1 ] && [ $status = 0 ]; then exit 3; fi
 exit $status

@@ -5,12 +5,12 @@
 # compute the same; glslang reads the HLSL as shader model 5; a C++ compiler makes programs of the MSL (scripts/metal), which
 # must compute the same too; spirv-val reads the SPIR-V.
 # Without names: all five. A tool that cannot be had is skipped, and the last lines say so; exit 1 when a shader failed,
-# 3 when no tool was there.
+# 3 when no tool was there, or not one that was named.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/lib.sh
 
-names=("$@")
+names=("$@") named=$#
 [ $# -gt 0 ] || names=(tint dxc glslang msl spirv)
 shaders=$PWD/${CARGO_TARGET_DIR:-target}/shaders
 rm -rf "$shaders"
@@ -81,7 +81,7 @@ test_msl() {
     cargo test --quiet -p alexnet-wgpu --lib msl_computes -- --ignored --nocapture
 }
 
-results=() status=3
+results=() status=3 lacks=0
 for name in "${names[@]}"; do
     echo "=== shaders $name"
     code=0
@@ -95,9 +95,10 @@ for name in "${names[@]}"; do
     esac
     case $code in
         0) results+=("$name: passed"); [ $status = 1 ] || status=0 ;;
-        3) results+=("$name: SKIPPED, it cannot be had here") ;;
+        3) results+=("$name: SKIPPED, it cannot be had here"); lacks=1 ;;
         *) results+=("$name: FAILED"); status=1 ;;
     esac
 done
 printf '=== shaders %s\n' "${results[@]}"
+if [ "$named" -gt 0 ] && [ $lacks = 1 ] && [ $status = 0 ]; then exit 3; fi
 exit $status

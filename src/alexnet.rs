@@ -1,4 +1,4 @@
-//! The four networks that are called AlexNet, as data: layers, preprocessing, labels.
+//! The five networks that are called AlexNet, as data: layers, preprocessing, labels.
 //!
 //! Numbers: Krizhevsky, Sutskever, Hinton 2012; BVLC's `bvlc_alexnet` and `bvlc_reference_caffenet`
 //! (`train_val.prototxt`); torchvision's `models/alexnet.py` (Krizhevsky 2014, "One weird trick").
@@ -15,6 +15,9 @@ use crate::{
 pub enum Variant {
     /// One column, no groups, no normalisation, 227×227: this project's default.
     Ungrouped,
+    /// [`Variant::Ungrouped`] with the paper's normalisation before pooling, as PyTorch programs write it
+    /// ([`LocalResponseNorm::TORCH_PAPER`]).
+    Paper,
     /// BVLC AlexNet: two groups in conv2, conv4 and conv5; normalisation before pooling.
     Caffe,
     /// BVLC CaffeNet: as [`Variant::Caffe`] with normalisation after pooling.
@@ -25,12 +28,13 @@ pub enum Variant {
 
 impl Variant {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Ungrouped, Self::Caffe, Self::CaffeNet, Self::Torchvision];
+    pub const ALL: [Self; 5] = [Self::Ungrouped, Self::Paper, Self::Caffe, Self::CaffeNet, Self::Torchvision];
 
     /// Its name in commands and files.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Ungrouped => "ungrouped",
+            Self::Paper => "paper",
             Self::Caffe => "caffe",
             Self::CaffeNet => "caffenet",
             Self::Torchvision => "torchvision",
@@ -41,6 +45,7 @@ impl Variant {
     pub const fn standard(self) -> AlexNet {
         match self {
             Self::Ungrouped => AlexNet::UNGROUPED,
+            Self::Paper => AlexNet::PAPER,
             Self::Caffe => AlexNet::CAFFE,
             Self::CaffeNet => AlexNet::CAFFENET,
             Self::Torchvision => AlexNet::TORCHVISION,
@@ -59,14 +64,14 @@ impl Variant {
     pub const fn groups(self) -> usize {
         match self {
             Self::Caffe | Self::CaffeNet => 2,
-            Self::Ungrouped | Self::Torchvision => 1,
+            Self::Ungrouped | Self::Paper | Self::Torchvision => 1,
         }
     }
 
     /// The preprocessing its published weights were trained with.
     pub const fn preprocessing(self) -> Preprocessing {
         match self {
-            Self::Ungrouped | Self::Torchvision => Preprocessing::torchvision(self.input_size()),
+            Self::Ungrouped | Self::Paper | Self::Torchvision => Preprocessing::torchvision(self.input_size()),
             Self::Caffe | Self::CaffeNet => Preprocessing::caffe(self.input_size()),
         }
     }
@@ -91,7 +96,7 @@ impl FromStr for Variant {
 /// There is no such network.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "no network is called `{found}`: did you mean `{nearest}`? There are ungrouped, caffe, caffenet and torchvision"
+    "no network is called `{found}`: did you mean `{nearest}`? There are ungrouped, paper, caffe, caffenet and torchvision"
 )]
 pub struct UnknownNetwork {
     /// The name asked for.
@@ -125,6 +130,8 @@ impl AlexNet {
     /// The project's default: 62,378,344 parameters.
     pub const UNGROUPED: Self =
         Self { variant: Variant::Ungrouped, channels: [96, 256, 384, 384, 256], head: [4096, 4096], classes: 1000 };
+    /// The same with the paper's normalisation.
+    pub const PAPER: Self = Self { variant: Variant::Paper, ..Self::UNGROUPED };
     /// BVLC AlexNet: 60,965,224 parameters.
     pub const CAFFE: Self = Self { variant: Variant::Caffe, ..Self::UNGROUPED };
     /// BVLC CaffeNet: 60,965,224 parameters.
@@ -160,10 +167,17 @@ impl AlexNet {
     ///
     /// [`NetworkError`] where the sizes do not fit (channels that the groups do not divide, say).
     pub fn network(&self) -> Result<Network, NetworkError> {
+        self.in_groups(self.variant.groups())
+    }
+
+    /// The same with another number of groups in conv2, conv4 and conv5.
+    pub(crate) fn in_groups(&self, groups: usize) -> Result<Network, NetworkError> {
         let Self { variant, channels: c, head, classes } = *self;
-        let groups = variant.groups();
         let side = variant.input_size();
-        let norm = LocalResponseNorm::CAFFE;
+        let norm = match variant {
+            Variant::Paper => LocalResponseNorm::TORCH_PAPER,
+            _ => LocalResponseNorm::CAFFE,
+        };
         let pool = MaxPool::new(3, 2);
         let conv1 = match variant {
             Variant::Torchvision => Conv::new(c[0], 11).stride(4).padding(2).relu(),
@@ -172,13 +186,13 @@ impl AlexNet {
 
         let mut net = Network::builder(variant.name(), Shape::new(3, side, side)).conv("conv1", conv1);
         net = match variant {
-            Variant::Caffe => net.local_response_norm("norm1", norm).max_pool("pool1", pool),
+            Variant::Caffe | Variant::Paper => net.local_response_norm("norm1", norm).max_pool("pool1", pool),
             Variant::CaffeNet => net.max_pool("pool1", pool).local_response_norm("norm1", norm),
             Variant::Ungrouped | Variant::Torchvision => net.max_pool("pool1", pool),
         };
         net = net.conv("conv2", Conv::new(c[1], 5).padding(2).groups(groups).relu());
         net = match variant {
-            Variant::Caffe => net.local_response_norm("norm2", norm).max_pool("pool2", pool),
+            Variant::Caffe | Variant::Paper => net.local_response_norm("norm2", norm).max_pool("pool2", pool),
             Variant::CaffeNet => net.max_pool("pool2", pool).local_response_norm("norm2", norm),
             Variant::Ungrouped | Variant::Torchvision => net.max_pool("pool2", pool),
         };
@@ -192,7 +206,9 @@ impl AlexNet {
             Variant::Caffe | Variant::CaffeNet => {
                 net.linear("fc6", fc6).dropout("drop6").linear("fc7", fc7).dropout("drop7")
             }
-            Variant::Ungrouped => net.dropout("drop5").linear("fc6", fc6).dropout("drop6").linear("fc7", fc7),
+            Variant::Ungrouped | Variant::Paper => {
+                net.dropout("drop5").linear("fc6", fc6).dropout("drop6").linear("fc7", fc7)
+            }
             Variant::Torchvision => net
                 .adaptive_avg_pool("avgpool", 6, 6)
                 .dropout("drop5")
@@ -219,6 +235,7 @@ mod tests {
     fn sizes_are_the_published_ones() {
         let cases = [
             (AlexNet::UNGROUPED, 62_378_344, 1_076_634_144 + 58_621_952, [55, 27, 27, 13, 13, 13, 13, 6]),
+            (AlexNet::PAPER, 62_378_344, 1_076_634_144 + 58_621_952, [55, 27, 27, 13, 13, 13, 13, 6]),
             (AlexNet::CAFFE, 60_965_224, 665_784_864 + 58_621_952, [55, 27, 27, 13, 13, 13, 13, 6]),
             (AlexNet::CAFFENET, 60_965_224, 665_784_864 + 58_621_952, [55, 27, 27, 13, 13, 13, 13, 6]),
             (AlexNet::TORCHVISION, 61_100_840, 655_566_528 + 58_621_952, [55, 27, 27, 13, 13, 13, 13, 6]),

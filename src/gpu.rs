@@ -56,15 +56,39 @@ pub(crate) struct Compiled {
 /// Which adapter to open; the default takes the best there is.
 #[derive(Clone, Debug, Default)]
 pub struct GpuOptions {
-    /// Only adapters whose name or driver contains this text, in any case.
+    /// Only adapters whose name, driver or PCI address contains this text, in any case; or, where it is a number below their
+    /// count, the one of this [`AdapterSummary::index`].
     pub adapter: Option<String>,
     /// Only adapters of these backends; all when `None`.
     pub backends: Option<Backends>,
 }
 
+impl GpuOptions {
+    /// The backends whose adapters [`GpuOptions::allowed`] takes its choice of: all, where an adapter is meant by its number.
+    pub fn listed(&self) -> Option<Backends> {
+        let numbered = self.adapter.as_deref().is_some_and(|text| text.parse::<usize>().is_ok());
+        self.backends.filter(|_| !numbered)
+    }
+
+    /// Those that are allowed, of `adapters`: what [`Gpu::adapters`] lists of [`GpuOptions::listed`].
+    pub fn allowed(&self, adapters: Vec<AdapterSummary>) -> Vec<AdapterSummary> {
+        let text = self.adapter.as_deref();
+        let index = text.and_then(|text| text.parse().ok()).filter(|&index: &usize| index < adapters.len());
+        let is_meant = |adapter: &AdapterSummary| match index {
+            Some(index) => adapter.index == index,
+            None => adapter.is_called(text),
+        };
+        let backend = |adapter: &AdapterSummary| Backends::from(adapter.info.backend);
+        let on_backend = |adapter: &AdapterSummary| self.backends.is_none_or(|all| all.contains(backend(adapter)));
+        adapters.into_iter().filter(|adapter| on_backend(adapter) && is_meant(adapter)).collect()
+    }
+}
+
 /// An adapter on this machine, and whether it can run a network.
 #[derive(Clone, Debug)]
 pub struct AdapterSummary {
+    /// Its place in the list that it is in, from 0: what tells two of one name apart.
+    pub index: usize,
     /// Name, driver, backend, type.
     pub info: AdapterInfo,
     /// What it offers.
@@ -80,14 +104,14 @@ impl AdapterSummary {
     fn new(adapter: Adapter) -> Self {
         let limits = adapter.limits();
         let shortfalls = shortfalls(&BASE_LIMITS, &limits);
-        Self { info: adapter.get_info(), features: adapter.features(), limits, shortfalls, adapter }
+        Self { index: 0, info: adapter.get_info(), features: adapter.features(), limits, shortfalls, adapter }
     }
 
-    /// Whether the name or the driver contains `text`, in any case; true without a text.
+    /// Whether the name, the driver or the PCI address contains `text`, in any case; true without a text.
     pub fn is_called(&self, text: Option<&str>) -> bool {
         let Some(text) = text.map(str::to_lowercase) else { return true };
-        let AdapterInfo { name, driver, driver_info, .. } = &self.info;
-        [name, driver, driver_info].iter().any(|s| s.to_lowercase().contains(&text))
+        let AdapterInfo { name, driver, driver_info, device_pci_bus_id, .. } = &self.info;
+        [name, driver, driver_info, device_pci_bus_id].iter().any(|s| s.to_lowercase().contains(&text))
     }
 
     /// Opens this adapter.
@@ -188,11 +212,13 @@ impl Gpu {
     ///
     /// [`GpuError::NoAdapter`] when nothing fits; otherwise as [`AdapterSummary::open`].
     pub async fn new(options: &GpuOptions) -> Result<Self, GpuError> {
+        // A number is that of a list of all.
+        let by_name = options.adapter.as_deref().is_none_or(|text| text.parse::<usize>().is_err());
         let without_gl =
-            (options.backends.is_none() && !may_have_gpu()).then_some(Some(Backends::all() - Backends::GL));
-        for backends in without_gl.into_iter().chain([options.backends]) {
-            let adapters = Self::adapters(backends).await;
-            if let Some(adapter) = adapters.iter().find(|a| a.is_called(options.adapter.as_deref())) {
+            (options.backends.is_none() && by_name && !may_have_gpu()).then_some(Some(Backends::all() - Backends::GL));
+        for backends in without_gl.into_iter().chain([options.listed()]) {
+            let allowed = options.allowed(Self::adapters(backends).await);
+            if let Some(adapter) = allowed.first() {
                 return adapter.open().await;
             }
         }
@@ -294,6 +320,7 @@ impl Gpu {
     pub async fn adapters(backends: Option<Backends>) -> Vec<AdapterSummary> {
         let mut all: Vec<_> = find(backends).await.into_iter().map(AdapterSummary::new).collect();
         all.sort_by_key(|a| preference(&a.info, !a.shortfalls.is_empty()));
+        all.iter_mut().enumerate().for_each(|(index, adapter)| adapter.index = index);
         all
     }
 

@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    io::Write,
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
 };
@@ -54,7 +55,7 @@ impl KeptPipelines {
         let mut stored = self.stored.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(data) = self.cache.get_data().filter(|data| Some(data) != stored.as_ref()) else { return };
         let made = self.path.parent().map_or(Ok(()), fs::create_dir_all);
-        match made.and_then(|()| write_atomically(&self.path, |path| fs::write(path, &data))) {
+        match made.and_then(|()| write_atomically(&self.path, |file| file.write_all(&data))) {
             Ok(()) => *stored = Some(data),
             Err(error) => log::warn!("compiled pipelines are not kept: {}: {error}", self.path.display()),
         }

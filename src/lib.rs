@@ -61,6 +61,7 @@ mod alexnet;
 mod classify;
 mod deny;
 pub mod doctor;
+#[cfg(not(target_arch = "wasm32"))]
 mod files;
 mod gpu;
 #[cfg(not(target_arch = "wasm32"))]
@@ -68,16 +69,19 @@ mod kept_pipelines;
 mod kernels;
 mod model;
 mod network;
+mod notes;
 mod pipeline;
 mod preprocess;
 mod recognise;
 pub mod reference;
 mod scopes;
+mod trained;
 mod weights;
 
 pub use alexnet::{AlexNet, UnknownNetwork, Variant, imagenet_labels};
 pub use classify::{Classifier, ClassifyError, Prediction};
 pub use deny::{Denial, Denials, UnknownVariant};
+#[cfg(not(target_arch = "wasm32"))]
 pub use files::write_atomically;
 pub use gpu::{AdapterSummary, Gpu, GpuError, GpuOptions, Shortfall};
 pub use kernels::{Algorithm, Family, Precision, Storage, Style, UnknownPrecision};
@@ -86,12 +90,13 @@ pub use network::{
     AdaptiveAvgPool, Conv, Layer, Linear, LocalResponseNorm, LrnConvention, MaxPool, Network, NetworkBuilder,
     NetworkError, Op, Padding, Shape, Window,
 };
+pub use notes::UnknownNetworkJson;
 #[cfg(not(target_arch = "wasm32"))]
 pub use pipeline::Ceilings;
 pub use pipeline::{
     Builder, Candidate, Checks, Choice, Entry, Input, InputError, LayerTime, MAX_BATCH, Pipeline, PipelineError,
     PlannedDispatch, RunError, Slices, TextureSource, Ticket, TuneError, Tuning, plan,
 };
-pub use preprocess::{ChannelOrder, Picture, PictureError, Preprocessing, PreprocessingError, Resize};
+pub use preprocess::{ChannelOrder, Damage, Picture, PictureError, Preprocessing, PreprocessingError, Resize};
 pub use weights::{DType, Format, Tensor, Weights, WeightsError, splitmix};
 pub use wgpu;

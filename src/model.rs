@@ -5,14 +5,14 @@ use std::path::Path;
 use std::{collections::BTreeMap, str::FromStr};
 
 use serde::{Serialize, de::DeserializeOwned};
-use serde_json::Value;
 
 use crate::{
     alexnet::{Variant, imagenet_labels},
-    network::{Network, Shape, nearest},
+    network::{Linear, Network, Op, Shape, nearest},
+    notes::{beginning, is_network, key, known, metadata},
     preprocess::{Preprocessing, PreprocessingError},
     recognise::{self, Recognised},
-    weights::{File, Format, Graph, Weights, WeightsError},
+    weights::{File, Format, Graph, Notes, Tensor, Weights, WeightsError},
 };
 
 /// A network, its weights under the network's own names, and how pictures and classes go with it.
@@ -38,10 +38,14 @@ pub struct Origin {
     /// Why it is this network.
     pub network: String,
     /// Which network it may be as well, where the file leaves that open: `caffe` and `caffenet` differ in no tensor's shape, and
-    /// [`ModelOptions::variant`] decides.
+    /// [`ModelOptions::variant`] or [`ModelOptions::network`] decides.
     pub doubt: Option<String>,
+    /// What of the file was taken, where it holds more: one of several dicts of tensors, say.
+    pub contents: Option<String>,
     /// Why it is this preprocessing.
     pub preprocessing: String,
+    /// Whether nothing but its shape speaks for this preprocessing, so that [`ModelOptions::preprocessing`] may know better.
+    pub preprocessing_guessed: bool,
     /// Why they are these labels.
     pub labels: String,
 }
@@ -51,6 +55,13 @@ pub struct Origin {
 pub struct ModelOptions {
     /// Take the weights for this AlexNet's.
     pub variant: Option<Variant>,
+    /// Take the weights for this network's, before [`ModelOptions::variant`]: tensors by the names of its layers, or in their
+    /// order. Batch normalisations in a state dict are folded into the layers before them.
+    pub network: Option<Network>,
+    /// The shape of the input, for a Caffe file that does not say it.
+    pub input: Option<Shape>,
+    /// The text of the `.prototxt` that goes with a Caffe file which does not say its input.
+    pub prototxt: Option<String>,
     /// Labels in index order.
     pub labels: Option<Vec<String>>,
     /// Make the network's input of pictures like this.
@@ -79,6 +90,8 @@ pub enum GivenPreprocessing {
     Torchvision,
     /// [`Preprocessing::caffe`].
     Caffe,
+    /// What the file says, or [`Preprocessing::caffe`], with these means of samples of 0…255 in the order of the channels.
+    CaffeMean([f32; 3]),
     /// This one; its crop must be the network's input.
     Own(Preprocessing),
 }
@@ -86,12 +99,31 @@ pub enum GivenPreprocessing {
 impl GivenPreprocessing {
     const NAMES: [&str; 2] = ["torchvision", "caffe"];
 
-    /// For a network's input, with what decided on it.
-    fn of(self, input: Shape) -> (Preprocessing, String) {
+    /// That of a picture of means (`.binaryproto`) which Caffe's `compute_image_mean` wrote: its mean pixel.
+    ///
+    /// # Errors
+    ///
+    /// [`WeightsError::Format`] where the bytes are no such picture of one or three channels.
+    pub fn from_binaryproto(bytes: &[u8]) -> Result<Self, WeightsError> {
+        crate::weights::mean_pixel(bytes).map(Self::CaffeMean)
+    }
+
+    /// For a network's input, with what decided on it; `own` is what the file says.
+    fn of(self, input: Shape, own: Option<Preprocessing>) -> (Preprocessing, String) {
         let fitted = |p: Preprocessing, name| (p.cropped(input.height, input.width), format!("{name}'s, {CALLER}"));
         match self {
             Self::Torchvision => fitted(Preprocessing::torchvision(input.height), "torchvision"),
             Self::Caffe => fitted(Preprocessing::caffe(input.height), "Caffe"),
+            Self::CaffeMean(mean) => {
+                let caffe =
+                    if input.channels == 3 { Preprocessing::caffe(input.height) } else { Preprocessing::plain(input) };
+                let p = own.unwrap_or(Preprocessing { scale: 1.0, ..caffe });
+                // Means are of samples, and subtracted when those were multiplied.
+                fitted(
+                    Preprocessing { mean: mean.map(|mean| mean * p.scale), ..p },
+                    "that of a picture of means, and Caffe",
+                )
+            }
             Self::Own(p) => (p, CALLER.into()),
         }
     }
@@ -101,7 +133,7 @@ impl FromStr for GivenPreprocessing {
     type Err = UnknownPreprocessing;
 
     fn from_str(text: &str) -> Result<Self, UnknownPreprocessing> {
-        let found = || text.chars().filter(|c| !c.is_control()).take(80).collect();
+        let found = || beginning(text);
         match text.trim() {
             "torchvision" => Ok(Self::Torchvision),
             "caffe" => Ok(Self::Caffe),
@@ -155,16 +187,6 @@ pub enum UnknownPreprocessing {
 /// What decided, where the caller did.
 const CALLER: &str = "given by the caller";
 
-/// What a file's metadata may say of its network, in this project's safetensors files.
-mod key {
-    /// An AlexNet's name, or the whole network as JSON.
-    pub const NETWORK: &str = "network";
-    /// [`crate::Preprocessing`] as JSON.
-    pub const PREPROCESSING: &str = "preprocessing";
-    /// A JSON list of strings.
-    pub const LABELS: &str = "labels";
-}
-
 impl Model {
     /// The most classes that a network may have: a label is made for each. (ImageNet-21K has 21,841.)
     pub const MAX_CLASSES: usize = 1 << 20;
@@ -176,6 +198,8 @@ impl Model {
     /// preprocessing that its published weights were trained with; any other network gets torchvision's, one of a single
     /// channel grey of 0…1, and one of other channels none ([`crate::ChannelOrder::Other`]). A network of 1000 classes without labels gets
     /// ImageNet's; any other gets `class 0`, `class 1`, …. [`Model::origin`] says what was decided by what.
+    ///
+    /// A large file must stay as it is while the model is in use: see [`Weights::open`].
     ///
     /// # Errors
     ///
@@ -203,71 +227,105 @@ impl Model {
     ///
     /// As [`Model::open`].
     pub fn from_weights(weights: Weights, options: &ModelOptions) -> Result<Self, WeightsError> {
-        Self::from_tensors(None, weights, options)
+        Self::from_tensors(None, weights, Notes::default(), options)
     }
 
     fn from_file(file: File, options: &ModelOptions) -> Result<Self, WeightsError> {
         let format = file.format();
-        let Some(graph) = file.graph() else {
-            return Self::from_tensors(Some(format), file.into_weights()?, options);
+        let graph = match file.graph(options) {
+            Some(graph) => graph?,
+            None => {
+                let (weights, notes) = file.into_tensors()?;
+                return Self::from_tensors(Some(format), weights, notes, options);
+            }
         };
-        let Graph { network, tensors, preprocessing } = graph?;
-        let recognised = recognise::graph(&network, &tensors)
+        let Graph { network, tensors, preprocessing, open } = graph;
+        let mut recognised = recognise::graph(&network, &tensors)
             .map_err(|e| WeightsError::Unrecognised(e.to_string()))?
             .unwrap_or_else(|| {
                 let why = "the file's layers; they are no AlexNet's".into();
                 Recognised { network, tensors, why, doubt: None }
             });
-        let metadata = BTreeMap::new();
-        let Recognised { network, tensors, why, doubt } = match options.variant {
-            Some(_) => recognise::tensors(&Weights { tensors: recognised.tensors, metadata }, options.variant)?,
-            None => recognised,
+        if let Some(input) = open.input {
+            recognised.why += &format!("; the input's size is {input}");
+        }
+        recognised.doubt = recognised.doubt.or(open.doubt);
+        let recognised = match (&options.network, options.variant) {
+            (None, None) if format == Format::Caffe => two_classes(recognised)?,
+            (None, None) => recognised,
+            _ => {
+                let weights = Weights { tensors: recognised.tensors, metadata: BTreeMap::new() };
+                given_or_recognised(&weights, &[], options.variant, options)?
+            }
         };
-        let input = network.input();
+        let input = recognised.network.input();
         let preprocessing = preprocessing
             .map(|p| (p.cropped(input.height, input.width), format!("{format}'s, with what the file says of it")));
-        let weights = Weights { tensors, metadata: BTreeMap::new() };
-        Self::assemble(Some(format), network, (why, doubt), weights, preprocessing, options)
+        let mut model = Self::assemble(Some(format), recognised, BTreeMap::new(), None, preprocessing, options)?;
+        // Those of the published networks are known.
+        let known = model.network.name().parse::<Variant>().is_ok() && model.labels.len() == 1000;
+        model.origin.preprocessing_guessed |= open.preprocessing && !known && options.preprocessing.is_none();
+        Ok(model)
     }
 
-    fn from_tensors(format: Option<Format>, weights: Weights, options: &ModelOptions) -> Result<Self, WeightsError> {
-        let note = weights.metadata.get(key::NETWORK).map(String::as_str);
-        let (network, weights, why, doubt) = match (note, options.variant) {
-            (Some(json), None) if json.trim_start().starts_with('{') => {
-                let network: Network = from_json(key::NETWORK, json, "a network as JSON")?;
-                (network, weights, "the file's metadata".into(), None)
+    fn from_tensors(
+        format: Option<Format>,
+        weights: Weights,
+        notes: Notes,
+        options: &ModelOptions,
+    ) -> Result<Self, WeightsError> {
+        let Weights { tensors, mut metadata } = weights;
+        let mut contents = notes.part;
+        let note = metadata.get(key::NETWORK).map(String::as_str);
+        let named: Option<Variant> = note.and_then(|note| note.parse().ok());
+        let own = note.is_some_and(is_network);
+        // Other programs have notes of these names too. Where the network is this project's, so are the others.
+        let foreign_name = note.filter(|_| named.is_none() && !own).map(beginning);
+        if named.is_none() && !own {
+            let foreign = passed_over(&mut metadata);
+            if !foreign.is_empty() {
+                let told = format!("not the notes {} of another program", foreign.join(", "));
+                contents = Some(contents.map_or(told.clone(), |contents| format!("{contents}; {told}")));
             }
-            (note, variant) => {
-                let named = |name: &str| {
-                    let expected = "ungrouped, caffe, caffenet, torchvision or a network as JSON";
-                    name.parse().map_err(|_| metadata(key::NETWORK, expected, name, None))
-                };
-                let variant = match (note, variant) {
-                    (Some(name), None) => Some(named(name)?),
-                    (_, variant) => variant,
-                };
-                let Recognised { network, tensors, why, doubt } = recognise::tensors(&weights, variant)?;
-                (network, Weights { tensors, metadata: weights.metadata }, why, doubt)
+        }
+        let given = options.network.is_some() || options.variant.is_some();
+        let recognised = match metadata.get(key::NETWORK).filter(|_| own && !given) {
+            Some(json) => {
+                let network = Network::from_json(json)
+                    .map_err(|e| crate::notes::metadata(key::NETWORK, "a network as JSON", json, Some(e.reason)))?;
+                Recognised { network, tensors, why: "the file's metadata".into(), doubt: None }
+            }
+            None => {
+                let weights = Weights { tensors, metadata: BTreeMap::new() };
+                let recognised = given_or_recognised(&weights, &notes.order, options.variant.or(named), options);
+                recognised.map_err(|error| match (error, foreign_name) {
+                    (WeightsError::Unrecognised(what), Some(name)) => WeightsError::Unrecognised(format!(
+                        "{what}; and the note `network` says `{name}`, which is neither an AlexNet's name nor a network as JSON"
+                    )),
+                    (error, _) => error,
+                })?
             }
         };
-        let preprocessing = match weights.metadata.get(key::PREPROCESSING) {
+        let preprocessing = match metadata.get(key::PREPROCESSING) {
             Some(json) if options.preprocessing.is_none() => {
                 let p = from_json(key::PREPROCESSING, json, "this project's preprocessing as JSON")?;
                 Some((p, "the file's metadata".to_string()))
             }
             _ => None,
         };
-        Self::assemble(format, network, (why, doubt), weights, preprocessing, options)
+        Self::assemble(format, recognised, metadata, contents, preprocessing, options)
     }
 
     fn assemble(
         format: Option<Format>,
-        network: Network,
-        (why, doubt): (String, Option<String>),
-        weights: Weights,
+        recognised: Recognised,
+        metadata: BTreeMap<String, String>,
+        contents: Option<String>,
         preprocessing: Option<(Preprocessing, String)>,
         options: &ModelOptions,
     ) -> Result<Self, WeightsError> {
+        let Recognised { network, tensors, why, doubt } = recognised;
+        let weights = Weights { tensors, metadata };
         weights.check(&network)?;
         let (input, output) = (network.input(), network.output());
         // Maps are for who reads layers, and no classes.
@@ -275,14 +333,29 @@ impl Model {
         if classes > Self::MAX_CLASSES {
             return Err(WeightsError::Classes { output });
         }
-        let given = options.preprocessing.map(|given| given.of(input));
+        let guessed = options.preprocessing.is_none()
+            && preprocessing.is_none()
+            && (doubt.is_some() || network.name().parse::<Variant>().is_err());
+        let given = options.preprocessing.map(|given| given.of(input, preprocessing.as_ref().map(|(p, _)| *p)));
+        // A crop of 32 pixels out of 256 shows next to nothing of a picture.
+        let usual = input.height == input.width && Variant::ALL.iter().any(|v| v.input_size() == input.height);
         let (preprocessing, why_preprocessing) = given.or(preprocessing).unwrap_or_else(|| {
             let (p, why) = match (network.name().parse::<Variant>(), input.channels) {
                 (Ok(variant), 3) => (variant.preprocessing(), format!("that of {variant}'s published weights")),
-                (Err(_), 3) => {
+                (Err(_), 3) if usual => {
                     (Preprocessing::torchvision(input.height), "torchvision's, as the file is silent".into())
                 }
-                (_, 1) => (Preprocessing::plain(input), "grey of 0…1, as the file is silent".into()),
+                (Err(_), 3) => {
+                    let why = "the whole picture scaled to the input, with torchvision's mean and deviation, as the file is silent and \
+                               the input's size is none of the AlexNets'";
+                    (Preprocessing::torchvision(input.height).whole(input), why.into())
+                }
+                (_, 1) if usual => (Preprocessing::plain(input), "grey of 0…1, as the file is silent".into()),
+                (_, 1) => {
+                    let why = "the whole picture scaled to the input, grey of 0…1, as the file is silent and the input's size is \
+                               none of the AlexNets'";
+                    (Preprocessing::plain(input).whole(input), why.into())
+                }
                 _ => (Preprocessing::plain(input), "no picture has the network's channels".into()),
             };
             (p.cropped(input.height, input.width), why)
@@ -298,9 +371,15 @@ impl Model {
             return Err(fail(PreprocessingError::Input { expected: input, found }));
         }
 
-        let (labels, why_labels) = match (&options.labels, weights.metadata.get(key::LABELS)) {
+        let noted = match weights.metadata.get(key::LABELS).filter(|_| options.labels.is_none()) {
+            Some(json) => Some(from_json::<Vec<String>>(key::LABELS, json, "a JSON list of strings")?),
+            None => None,
+        };
+        // Those of another program may be of something else.
+        let noted = noted.filter(|noted| noted.len() == classes || weights.metadata.contains_key(key::NETWORK));
+        let (labels, why_labels) = match (&options.labels, noted) {
             (Some(labels), _) => (labels.clone(), CALLER),
-            (None, Some(json)) => (from_json(key::LABELS, json, "a JSON list of strings")?, "the file's metadata"),
+            (None, Some(labels)) => (labels, "the file's metadata"),
             (None, None) if classes == 0 => (Vec::new(), "none, as the network ends in maps"),
             (None, None) if classes == 1000 => (imagenet_labels(), "ImageNet's, as there are 1000 classes"),
             (None, None) => ((0..classes).map(|i| format!("class {i}")).collect(), "numbers, as the file is silent"),
@@ -308,8 +387,15 @@ impl Model {
         if labels.len() != classes {
             return Err(WeightsError::Labels { expected: classes, found: labels.len() });
         }
-        let origin =
-            Origin { format, network: why, doubt, preprocessing: why_preprocessing, labels: why_labels.to_string() };
+        let origin = Origin {
+            format,
+            network: why,
+            doubt,
+            contents,
+            preprocessing: why_preprocessing,
+            preprocessing_guessed: guessed,
+            labels: why_labels.to_string(),
+        };
         Ok(Self { network, weights, preprocessing, labels, origin })
     }
 
@@ -334,43 +420,67 @@ impl Model {
     pub fn to_weights(&self) -> Result<Weights, serde_json::Error> {
         let mut weights = self.weights.clone();
         let mut note = |key: &str, value| weights.metadata.insert(key.into(), value);
-        note(key::NETWORK, serde_json::to_string(&self.network)?);
+        note(key::NETWORK, self.network.to_json()?);
         note(key::PREPROCESSING, serde_json::to_string(&self.preprocessing)?);
         note(key::LABELS, serde_json::to_string(&self.labels)?);
         Ok(weights)
     }
 }
 
-fn metadata(key: &str, expected: &str, found: &str, reason: Option<String>) -> WeightsError {
-    let found = found.chars().filter(|c| !c.is_control()).take(80).collect();
-    let reason = reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
-    WeightsError::Metadata { key: key.into(), expected: expected.into(), found, reason }
+/// The network that the caller gives, or else the AlexNet that the tensors are.
+fn given_or_recognised(
+    weights: &Weights,
+    order: &[String],
+    variant: Option<Variant>,
+    options: &ModelOptions,
+) -> Result<Recognised, WeightsError> {
+    let recognised = match &options.network {
+        Some(network) => {
+            let (tensors, how) = recognise::assign(network, weights, order)?;
+            Recognised { network: network.clone(), tensors, why: format!("{CALLER}; {how}"), doubt: None }
+        }
+        None => recognise::tensors(weights, order, variant)?,
+    };
+    two_classes(recognised)
+}
+
+/// A network of one output as one of two classes: a softmax of one is 1 for every picture, and what is meant is the sigmoid of
+/// the output, the probability of the second class. It is the softmax of 0 and the output.
+fn two_classes(recognised: Recognised) -> Result<Recognised, WeightsError> {
+    let Recognised { network, mut tensors, mut why, doubt } = recognised;
+    let single = network.layers().last().is_some_and(|last| last.op == Op::Softmax && last.input == Shape::vector(1));
+    if !single {
+        return Ok(Recognised { network, tensors, why, doubt });
+    }
+    let mut layers: Vec<(String, Op)> = network.layers().iter().map(|layer| (layer.name.clone(), layer.op)).collect();
+    let name = (0..).map(|i| if i == 0 { "both".into() } else { format!("both_{i}") });
+    let name = name.into_iter().find(|name| layers.iter().all(|(other, _)| other != name)).unwrap_or_default();
+    layers.insert(layers.len() - 1, (name.clone(), Op::Linear(Linear::new(2))));
+    tensors.insert(format!("{name}.weight"), Tensor::from_f32([2, 1], vec![0.0, 1.0]));
+    tensors.insert(format!("{name}.bias"), Tensor::from_f32([2], vec![0.0; 2]));
+    let network =
+        Network::new(network.name(), network.input(), layers).map_err(|e| WeightsError::Unrecognised(e.to_string()))?;
+    why += "; its one output is taken for two classes, its sigmoid being the second's probability";
+    Ok(Recognised { network, tensors, why, doubt })
+}
+
+/// Takes away the notes of this project's names that are another program's, and says which they were.
+fn passed_over(metadata: &mut BTreeMap<String, String>) -> Vec<String> {
+    let foreign = |key: &str, note: &str| match key {
+        key::NETWORK => true,
+        key::PREPROCESSING => known::<Preprocessing>(note).is_err(),
+        key::LABELS => known::<Vec<String>>(note).is_err(),
+        _ => false,
+    };
+    let keys = [key::NETWORK, key::PREPROCESSING, key::LABELS];
+    let found = keys.into_iter().filter(|key| metadata.get(*key).is_some_and(|note| foreign(key, note)));
+    let found: Vec<&str> = found.collect();
+    found.iter().for_each(|key| drop(metadata.remove(*key)));
+    found.into_iter().map(|key| format!("`{key}`")).collect()
 }
 
 fn from_json<T: Serialize + DeserializeOwned>(key: &str, json: &str, expected: &str) -> Result<T, WeightsError> {
     known(json).map_err(|reason| metadata(key, expected, json, Some(reason)))
-}
-
-/// What JSON says, where all of its keys mean something: a misspelt one would change the result in silence.
-fn known<T: Serialize + DeserializeOwned>(json: &str) -> Result<T, String> {
-    let given: Value = serde_json::from_str(json).map_err(|e| e.to_string())?;
-    // From the text, for the line and column in messages.
-    let understood: T = serde_json::from_str(json).map_err(|e| e.to_string())?;
-    let again = serde_json::to_value(&understood).map_err(|e| e.to_string())?;
-    unknown_key(&given, &again).map_or(Ok(understood), |key| Err(format!("`{key:.40}` means nothing here")))
-}
-
-/// A key in `given` that is not in `understood`.
-fn unknown_key<'a>(given: &'a Value, understood: &Value) -> Option<&'a str> {
-    match (given, understood) {
-        (Value::Object(given), Value::Object(understood)) => given.iter().find_map(|(key, value)| {
-            understood.get(key).map_or(Some(key.as_str()), |understood| unknown_key(value, understood))
-        }),
-        (Value::Array(given), Value::Array(understood)) => {
-            given.iter().zip(understood).find_map(|(given, understood)| unknown_key(given, understood))
-        }
-        _ => None,
-    }
 }
 
 #[cfg(test)]
@@ -378,21 +488,46 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
     use super::*;
+    use crate::Resize;
 
     #[test]
     fn keys_that_mean_nothing_are_refused() {
         let model = Model::embedded().unwrap();
-        let network = serde_json::to_string(&model.network).unwrap();
-        assert_eq!(known::<Network>(&network).unwrap(), model.network);
-        let misspelt = network.replacen("\"padding\"", "\"pad\"", 1);
-        assert_ne!(misspelt, network);
-        let further = network.replacen("\"stride\"", "\"dilation\":[2,2],\"stride\"", 1);
-        for (json, key) in [(misspelt, "pad"), (further, "dilation")] {
-            let reason = known::<Network>(&json).unwrap_err();
-            assert_eq!(reason, format!("`{key}` means nothing here"));
-        }
         let own = serde_json::to_string(&model.preprocessing).unwrap();
         let own = own.replacen("\"mean\"", "\"means\":[0,0,0],\"mean\"", 1);
         assert!(own.parse::<GivenPreprocessing>().unwrap_err().to_string().contains("`means` means nothing here"));
+    }
+
+    /// Of a small picture's network the whole picture is seen, unless somebody says otherwise.
+    #[test]
+    fn networks_of_other_sizes_see_the_whole_picture() {
+        for (channels, height, width, whole) in
+            [(3, 32, 32, true), (1, 28, 28, true), (3, 224, 224, false), (1, 227, 227, false), (3, 224, 227, true)]
+        {
+            let network = serde_json::json!({
+                "name": "small",
+                "input": {"channels": channels, "height": height, "width": width},
+                "layers": [
+                    {"name": "c", "op": "conv", "out_channels": 2, "kernel": [1, 1], "stride": [1, 1], "groups": 1, "relu": false},
+                    {"name": "p", "op": "adaptive-avg-pool", "output": [1, 1]},
+                ],
+            });
+            let metadata = [("network".to_string(), network.to_string())].into();
+            let data = vec![0_u8; 4 * 2 * (channels + 1)];
+            let view =
+                |shape, data| safetensors::tensor::TensorView::new(safetensors::Dtype::F32, shape, data).unwrap();
+            let weight = view(vec![2, channels, 1, 1], &data[..8 * channels]);
+            let bias = view(vec![2], &data[8 * channels..]);
+            let file = safetensors::serialize([("c.weight", weight), ("c.bias", bias)], Some(metadata)).unwrap();
+            let open = |options: &ModelOptions| Model::from_bytes(file.clone(), options).unwrap();
+            let model = open(&ModelOptions::default());
+            let expected = Resize::Warp([height, width]);
+            assert_eq!(model.preprocessing.resize == expected, whole, "{height}×{width}: {:?}", model.preprocessing);
+            assert_eq!(model.origin.preprocessing.contains("whole picture"), whole, "{}", model.origin.preprocessing);
+            assert_eq!(model.preprocessing.crop, [height, width]);
+            let given =
+                ModelOptions { preprocessing: Some(GivenPreprocessing::Torchvision), ..ModelOptions::default() };
+            assert_eq!(open(&given).preprocessing.resize, Resize::ShorterSide(256));
+        }
     }
 }

@@ -253,6 +253,9 @@ impl LocalResponseNorm {
     /// n = 5, α = 1e-4, β = 0.75, k = 2, α over the sum: Krizhevsky et al. 2012, section 3.3.
     pub const PAPER: Self = Self { size: 5, alpha: 1e-4, beta: 0.75, k: 2.0, convention: LrnConvention::Sum };
 
+    /// The paper's constants, α over the mean: PyTorch's `LocalResponseNorm(5, alpha=1e-4, beta=0.75, k=2)`.
+    pub const TORCH_PAPER: Self = Self { convention: LrnConvention::Mean, ..Self::PAPER };
+
     /// What multiplies Σx²: α, or α over the window's size.
     pub fn factor(&self) -> f32 {
         match self.convention {

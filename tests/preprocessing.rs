@@ -92,11 +92,10 @@ fn kinds_of_files() {
     for (name, bytes) in kinds {
         let expected = expected.tensor(&name).unwrap();
         let steps = match name.as_str() {
-            // The general JPEG decoder, which rounds otherwise than libjpeg-turbo.
-            "jpeg-cmyk.jpg" | "jpeg-cmyk-plain.jpg" => 1,
-            "jpeg-ycck.jpg" => 2,
-            // Rounded down where Pillow rounds to nearest.
-            "tiff-cmyk.tif" => 1,
+            // Pillow and libtiff round in between.
+            name if name.starts_with("tiff-ycc") => 1,
+            // The colours were rounded when they were multiplied.
+            name if name.starts_with("tiff-associated") || name == "tiff-planar-alpha.tif" => 1,
             _ => 0,
         };
         match Picture::decode(&bytes) {
@@ -106,8 +105,9 @@ fn kinds_of_files() {
                     wrong.push(format!("{name}: {shape:?}, expected {:?}", expected.shape()));
                 } else {
                     let difference = largest_difference(picture.rgb(), expected.data());
-                    if difference > steps {
-                        wrong.push(format!("{name}: {difference} steps from Pillow, expected {steps} at most"));
+                    if difference > steps || picture.damage().is_some() {
+                        let damage = picture.damage();
+                        wrong.push(format!("{name}: {difference} steps from Pillow, expected {steps}; {damage:?}"));
                     }
                 }
             }
@@ -115,6 +115,25 @@ fn kinds_of_files() {
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// Of a damaged JPEG as much is shown as libjpeg recovers, and told that it is damaged.
+#[test]
+fn damaged_jpegs() {
+    let expected = fs::read(data("damaged.safetensors")).unwrap();
+    let expected = SafeTensors::deserialize(&expected).unwrap();
+    for (name, bytes) in files("damaged") {
+        let expected = expected.tensor(&name).unwrap();
+        let picture = Picture::decode(&bytes).unwrap_or_else(|e| panic!("{name}: {e}"));
+        assert_eq!(largest_difference(picture.rgb(), expected.data()), 0, "{name}");
+        let damage = picture.damage().unwrap_or_else(|| panic!("{name}: damage that is not told"));
+        assert!(damage.share() > 0.0 && damage.share() <= 1.0, "{name}: {damage:?}");
+        assert!(damage.to_string().contains('%'), "{damage}");
+    }
+    // A restart interval is lost, of 24: 4 of 96 luma blocks, and the same share of the others.
+    let whole = fs::read(data("damaged/restart-2B-0.jpg")).unwrap();
+    let share = Picture::decode(&whole).unwrap().damage().unwrap().share();
+    assert!(share < 0.3, "{share}");
 }
 
 /// The whole resized picture, and from it by plain indices the crop at `top` and `left`.
@@ -318,7 +337,6 @@ fn bombs() {
                     width: 16_383, height: 16_383, .. } if found == bytes.len());
                 assert!(as_claimed, "{name}: {error}");
             }
-            "bomb-frame.gif" => assert!(matches!(error, PictureError::Memory { format: "GIF" }), "{name}: {error}"),
             _ => assert!(matches!(error, PictureError::TooLarge { width: 60_000, height: 60_000 }), "{name}: {error}"),
         }
         assert!(largest < 1 << 20, "{name}: a block of {largest} bytes");
@@ -343,7 +361,9 @@ fn cut_off_files() {
     let mut truncated = 0;
     for (name, bytes) in files("kinds") {
         let whole = Picture::decode(&bytes).unwrap();
-        for len in 0..bytes.len() {
+        // Every length where headers and ends are, and some between.
+        let lengths = (0..bytes.len()).filter(|len| *len < 100 || len + 50 > bytes.len() || len % 11 == 0);
+        for len in lengths {
             match Picture::decode(&bytes[..len]) {
                 // Of a number in ASCII nothing tells how many digits it had.
                 Ok(_) if name == "pnm-ascii.ppm" => assert!(len + 3 >= bytes.len(), "{name}: {len} bytes"),
@@ -356,7 +376,7 @@ fn cut_off_files() {
             }
         }
     }
-    assert!(truncated > 10_000);
+    assert!(truncated > 10_000, "{truncated}");
 }
 
 #[test]
@@ -372,8 +392,12 @@ fn not_a_picture() {
     for (bytes, expected) in [
         (&b""[..], "found an empty file"),
         (b"Hello, this is text.", "begin `Hello, this is t`"),
-        (b"\0\0\0\x1cftypavif", "begin `\\x00\\x00\\x00\\x1cftypavif`"),
-        (b"qoif\0\0\0\x01\0\0\0\x01", "convert it"),
+        (b"\0\0\0\x1cftypavif", "found AVIF, which is not read: convert it"),
+        (b"\0\0\0\x18ftypheic", "found HEIC, which is not read: convert it"),
+        (b"\0\0\0\x18ftypmif1", "found HEIC"),
+        (b"\xff\x0a\xfa\x1f", "found JPEG XL"),
+        (b"\0\0\0\x0cJXL \r\n\x87\n", "found JPEG XL"),
+        (b"qoif\0\0\0\x01\0\0\0\x01", "found QOI"),
         (b"\x89PNG\r\n\x1a\n", "PNG picture is cut off"),
         (b"\xff\xd8\xff", "JPEG picture is cut off"),
         (b"\xff\xd8\xff\xd9", "JPEG picture is damaged"),
@@ -384,8 +408,17 @@ fn not_a_picture() {
         assert!(error.contains(expected), "{error}");
         assert!(!error.contains('\n'), "{error}");
     }
-    let lab = Picture::open(data("unread/tiff-lab.tif")).unwrap_err();
-    assert!(matches!(lab, PictureError::Unsupported { format: "TIFF", .. }), "{lab}");
+    for (name, bytes) in files("unread") {
+        let error = Picture::decode(&bytes).unwrap_err();
+        let kind = match name.as_str() {
+            "jpeg-lossless.jpg" => "JPEG picture is not read (lossless)",
+            "tiff-complex.tif" => "TIFF picture is not read (samples of complex numbers)",
+            "tiff-lab.tif" => "TIFF picture is not read (L*a*b* colours)",
+            "tiff-raw.tif" => "TIFF picture is not read (a camera's raw samples)",
+            _ => "TIFF picture is not read (compressed by Zstandard)",
+        };
+        assert!(error.to_string().contains(kind), "{name}: {error}");
+    }
     // The first bytes tell the format, not the name.
     fs::copy(root().join("examples/pictures/rocket.jpg"), &file).unwrap();
     assert_eq!(Picture::open(&file).unwrap().width(), 640);

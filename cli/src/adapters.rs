@@ -6,20 +6,24 @@ use std::{
 };
 
 use alexnet_wgpu::{
-    AdapterSummary, Gpu, GpuOptions,
+    AdapterSummary, Gpu,
     wgpu::{Backend, DeviceType, Features},
 };
 use anstyle::Style;
 use indicatif::HumanBytes;
 use serde::Serialize;
 
-use crate::failure::{Failure, printable};
+use crate::{
+    failure::{Failure, printable},
+    options::AdapterArgs,
+};
 
 const EXAMPLES: &str = "\
 Examples:
   alexnet adapters
   alexnet adapters --json
   alexnet classify shoe.jpg --adapter nvidia --backend vulkan
+  alexnet classify shoe.jpg --adapter 1                 the second of this list, where two have one name
 
 Exit codes: 0 there is one that networks can run on; 1 there is none; 2 the arguments are wrong.";
 
@@ -34,22 +38,28 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     let adapters = pollster::block_on(Gpu::adapters(None));
-    if adapters.is_empty() {
+    let options = AdapterArgs::default().options()?;
+    let allowed = options.allowed(adapters.clone());
+    if allowed.is_empty() {
         // The library says what was looked for, and where to get a driver.
-        Gpu::open(&GpuOptions::default())?;
+        Gpu::open(&options)?;
     }
-    let reason = reason(&adapters);
-    print(&adapters, reason.as_deref(), args.json).map_err(Failure::output)?;
-    match reason {
+    let picked = reason(&allowed, adapters.len()).map(|reason| (allowed[0].index, reason));
+    print(&adapters, picked.as_ref(), args.json).map_err(Failure::output)?;
+    match picked {
         Some(_) => Ok(ExitCode::SUCCESS),
         None => Err(Failure::run("every adapter lacks something: update its driver, or get another")),
     }
 }
 
-/// Why the first adapter, the best, would be picked; `None` where it would not.
-fn reason(adapters: &[AdapterSummary]) -> Option<String> {
+/// Why the first of the adapters that are allowed, the best, would be picked; `None` where it would not. `all` are how many
+/// there are.
+fn reason(adapters: &[AdapterSummary], all: usize) -> Option<String> {
     let first = adapters.first().filter(|a| a.shortfalls.is_empty())?;
-    let Some(second) = adapters.get(1) else { return Some("the only adapter".into()) };
+    let Some(second) = adapters.get(1) else {
+        let named = if all > 1 { "the one that WGPU_BACKEND or WGPU_ADAPTER_NAME leave" } else { "the only adapter" };
+        return Some(named.into());
+    };
     Some(if !second.shortfalls.is_empty() {
         "the only adapter that lacks nothing".into()
     } else if first.info.device_type != second.info.device_type {
@@ -71,10 +81,10 @@ fn kind(adapter: &AdapterSummary) -> &'static str {
     }
 }
 
-fn print(adapters: &[AdapterSummary], reason: Option<&str>, json: bool) -> io::Result<()> {
+fn print(adapters: &[AdapterSummary], picked: Option<&(usize, String)>, json: bool) -> io::Result<()> {
     let mut out = anstream::stdout().lock();
     for (i, adapter) in adapters.iter().enumerate() {
-        let picked = reason.filter(|_| i == 0);
+        let picked = picked.filter(|(index, _)| *index == i).map(|(_, reason)| reason.as_str());
         if json {
             writeln!(out, "{}", serde_json::to_string(&Record::new(adapter, picked))?)?;
         } else {
@@ -120,6 +130,10 @@ pub fn describe(out: &mut impl Write, adapter: &AdapterSummary, picked: Option<&
     let info = &adapter.info;
     writeln!(out, "{bold}{}{bold:#}", printable(&info.name))?;
     let mut line = |key: &str, value: &str| writeln!(out, "  {key:<9} {}", printable(value));
+    line("index", &adapter.index.to_string())?;
+    if !info.device_pci_bus_id.is_empty() {
+        line("PCI", &info.device_pci_bus_id)?;
+    }
     line("backend", info.backend.to_str())?;
     line("type", kind(adapter))?;
     line("driver", &format!("{} {}", info.driver, info.driver_info))?;
@@ -159,6 +173,9 @@ fn bytes(count: u64) -> String {
 #[serde(rename_all = "camelCase")]
 pub struct Record<'a> {
     name: &'a str,
+    /// For --adapter.
+    index: usize,
+    pci_address: Option<&'a str>,
     backend: &'static str,
     #[serde(rename = "type")]
     kind: &'static str,
@@ -192,6 +209,8 @@ impl<'a> Record<'a> {
         let AdapterSummary { info, features, shortfalls, .. } = adapter;
         Self {
             name: &info.name,
+            index: adapter.index,
+            pci_address: Some(info.device_pci_bus_id.as_str()).filter(|address| !address.is_empty()),
             backend: info.backend.to_str(),
             kind: kind(adapter),
             driver: &info.driver,

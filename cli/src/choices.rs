@@ -1,6 +1,6 @@
 //! What `alexnet tune` found, kept in a file for the next start.
 
-use std::path::PathBuf;
+use std::{io::Write, path::PathBuf};
 
 use alexnet_wgpu::{Choice, Gpu, Network, Precision, write_atomically};
 use serde::{Deserialize, Serialize};
@@ -72,7 +72,7 @@ pub fn store(
         std::fs::create_dir_all(folder).map_err(cannot)?;
     }
     let text = serde_json::to_vec_pretty(&kept)?;
-    write_atomically(&place, |path| std::fs::write(path, &text)).map_err(cannot)?;
+    write_atomically(&place, |file| file.write_all(&text)).map_err(cannot)?;
     Ok(place)
 }
 

@@ -18,6 +18,7 @@ use crate::{
     files::{self, Crops},
     options::{ComputeArgs, GpuArgs, ModelArgs},
     progress,
+    text::name_hex,
 };
 
 const EXAMPLES: &str = "\
@@ -42,13 +43,15 @@ pub struct Args {
     images: Vec<PathBuf>,
     #[command(flatten)]
     model: ModelArgs,
-    /// Labels in place of the model's: a text file, one a line, in the order of the classes
+    /// Labels in place of the model's: a text file, one a line in the order of the classes, or JSON (a list, or a dict as
+    /// class_index.json)
     #[arg(long, value_name = "FILE")]
     labels: Option<PathBuf>,
     /// How many labels for each picture
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = at_least_one, allow_negative_numbers = true)]
     top: usize,
-    /// One JSON object for each picture, on a line of its own: image, network, adapter, backend, top (index, label,
+    /// One JSON object for each picture, on a line of its own: image (and image_hex, the name's bytes in hexadecimal, where
+    /// it is no UTF-8), network, adapter, backend, top (index, label,
     /// probability), ms (preprocess: from the file to the network's input; inference: from there to the labels)
     #[arg(long)]
     json: bool,
@@ -70,6 +73,7 @@ const AHEAD: usize = 2;
 
 pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     let model = args.model.open(args.labels.as_deref())?;
+    args.model.warn(&model, true);
     if args.model.embedded() && !args.json && io::stderr().is_terminal() {
         let kinds = model.labels.len();
         let _ =
@@ -171,7 +175,7 @@ impl<'a> Labelled<'a> {
     fn print(&self, image: &Path, json: bool) -> io::Result<()> {
         let mut out = anstream::stdout().lock();
         if json {
-            let line = serde_json::to_string(&self.record(&image.to_string_lossy()))?;
+            let line = serde_json::to_string(&self.record(&image.to_string_lossy(), image))?;
             return writeln!(out, "{line}");
         }
         let bold = Style::new().bold();
@@ -190,11 +194,12 @@ impl<'a> Labelled<'a> {
         Ok(())
     }
 
-    fn record<'b>(&'b self, image: &'b str) -> Record<'b> {
+    fn record<'b>(&'b self, image: &'b str, path: &Path) -> Record<'b> {
         let pipeline = self.classifier.pipeline();
         let class = |p: &'b Prediction| Class { index: p.index, label: &p.label, probability: p.probability };
         Record {
             image,
+            image_hex: name_hex(path),
             network: pipeline.network().name(),
             adapter: &pipeline.gpu().info().name,
             backend: pipeline.gpu().info().backend.to_str(),
@@ -208,6 +213,8 @@ impl<'a> Labelled<'a> {
 #[derive(Serialize)]
 struct Record<'a> {
     image: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    image_hex: Option<String>,
     network: &'a str,
     adapter: &'a str,
     backend: &'a str,

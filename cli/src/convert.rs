@@ -7,12 +7,13 @@ use std::{
     process::ExitCode,
 };
 
-use alexnet_wgpu::{DType, Model, Variant};
+use alexnet_wgpu::{DType, Model};
 use clap::ValueEnum;
 
 use crate::{
     failure::{Failure, printable},
     files,
+    network::NetworkArgs,
     options::{ModelArgs, PreprocessingArgs},
     progress,
     text::megabytes,
@@ -26,6 +27,7 @@ Examples:
   alexnet convert mine.pth mine.safetensors --preprocessing caffe
 
 Needs no GPU. The output is whole or not there: what stood there before stays until then.
+The same input and options make the same bytes.
 
 Exit codes: 0 done; 1 a file failed; 2 the arguments are wrong, or the labels are
 not as many as the classes.";
@@ -44,12 +46,12 @@ pub struct Args {
     /// own (biases stay f32), a quarter of f32's bytes
     #[arg(long, value_name = "TYPE")]
     dtype: Option<Type>,
-    /// The network that the weights are for, in place of the recognised one
-    #[arg(long, value_name = "NAME")]
-    network: Option<Variant>,
+    #[command(flatten)]
+    network: NetworkArgs,
     #[command(flatten)]
     preprocessing: PreprocessingArgs,
-    /// Labels in place of the model's: a text file, one a line, in the order of the classes
+    /// Labels in place of the model's: a text file, one a line in the order of the classes, or JSON (a list, or a dict as
+    /// class_index.json)
     #[arg(long, value_name = "FILE")]
     labels: Option<PathBuf>,
 }
@@ -78,12 +80,9 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
         let found = output.display();
         return Err(Failure::usage(format!("expected an output that ends in .safetensors, found {found}")));
     }
-    let from = ModelArgs::new(Some(args.input.clone()), args.network, args.preprocessing.clone());
+    let from = ModelArgs::new(Some(args.input.clone()), args.network.clone(), args.preprocessing.clone());
     let input = from.path()?.unwrap_or_default();
-    // The weights are read from the file while they are written.
-    if is_same_file(&input, output) {
-        return Err(Failure::usage(format!("expected an output beside the input, found {} as both", output.display())));
-    }
+    files::keep_apart(output, from.files()?.into_iter().chain(args.labels.clone()))?;
 
     let mut model = from.open(args.labels.as_deref())?;
     progress::while_working(format!("writing {}", output.display()), || -> Result<(), Failure> {
@@ -95,13 +94,22 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
         Ok(model.to_weights()?.save(output)?)
     })?;
 
+    // Where the output is standard output, a line about it would be in it.
+    if files::is_standard_output(output) {
+        return Ok(ExitCode::SUCCESS);
+    }
     let size = |path: &Path| fs::metadata(path).map_or(0, |metadata| metadata.len());
     let mut types: Vec<String> = model.weights.tensors.values().map(|t| t.dtype().to_string()).collect();
     types.sort();
     types.dedup();
-    let (before, after) = (megabytes(size(&input)), megabytes(size(output)));
     let (name, network) = (printable(&output.display().to_string()), printable(model.network.name()));
-    let told = writeln!(io::stdout(), "{name}: {network} as {}, {after} (from {before})", types.join(" and "));
+    // Pipes and devices keep nothing.
+    let sizes = if output.is_file() {
+        format!(", {} (from {})", megabytes(size(output)), megabytes(size(&input)))
+    } else {
+        String::new()
+    };
+    let told = writeln!(io::stdout(), "{name}: {network} as {}{sizes}", types.join(" and "));
     told.map_err(Failure::output)?;
     Ok(ExitCode::SUCCESS)
 }
@@ -117,9 +125,4 @@ fn finite(model: &Model) -> Result<(), Failure> {
         }
     }
     Ok(())
-}
-
-/// Whether both paths lead to one file that is there.
-fn is_same_file(a: &Path, b: &Path) -> bool {
-    matches!((fs::canonicalize(a), fs::canonicalize(b)), (Ok(a), Ok(b)) if a == b)
 }

@@ -7,16 +7,15 @@ use std::{
 };
 
 use alexnet_wgpu::{
-    AdapterSummary, Algorithm, Denials, Gpu, GpuOptions, Model, Network, Precision, Variant,
+    AdapterSummary, Algorithm, Denials, Gpu, Model, Network, Precision, Variant,
     doctor::{self, Case, Finding, InputFinding, NetworkFinding, Vectors},
-    wgpu::Backends,
 };
 use serde::Serialize;
 
 use crate::{
     adapters,
     failure::{Failure, printable},
-    options::Backend,
+    options::AdapterArgs,
     progress,
 };
 
@@ -43,18 +42,13 @@ pub struct Args {
     /// One JSON object for each adapter, on a line of its own, the best first
     #[arg(long)]
     json: bool,
-    /// Only adapters whose name or driver contains TEXT, in any case
-    #[arg(long, value_name = "TEXT")]
-    adapter: Option<String>,
-    /// Only adapters of this graphics interface
-    #[arg(long, value_name = "NAME")]
-    backend: Option<Backend>,
+    #[command(flatten)]
+    adapters: AdapterArgs,
 }
 
 pub fn run(args: &Args) -> Result<ExitCode, Failure> {
-    let options = GpuOptions { adapter: args.adapter.clone(), backends: args.backend.map(Backends::from) };
-    let mut adapters = pollster::block_on(Gpu::adapters(options.backends));
-    adapters.retain(|adapter| adapter.is_called(args.adapter.as_deref()));
+    let options = args.adapters.options()?;
+    let adapters = options.allowed(pollster::block_on(Gpu::adapters(options.listed())));
     if adapters.is_empty() {
         // The library says what was looked for, and where to get a driver.
         Gpu::open(&options)?;

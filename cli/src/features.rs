@@ -74,7 +74,7 @@ impl Format {
     fn write(self, path: &Path, layer: &Layer, values: Vec<f32>) -> Result<(), Failure> {
         let shape = layer.output_dims();
         match self {
-            Self::Npy => write_atomically(path, |temporary| npy::write(temporary, &shape, &values))
+            Self::Npy => write_atomically(path, |file| npy::write(file, &shape, &values))
                 .map_err(|e| Failure::run(format!("cannot write {}: {e}", path.display()))),
             Self::Safetensors => {
                 let tensors = BTreeMap::from([(layer.name.clone(), Tensor::from_f32(shape, values))]);
@@ -86,7 +86,10 @@ impl Format {
 
 pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     let format = Format::of(&args.output)?;
+    let read = args.model.files()?.into_iter().chain(args.image.clone()).chain(args.input.clone());
+    files::keep_apart(&args.output, read)?;
     let model = args.model.open(None)?;
+    args.model.warn(&model, args.image.is_some());
     let layer = model.network.layer(&args.layer).map_err(Failure::usage)?;
     let input = input(args, &model)?;
 

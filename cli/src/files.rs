@@ -1,4 +1,4 @@
-//! What the command reads: pictures, lists of labels, NumPy's arrays.
+//! What the command reads: pictures, lists of labels, NumPy's arrays; and that its outputs replace none of it.
 
 use std::{
     fs::File,
@@ -10,7 +10,7 @@ use alexnet_wgpu::{Picture, PictureError, Preprocessing};
 use etcetera::BaseStrategy;
 
 use crate::{
-    failure::{Failure, chain},
+    failure::{Failure, chain, complain},
     npy,
 };
 
@@ -48,6 +48,9 @@ pub fn picture(path: &Path, preprocessing: &Preprocessing, crops: Crops) -> Resu
         PictureError::Read { .. } => chain(&e),
         e => named(chain(&e)),
     })?;
+    if let Some(damage) = picture.damage() {
+        complain(&named(format!("{damage}: what is shown of it is missing or a guess")));
+    }
     let input = match crops {
         Crops::One => preprocessing.apply(&picture),
         Crops::Ten => preprocessing.ten_crops(&picture),
@@ -79,6 +82,22 @@ pub fn labels(path: &Path) -> Result<Vec<String>, Failure> {
 
 /// The longest file of JSON that is read, in bytes: a few numbers.
 const JSON_LIMIT: usize = 1 << 16;
+
+/// The longest file of a network's layers, in bytes: a hundred of them take 20 kB.
+const NETWORK_LIMIT: usize = 1 << 20;
+
+/// The longest picture of means that is read, in bytes: one of 3×256×256 takes 0.8 MB.
+const MEANS_LIMIT: usize = 1 << 26;
+
+/// The bytes of Caffe's picture of means.
+pub fn bytes(path: &Path) -> Result<Vec<u8>, Failure> {
+    head(path, MEANS_LIMIT)
+}
+
+/// The text of a file of a network's layers.
+pub fn network(path: &Path) -> Result<String, Failure> {
+    Ok(lines_within(path, NETWORK_LIMIT, "a network")?.join("\n"))
+}
 
 /// The text of a file of JSON.
 pub fn json(path: &Path) -> Result<String, Failure> {
@@ -117,6 +136,41 @@ fn lines(text: &[u8]) -> Result<Vec<String>, usize> {
         Ok(line.trim_end().to_string())
     };
     (1..).zip(text.split(|&byte| byte == b'\n')).map(line).collect()
+}
+
+/// Refuses an output in place of a file that the same command reads, by whatever path: the output would be lost to it, or it to
+/// the output.
+pub fn keep_apart(output: &Path, inputs: impl IntoIterator<Item = PathBuf>) -> Result<(), Failure> {
+    match inputs.into_iter().find(|input| is_same_file(input, output)) {
+        Some(input) => {
+            let (input, output) = (input.display(), output.display());
+            Err(Failure::usage(format!(
+                "expected an output beside the inputs, found {output}, which is the input {input}"
+            )))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Whether both paths lead to one regular file: links, hard ones too, are followed.
+fn is_same_file(a: &Path, b: &Path) -> bool {
+    // Asked first, since to open a pipe waits for who writes to it.
+    a.is_file() && b.is_file() && same_file::is_same_file(a, b).unwrap_or(false)
+}
+
+/// Whether standard output goes there.
+pub fn is_standard_output(path: &Path) -> bool {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        let file = |path: &Path| path.metadata().map(|found| (found.dev(), found.ino()));
+        matches!((file(path), file(Path::new("/dev/stdout"))), (Ok(a), Ok(b)) if a == b)
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = path;
+        false
+    }
 }
 
 /// Reads an array of `shape` from a .npy file: no more of it than such an array takes.

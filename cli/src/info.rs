@@ -7,11 +7,15 @@ use std::{
     process::ExitCode,
 };
 
-use alexnet_wgpu::{ChannelOrder, Model, Network, Op, Precision, Preprocessing, Resize, Shape, Variant, Weights};
+use alexnet_wgpu::{
+    ChannelOrder, Model, Network, Op, Precision, Preprocessing, Resize, Shape, Weights, write_atomically,
+};
 use serde::Serialize;
 
 use crate::{
     failure::{Failure, printable},
+    files,
+    network::NetworkArgs,
     options::{ModelArgs, PreprocessingArgs},
     text::{grouped, megabytes},
 };
@@ -21,6 +25,7 @@ Examples:
   alexnet info
   alexnet info alexnet-owt-7be5be79.pth
   alexnet info --json bvlcalexnet-12.onnx | jq .network.name
+  alexnet info lenet.onnx --write-network lenet.json     for a state dict: --network lenet.json
 
 Needs no GPU. The tensors of a file that holds no network are listed all the same.
 
@@ -34,20 +39,27 @@ pub struct Args {
     /// Weights: a file, or the name of a fetched one; without it, the embedded model
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
-    /// The network that the weights are for, in place of the recognised one
-    #[arg(long, value_name = "NAME", requires = "file")]
-    network: Option<Variant>,
+    #[command(flatten)]
+    network: NetworkArgs,
     #[command(flatten)]
     preprocessing: PreprocessingArgs,
-    /// One JSON object: file, format, network (as in the metadata of this project's files), classes, labels,
-    /// preprocessing, why (what decided on each), parameters, multiply_adds, weight_bytes (in a file, as f32, f16, int8),
-    /// device_bytes (at least, with --dtype f32, f16, int8: weights and activations of one picture), tensors
+    /// Write the network as JSON, for --network and to be changed
+    #[arg(long, value_name = "FILE.json")]
+    write_network: Option<PathBuf>,
+    /// One JSON object: file, format, contents (what of the file was taken, where it holds more), network (as in the
+    /// metadata of this project's files), classes, labels, preprocessing, why (what decided on each), doubt (what of the
+    /// network is guessed), preprocessing_guessed, untrained (whether the weights look random), parameters,
+    /// multiply_adds, weight_bytes (in a file, as f32, f16, int8), device_bytes (at least, with --dtype f32, f16, int8:
+    /// weights and activations of one picture), tensors
     #[arg(long)]
     json: bool,
 }
 
 pub fn run(args: &Args) -> Result<ExitCode, Failure> {
-    let from = ModelArgs::new(args.file.clone(), args.network, args.preprocessing.clone());
+    let from = ModelArgs::new(args.file.clone(), args.network.clone(), args.preprocessing.clone());
+    if let Some(output) = &args.write_network {
+        files::keep_apart(output, from.files()?)?;
+    }
     // The tensors under the file's own names.
     let path = from.path()?;
     let tensors = match &path {
@@ -63,6 +75,11 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
             return Err(failure);
         }
     };
+    if let Some(output) = &args.write_network {
+        let json = model.network.to_json()?;
+        write_atomically(output, |file| writeln!(file, "{json}"))
+            .map_err(|e| Failure::run(format!("cannot write {}: {e}", output.display())))?;
+    }
     let size = path.as_deref().and_then(|path| Some(fs::metadata(path).ok()?.len()));
     let name = path.map(|path| path.display().to_string());
     let report = Report::new(name.as_deref(), size, &model, &tensors);
@@ -80,11 +97,15 @@ struct Report<'a> {
     file: Option<&'a str>,
     bytes: Option<u64>,
     format: Option<String>,
+    contents: Option<&'a str>,
     network: &'a Network,
     classes: usize,
     labels: &'a [String],
     preprocessing: &'a Preprocessing,
     why: Why<'a>,
+    doubt: Option<&'a str>,
+    preprocessing_guessed: bool,
+    untrained: bool,
     parameters: u64,
     multiply_adds: u64,
     weight_bytes: Bytes,
@@ -128,11 +149,15 @@ impl<'a> Report<'a> {
             file,
             bytes,
             format: origin.format.map(|format| format.to_string()),
+            contents: origin.contents.as_deref(),
             network,
             classes: labels.len(),
             labels,
             preprocessing,
             why: Why { network: &origin.network, preprocessing: &origin.preprocessing, labels: &origin.labels },
+            doubt: origin.doubt.as_deref(),
+            preprocessing_guessed: origin.preprocessing_guessed,
+            untrained: model.looks_untrained().is_some(),
             parameters: network.parameter_count(),
             multiply_adds: network.multiply_adds(),
             weight_bytes: Bytes::in_a_file(network),
@@ -194,12 +219,26 @@ fn print(report: &Report<'_>, model: &Model) -> io::Result<()> {
         write!(out, ", {}", megabytes(bytes))?;
     }
     writeln!(out)?;
+    if let Some(contents) = report.contents {
+        writeln!(out, "tensors        {}", printable(contents))?;
+    }
     let network = report.network;
     writeln!(out, "network        {}: {}", printable(network.name()), printable(report.why.network))?;
+    if let Some(doubt) = report.doubt {
+        writeln!(out, "               in doubt: {}; --network says which", printable(doubt))?;
+    }
+    if let Some(correlation) = model.looks_untrained() {
+        writeln!(
+            out,
+            "               looks untrained: neighbouring weights of the first filters correlate by {correlation:.3}, as \
+             random numbers do"
+        )?;
+    }
     writeln!(out, "input          {}", network.input())?;
     let p = report.preprocessing;
     writeln!(out, "preprocessing  {}", describe(p))?;
-    writeln!(out, "               {}", report.why.preprocessing)?;
+    let guess = if report.preprocessing_guessed { ": a guess; --preprocessing says which" } else { "" };
+    writeln!(out, "               {}{guess}", report.why.preprocessing)?;
     let some: Vec<String> = report.labels.iter().take(4).map(|label| printable(label)).collect();
     let more = if report.labels.len() > some.len() { ", …" } else { "" };
     writeln!(out, "classes        {}: {}{more}", grouped(report.classes as u64), some.join(", "))?;

@@ -2,6 +2,7 @@
 
 mod adapters;
 mod bench;
+mod bus_error;
 mod choices;
 mod classify;
 mod convert;
@@ -12,6 +13,8 @@ mod features;
 mod fetch;
 mod files;
 mod info;
+mod labels;
+mod network;
 mod npy;
 mod options;
 mod progress;
@@ -82,6 +85,7 @@ impl Command {
 
 fn main() -> ExitCode {
     quiet_wayland();
+    bus_error::explain();
     // Drivers log errors of what they only try; a user is told the one that counts.
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("off")).init();
     let result = match Cli::try_parse() {

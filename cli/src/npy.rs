@@ -1,10 +1,6 @@
 //! NumPy's arrays in files. Alone, so that fuzz/ can build it too.
 
-use std::{
-    fs::File,
-    io::{self, Write},
-    path::Path,
-};
+use std::io::{self, Write};
 
 const MAGIC: &[u8] = b"\x93NUMPY";
 /// The longest header that is read; NumPy writes 128 bytes for every array of plain numbers.
@@ -80,8 +76,8 @@ impl<'a> Header<'a> {
     }
 }
 
-/// Writes `values` as a .npy file, the last dimension contiguous.
-pub fn write(path: &Path, shape: &[usize], values: &[f32]) -> io::Result<()> {
+/// Writes `values` as a .npy file has them, the last dimension contiguous.
+pub fn write(out: &mut impl Write, shape: &[usize], values: &[f32]) -> io::Result<()> {
     let sides = match shape {
         [side] => format!("{side},"),
         sides => sides.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
@@ -92,8 +88,7 @@ pub fn write(path: &Path, shape: &[usize], values: &[f32]) -> io::Result<()> {
     let mut bytes = [MAGIC, &[1, 0], &(length as u16).to_le_bytes()].concat();
     bytes.extend(format!("{dictionary:<width$}\n", width = length - 1).bytes());
     bytes.extend(values.iter().flat_map(|value| value.to_le_bytes()));
-    let mut file = File::create(path)?;
-    file.write_all(&bytes)
+    out.write_all(&bytes)
 }
 
 #[cfg(test)]
@@ -141,13 +136,12 @@ mod tests {
 
     #[test]
     fn what_is_written_is_as_numpy_writes_it() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("a.npy");
         let cases: [(&[usize], &str); 3] = [(&[1, 2, 3], "(1, 2, 3)"), (&[6], "(6,)"), (&[], "()")];
         for (shape, text) in cases {
             let values = vec![0.5; shape.iter().product()];
-            write(&path, shape, &values).unwrap();
-            assert_eq!(std::fs::read(&path).unwrap(), numpy("<f4", "False", text, &values));
+            let mut bytes = Vec::new();
+            write(&mut bytes, shape, &values).unwrap();
+            assert_eq!(bytes, numpy("<f4", "False", text, &values));
         }
     }
 

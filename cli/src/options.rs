@@ -13,9 +13,11 @@ use clap::ValueEnum;
 
 use crate::{
     choices,
-    failure::{Failure, chain, printable},
+    failure::{Failure, chain, complain, printable},
     fetch::Published,
-    files, progress,
+    files, labels,
+    network::NetworkArgs,
+    progress,
 };
 
 /// Which network with which weights.
@@ -25,10 +27,8 @@ pub struct ModelArgs {
     /// without it, the embedded model, which knows ten kinds of garment
     #[arg(long, value_name = "FILE")]
     weights: Option<PathBuf>,
-    /// The network that the weights are for: ungrouped, caffe, caffenet or torchvision; without it, the one that
-    /// the file names or that its tensors' shapes tell
-    #[arg(long, value_name = "NAME", requires = "weights")]
-    network: Option<Variant>,
+    #[command(flatten)]
+    network: NetworkArgs,
     #[command(flatten)]
     preprocessing: PreprocessingArgs,
 }
@@ -36,9 +36,9 @@ pub struct ModelArgs {
 /// How pictures become the network's input.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct PreprocessingArgs {
-    /// How pictures become the network's input, in place of what the weights say: torchvision, caffe, or a JSON file with
-    /// the numbers, as `alexnet info --json` prints them
-    #[arg(long, value_name = "NAME|FILE.json")]
+    /// How pictures become the network's input, in place of what the weights say: torchvision, caffe, a JSON file with
+    /// the numbers, as `alexnet info --json` prints them, or Caffe's picture of means (.binaryproto)
+    #[arg(long, value_name = "NAME|FILE")]
     preprocessing: Option<PathBuf>,
 }
 
@@ -49,6 +49,11 @@ impl PreprocessingArgs {
             Ok(given) => return Ok(Some(given)),
             Err(unknown) => unknown,
         };
+        if files::ending(path) == "binaryproto" {
+            let given = GivenPreprocessing::from_binaryproto(&files::bytes(path)?);
+            let fail = |e| Failure::run(format_args!("{}: {e}", path.display()));
+            return Ok(Some(given.map_err(fail)?));
+        }
         if !path.exists() && files::ending(path) != "json" {
             return Err(Failure::usage(unknown));
         }
@@ -60,7 +65,7 @@ impl PreprocessingArgs {
 
 impl ModelArgs {
     /// The model in the file at `weights`, or the embedded one.
-    pub fn new(weights: Option<PathBuf>, network: Option<Variant>, preprocessing: PreprocessingArgs) -> Self {
+    pub fn new(weights: Option<PathBuf>, network: NetworkArgs, preprocessing: PreprocessingArgs) -> Self {
         Self { weights, network, preprocessing }
     }
 
@@ -101,6 +106,12 @@ impl ModelArgs {
         }
     }
 
+    /// The files that are read for it.
+    pub fn files(&self) -> Result<Vec<PathBuf>, Failure> {
+        let given = self.preprocessing.preprocessing.clone().into_iter().chain(self.network.file());
+        Ok(self.path()?.into_iter().chain(given).collect())
+    }
+
     /// The fetched file that is meant by this name too, where the file of that name here is taken.
     fn not_taken(&self) -> Option<PathBuf> {
         let path = self.weights.as_ref()?;
@@ -109,10 +120,14 @@ impl ModelArgs {
     }
 
     /// The model, with the labels in a file in place of its own.
-    pub fn open(&self, labels: Option<&Path>) -> Result<Model, Failure> {
+    pub fn open(&self, labels_file: Option<&Path>) -> Result<Model, Failure> {
         let preprocessing = self.preprocessing.given()?;
-        let own_labels = labels.map(files::labels).transpose()?;
-        let options = ModelOptions { variant: self.network, labels: own_labels, preprocessing };
+        let own_labels = labels_file.map(|path| Ok::<_, Failure>(labels::read(path)?.names)).transpose()?;
+        let mut options = ModelOptions { labels: own_labels, preprocessing, ..ModelOptions::default() };
+        if self.embedded() && !self.network.is_empty() {
+            return Err(Failure::usage("--network and --input-size are for the weights that --weights names"));
+        }
+        self.network.apply(&mut options)?;
         let path = self.path()?;
         if let Some(place) = self.not_taken().filter(|_| io::stderr().is_terminal()) {
             let (name, place) = (path.as_deref().unwrap_or(&place).display(), place.display());
@@ -123,22 +138,30 @@ impl ModelArgs {
             Some(path) => Model::open(path, &options),
             None => embedded(&options),
         };
-        match (opened, labels, path) {
+        match (opened, labels_file, path) {
             (Err(error @ WeightsError::Labels { .. }), Some(labels), _) => {
                 Err(Failure::usage(format_args!("{}: {error}", labels.display())))
             }
             (Err(error @ WeightsError::Preprocessing { .. }), _, _) if preprocessing.is_some() => {
                 Err(Failure::usage(chain(&error)))
             }
-            (opened, _, Some(path)) => {
-                let model = self.named(&path, opened)?;
-                if let Some(doubt) = model.origin.doubt.as_ref().filter(|_| io::stderr().is_terminal()) {
-                    let _ =
-                        writeln!(io::stderr(), "{}", printable(&format!("{}: {doubt} (--network)", path.display())));
-                }
-                Ok(model)
-            }
+            (opened, _, Some(path)) => self.named(&path, opened),
             (opened, _, None) => Ok(opened?),
+        }
+    }
+
+    /// Says in one line on standard error what of the network was guessed, and of its preprocessing where `pictures` go
+    /// through it.
+    pub fn warn(&self, model: &Model, pictures: bool) {
+        let Some(path) = &self.weights else { return };
+        let mut guessed: Vec<String> =
+            model.origin.doubt.iter().map(|doubt| format!("{doubt} (--network says which)")).collect();
+        if pictures && model.origin.preprocessing_guessed {
+            let how = &model.origin.preprocessing;
+            guessed.push(format!("the preprocessing is a guess: {how} (--preprocessing says which)"));
+        }
+        if !guessed.is_empty() {
+            complain(&format!("{}: {}", path.display(), guessed.join("; ")));
         }
     }
 
@@ -209,7 +232,7 @@ impl ComputeArgs {
 /// What is measured.
 #[derive(Debug, clap::Args)]
 pub struct MeasuredArgs {
-    /// Measure this network with random weights: ungrouped, caffe, caffenet or torchvision
+    /// Measure this network with random weights: ungrouped, paper, caffe, caffenet or torchvision
     #[arg(long, value_name = "NAME", default_value = "ungrouped", conflicts_with = "weights")]
     network: Variant,
     /// Measure the network of this file, with its weights
@@ -238,19 +261,47 @@ impl MeasuredArgs {
     }
 
     fn model(&self) -> ModelArgs {
-        ModelArgs::new(self.weights.clone(), None, PreprocessingArgs::default())
+        ModelArgs::new(self.weights.clone(), NetworkArgs::default(), PreprocessingArgs::default())
+    }
+}
+
+/// Which adapters.
+#[derive(Debug, Default, clap::Args)]
+pub struct AdapterArgs {
+    /// Only an adapter whose name, driver or PCI address contains TEXT, in any case, or the one of this index; `alexnet
+    /// adapters` lists them. The environment variable WGPU_ADAPTER_NAME says the same
+    #[arg(long, value_name = "TEXT|INDEX")]
+    adapter: Option<String>,
+    /// Only an adapter of this graphics interface. The environment variable WGPU_BACKEND says the same
+    #[arg(long, value_name = "NAME")]
+    backend: Option<Backend>,
+}
+
+impl AdapterArgs {
+    /// What the arguments say, and the environment where they say nothing.
+    pub fn options(&self) -> Result<GpuOptions, Failure> {
+        let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let backends = match (self.backend, variable("WGPU_BACKEND")) {
+            (Some(backend), _) => Some(backend.into()),
+            (None, Some(names)) => match Backends::from_comma_list(&names) {
+                none if none.is_empty() => {
+                    let expected =
+                        "WGPU_BACKEND: expected one or more of vulkan, metal, dx12 and gl with commas between them";
+                    return Err(Failure::usage(format!("{expected}, found `{names}`")));
+                }
+                some => Some(some),
+            },
+            (None, None) => None,
+        };
+        Ok(GpuOptions { adapter: self.adapter.clone().or_else(|| variable("WGPU_ADAPTER_NAME")), backends })
     }
 }
 
 /// Which adapter.
 #[derive(Debug, clap::Args)]
 pub struct GpuArgs {
-    /// Only an adapter whose name or driver contains TEXT, in any case; `alexnet adapters` lists them
-    #[arg(long, value_name = "TEXT")]
-    adapter: Option<String>,
-    /// Only an adapter of this graphics interface
-    #[arg(long, value_name = "NAME")]
-    backend: Option<Backend>,
+    #[command(flatten)]
+    choice: AdapterArgs,
     /// Keep away from a kernel variant that the driver gets wrong, as `alexnet doctor` names it; also several, with
     /// commas between them. The environment variable ALEXNET_DENY says the same
     #[arg(long, value_name = "VARIANT", value_delimiter = ',')]
@@ -260,8 +311,7 @@ pub struct GpuArgs {
 impl GpuArgs {
     /// Opens the best adapter that fits.
     pub fn open(&self) -> Result<Gpu, Failure> {
-        let options = GpuOptions { adapter: self.adapter.clone(), backends: self.backend.map(Backends::from) };
-        let gpu = Gpu::open(&options)?.deny(self.deny.iter().copied());
+        let gpu = Gpu::open(&self.choice.options()?)?.deny(self.deny.iter().copied());
         Ok(match files::cache() {
             // SAFETY: a folder of this command in the user's own cache.
             Some(folder) => unsafe { gpu.keep_pipelines(&folder.join("pipelines")) },

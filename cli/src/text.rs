@@ -1,4 +1,6 @@
-//! Numbers as people read them.
+//! Numbers and names as people and programs read them.
+
+use std::path::Path;
 
 /// With a comma between thousands.
 pub fn grouped(number: u64) -> String {
@@ -19,6 +21,13 @@ pub fn megabytes(bytes: u64) -> String {
         0..1_000_000 => format!("{:.1} kB", bytes as f64 / 1e3),
         _ => format!("{:.1} MB", bytes as f64 / 1e6),
     }
+}
+
+/// The bytes of a file's name in hexadecimal, where it is no UTF-8 and so no JSON text has it whole.
+pub fn name_hex(path: &Path) -> Option<String> {
+    let name = path.as_os_str();
+    let hex = || name.as_encoded_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+    name.to_str().is_none().then(hex)
 }
 
 /// A part of a whole in percent, as accuracies are told.

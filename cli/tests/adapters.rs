@@ -38,6 +38,42 @@ fn the_picked_adapter_is_the_one_that_runs() {
     assert_eq!((&run["adapter"], &run["backend"]), (&picked["name"], &picked["backend"]));
 }
 
+/// By its place in the list, or what the environment says; an argument goes before that.
+#[test]
+fn adapters_are_chosen_by_index_and_environment() {
+    let json = Output::of(command().args(["adapters", "--json"])).success();
+    let records: Vec<Value> = json.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let last = records.last().unwrap();
+    assert_eq!(last["index"], serde_json::json!(records.len() - 1));
+    let run = |arguments: &[&str], variables: &[(&str, &str)]| {
+        Output::of(
+            command()
+                .args(["classify", "--json"])
+                .args(arguments)
+                .arg(picture("bag.png"))
+                .envs(variables.iter().copied()),
+        )
+    };
+    let of = |output: Output| -> [Value; 2] {
+        let json: Value = serde_json::from_str(&output.success()).unwrap();
+        ["adapter", "backend"].map(|key| json[key].clone())
+    };
+    let [name, backend] = ["name", "backend"].map(|key| last[key].as_str().unwrap());
+    let expected = [name, backend].map(|text| serde_json::json!(text));
+    let index = (records.len() - 1).to_string();
+    assert_eq!(of(run(&["--adapter", &index], &[])), expected);
+    assert_eq!(of(run(&[], &[("WGPU_ADAPTER_NAME", name), ("WGPU_BACKEND", backend)])), expected);
+    assert_eq!(of(run(&["--adapter", &index], &[("WGPU_ADAPTER_NAME", "Voodoo 2")])), expected);
+    run(&[], &[("WGPU_ADAPTER_NAME", "Voodoo 2")]).failure(1, &["named `Voodoo 2`"]);
+    run(&[], &[("WGPU_BACKEND", "glide")]).failure(2, &["WGPU_BACKEND", "vulkan", "`glide`"]);
+    // `adapters` tells which it would be.
+    let json = Output::of(command().args(["adapters", "--json"]).env("WGPU_ADAPTER_NAME", &index)).success();
+    let picked: Vec<bool> =
+        json.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["picked"].is_string()).collect();
+    assert_eq!(picked.iter().rposition(|&picked| picked), Some(records.len() - 1), "{json}");
+    assert_eq!(picked.iter().filter(|&&picked| picked).count(), 1, "{json}");
+}
+
 #[test]
 fn an_adapter_of_no_such_name_is_an_error() {
     let mut classify = command();

@@ -124,7 +124,8 @@ fn thousand_classes_are_imagenets() {
     let folder = Folder::new();
     let network = AlexNet::TORCHVISION.width(0.1).head(8, 8).network().unwrap();
     let weights = folder.weights("torchvision.safetensors", &Weights::random(&network, 1));
-    let record = &records(&alexnet("classify --json --weights", &[&weights, &picture("bag.png")]).success())[0];
+    let arguments = "classify --json --network torchvision --weights";
+    let record = &records(&alexnet(arguments, &[&weights, &picture("bag.png")]).success())[0];
     assert_eq!(record["network"], "torchvision");
     let class = &record["top"][0];
     assert_eq!(class["label"], imagenet_labels()[class["index"].as_u64().unwrap() as usize]);
@@ -136,8 +137,11 @@ fn the_network_can_be_named() {
     let network = AlexNet::CAFFENET.width(0.1).head(8, 8).classes(3).network().unwrap();
     let weights = folder.weights("two-groups.safetensors", &Weights::random(&network, 1));
     for (name, arguments) in [("caffe", ""), ("caffe", "--network caffe"), ("caffenet", "--network caffenet")] {
+        let guessed = arguments.is_empty();
         let arguments = format!("classify --json {arguments} --weights");
-        let record = &records(&alexnet(&arguments, &[&weights, &picture("bag.png")]).success())[0];
+        let output = alexnet(&arguments, &[&weights, &picture("bag.png")]);
+        assert_eq!((output.code, output.stderr.lines().count()), (Some(0), usize::from(guessed)), "{output:?}");
+        let record = &records(&output.stdout)[0];
         assert_eq!(record["network"], name);
         assert!(record["top"][0]["label"].as_str().unwrap().starts_with("class "));
     }

@@ -173,7 +173,8 @@ fn many_classes_and_labels_of_ones_own() {
         fs::create_dir_all(folder.path(&format!("val/{}/deeper", ids[class]))).unwrap();
         fs::copy(folder.path("one.ppm"), folder.path(&format!("val/{}/deeper/{picture}.ppm", ids[class]))).unwrap();
     }
-    let text = alexnet("eval --weights", &[&file, Path::new("--labels"), &labels, &folder.path("val")]).success();
+    let arguments = [&file, Path::new("--labels"), &labels, &folder.path("val")];
+    let text = alexnet("eval --network torchvision --weights", &arguments).success();
     assert!(text.contains("top-5 "), "{text}");
     let worst = text.lines().find(|line| line.contains("taken for")).unwrap();
     assert!(worst.trim_start().starts_with(&format!("2 of 2 {} taken for n", ids[3])), "{worst:?}");

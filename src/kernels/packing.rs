@@ -174,22 +174,30 @@ impl Packing {
             Some(layout) => ky * self.tap + layout.in_row(kx, i),
             None => (ky * kw + kx) * self.tap + i,
         };
-        // The input channel that k counts from.
+        // Input channels of a block, and the first of them for an output channel.
+        let channels = match self.inputs {
+            Inputs::Group(channels) => channels,
+            Inputs::FromQuad => self.tap,
+            Inputs::Own => 1,
+        };
         let first = |o: usize| match self.inputs {
             Inputs::Group(channels) => group * channels,
             Inputs::FromQuad => block * self.columns / out_group * in_group / 4 * 4,
             Inputs::Own => o,
         };
+        // Where the numbers lie in a column, channel by channel: the same for each column.
+        let places: Vec<usize> = (0..channels)
+            .flat_map(|i| (0..kh * kw).map(move |tap| (i, tap)))
+            .map(|(i, tap)| self.place_of_k(k(tap / kw, tap % kw, i)))
+            .collect();
         out.fill(0.0);
         let filters = filters.chunks_exact(in_group * kh * kw);
         for ((o, column), filter) in self.columns_of(group, block).zip(filters) {
             // Where the filter's own group starts among the block's input channels.
             let offset = o / out_group * in_group - first(o);
             let column = self.place_of_column(column);
-            for (i, plane) in filter.chunks_exact(kh * kw).enumerate() {
-                for (tap, &value) in plane.iter().enumerate() {
-                    out[column + self.place_of_k(k(tap / kw, tap % kw, offset + i))] = value;
-                }
+            for (&place, &value) in places[offset * kh * kw..].iter().zip(filter) {
+                out[column + place] = value;
             }
         }
     }

@@ -1,16 +1,22 @@
 //! From a picture to the network's input: decode, orient, resize, crop, normalise.
 
+mod error;
+mod formats;
+mod gif;
 mod jpeg;
+mod orientation;
 mod picture;
 mod tiff;
 
 use fast_image_resize::{
-    FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer,
-    images::{Image, ImageRef},
+    FilterType, PixelTrait, ResizeAlg, ResizeOptions, Resizer,
+    images::{Image, ImageRef, TypedImage, TypedImageRef},
+    pixels::{U8, U8x3},
 };
 use serde::{Deserialize, Serialize};
 
-pub use picture::{Picture, PictureError};
+pub use error::PictureError;
+pub use picture::{Damage, Picture};
 
 use crate::network::Shape;
 
@@ -90,6 +96,12 @@ impl Preprocessing {
             Resize::Warp([h, w]) => Resize::Warp([h.max(height), w.max(width)]),
         };
         self
+    }
+
+    /// The same without a crop: the whole picture is scaled to the network's input, whatever the proportions.
+    pub(crate) fn whole(self, input: Shape) -> Self {
+        let size = [input.height, input.width];
+        Self { resize: Resize::Warp(size), crop: size, ..self }
     }
 
     /// For a network of any number of channels of which nothing else is known: 0…1, and the shorter side to the crop's longer
@@ -195,8 +207,8 @@ impl Preprocessing {
         let [y, x] = self.spans_at(picture.height(), picture.width(), place);
         let grey = (self.channels == ChannelOrder::Grey).then(|| picture.grey());
         let samples = match &grey {
-            Some(grey) => resize(picture, grey, PixelType::U8, &y, &x),
-            None => resize(picture, picture.rgb(), PixelType::U8x3, &y, &x),
+            Some(grey) => resize::<U8>(picture, grey, &y, &x),
+            None => resize::<U8x3>(picture, picture.rgb(), &y, &x),
         };
 
         let (plane, count) = (self.crop[0] * self.crop[1], self.channels.count());
@@ -335,7 +347,11 @@ impl Span {
 ///
 /// Columns first and then rows, each rounded to 8 bits, as Pillow does it: the other order differs by one step
 /// in every fifth sample.
-fn resize(picture: &Picture, samples: &[u8], kind: PixelType, y: &Span, x: &Span) -> Vec<u8> {
+///
+/// Generic, since the same by a value would compile the resizer for the dozen kinds of pixels that it knows: most of this crate's
+/// build.
+fn resize<P: PixelTrait>(picture: &Picture, samples: &[u8], y: &Span, x: &Span) -> Vec<u8> {
+    let kind = P::pixel_type();
     let [top, bottom] = y.support(picture.height());
     let rows = bottom - top;
     let mut narrow = Image::new(x.len as u32, rows, kind);
@@ -345,7 +361,11 @@ fn resize(picture: &Picture, samples: &[u8], kind: PixelType, y: &Span, x: &Span
     let lines = bilinear.crop(0.0, y.source[0] - f64::from(top), x.len as f64, y.source[1] - y.source[0]);
     let mut resizer = Resizer::new();
     let source = ImageRef::new(picture.width(), picture.height(), samples, kind).expect("the picture's samples");
-    resizer.resize(&source, &mut narrow, &columns).expect("a span within the picture");
-    resizer.resize(&narrow, &mut resized, &lines).expect("a span within the picture");
+    let mut step = |source: Option<TypedImageRef<'_, P>>, to: Option<TypedImage<'_, P>>, options| {
+        let (source, mut to) = source.zip(to).expect("images of the kind");
+        resizer.resize_typed(&source, &mut to, options).expect("a span within the picture");
+    };
+    step(source.typed_image(), narrow.typed_image_mut(), &columns);
+    step(narrow.typed_image(), resized.typed_image_mut(), &lines);
     resized.into_vec()
 }

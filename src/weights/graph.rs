@@ -14,6 +14,19 @@ pub(crate) struct Graph {
     pub network: Network,
     pub tensors: BTreeMap<String, Tensor>,
     pub preprocessing: Option<Preprocessing>,
+    /// What of the network or of its preprocessing the file leaves open.
+    pub open: Open,
+}
+
+/// What a file with a graph leaves open all the same.
+#[derive(Debug, Default)]
+pub(crate) struct Open {
+    /// Where the input's size comes from, if not from the file.
+    pub input: Option<String>,
+    /// Which other inputs it may have.
+    pub doubt: Option<String>,
+    /// Whether the preprocessing is no more than what is usual.
+    pub preprocessing: bool,
 }
 
 /// The side of the square input of Caffe's AlexNets, which fits no other input, and everybody else's: what is tried where a
@@ -495,7 +508,7 @@ impl Chain {
         let name = if name.is_empty() || name.parse::<Variant>().is_ok() { "network" } else { name };
         let network =
             Network::new(name, self.input, self.layers).map_err(|e| format!("a network that fits together: {e}"))?;
-        Ok(Graph { network, tensors: self.tensors, preprocessing })
+        Ok(Graph { network, tensors: self.tensors, preprocessing, open: Open::default() })
     }
 }
 

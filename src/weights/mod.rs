@@ -5,9 +5,13 @@
 
 mod affine;
 mod caffe;
+mod fold;
 mod graph;
+mod map;
 mod onnx;
 mod safetensors;
+#[cfg(not(target_arch = "wasm32"))]
+mod shards;
 mod torch;
 
 use std::{
@@ -22,8 +26,16 @@ use std::{
 use bytes::Bytes;
 use half::{bf16, f16};
 
-pub(crate) use self::graph::Graph;
-use crate::network::{Network, nearest};
+use self::map::{Map, map};
+pub(crate) use self::{
+    caffe::mean_pixel,
+    fold::{BatchNorm, Channel, fold},
+    graph::Graph,
+};
+use crate::{
+    model::ModelOptions,
+    network::{Network, nearest},
+};
 
 /// How a tensor's numbers are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -69,18 +81,6 @@ impl fmt::Display for DType {
 fn part(bytes: &Bytes, range: Range<usize>) -> Option<Bytes> {
     (range.start <= range.end && range.end <= bytes.len()).then(|| bytes.slice(range))
 }
-
-/// The most that an operating system maps around a page of a file that is read: Linux 16 pages, and 2 MB where its page cache
-/// holds the file in pieces as large.
-#[cfg(unix)]
-const MAPPED_AROUND: usize = 2 << 20;
-
-/// A file that is mapped into memory.
-#[cfg(not(target_arch = "wasm32"))]
-type Map = Option<Arc<memmap2::Mmap>>;
-/// There are no files in a browser.
-#[cfg(target_arch = "wasm32")]
-type Map = Option<std::convert::Infallible>;
 
 /// A tensor as a file stores it: little-endian numbers, the last dimension contiguous.
 #[derive(Clone)]
@@ -144,16 +144,8 @@ impl Tensor {
     pub(crate) fn release(&self, numbers: Range<usize>) {
         #[cfg(unix)]
         if let Some(map) = &self.map {
-            let Some(start) = (self.bytes.as_ptr() as usize).checked_sub(map.as_ptr() as usize) else { return };
-            let (start, len) = (start + numbers.start * self.dtype.size(), numbers.len() * self.dtype.size());
-            // And what lies before: reading these numbers brought some of that back, where it had been released.
-            let around = start.min(MAPPED_AROUND);
-            let (start, len) = (start - around, len + around);
-            if start + len <= map.len() {
-                // SAFETY: the map is of a file and never written to, so that what is dropped is in the file still.
-                let done = unsafe { map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, start, len) };
-                done.unwrap_or_else(|error| log::debug!("memory of a mapped file stays: {error}"));
-            }
+            let size = self.dtype.size();
+            map::release(map, &self.bytes[numbers.start * size..numbers.end * size]);
         }
         #[cfg(not(unix))]
         let _ = numbers;
@@ -256,6 +248,14 @@ impl Tensor {
         self.range_to_f32(self.numbers())
     }
 
+    /// The numbers as f64; int8 is multiplied by its scales.
+    pub(crate) fn to_f64(&self) -> Vec<f64> {
+        match self.dtype {
+            DType::F64 => self.bytes.as_chunks().0.iter().map(|&b| f64::from_le_bytes(b)).collect(),
+            _ => self.to_f32().iter().copied().map(f64::from).collect(),
+        }
+    }
+
     /// Some of [`Tensor::to_f32`]'s numbers.
     ///
     /// # Panics
@@ -319,9 +319,18 @@ impl fmt::Display for Format {
     }
 }
 
+/// What a file of tensors tells beside them.
+#[derive(Debug, Default)]
+pub(crate) struct Notes {
+    /// The tensors' names in the file's order, where that is the order in which the network was written.
+    pub order: Vec<String>,
+    /// Which part of the file the tensors are, where it holds more.
+    pub part: Option<String>,
+}
+
 /// A weight file that is read: tensors by name, or layers with their tensors.
 pub(crate) enum File {
-    Tensors(Format, Weights),
+    Tensors(Format, Weights, Notes),
     Onnx(onnx::Model),
     Caffe(caffe::Net),
 }
@@ -329,13 +338,22 @@ pub(crate) enum File {
 impl File {
     #[cfg(not(target_arch = "wasm32"))]
     pub fn open(path: &Path) -> Result<Self, WeightsError> {
+        match shards::index_of(path)? {
+            Some(index) => shards::open(&index).map(|(format, weights, notes)| Self::Tensors(format, weights, notes)),
+            None => Self::open_one(path),
+        }
+    }
+
+    /// The same for weights that lie in one file.
+    #[cfg(not(target_arch = "wasm32"))]
+    fn open_one(path: &Path) -> Result<Self, WeightsError> {
         let (bytes, map) = map(path)?;
         if bytes.is_empty() {
             return Err(WeightsError::malformed("weight file", "at least a header, found an empty file"));
         }
         let within = |bytes: &[u8]| map.as_ref().is_some_and(|map| map.as_ptr_range().contains(&bytes.as_ptr()));
         let mut file = Self::read(bytes, Some(path))?;
-        if let Self::Tensors(_, weights) = &mut file {
+        if let Self::Tensors(_, weights, _) = &mut file {
             weights.tensors.values_mut().filter(|t| within(&t.bytes)).for_each(|t| t.map = map.clone());
         }
         Ok(file)
@@ -344,58 +362,85 @@ impl File {
     /// Reads a file that lies in memory; `path` is where it comes from, and so where files lie that it names.
     pub fn read(bytes: Bytes, path: Option<&Path>) -> Result<Self, WeightsError> {
         if safetensors::recognise(&bytes) {
-            return Ok(Self::Tensors(Format::Safetensors, safetensors::read(bytes)?));
+            return Ok(Self::Tensors(Format::Safetensors, safetensors::read(bytes)?, Notes::default()));
         }
         if torch::is_zip(&bytes) {
-            return Ok(Self::Tensors(Format::Torch, torch::read_zip(&bytes)?));
+            let (weights, notes) = torch::read_zip(&bytes)?;
+            return Ok(Self::Tensors(Format::Torch, weights, notes));
         }
         if torch::is_pickle(&bytes) {
-            return Ok(Self::Tensors(Format::TorchLegacy, torch::read_legacy(&bytes)?));
+            let (weights, notes) = torch::read_legacy(&bytes)?;
+            return Ok(Self::Tensors(Format::TorchLegacy, weights, notes));
         }
         // Protocol buffers have no magic number: the one whose fields make sense is it.
-        match (onnx::Model::read(&bytes, path), caffe::Net::read(&bytes)) {
+        match (onnx::Model::read(&bytes, path), caffe::Net::read(&bytes, path)) {
             (Ok(Some(model)), _) => Ok(Self::Onnx(model)),
             (_, Ok(Some(net))) => Ok(Self::Caffe(net)),
             (Err(e), _) if onnx::begins(&bytes) => Err(e),
             (_, Err(e)) if caffe::begins(&bytes) => Err(e),
             // A header that lies about its length.
-            _ if bytes.get(8) == Some(&b'{') => Ok(Self::Tensors(Format::Safetensors, safetensors::read(bytes)?)),
+            _ if bytes.get(8) == Some(&b'{') => {
+                Ok(Self::Tensors(Format::Safetensors, safetensors::read(bytes)?, Notes::default()))
+            }
             _ if bytes.starts_with(&[0x1f, 0x8b]) => {
                 let what = "safetensors, PyTorch, ONNX or Caffe, found a gzip archive";
                 Err(WeightsError::malformed("weight file", what).advising("unpack it with gunzip or tar"))
             }
             _ => {
-                let what = format!("safetensors, PyTorch, ONNX or Caffe, found {}", describe(&bytes));
-                Err(WeightsError::malformed("weight file", what))
+                let (found, advice) = match other_format(&bytes) {
+                    Some(name) => (name.into(), "convert it to ONNX or safetensors with the program that wrote it"),
+                    None => (describe(&bytes), "give a file of one of these, or download it again if it should be one"),
+                };
+                let what = format!("safetensors, PyTorch, ONNX or Caffe, found {found}");
+                Err(WeightsError::malformed("weight file", what).advising(advice))
             }
         }
     }
 
     pub fn format(&self) -> Format {
         match self {
-            Self::Tensors(format, _) => *format,
+            Self::Tensors(format, ..) => *format,
             Self::Onnx(_) => Format::Onnx,
             Self::Caffe(_) => Format::Caffe,
         }
     }
 
     /// The layers, where the file says them.
-    pub fn graph(&self) -> Option<Result<Graph, WeightsError>> {
+    pub fn graph(&self, options: &ModelOptions) -> Option<Result<Graph, WeightsError>> {
         match self {
             Self::Tensors(..) => None,
             Self::Onnx(model) => Some(model.graph()),
-            Self::Caffe(net) => Some(net.graph()),
+            Self::Caffe(net) => Some(net.graph(options)),
         }
     }
 
     /// The tensors under the names that the file gives them.
     pub fn into_weights(self) -> Result<Weights, WeightsError> {
+        self.into_tensors().map(|(weights, _)| weights)
+    }
+
+    /// The same, with what the file tells of them.
+    pub fn into_tensors(self) -> Result<(Weights, Notes), WeightsError> {
         match self {
-            Self::Tensors(_, weights) => Ok(weights),
-            Self::Onnx(model) => model.weights(),
-            Self::Caffe(net) => net.weights(),
+            Self::Tensors(_, weights, notes) => Ok((weights, notes)),
+            Self::Onnx(model) => Ok((model.weights()?, Notes::default())),
+            Self::Caffe(net) => Ok((net.weights()?, Notes::default())),
         }
     }
+}
+
+/// Other programs' formats by their first bytes.
+fn other_format(bytes: &[u8]) -> Option<&'static str> {
+    const FORMATS: [(usize, &[u8], &str); 6] = [
+        (0, b"\x89HDF", "an HDF5 file, as Keras writes them"),
+        (0, b"\x93NUMPY", "an array of NumPy"),
+        (4, b"TFL3", "a TensorFlow Lite model"),
+        (0, b"GGUF", "a GGUF file"),
+        (0, b"\x12\x01\0\0\0\0\0\0", "an MXNet file"),
+        (0, b"name: \"", "a description of a network as text, without weights"),
+    ];
+    let begins = |&&(at, magic, _): &&(usize, &[u8], &str)| bytes.get(at..).is_some_and(|rest| rest.starts_with(magic));
+    FORMATS.iter().find(begins).map(|(_, _, name)| *name)
 }
 
 /// What the first bytes look like, for a message.
@@ -412,40 +457,6 @@ fn describe(bytes: &[u8]) -> String {
 /// A text of a file, short enough for a message.
 fn clip(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(80).collect()
-}
-
-/// Maps a file into memory.
-#[cfg(not(target_arch = "wasm32"))]
-fn map(path: &Path) -> Result<(Bytes, Map), WeightsError> {
-    struct Mapped(Arc<memmap2::Mmap>);
-    impl AsRef<[u8]> for Mapped {
-        fn as_ref(&self) -> &[u8] {
-            &self.0
-        }
-    }
-    let fail = |source| WeightsError::Read { path: path.into(), source };
-    let regular = |metadata: std::fs::Metadata| {
-        let error =
-            || std::io::Error::other("not a regular file, and only such can be mapped into memory: copy it into one");
-        if metadata.is_file() { Ok(metadata) } else { Err(fail(error())) }
-    };
-    // Asked first, since to open a pipe waits for who writes to it.
-    regular(std::fs::metadata(path).map_err(fail)?)?;
-    let file = std::fs::File::open(path).map_err(fail)?;
-    let metadata = regular(file.metadata().map_err(fail)?)?;
-    if metadata.len() == 0 {
-        return Ok((Bytes::new(), None));
-    }
-    // SAFETY: the map is only read, and lives as long as the tensors that point into it. Another program
-    // that shortens the file meanwhile is the documented risk of every memory-mapped reader.
-    let map = Arc::new(unsafe { memmap2::Mmap::map(&file) }.map_err(fail)?);
-    Ok((Bytes::from_owner(Mapped(map.clone())), Some(map)))
-}
-
-/// There are no files in a browser.
-#[cfg(target_arch = "wasm32")]
-fn map(path: &Path) -> Result<(Bytes, Map), WeightsError> {
-    Err(WeightsError::Read { path: path.into(), source: std::io::ErrorKind::Unsupported.into() })
 }
 
 /// How many bytes of tensors may be made, rather than borrowed, for one file. Views of a few bytes can be
@@ -543,8 +554,17 @@ pub struct Weights {
 
 impl Weights {
     /// Reads a weight file; the format is recognised from its first bytes ([`Format`] lists them). The tensors
-    /// keep the names they have in the file. The file is mapped into memory, and must not be changed by another
-    /// program while it is in use.
+    /// keep the names they have in the file.
+    ///
+    /// # The file must stay as it is
+    ///
+    /// Files of more than 8 MiB are mapped into memory and read when their numbers are needed, as long as the tensors live.
+    /// Another program that writes into such a file changes the numbers. One that **truncates** it, or a disk that fails, ends
+    /// this process: on Unix with the signal `SIGBUS`, on Windows (where a mapped file cannot be truncated) with an exception. To
+    /// replace a weight file in use, write another one and rename it, as [`Weights::save`] does.
+    ///
+    /// Smaller files are copied, and on Linux files of a network or user-space file system (NFS, SMB, FUSE, 9P, …) of up to 2 GiB
+    /// too: they may change once this has returned. To copy any other file, read it and call [`Weights::from_bytes`].
     ///
     /// # Errors
     ///
@@ -799,9 +819,23 @@ pub enum WeightsError {
         /// The number.
         value: f32,
     },
+    /// The layers that a file speaks of do not fit together.
+    #[error("the file's network cannot be run: {0}")]
+    Network(#[from] crate::NetworkError),
+    /// A batch normalisation that cannot be computed with the layer before it.
+    #[error(
+        "batch normalisation `{layer}`: expected {what}: export the network to ONNX, which says how its layers follow each other"
+    )]
+    BatchNorm {
+        /// The layer.
+        layer: String,
+        /// What was expected and found.
+        what: String,
+    },
     /// No network with these tensors is known.
     #[error(
-        "no network recognised: {0}; another network than AlexNet must be in the file's metadata, or in an ONNX or Caffe file"
+        "no network recognised: {0}; tensors do not tell how layers follow each other: give any other network than an AlexNet as \
+         JSON, or take an ONNX or Caffe file of it"
     )]
     Unrecognised(String),
     /// A note in the file's metadata cannot be understood.

@@ -4,12 +4,11 @@
 //! for each row of the first axis.
 
 use std::collections::{BTreeMap, BTreeSet};
-#[cfg(not(target_arch = "wasm32"))]
-use std::{borrow::Cow, collections::HashMap};
-
-use safetensors::{Dtype, SafeTensors};
 
 use bytes::Bytes;
+#[cfg(not(target_arch = "wasm32"))]
+use safetensors::tensor::{Metadata, TensorInfo};
+use safetensors::{Dtype, SafeTensors};
 
 use super::{DType, Tensor, Weights, WeightsError, part, rows};
 
@@ -35,6 +34,8 @@ pub(super) fn read(bytes: Bytes) -> Result<Weights, WeightsError> {
             Dtype::F32 => DType::F32,
             Dtype::F64 => DType::F64,
             Dtype::I8 => DType::I8,
+            // Batch normalisation counts its batches in an integer that nothing needs.
+            _ if name.ends_with("num_batches_tracked") => continue,
             other => {
                 return Err(WeightsError::DType { tensor: name.into(), found: format!("{other:?}").to_lowercase() });
             }
@@ -78,62 +79,81 @@ fn read_scales(file: &SafeTensors<'_>, tensor: &str, expected: usize) -> Result<
     }
 }
 
-/// What is written under one name.
+/// The header of a file: names in order, so that the same weights make the same bytes.
 #[cfg(not(target_arch = "wasm32"))]
-struct Entry<'a> {
-    dtype: Dtype,
-    shape: Vec<usize>,
-    bytes: Cow<'a, [u8]>,
+#[derive(serde::Serialize)]
+struct Header<'a> {
+    #[serde(rename = "__metadata__")]
+    metadata: &'a BTreeMap<String, String>,
+    #[serde(flatten)]
+    tensors: Metadata,
 }
 
+/// Bytes of the longest header that readers take, this crate's among them.
 #[cfg(not(target_arch = "wasm32"))]
-impl safetensors::View for Entry<'_> {
-    fn dtype(&self) -> Dtype {
-        self.dtype
-    }
-    fn shape(&self) -> &[usize] {
-        &self.shape
-    }
-    fn data(&self) -> Cow<'_, [u8]> {
-        Cow::Borrowed(&self.bytes)
-    }
-    fn data_len(&self) -> usize {
-        self.bytes.len()
-    }
-}
+const LONGEST_HEADER: usize = 100_000_000;
 
 #[cfg(not(target_arch = "wasm32"))]
 pub(super) fn write(weights: &Weights, path: &std::path::Path) -> Result<(), WeightsError> {
-    use std::{fs, io};
+    use std::io::{self, Write};
 
     let fail = |source| WeightsError::Write { path: path.into(), source };
-    let mut entries = BTreeMap::new();
+    let refuse = |reason: String| fail(io::Error::new(io::ErrorKind::InvalidInput, reason));
+    let scales: BTreeMap<String, (&[f32], Vec<u8>)> = weights
+        .tensors
+        .iter()
+        .filter(|(_, tensor)| tensor.dtype == DType::I8)
+        .map(|(name, tensor)| {
+            let bytes = tensor.scales.iter().flat_map(|scale| scale.to_le_bytes()).collect();
+            (scale_name(name), (&*tensor.scales, bytes))
+        })
+        .collect();
+    let mut entries = Vec::new();
+    for (name, (numbers, bytes)) in &scales {
+        if weights.tensors.contains_key(name) {
+            return Err(refuse(format!("`{name}` is the name of a tensor and of scales")));
+        }
+        entries.push((Dtype::F32, name.clone(), vec![numbers.len()], bytes.as_slice()));
+    }
     for (name, tensor) in &weights.tensors {
+        if name == "__metadata__" {
+            return Err(refuse(format!("the format has no tensor called `{name}`")));
+        }
         let dtype = match tensor.dtype {
             DType::F16 => Dtype::F16,
             DType::BF16 => Dtype::BF16,
             DType::F32 => Dtype::F32,
             DType::F64 => Dtype::F64,
-            DType::I8 => {
-                let bytes: Vec<u8> = tensor.scales.iter().flat_map(|scale| scale.to_le_bytes()).collect();
-                let scales = Entry { dtype: Dtype::F32, shape: vec![tensor.scales.len()], bytes: bytes.into() };
-                let name = scale_name(name);
-                if weights.tensors.contains_key(&name) {
-                    return Err(fail(io::Error::other(format!("`{name}` is the name of a tensor and of scales"))));
-                }
-                entries.insert(name, scales);
-                Dtype::I8
-            }
+            DType::I8 => Dtype::I8,
         };
-        let entry = Entry { dtype, shape: tensor.shape.clone(), bytes: tensor.bytes().into() };
-        entries.insert(name.clone(), entry);
+        entries.push((dtype, name.clone(), tensor.shape.clone(), tensor.bytes()));
     }
-    let metadata: HashMap<String, String> = weights.metadata.clone().into_iter().collect();
-    crate::files::write_atomically(path, |temporary| {
-        // The crate makes files that only their owner may read; a new file's permissions are what the user set.
-        let permissions = fs::File::create(temporary)?.metadata()?.permissions();
-        safetensors::serialize_to_file(entries, Some(metadata), temporary).map_err(io::Error::other)?;
-        fs::set_permissions(temporary, permissions)
+    // The largest numbers first: all are aligned then.
+    entries.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
+
+    let mut end = 0;
+    let (tensors, data): (Vec<_>, Vec<_>) = entries
+        .into_iter()
+        .map(|(dtype, name, shape, bytes)| {
+            let start = end;
+            end += bytes.len();
+            ((name, TensorInfo { dtype, shape, data_offsets: (start, end) }), bytes)
+        })
+        .unzip();
+    let tensors = Metadata::new(None, tensors).map_err(|e| fail(io::Error::other(e)))?;
+    let header = serde_json::to_vec(&Header { metadata: &weights.metadata, tensors });
+    let mut header = header.map_err(|e| fail(io::Error::other(e)))?;
+    header.resize(header.len().next_multiple_of(8), b' ');
+    if header.len() > LONGEST_HEADER {
+        return Err(refuse(format!(
+            "expected names and notes of at most {LONGEST_HEADER} bytes, found {}",
+            header.len()
+        )));
+    }
+    crate::files::write_atomically(path, |file| {
+        file.write_all(&(header.len() as u64).to_le_bytes())?;
+        file.write_all(&header)?;
+        data.iter().try_for_each(|bytes| file.write_all(bytes))
     })
     .map_err(fail)
 }

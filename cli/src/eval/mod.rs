@@ -25,9 +25,10 @@ use self::{
 use crate::{
     failure::{Failure, complain, printable},
     files::{self, Crops},
+    labels,
     options::{ComputeArgs, GpuArgs, ModelArgs},
     progress,
-    text::{grouped, percent},
+    text::{grouped, name_hex, percent},
 };
 
 const EXAMPLES: &str = "\
@@ -39,8 +40,9 @@ Examples:
 DIR holds a folder for each class, named by its label or its index from 0 (letters
 and digits decide: t-shirt-top is T-shirt/top), with pictures at any depth. Or it is
 a text file with a picture and a label or index on each line, the pictures' paths as
-seen from that file. Folders that are named otherwise, by WordNet's ids say, take a
-list of those names in the order of the classes: ls val > ids.txt.
+seen from that file. Folders that are named by WordNet's ids take labels with those
+ids (--labels imagenet_class_index.json or synset_words.txt), and any other names a list
+of them in the order of the classes: ls val > ids.txt.
 
 Pictures that cannot be read are named on standard error, counted, and left out.
 
@@ -56,7 +58,8 @@ pub struct Args {
     pictures: PathBuf,
     #[command(flatten)]
     model: ModelArgs,
-    /// Labels in place of the model's: a text file, one a line, in the order of the classes
+    /// Labels in place of the model's: a text file, one a line in the order of the classes, or JSON (a list, or a dict as
+    /// class_index.json)
     #[arg(long, value_name = "FILE")]
     labels: Option<PathBuf>,
     /// Average the probabilities of ten crops, as the paper does: four corners and the centre, and each mirrored
@@ -65,7 +68,8 @@ pub struct Args {
     /// Crops a run; with --ten-crop at least ten [default: 16, and fewer for networks of very large activations]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=MAX_BATCH as i64))]
     batch: Option<u16>,
-    /// One JSON object: network, adapter, backend, crops, pictures, unreadable (image, reason), top1 and top5 (right,
+    /// One JSON object: network, adapter, backend, crops, pictures, unreadable (image, image_hex where
+    /// the name is no UTF-8, reason), top1 and top5 (right,
     /// rate), seconds, pictures_per_second, classes (index, label, pictures, right), confusion (class, taken_for,
     /// pictures; wrong ones only)
     #[arg(long)]
@@ -89,7 +93,9 @@ fn usual_batch(network: &Network) -> usize {
 
 pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     let model = args.model.open(args.labels.as_deref())?;
-    let pictures = pictures::find(&args.pictures, &model.labels)?;
+    args.model.warn(&model, true);
+    let ids = args.labels.as_deref().map(labels::read).transpose()?.unwrap_or_default().ids;
+    let pictures = pictures::find(&args.pictures, &model.labels, &ids)?;
     let crops = if args.ten_crop { Crops::Ten } else { Crops::One };
     let batch = args.batch.map_or_else(|| usual_batch(&model.network), usize::from);
     let at_once = (batch / crops.count()).max(1);
@@ -190,7 +196,8 @@ fn measure(
                 Err(reason) => {
                     bar.suspend(|| complain(&reason));
                     bar.inc(1);
-                    unreadable.push(Unreadable { image: picture.path.display().to_string(), reason });
+                    let (image, image_hex) = (picture.path.display().to_string(), name_hex(&picture.path));
+                    unreadable.push(Unreadable { image, image_hex, reason });
                 }
             }
             if waiting.len() == at_once {
@@ -227,6 +234,8 @@ struct Report<'a> {
 #[derive(Serialize)]
 struct Unreadable {
     image: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    image_hex: Option<String>,
     reason: String,
 }
 

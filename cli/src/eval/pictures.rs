@@ -24,24 +24,36 @@ pub struct Classes<'a> {
     exact: HashMap<&'a str, usize>,
     /// By letters and digits alone; none where several labels come to the same.
     plain: HashMap<String, Option<usize>>,
+    /// The same for each part of labels such as `tench, Tinca tinca`.
+    parts: HashMap<String, Option<usize>>,
 }
 
 impl<'a> Classes<'a> {
-    pub fn new(labels: &'a [String]) -> Self {
-        let mut plain = HashMap::new();
+    /// Classes of these labels; `ids` are further names, one a class, or none.
+    pub fn new(labels: &'a [String], ids: &'a [String]) -> Self {
+        let insert = |names: &mut HashMap<String, Option<usize>>, name: &str, class| {
+            let same = |other: &mut Option<usize>| *other = other.filter(|&other| other == class);
+            names.entry(letters(name)).and_modify(same).or_insert(Some(class));
+        };
+        let (mut plain, mut parts) = (HashMap::new(), HashMap::new());
         for (class, label) in labels.iter().enumerate() {
-            plain.entry(letters(label)).and_modify(|other| *other = None).or_insert(Some(class));
+            insert(&mut plain, label, class);
+            if label.contains(',') {
+                label.split(',').for_each(|part| insert(&mut parts, part, class));
+            }
         }
-        let exact = labels.iter().enumerate().rev().map(|(class, label)| (label.as_str(), class)).collect();
-        Self { labels, exact, plain }
+        let exact = labels.iter().enumerate().rev().map(|(class, label)| (label.as_str(), class));
+        let ids = ids.iter().enumerate().rev().map(|(class, id)| (id.as_str(), class));
+        Self { labels, exact: exact.chain(ids).collect(), plain, parts }
     }
 
-    /// The class of a label, of an index from 0, or of a label whose letters and digits are the same: `T-shirt/top`
+    /// The class of a label or an id, of an index from 0, or of a label whose letters and digits are the same: `T-shirt/top`
     /// cannot be the name of a folder, `t-shirt top` can.
     pub fn find(&self, name: &str) -> Option<usize> {
         let index = || name.parse().ok().filter(|&class: &usize| class < self.labels.len());
         let plain = || self.plain.get(&letters(name)).copied().flatten();
-        self.exact.get(name).copied().or_else(index).or_else(plain)
+        let part = || self.parts.get(&letters(name)).copied().flatten();
+        self.exact.get(name).copied().or_else(index).or_else(plain).or_else(part)
     }
 }
 
@@ -49,9 +61,9 @@ fn letters(label: &str) -> String {
     label.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
 }
 
-/// The pictures that `path` names: those in its folders, or in the lines of a list.
-pub fn find(path: &Path, labels: &[String]) -> Result<Vec<Labelled>, Failure> {
-    let classes = Classes::new(labels);
+/// The pictures that `path` names: those in its folders, or in the lines of a list. `ids` are further names of the classes.
+pub fn find(path: &Path, labels: &[String], ids: &[String]) -> Result<Vec<Labelled>, Failure> {
+    let classes = Classes::new(labels, ids);
     let name = path.display();
     if path.is_dir() {
         let found = in_folders(path, &classes)?;
@@ -166,7 +178,7 @@ mod tests {
     #[test]
     fn classes_are_found_by_what_people_write() {
         let labels = ["T-shirt/top", "Ankle boot", "7", "crane", "Crane!", "coat"].map(String::from);
-        let classes = Classes::new(&labels);
+        let classes = Classes::new(&labels, &[]);
         for (name, class) in [
             ("T-shirt/top", Some(0)),
             ("t_shirt_top", Some(0)),
@@ -190,9 +202,29 @@ mod tests {
     }
 
     #[test]
+    fn classes_have_ids_and_synonyms() {
+        let labels = ["tench, Tinca tinca", "crane", "crane, bird", "goldfish, Carassius auratus"].map(String::from);
+        let ids = ["n01440764", "n03126707", "n02012849", "n01443537"].map(String::from);
+        let classes = Classes::new(&labels, &ids);
+        for (name, class) in [
+            ("n01440764", Some(0)),
+            ("n02012849", Some(2)),
+            ("tench", Some(0)),
+            ("Tinca_tinca", Some(0)),
+            ("tench, Tinca tinca", Some(0)),
+            ("crane", Some(1)),
+            ("bird", Some(2)),
+            ("3", Some(3)),
+            ("n09999999", None),
+        ] {
+            assert_eq!(classes.find(name), class, "{name}");
+        }
+    }
+
+    #[test]
     fn lines_are_split_where_a_label_begins() {
         let labels = ["Ankle boot", "boot", "coat"].map(String::from);
-        let classes = Classes::new(&labels);
+        let classes = Classes::new(&labels, &[]);
         for (line, expected) in [
             ("a.png 2", Some(("a.png", 2))),
             ("a.png\tcoat", Some(("a.png", 2))),

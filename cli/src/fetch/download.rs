@@ -71,9 +71,16 @@ enum Stop {
 impl Download<'_> {
     /// Fetches the file to `path`. What of it came in time waits beside `path`, and is where the next call goes on.
     pub fn to(&self, path: &Path, bar: &ProgressBar) -> Result<(), String> {
+        // A link stays one: what it leads to is fetched, and what is no file is not replaced.
+        let path = &fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
         let part = Part::of(path);
         let folder = path.parent().unwrap_or(Path::new(""));
         fs::create_dir_all(folder).map_err(|e| format!("cannot make {}: {e}", folder.display()))?;
+        for path in [path, &part.path, &part.tag, &part.lock] {
+            if path.symlink_metadata().is_ok_and(|found| !found.is_file()) {
+                return Err(format!("expected a file or none at {}, found something else: remove it", path.display()));
+            }
+        }
         let _lock = part.lock()?;
         let tls = match std::env::var_os(CERTIFICATES) {
             Some(file) => TlsConfig::builder().root_certs(certificates(Path::new(&file))?).build(),

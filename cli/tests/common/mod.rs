@@ -52,6 +52,7 @@ pub fn command() -> Command {
     // Nothing that was tuned or fetched on this machine.
     command.env("XDG_CACHE_HOME", env!("CARGO_TARGET_TMPDIR")).env("HOME", env!("CARGO_TARGET_TMPDIR"));
     command.env_remove("XDG_RUNTIME_DIR").env_remove("RUST_LOG").env_remove("NO_COLOR").env_remove("CLICOLOR_FORCE");
+    command.env_remove("WGPU_BACKEND").env_remove("WGPU_ADAPTER_NAME");
     command
 }
 

@@ -757,7 +757,8 @@ fn edges() -> Vec<(Op, Shape, usize)> {
     all
 }
 
-/// Every family, storage, algorithm and precision on every edge: no index is past its array, whichever lane an invocation is.
+/// Families, storages, algorithms and precisions on every edge: no index is past its array, whichever lane an invocation is. Every
+/// seventh combination; all of them with `ALEXNET_ALL_BOUNDS=1`.
 #[test]
 fn no_kernel_reaches_past_its_bindings() {
     let families = [Family::Tiled].into_iter().chain([4, 8, 16].map(|lanes| Family::Broadcast { lanes }));
@@ -779,6 +780,10 @@ fn no_kernel_reaches_past_its_bindings() {
                 walks.push(Walk { network: network.clone(), style, algorithm, precision, batch });
             }
         }
+    }
+    if std::env::var_os("ALEXNET_ALL_BOUNDS").is_none() {
+        // Not a divisor of the number of styles or algorithms, so that each meets each.
+        walks = walks.into_iter().step_by(7).collect();
     }
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let walked: usize = std::thread::scope(|scope| {

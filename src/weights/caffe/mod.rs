@@ -1,19 +1,29 @@
 //! Caffe: a protocol buffer of layers, each with its weights, in the layout of today (`layer`) or that of before
 //! 2015 (`layers`, V1). The layers are walked into a [`Network`](crate::Network).
 
+mod input;
+mod norm;
 mod proto;
+mod text;
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use bytes::Bytes;
 use prost::Message;
 
-use self::proto::{BlobProto, BlobShape, LayerParameter, NetParameter, PoolingParameter, V1LayerParameter};
+use self::{
+    input::{Input, Sizes},
+    proto::{BlobProto, BlobShape, LayerParameter, NetParameter, PoolingParameter, V1LayerParameter},
+};
 use super::{
     Budget, DType, Tensor, Weights, WeightsError, clip,
-    graph::{Chain, Graph, Rounding, USUAL_SIDES, transpose},
+    graph::{Chain, Graph, Open, Rounding, transpose},
 };
 use crate::{
+    model::ModelOptions,
     network::{Conv, LocalResponseNorm, LrnConvention, MAX_LAYERS, Op, Padding, Shape, Window},
     preprocess::Preprocessing,
 };
@@ -28,6 +38,8 @@ pub(crate) struct Net {
     net: NetParameter,
     /// [`NetParameter::layers`] or [`NetParameter::layer`].
     layers: Vec<LayerParameter>,
+    /// Where it lies.
+    path: Option<PathBuf>,
 }
 
 fn malformed(what: impl Into<String>) -> WeightsError {
@@ -45,14 +57,15 @@ pub(super) fn begins(bytes: &[u8]) -> bool {
 
 impl Net {
     /// `None` where the bytes are some other protocol buffer.
-    pub fn read(bytes: &Bytes) -> Result<Option<Self>, WeightsError> {
+    pub fn read(bytes: &Bytes, path: Option<&Path>) -> Result<Option<Self>, WeightsError> {
         let net: NetParameter = decode(bytes)?;
         let count = net.layer.len() + net.layers.len();
         if count == 0 {
             return Ok(None);
         }
         if count > MAX_LAYERS || net.input_shape.len() > MAX_LAYERS {
-            return Err(malformed(format!("at most {MAX_LAYERS} layers, found {count}")));
+            let what = format!("at most {MAX_LAYERS} layers, found {count}");
+            return Err(malformed(what).advising("use the file with Caffe: it is no sequential network"));
         }
         let mut layers = Vec::with_capacity(count);
         for bytes in &net.layers {
@@ -66,7 +79,7 @@ impl Net {
         for bytes in &net.layer {
             layers.push(decode(bytes)?);
         }
-        Ok(Some(Self { len: bytes.len(), net, layers }))
+        Ok(Some(Self { len: bytes.len(), net, layers, path: path.map(Path::to_path_buf) }))
     }
 
     /// The layers' first and second blobs, as weights and biases.
@@ -83,58 +96,92 @@ impl Net {
     }
 
     /// The layers as a network, with its tensors.
-    pub fn graph(&self) -> Result<Graph, WeightsError> {
+    pub fn graph(&self, options: &ModelOptions) -> Result<Graph, WeightsError> {
         if self.layers.iter().all(|layer| layer.blobs.is_empty()) {
-            return Err(malformed("layers with weights, found a description of a network without any"));
+            let what = "layers with weights, found a description of a network without any";
+            return Err(malformed(what).advising("give the .caffemodel that was trained with it"));
         }
-        // Where the file leaves the size open, the first that fits the weights is it.
+        let own = Input::of(self).map_err(malformed_size)?;
+        if let Some(shape) = options.input {
+            return self.built(&[shape], own, Open { input: Some("given by the caller".into()), ..Open::default() });
+        }
+        if let Some(text) = &options.prototxt {
+            let given = Input::of_text(text).map_err(|what| malformed_text(&what))?.or(own);
+            return self.sized(given, "the .prototxt that the caller gives");
+        }
+        if own.shape.is_none()
+            && let Some((name, Ok(text))) = self.text_beside().map(|(name, text)| (name, Input::of_text(&text)))
+            && let Ok(graph) = self.sized(text.or(Input::of(self).map_err(malformed_size)?), &name)
+        {
+            return Ok(graph);
+        }
+        self.sized(own, "the file")
+    }
+
+    /// The `.prototxt` that lies beside the file, if one does.
+    fn text_beside(&self) -> Option<(String, String)> {
+        let path = self.path.as_deref()?;
+        let names = [path.with_extension("prototxt"), path.with_file_name("deploy.prototxt")];
+        names.into_iter().find_map(|path| {
+            let small =
+                std::fs::metadata(&path).is_ok_and(|found| found.is_file() && found.len() <= text::MAX_TEXT as u64);
+            let text = small.then(|| std::fs::read_to_string(&path).ok()).flatten()?;
+            Some((path.file_name()?.to_string_lossy().into_owned(), text))
+        })
+    }
+
+    /// The network with the input that is known, or with one that its weights fit.
+    fn sized(&self, input: Input, from: &str) -> Result<Graph, WeightsError> {
+        match input.shape {
+            Some(shape) => {
+                let from = (from != "the file").then(|| format!("that of {from}"));
+                self.built(&[shape], input, Open { input: from, ..Open::default() })
+            }
+            None => {
+                let Sizes { shapes, doubt } = input::fitting(self, input.crop).map_err(malformed_size)?;
+                let from = (input.crop.is_none()).then(|| "the one that its weights fit".into());
+                self.built(&shapes, input, Open { input: from, doubt, preprocessing: false })
+            }
+        }
+    }
+
+    /// The network with the first of several inputs that it can be built with.
+    fn built(&self, shapes: &[Shape], input: Input, open: Open) -> Result<Graph, WeightsError> {
         let mut result = Err(malformed("an input"));
-        for shape in self.inputs()? {
-            result = self.walk(shape);
-            if result.is_ok() {
-                break;
+        for &shape in shapes {
+            let walked = self.walk(shape, &input);
+            // The first that was tried is the likeliest, and what is wrong with it the best to tell.
+            match walked {
+                Ok(graph) => {
+                    let guessed = self.guesses_pictures(&input);
+                    return Ok(Graph { open: Open { preprocessing: guessed, ..open }, ..graph });
+                }
+                Err(error) if shape == shapes[0] => result = Err(error),
+                Err(_) => {}
             }
         }
         result
     }
 
-    /// The shapes that the input may have.
-    fn inputs(&self) -> Result<Vec<Shape>, WeightsError> {
-        let layer_shapes = self.layers.iter().filter_map(|layer| layer.input_param.as_ref()?.shape.first());
-        let shape = self.net.input_shape.first().into_iter().chain(layer_shapes).map(|shape| shape.dim.as_slice());
-        let dims = shape.chain(self.net.input_dim.chunks_exact(4)).next();
-        if let Some(dims) = dims {
-            let sizes: Vec<usize> = dims.iter().filter_map(|&d| usize::try_from(d).ok()).take(5).collect();
-            return match *sizes {
-                [_, channels, height, width] => Ok(vec![Shape::new(channels, height, width)]),
-                _ => Err(malformed(format!("an input of N×C×H×W, found {} dimensions", dims.len()))),
-            };
-        }
-        let crop = self.layers.iter().find_map(|layer| {
-            let transform = layer.transform_param.as_ref().map_or(0, |t| t.crop_size);
-            let data = layer.data_param.as_ref().map_or(0, |d| d.crop_size);
-            usize::try_from(transform.max(data)).ok().filter(|&crop| crop > 0)
-        });
-        let sides = crop.map_or(USUAL_SIDES.to_vec(), |side| vec![side]);
-        Ok(sides.into_iter().map(|side| Shape::new(3, side, side)).collect())
+    /// Whether nothing tells how pictures become the input.
+    fn guesses_pictures(&self, input: &Input) -> bool {
+        !input.data && input.mean.is_empty() && input.scale.is_none() || input.mean_file.is_some()
     }
 
     /// How the data layer made its pictures: BGR resized beforehand, or grey; mean and scale if it says them.
-    fn preprocessing(&self, input: Shape) -> Preprocessing {
-        let mut p = match input.channels {
-            3 => Preprocessing::caffe(input.height).cropped(input.height, input.width),
-            _ => Preprocessing { scale: 1.0, ..Preprocessing::plain(input) },
+    fn preprocessing(&self, shape: Shape, input: &Input) -> Preprocessing {
+        let mut p = match shape.channels {
+            3 => Preprocessing::caffe(shape.height).cropped(shape.height, shape.width),
+            _ => Preprocessing { scale: 1.0, ..Preprocessing::plain(shape) },
         };
-        let transform = self.layers.iter().find_map(|layer| layer.transform_param.as_ref());
-        let data = self.layers.iter().find_map(|layer| layer.data_param.as_ref());
-        let mean = transform.map_or(&[][..], |t| &t.mean_value);
-        match *mean {
+        match *input.mean {
             [mean] if mean.is_finite() => p.mean = [mean; 3],
-            [b, g, r] if input.channels == 3 && b.is_finite() && g.is_finite() && r.is_finite() => p.mean = [b, g, r],
+            [b, g, r] if shape.channels == 3 && b.is_finite() && g.is_finite() && r.is_finite() => p.mean = [b, g, r],
+            // A data layer that speaks of no mean subtracts none.
+            [] if input.data && input.mean_file.is_none() => p.mean = [0.0; 3],
             _ => {}
         }
-        let scale = transform.and_then(|t| t.scale).or(data.and_then(|d| d.scale));
-        if let Some(scale) = scale.filter(|s| s.is_finite() && *s > 0.0) {
+        if let Some(scale) = input.scale.filter(|s| s.is_finite() && *s > 0.0) {
             // Caffe subtracts the mean first.
             p.scale = scale;
             p.mean = p.mean.map(|mean| mean * scale);
@@ -142,12 +189,13 @@ impl Net {
         p
     }
 
-    fn walk(&self, input: Shape) -> Result<Graph, WeightsError> {
+    fn walk(&self, shape: Shape, input: &Input) -> Result<Graph, WeightsError> {
         let mut budget = Budget::new(self.len);
-        let mut chain = Chain::new(input, Budget::new(self.len)).map_err(malformed)?;
+        let mut chain = Chain::new(shape, Budget::new(self.len)).map_err(malformed_size)?;
         // The names of the last activation: Caffe's splits give it several.
         let mut current: Vec<&str> = self.net.input.iter().take(1).map(String::as_str).collect();
-        for layer in &self.layers {
+        let mut layers = self.layers.iter().peekable();
+        while let Some(layer) = layers.next() {
             let fail =
                 |what: String| WeightsError::Operator { node: clip(&layer.name), operator: clip(&layer.r#type), what };
             match layer.r#type.as_str() {
@@ -171,17 +219,31 @@ impl Net {
             if !current.contains(&bottom) {
                 return Err(fail(format!("to take `{}`, found `{bottom:.80}`", current.first().unwrap_or(&""))));
             }
-            if layer.r#type != "Split" {
-                self.layer(&mut chain, layer, &mut budget).map_err(fail)?;
-            }
             current = layer.top.iter().map(String::as_str).collect();
+            // Batch normalisation is computed with the layer before it.
+            let mut norms = Vec::new();
+            if matches!(layer.r#type.as_str(), "Convolution" | "InnerProduct") {
+                while let Some(norm) = layers.next_if(|next| norm::is_one(next, &current)) {
+                    current = norm.top.iter().map(String::as_str).collect();
+                    norms.push(norm);
+                }
+            }
+            if layer.r#type != "Split" {
+                self.layer(&mut chain, layer, &norms, &mut budget).map_err(fail)?;
+            }
         }
         let name = self.net.name.as_deref().unwrap_or_default();
-        chain.finish(name, Some(self.preprocessing(input))).map_err(malformed)
+        chain.finish(name, Some(self.preprocessing(shape, input))).map_err(malformed)
     }
 
-    /// One layer. Errors say what was expected and found.
-    fn layer(&self, chain: &mut Chain, layer: &LayerParameter, budget: &mut Budget) -> Result<(), String> {
+    /// One layer, and the batch normalisations behind it. Errors say what was expected and found.
+    fn layer(
+        &self,
+        chain: &mut Chain,
+        layer: &LayerParameter,
+        norms: &[&LayerParameter],
+        budget: &mut Budget,
+    ) -> Result<(), String> {
         let name = layer.name.as_str();
         let blobs = || -> Result<Vec<Tensor>, String> {
             if layer.blobs.len() > MAX_BLOBS {
@@ -206,7 +268,8 @@ impl Net {
                 let (out_channels, groups) = (size(p.num_output)?, size(p.group.unwrap_or(1))?);
                 let mut blobs = blobs()?.into_iter();
                 let weight = blobs.next().ok_or("a weight, found none: is this a trained network?")?;
-                chain.conv(name, Conv { out_channels, window, groups, relu: false }, weight, blobs.next())
+                let (weight, bias) = norm::folded(weight, blobs.next(), norms, budget)?;
+                chain.conv(name, Conv { out_channels, window, groups, relu: false }, weight, bias)
             }
             "InnerProduct" => {
                 let p = layer.inner_product_param.clone().unwrap_or_default();
@@ -227,7 +290,8 @@ impl Net {
                 if weight.shape()[0] != size(p.num_output)? {
                     return Err(format!("a weight of {} outputs, found shape {:?}", p.num_output, weight.shape()));
                 }
-                chain.linear(name, weight, blobs.next())
+                let (weight, bias) = norm::folded(weight, blobs.next(), norms, budget)?;
+                chain.linear(name, weight, bias)
             }
             "ReLU" => match layer.relu_param.as_ref().map_or(0.0, |p| p.negative_slope) {
                 0.0 => chain.relu(name),
@@ -257,6 +321,25 @@ impl Net {
                 chain.flatten();
                 Ok(())
             }
+            "Reshape" => {
+                let p = layer.reshape_param.clone().unwrap_or_default();
+                let dims = p.shape.unwrap_or_default().dim;
+                let shape = chain.shape();
+                let same = |d: i64, size: usize| d == 0 || usize::try_from(d) == Ok(size);
+                match *dims {
+                    _ if p.axis.is_some_and(|axis| axis != 0) || p.num_axes.is_some_and(|axes| axes != -1) => {
+                        Err("axis 0 and all axes from there, found others".into())
+                    }
+                    // A vector, with the batch before it.
+                    [_, rest] if rest == -1 || same(rest, shape.len()) => {
+                        chain.flatten();
+                        Ok(())
+                    }
+                    [_, c, h, w] if same(c, shape.channels) && same(h, shape.height) && same(w, shape.width) => Ok(()),
+                    _ => Err(format!("to make a vector of {shape} or to leave it, found {dims:?}")),
+                }
+            }
+            "BatchNorm" | "Scale" | "Bias" => Err("a convolution or fully connected layer directly before it".into()),
             "Softmax" | "SoftmaxWithLoss" => {
                 if layer.softmax_param.as_ref().and_then(|p| p.axis).is_some_and(|axis| axis != 1) {
                     return Err("to go over the classes, axis 1, found another".into());
@@ -265,6 +348,29 @@ impl Net {
             }
             _ => Err("to be one of a sequential network's (Convolution, ReLU, Pooling, LRN, InnerProduct, …)".into()),
         }
+    }
+}
+
+/// The mean of each channel of a picture of means; of one channel, three times.
+pub(crate) fn mean_pixel(bytes: &[u8]) -> Result<[f32; 3], WeightsError> {
+    let fail = |what: String| {
+        WeightsError::malformed("Caffe picture of means", what)
+            .advising("give the .binaryproto that compute_image_mean wrote")
+    };
+    let tensor = blob(&Bytes::copy_from_slice(bytes)).map_err(fail)?;
+    let (channels, pixels) = match *tensor.shape() {
+        [1, channels @ (1 | 3), height, width] | [channels @ (1 | 3), height, width] => (channels, height * width),
+        ref other => return Err(fail(format!("one picture of one or three channels, found the shape {other:?}"))),
+    };
+    let mean = |numbers: &[f64]| (numbers.iter().sum::<f64>() / pixels as f64) as f32;
+    let means: Vec<f32> = tensor.to_f64().chunks_exact(pixels.max(1)).map(mean).collect();
+    match means[..] {
+        _ if pixels == 0 || means.iter().any(|mean| !mean.is_finite()) => {
+            Err(fail("finite numbers, found others".into()))
+        }
+        [grey] if channels == 1 => Ok([grey; 3]),
+        [b, g, r] => Ok([b, g, r]),
+        _ => Err(fail("a number for each pixel".into())),
     }
 }
 
@@ -289,6 +395,15 @@ fn pool(chain: &mut Chain, name: &str, p: &PoolingParameter) -> Result<(), Strin
     }
 }
 
+fn malformed_size(what: String) -> WeightsError {
+    malformed(what).advising("give the input's size, or the .prototxt that goes with the file")
+}
+
+fn malformed_text(what: &str) -> WeightsError {
+    WeightsError::malformed("Caffe .prototxt", what)
+        .advising("give the deploy.prototxt or train_val.prototxt of the network")
+}
+
 fn size(v: u64) -> Result<usize, String> {
     usize::try_from(v).map_err(|_| format!("a size, found {v}"))
 }
@@ -307,7 +422,7 @@ fn pair(both: &[u64], rows: Option<u64>, columns: Option<u64>, default: Option<u
 
 /// A blob's numbers, in the shape that the file gives them.
 fn blob(bytes: &Bytes) -> Result<Tensor, String> {
-    let blob: BlobProto = decode(bytes).map_err(|e| e.to_string())?;
+    let blob = BlobProto::decode(bytes.clone()).map_err(|e| format!("a blob of numbers, found: {e}"))?;
     let dims = match &blob.shape {
         Some(BlobShape { dim }) => dim.clone(),
         None => [blob.num, blob.channels, blob.height, blob.width].map(Option::unwrap_or_default).to_vec(),

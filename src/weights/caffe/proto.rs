@@ -72,14 +72,24 @@ pub(super) struct LayerParameter {
     pub inner_product_param: Option<InnerProductParameter>,
     #[prost(message, optional, tag = "118")]
     pub lrn_param: Option<LrnParameter>,
+    #[prost(message, optional, tag = "119")]
+    pub memory_data_param: Option<MemoryDataParameter>,
     #[prost(message, optional, tag = "121")]
     pub pooling_param: Option<PoolingParameter>,
     #[prost(message, optional, tag = "123")]
     pub relu_param: Option<ReluParameter>,
     #[prost(message, optional, tag = "125")]
     pub softmax_param: Option<SoftmaxParameter>,
+    #[prost(message, optional, tag = "133")]
+    pub reshape_param: Option<ReshapeParameter>,
     #[prost(message, optional, tag = "135")]
     pub flatten_param: Option<FlattenParameter>,
+    #[prost(message, optional, tag = "139")]
+    pub batch_norm_param: Option<BatchNormParameter>,
+    #[prost(message, optional, tag = "141")]
+    pub bias_param: Option<ScaleParameter>,
+    #[prost(message, optional, tag = "142")]
+    pub scale_param: Option<ScaleParameter>,
     #[prost(message, optional, tag = "143")]
     pub input_param: Option<InputParameter>,
 }
@@ -110,6 +120,8 @@ pub(super) struct V1LayerParameter {
     pub lrn_param: Option<LrnParameter>,
     #[prost(message, optional, tag = "19")]
     pub pooling_param: Option<PoolingParameter>,
+    #[prost(message, optional, tag = "22")]
+    pub memory_data_param: Option<MemoryDataParameter>,
     #[prost(message, optional, tag = "30")]
     pub relu_param: Option<ReluParameter>,
     #[prost(message, optional, tag = "36")]
@@ -134,8 +146,8 @@ impl From<V1LayerParameter> for LayerParameter {
             pooling_param: v1.pooling_param,
             relu_param: v1.relu_param,
             softmax_param: v1.softmax_param,
-            flatten_param: None,
-            input_param: None,
+            memory_data_param: v1.memory_data_param,
+            ..Self::default()
         }
     }
 }
@@ -177,8 +189,43 @@ pub(super) struct TransformationParameter {
     pub scale: Option<f32>,
     #[prost(uint64, tag = "3")]
     pub crop_size: u64,
+    #[prost(string, optional, tag = "4")]
+    pub mean_file: Option<String>,
     #[prost(float, repeated, packed = "false", tag = "5")]
     pub mean_value: Vec<f32>,
+}
+
+#[derive(Clone, Copy, PartialEq, Message)]
+pub(super) struct MemoryDataParameter {
+    #[prost(uint64, tag = "2")]
+    pub channels: u64,
+    #[prost(uint64, tag = "3")]
+    pub height: u64,
+    #[prost(uint64, tag = "4")]
+    pub width: u64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct ReshapeParameter {
+    #[prost(message, optional, tag = "1")]
+    pub shape: Option<BlobShape>,
+    #[prost(int64, optional, tag = "2")]
+    pub axis: Option<i64>,
+    #[prost(int64, optional, tag = "3")]
+    pub num_axes: Option<i64>,
+}
+
+#[derive(Clone, Copy, PartialEq, Message)]
+pub(super) struct BatchNormParameter {
+    #[prost(float, optional, tag = "3")]
+    pub eps: Option<f32>,
+}
+
+/// Of a Scale or Bias layer.
+#[derive(Clone, Copy, PartialEq, Message)]
+pub(super) struct ScaleParameter {
+    #[prost(int64, optional, tag = "1")]
+    pub axis: Option<i64>,
 }
 
 /// Sizes are one number, or rows and columns.
@@ -216,6 +263,8 @@ pub(super) struct ConvolutionParameter {
 pub(super) struct DataParameter {
     #[prost(float, optional, tag = "2")]
     pub scale: Option<f32>,
+    #[prost(string, optional, tag = "3")]
+    pub mean_file: Option<String>,
     #[prost(uint64, tag = "5")]
     pub crop_size: u64,
 }

@@ -1,6 +1,7 @@
 //! What `torch.save` writes: a pickle that describes tensors, and their numbers beside it. Since PyTorch 1.6 in a
 //! zip archive, whose uncompressed entries are used as they lie in the memory map; before, one after another.
 
+mod checkpoint;
 mod pickle;
 
 use std::{
@@ -10,22 +11,28 @@ use std::{
 
 use bytes::Bytes;
 
-use self::pickle::{Fault, Id, Kind, Pickle, Storage, Value, View};
-use super::{Budget, DType, Tensor, Weights, WeightsError, clip, gather, part};
+use self::{
+    checkpoint::StateDict,
+    pickle::{Fault, Id, Kind, Pickle, Storage, Value, View},
+};
+use super::{Budget, DType, Notes, Tensor, Weights, WeightsError, clip, gather, part};
 
 const FORMAT: &str = "PyTorch file";
 
 /// What to do about a pickle of something else.
 const SAVE: &str = "save `model.state_dict()` with the program that wrote it";
 
+/// What to do about an archive that something else packed.
+const PACK: &str = "write it with torch.save";
+
+/// What to do about numbers of another byte order.
+const LITTLE: &str = "save it on a machine of little-endian numbers, as almost all are";
+
 /// Pickles larger than this describe no state dict.
 const MAX_PICKLE: usize = 64 << 20;
 
 /// The number that begins the legacy format.
 const LEGACY_MAGIC: i128 = 0x1950_a86a_20f9_469c_fc6c;
-
-/// Where state dicts lie in checkpoints of training programs.
-const NESTS: [&str; 8] = ["state_dict", "model_state_dict", "model", "net", "network", "module", "weights", "params"];
 
 pub(super) fn is_zip(bytes: &[u8]) -> bool {
     bytes.starts_with(b"PK\x03\x04") || bytes.starts_with(b"PK\x05\x06")
@@ -48,7 +55,7 @@ impl From<Fault> for WeightsError {
     }
 }
 
-pub(super) fn read_zip(bytes: &Bytes) -> Result<Weights, WeightsError> {
+pub(super) fn read_zip(bytes: &Bytes) -> Result<(Weights, Notes), WeightsError> {
     let mut budget = Budget::new(bytes.len());
     let archive = Archive::read(bytes)?;
     // `torch.save` puts everything in one folder, named after the file.
@@ -63,7 +70,7 @@ pub(super) fn read_zip(bytes: &Bytes) -> Result<Weights, WeightsError> {
     if let Some(entry) = archive.entries.get(&format!("{folder}byteorder"))
         && archive.bytes(entry, 16, &mut budget)?.as_ref() != b"little"
     {
-        return Err(malformed("little-endian numbers"));
+        return Err(malformed("little-endian numbers, found others").advising(LITTLE));
     }
     let pickle = archive.bytes(&archive.entries[&format!("{folder}data.pkl")], MAX_PICKLE, &mut budget)?;
     let pickle = Pickle::read(&pickle)?;
@@ -96,14 +103,15 @@ impl<'a> Archive<'a> {
         while let Some(header) = iterator.next_entry().map_err(fail)? {
             let path = header.file_path();
             let name = std::str::from_utf8(path.as_ref());
-            let name = name.map_err(|_| malformed("names in UTF-8 in the zip archive"))?;
+            let name = name.map_err(|_| malformed("names in UTF-8 in the zip archive").advising(PACK))?;
             let entry = Entry {
                 place: header.wayfinder(),
                 method: header.compression_method(),
                 len: header.uncompressed_size_hint(),
             };
             if header.flags().is_encrypted() || entries.insert(name.to_string(), entry).is_some() {
-                return Err(malformed(format!("one entry `{name:.80}` in the zip archive, and that not encrypted")));
+                let what = format!("one entry `{name:.80}` in the zip archive, and that not encrypted");
+                return Err(malformed(what).advising(PACK));
             }
         }
         Ok(Self { bytes, zip, entries })
@@ -135,12 +143,15 @@ impl<'a> Archive<'a> {
                     Err(e) => Err(malformed(format!("a compressed zip entry: {e}"))),
                 }
             }
-            other => Err(malformed(format!("stored or deflated zip entries, found method {other:?}"))),
+            other => {
+                let what = format!("stored or deflated zip entries, found {other}");
+                Err(malformed(what).advising(PACK))
+            }
         }
     }
 }
 
-pub(super) fn read_legacy(bytes: &Bytes) -> Result<Weights, WeightsError> {
+pub(super) fn read_legacy(bytes: &Bytes) -> Result<(Weights, Notes), WeightsError> {
     fn next<'a>(rest: &mut &'a [u8]) -> Result<Pickle<'a>, WeightsError> {
         let pickle = Pickle::read(rest)?;
         *rest = &rest[pickle.len..];
@@ -149,7 +160,7 @@ pub(super) fn read_legacy(bytes: &Bytes) -> Result<Weights, WeightsError> {
     let mut rest: &[u8] = bytes;
     let magic = next(&mut rest)?;
     if *magic.get(magic.root) != Value::Int(LEGACY_MAGIC) {
-        return Err(malformed("a pickle that torch.save wrote"));
+        return Err(malformed("a pickle that torch.save wrote, found another").advising(SAVE));
     }
     let version = next(&mut rest)?;
     if *version.get(version.root) != Value::Int(1001) {
@@ -157,7 +168,7 @@ pub(super) fn read_legacy(bytes: &Bytes) -> Result<Weights, WeightsError> {
     }
     let system = next(&mut rest)?;
     if lookup(&system, system.root, "little_endian").map(|id| system.get(id)) == Some(&Value::Bool(false)) {
-        return Err(malformed("little-endian numbers"));
+        return Err(malformed("little-endian numbers, found others").advising(LITTLE));
     }
     let pickle = next(&mut rest)?;
     let keys = next(&mut rest)?;
@@ -196,36 +207,44 @@ fn lookup(pickle: &Pickle<'_>, dict: Id, key: &str) -> Option<Id> {
     }
 }
 
-/// The tensors of a state dict, which may lie a few dicts deep. `numbers` finds the bytes of a storage.
+/// What programs put before every name: DataParallel, and compiled modules.
+const PREFIXES: [&str; 2] = ["module.", "_orig_mod."];
+
+/// The tensors of a checkpoint's state dict. `numbers` finds the bytes of a storage.
 fn state_dict<'a>(
     pickle: &Pickle<'a>,
     budget: &mut Budget,
     mut numbers: impl FnMut(&Storage<'a>, &mut Budget) -> Result<Bytes, WeightsError>,
-) -> Result<Weights, WeightsError> {
-    let mut dict = pickle.root;
-    let is_dict = |&id: &Id| matches!(pickle.get(id), Value::Dict(pairs) if !pairs.is_empty());
-    for _ in 0..NESTS.len() {
-        match NESTS.iter().filter_map(|key| lookup(pickle, dict, key)).find(is_dict) {
-            Some(id) => dict = id,
-            None => break,
-        }
-    }
-    let Value::Dict(pairs) = pickle.get(dict) else {
-        return Err(malformed("a dict of tensors, found another object").advising(SAVE));
-    };
+) -> Result<(Weights, Notes), WeightsError> {
+    let StateDict { pairs, part } = checkpoint::find(pickle)?;
     let mut views: BTreeMap<&str, &View<'a>> = BTreeMap::new();
+    let mut order = Vec::new();
     for &(key, value) in pairs {
-        if let (Some(name), Value::Tensor(view)) = (pickle.text(key), pickle.get(value)) {
-            views.insert(name, view);
+        match (pickle.text(key), pickle.get(value)) {
+            (Some(name), Value::Tensor(view)) => {
+                let twice = views.insert(name, view).is_some();
+                order.extend((!twice).then_some(name));
+            }
+            // Sparse and quantised ones, say: to pass over them would be to compute something else.
+            (Some(name), Value::Object(object)) if object.is_tensor() => {
+                let found = format!("what `{}` makes", pickle::full_name(object.module, object.name));
+                return Err(WeightsError::DType { tensor: clip(name), found });
+            }
+            _ => {}
         }
     }
-    // What DataParallel puts before every name.
-    let prefix = if views.keys().all(|name| name.starts_with("module.")) { "module." } else { "" };
+    let mut prefix = String::new();
+    while let Some(more) = PREFIXES.iter().find(|more| {
+        let longer = format!("{prefix}{more}");
+        !order.is_empty() && order.iter().all(|name| name.starts_with(&longer))
+    }) {
+        prefix += more;
+    }
 
     let mut storages: HashMap<&str, Bytes> = HashMap::new();
     let mut tensors = BTreeMap::new();
     for (name, view) in views {
-        let name = name.strip_prefix(prefix).unwrap_or(name);
+        let name = name.strip_prefix(&prefix).unwrap_or(name);
         let Some(dtype) = view.storage.kind.dtype else {
             // Batch normalisation counts its batches in an integer that nothing needs.
             if name.ends_with("num_batches_tracked") {
@@ -241,13 +260,8 @@ fn state_dict<'a>(
             .map_err(|what| malformed(format!("{what} in tensor `{name:.80}`")))?;
         tensors.insert(name.to_string(), tensor);
     }
-    if tensors.is_empty() {
-        let dicts = pairs.iter().filter(|(_, value)| is_dict(value)).filter_map(|(key, _)| pickle.text(*key));
-        let dicts: Vec<String> = dicts.take(8).map(|key| format!("`{}`", clip(key))).collect();
-        let found = if dicts.is_empty() { "none".into() } else { format!("none but the dicts {}", dicts.join(", ")) };
-        return Err(malformed(format!("a state dict with tensors, found {found}")).advising(SAVE));
-    }
-    Ok(Weights { tensors, metadata: BTreeMap::new() })
+    let order = order.into_iter().map(|name| name.strip_prefix(&prefix).unwrap_or(name).to_string()).collect();
+    Ok((Weights { tensors, metadata: BTreeMap::new() }, Notes { order, part }))
 }
 
 fn view_of(numbers: &Bytes, dtype: DType, view: &View<'_>, budget: &mut Budget) -> Result<Tensor, String> {

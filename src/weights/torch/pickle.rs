@@ -1,8 +1,9 @@
-//! A reader of Python pickles that can build tensors and the plain containers they come in, and nothing else.
+//! A reader of Python pickles that builds tensors and the plain containers they come in.
 //!
-//! A pickle is a program for a stack machine. This one knows the opcodes that `torch.save` writes (protocols 2
-//! to 5) and the few globals of state dicts; any other global is an error that names it. Nothing is executed:
-//! the "calls" it follows are those that describe a tensor's storage, shape and strides.
+//! A pickle is a program for a stack machine. This one knows the opcodes that Python writes in protocols 2 to 5 and the few
+//! globals of state dicts. Nothing is executed: the "calls" it follows are those that describe a tensor's storage, shape and
+//! strides; what any other call would make is an [`Object`] of which no more is known than its class. Only names that are of
+//! use to attackers alone are errors.
 
 use std::collections::HashMap;
 
@@ -23,9 +24,33 @@ pub(super) enum Value<'a> {
     Tuple(Vec<Id>),
     List(Vec<Id>),
     Dict(Vec<(Id, Id)>),
-    Global(Global),
+    Global(Global<'a>),
+    Object(Object<'a>),
     Storage(Storage<'a>),
     Tensor(View<'a>),
+}
+
+/// What a call of an unknown global would make: it is not called.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Object<'a> {
+    /// The global's.
+    pub module: &'a str,
+    /// The global's.
+    pub name: &'a str,
+    /// What was put into it, as into a dict.
+    pub pairs: Vec<(Id, Id)>,
+}
+
+impl<'a> Object<'a> {
+    fn new(module: &'a str, name: &'a str) -> Self {
+        Self { module, name, pairs: Vec::new() }
+    }
+
+    /// Whether this is a tensor of a kind that is not read.
+    pub fn is_tensor(&self) -> bool {
+        let torchs = self.module == "torch" || self.module.starts_with("torch.");
+        torchs && (self.name.starts_with("_rebuild") || self.name.ends_with("Storage"))
+    }
 }
 
 impl Value<'_> {
@@ -42,6 +67,7 @@ impl Value<'_> {
             Self::List(_) => "a list",
             Self::Dict(_) => "a dict",
             Self::Global(_) => "a global",
+            Self::Object(_) => "an object",
             Self::Storage(_) => "a storage",
             Self::Tensor(_) => "a tensor",
         }
@@ -83,25 +109,60 @@ static KINDS: [Kind; 12] = {
     ]
 };
 
-/// The names a pickle may ask for.
+/// A name that a pickle asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Global {
-    OrderedDict,
+pub(super) enum Global<'a> {
+    /// A dict of pairs, or an empty one.
+    Dict,
+    /// An empty dict, whatever it is called with.
+    DefaultDict,
     Storage(&'static Kind),
     RebuildTensor,
     RebuildParameter,
+    /// Calls another global with arguments: `func, type, args, state`.
+    RebuildFromType,
+    /// Anything else: module and name.
+    Other(&'a str, &'a str),
 }
 
-impl Global {
-    fn find(module: &str, name: &str) -> Option<Self> {
+impl<'a> Global<'a> {
+    fn find(module: &'a str, name: &'a str) -> Self {
         match (module, name) {
-            ("collections", "OrderedDict") => Some(Self::OrderedDict),
-            ("torch._utils", "_rebuild_tensor" | "_rebuild_tensor_v2") => Some(Self::RebuildTensor),
-            ("torch._utils", "_rebuild_parameter") => Some(Self::RebuildParameter),
-            ("torch", name) => KINDS.iter().find(|kind| kind.name == name).map(Self::Storage),
-            _ => None,
+            ("collections", "OrderedDict") | ("builtins" | "__builtin__", "dict") => Self::Dict,
+            ("collections", "defaultdict") => Self::DefaultDict,
+            ("torch._utils", "_rebuild_tensor" | "_rebuild_tensor_v2") => Self::RebuildTensor,
+            ("torch._utils", "_rebuild_parameter" | "_rebuild_parameter_with_state") => Self::RebuildParameter,
+            ("torch._tensor", "_rebuild_from_type_v2") => Self::RebuildFromType,
+            ("torch", _) => {
+                let kind = KINDS.iter().find(|kind| kind.name == name);
+                kind.map_or(Self::Other(module, name), Self::Storage)
+            }
+            _ => Self::Other(module, name),
         }
     }
+}
+
+/// Whether a name is of no use in a checkpoint but to run something where Python loads it.
+fn is_attack(module: &str, name: &str) -> bool {
+    const MODULES: [&str; 12] = [
+        "os",
+        "posix",
+        "nt",
+        "subprocess",
+        "_posixsubprocess",
+        "pty",
+        "shutil",
+        "socket",
+        "runpy",
+        "ctypes",
+        "webbrowser",
+        "importlib",
+    ];
+    const FUNCTIONS: [&str; 8] = ["eval", "exec", "execfile", "compile", "__import__", "open", "input", "breakpoint"];
+    let package = module.split('.').next().unwrap_or(module);
+    // `builtins.open` and such, under each of its names.
+    let builtin = matches!(module, "builtins" | "__builtin__" | "__builtins__" | "io" | "_io");
+    MODULES.contains(&package) || (builtin && FUNCTIONS.contains(&name))
 }
 
 /// Numbers that tensors are views of: they lie elsewhere in the file, under `key`.
@@ -127,7 +188,7 @@ pub(super) struct View<'a> {
 /// Why a pickle could not be read.
 #[derive(Debug)]
 pub(super) enum Fault {
-    /// It asks for a name that is not a tensor's.
+    /// It asks for a name that only an attack needs.
     Global(String),
     /// What was expected and found.
     Malformed(String),
@@ -151,6 +212,15 @@ pub(super) struct Pickle<'a> {
 impl<'a> Pickle<'a> {
     pub fn get(&self, id: Id) -> &Value<'a> {
         &self.values[id as usize]
+    }
+
+    /// What a dict holds, or what was put into an object as into a dict.
+    pub fn pairs(&self, id: Id) -> Option<&[(Id, Id)]> {
+        match self.get(id) {
+            Value::Dict(pairs) => Some(pairs),
+            Value::Object(object) if !object.pairs.is_empty() => Some(&object.pairs),
+            _ => None,
+        }
     }
 
     /// Every storage that is spoken of.
@@ -238,8 +308,12 @@ impl<'a> Machine<'a> {
                 }
                 0x8a => {
                     let [n] = self.array()?;
-                    let v = integer(self.take(n.into())?).ok_or_else(|| format!("an integer of {n} bytes at {at}"))?;
-                    self.push(Value::Int(v))?;
+                    self.push_integer(n.into())?;
+                }
+                // LONG4
+                0x8b => {
+                    let n = i32::from_le_bytes(self.array()?);
+                    self.push_integer(u64::try_from(n).map_err(|_| format!("a length at {at}, found {n}"))?)?;
                 }
                 b'G' => {
                     self.skip(8)?;
@@ -248,29 +322,32 @@ impl<'a> Machine<'a> {
                 // Texts: BINUNICODE, SHORT_BINUNICODE, BINUNICODE8, and Python 2's BINSTRING, SHORT_BINSTRING.
                 b'X' | b'T' => {
                     let n = u32::from_le_bytes(self.array()?);
-                    self.push_text(n.into())?;
+                    self.push_text(n.into(), opcode == b'X')?;
                 }
                 0x8c | b'U' => {
                     let [n] = self.array()?;
-                    self.push_text(n.into())?;
+                    self.push_text(n.into(), opcode == 0x8c)?;
                 }
                 0x8d => {
                     let n = u64::from_le_bytes(self.array()?);
-                    self.push_text(n)?;
+                    self.push_text(n, true)?;
                 }
-                // BINBYTES, SHORT_BINBYTES
+                // BINBYTES, SHORT_BINBYTES, BINBYTES8, BYTEARRAY8
                 b'B' => {
                     let n = u32::from_le_bytes(self.array()?);
-                    self.skip(n as usize)?;
-                    self.push(Value::Bytes)?;
+                    self.push_bytes(n.into())?;
                 }
                 b'C' => {
                     let [n] = self.array()?;
-                    self.skip(n.into())?;
-                    self.push(Value::Bytes)?;
+                    self.push_bytes(n.into())?;
+                }
+                0x8e | 0x96 => {
+                    let n = u64::from_le_bytes(self.array()?);
+                    self.push_bytes(n)?;
                 }
                 b')' => self.push(Value::Tuple(Vec::new()))?,
-                b']' => self.push(Value::List(Vec::new()))?,
+                // EMPTY_LIST, EMPTY_SET
+                b']' | 0x8f => self.push(Value::List(Vec::new()))?,
                 b'}' => self.push(Value::Dict(Vec::new()))?,
                 // TUPLE, TUPLE1, TUPLE2, TUPLE3
                 b't' => {
@@ -284,12 +361,22 @@ impl<'a> Machine<'a> {
                     }
                     self.push(Value::Tuple(items))?;
                 }
-                // APPEND, APPENDS, SETITEM, SETITEMS
+                // FROZENSET
+                0x91 => {
+                    let items = self.pop_mark()?;
+                    self.push(Value::List(items))?;
+                }
+                // DUP
+                b'2' => {
+                    let id = self.top_id()?;
+                    self.stack.push(id);
+                }
+                // APPEND, APPENDS and ADDITEMS, SETITEM, SETITEMS
                 b'a' => {
                     let item = self.pop()?;
                     self.append(&[item])?;
                 }
-                b'e' => {
+                b'e' | 0x90 => {
                     let items = self.pop_mark()?;
                     self.append(&items)?;
                 }
@@ -333,26 +420,26 @@ impl<'a> Machine<'a> {
                         _ => return Err(format!("a module and a name at {at}").into()),
                     }
                 }
-                // REDUCE, BUILD, BINPERSID
-                b'R' => {
+                // REDUCE and NEWOBJ, NEWOBJ_EX, BUILD, BINPERSID
+                b'R' | 0x81 => {
                     let (arguments, function) = (self.pop()?, self.pop()?);
                     let value = self.reduce(function, arguments)?;
                     self.push(value)?;
                 }
+                0x92 => {
+                    let (_, arguments, function) = (self.pop()?, self.pop()?, self.pop()?);
+                    let value = self.reduce(function, arguments)?;
+                    self.push(value)?;
+                }
                 b'b' => {
-                    // Attributes of a dict (a state dict's versions) or of a tensor (hooks): not needed.
+                    // Attributes: of a dict (a state dict's versions), of a tensor (hooks), or of an object. Not needed.
                     self.pop()?;
-                    match self.top()? {
-                        Value::Dict(_) | Value::Tensor(_) => {}
-                        other => {
-                            return Err(format!("attributes of a dict or a tensor, found {}", other.describe()).into());
-                        }
-                    }
+                    self.top_id()?;
                 }
                 b'Q' => {
                     let id = self.pop()?;
                     let storage = self.storage(id)?;
-                    self.push(Value::Storage(storage))?;
+                    self.push(storage)?;
                 }
                 other => return Err(format!("the opcodes of a state dict, found {other:#04x} at {at}").into()),
             }
@@ -393,10 +480,25 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
-    fn push_text(&mut self, n: u64) -> Result<(), Fault> {
+    /// A text. Python 2's may be bytes of any kind.
+    fn push_text(&mut self, n: u64, unicode: bool) -> Result<(), Fault> {
         let n = usize::try_from(n).map_err(|_| "a text that fits in memory".to_string())?;
-        let text = std::str::from_utf8(self.take(n)?).map_err(|_| "a text in UTF-8".to_string())?;
-        self.push(Value::Text(text))
+        match std::str::from_utf8(self.take(n)?) {
+            Ok(text) => self.push(Value::Text(text)),
+            Err(_) if unicode => Err("a text in UTF-8".to_string().into()),
+            Err(_) => self.push(Value::Bytes),
+        }
+    }
+
+    fn push_bytes(&mut self, n: u64) -> Result<(), Fault> {
+        self.skip(usize::try_from(n).map_err(|_| "bytes that fit in memory".to_string())?)?;
+        self.push(Value::Bytes)
+    }
+
+    /// An integer of `n` bytes; of long ones no more is known than that they are there.
+    fn push_integer(&mut self, n: u64) -> Result<(), Fault> {
+        let bytes = self.take(usize::try_from(n).map_err(|_| "an integer that fits in memory".to_string())?)?;
+        self.push(integer(bytes).map_or(Value::Float, Value::Int))
     }
 
     /// The top of the stack above the last mark.
@@ -425,6 +527,7 @@ impl<'a> Machine<'a> {
     fn append(&mut self, items: &[Id]) -> Result<(), Fault> {
         match self.top()? {
             Value::List(list) => list.extend(items),
+            Value::Object(_) => {}
             other => return Err(format!("a list to append to, found {}", other.describe()).into()),
         }
         Ok(())
@@ -432,7 +535,9 @@ impl<'a> Machine<'a> {
 
     fn set(&mut self, items: &[Id]) -> Result<(), Fault> {
         match (self.top()?, items.as_chunks()) {
-            (Value::Dict(dict), (pairs, [])) => dict.extend(pairs.iter().map(|&[key, value]| (key, value))),
+            (Value::Dict(dict) | Value::Object(Object { pairs: dict, .. }), (pairs, [])) => {
+                dict.extend(pairs.iter().map(|&[key, value]| (key, value)));
+            }
             (other, _) => return Err(format!("a dict and pairs for it, found {}", other.describe()).into()),
         }
         Ok(())
@@ -450,12 +555,11 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
-    fn global(&mut self, module: &str, name: &str) -> Result<(), Fault> {
-        let global = Global::find(module, name).ok_or_else(|| {
-            let full: String = format!("{module}.{name}").chars().filter(|c| !c.is_control()).take(120).collect();
-            Fault::Global(full)
-        })?;
-        self.push(Value::Global(global))
+    fn global(&mut self, module: &'a str, name: &'a str) -> Result<(), Fault> {
+        if is_attack(module, name) {
+            return Err(Fault::Global(full_name(module, name)));
+        }
+        self.push(Value::Global(Global::find(module, name)))
     }
 
     fn tuple(&self, id: Id) -> Result<&[Id], Fault> {
@@ -480,13 +584,17 @@ impl<'a> Machine<'a> {
         items.iter().map(|&item| self.size(item)).collect()
     }
 
-    /// The result of the call of a known global.
+    /// The result of a call, followed only where it builds a tensor or a dict.
     fn reduce(&mut self, function: Id, arguments: Id) -> Result<Value<'a>, Fault> {
         let arguments = self.tuple(arguments)?;
-        match (&self.values[function as usize], arguments) {
-            (Value::Global(Global::OrderedDict), []) => Ok(Value::Dict(Vec::new())),
+        let &Value::Global(function) = &self.values[function as usize] else {
+            // Methods and what calls made: as unknown as those.
+            return Ok(Value::Object(Object::new("", "")));
+        };
+        match (function, arguments) {
+            (Global::Dict, []) | (Global::DefaultDict, _) => Ok(Value::Dict(Vec::new())),
             // Python 2's: a list of pairs.
-            (Value::Global(Global::OrderedDict), [pairs]) => {
+            (Global::Dict, [pairs]) => {
                 let Value::List(pairs) = &self.values[*pairs as usize] else {
                     return Err("a list of pairs for an OrderedDict".to_string().into());
                 };
@@ -505,9 +613,11 @@ impl<'a> Machine<'a> {
                 Ok(Value::Dict(pairs.iter().map(pair).collect::<Result<_, _>>()?))
             }
             // storage, offset, sizes, strides, and in v2 requires_grad and hooks
-            (Value::Global(Global::RebuildTensor), [storage, offset, sizes, strides, ..]) => {
-                let Value::Storage(storage) = self.values[*storage as usize] else {
-                    return Err("a tensor's storage".to_string().into());
+            (Global::RebuildTensor, [storage, offset, sizes, strides, ..]) => {
+                let storage = match &self.values[*storage as usize] {
+                    Value::Storage(storage) => *storage,
+                    Value::Object(unknown) => return Ok(Value::Object(Object::new(unknown.module, unknown.name))),
+                    _ => return Err("a tensor's storage".to_string().into()),
                 };
                 let (shape, strides) = (self.sizes(*sizes)?, self.sizes(*strides)?);
                 if shape.len() != strides.len() {
@@ -516,36 +626,56 @@ impl<'a> Machine<'a> {
                 Ok(Value::Tensor(View { storage, offset: self.size(*offset)?, shape, strides }))
             }
             // data, requires_grad, hooks
-            (Value::Global(Global::RebuildParameter), [data, ..]) => match &self.values[*data as usize] {
+            (Global::RebuildParameter, [data, ..]) => match &self.values[*data as usize] {
                 Value::Tensor(view) => Ok(Value::Tensor(view.clone())),
+                Value::Object(unknown) => Ok(Value::Object(Object::new(unknown.module, unknown.name))),
                 other => Err(format!("a parameter's tensor, found {}", other.describe()).into()),
             },
-            (function, _) => Err(format!("a call that builds a tensor, found {}", function.describe()).into()),
+            (Global::RebuildFromType, &[function, _, arguments, ..])
+                if self.values[function as usize] == Value::Global(Global::RebuildTensor) =>
+            {
+                self.reduce(function, arguments)
+            }
+            (Global::Other(module, name), _) => Ok(Value::Object(Object::new(module, name))),
+            (Global::RebuildFromType, _) => Ok(Value::Object(Object::new("torch._tensor", "_rebuild_from_type_v2"))),
+            (Global::Storage(kind), _) => Ok(Value::Object(Object::new("torch", kind.name))),
+            (Global::Dict | Global::RebuildTensor | Global::RebuildParameter, other) => {
+                Err(format!("the arguments of a tensor or a dict, found {} of them", other.len()).into())
+            }
         }
     }
 
     /// The storage that a persistent id names: `('storage', type, key, location, numbers)`, and before 1.6
     /// perhaps a view of it, `(key, offset, numbers)`.
-    fn storage(&self, id: Id) -> Result<Storage<'a>, Fault> {
+    fn storage(&self, id: Id) -> Result<Value<'a>, Fault> {
         let (name, kind, key, len, view) = match *self.tuple(id)? {
             [name, kind, key, _, len] => (name, kind, key, len, None),
             [name, kind, key, _, len, view] => (name, kind, key, len, Some(view)),
             _ => return Err("a storage's description".to_string().into()),
         };
-        let (Some("storage"), Value::Global(Global::Storage(kind)), Some(key)) =
-            (text(&self.values, name), &self.values[kind as usize], text(&self.values, key))
-        else {
-            return Err("a storage's type and key".to_string().into());
+        let kind = match &self.values[kind as usize] {
+            Value::Global(Global::Storage(kind)) => kind,
+            // Of types that have no numbers of any kind here.
+            Value::Global(Global::Other(module, name)) => return Ok(Value::Object(Object::new(module, name))),
+            _ => return Err("a storage's type".to_string().into()),
+        };
+        let (Some("storage"), Some(key)) = (text(&self.values, name), text(&self.values, key)) else {
+            return Err("a storage's key".to_string().into());
         };
         let storage = Storage { kind, key, len: self.size(len)?, start: 0 };
-        match view.map(|view| (view, &self.values[view as usize])) {
-            None | Some((_, Value::None)) => Ok(storage),
+        Ok(Value::Storage(match view.map(|view| (view, &self.values[view as usize])) {
+            None | Some((_, Value::None)) => storage,
             Some((view, _)) => match *self.tuple(view)? {
-                [_, start, len] => Ok(Storage { start: self.size(start)?, len: self.size(len)?, ..storage }),
-                _ => Err("a view of a storage".to_string().into()),
+                [_, start, len] => Storage { start: self.size(start)?, len: self.size(len)?, ..storage },
+                _ => return Err("a view of a storage".to_string().into()),
             },
-        }
+        }))
     }
+}
+
+/// A global's name, short enough for a message.
+pub(super) fn full_name(module: &str, name: &str) -> String {
+    format!("{module:.80}.{name:.80}").chars().filter(|c| !c.is_control()).take(120).collect()
 }
 
 fn too_many() -> Fault {

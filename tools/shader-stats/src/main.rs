@@ -18,7 +18,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     env,
     error::Error,
-    fs,
+    io::Write,
     path::Path,
     process::ExitCode,
 };
@@ -97,7 +97,7 @@ fn amd(file: &Path) -> Result<bool, Box<dyn Error>> {
         }
     }
     let json = serde_json::to_vec_pretty(&loops)?;
-    write_atomically(file, |path| fs::write(path, &json))?;
+    write_atomically(file, |file| file.write_all(&json))?;
     Ok(clean)
 }
 

@@ -152,6 +152,36 @@ fn a_file_arrives() {
     is_whole(&result, &folder);
 }
 
+/// A link to a file that was fetched elsewhere stays one; a pipe, a folder and links to nowhere are left as they are.
+#[cfg(unix)]
+#[test]
+fn what_is_no_file_is_not_replaced() {
+    use std::os::unix::fs::symlink;
+
+    let server = Server::new(|request, stream| serve(request, stream, "\"1\"", LENGTH));
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    fs::create_dir(at("elsewhere")).unwrap();
+    fs::write(at("elsewhere/file"), "damaged").unwrap();
+    symlink("elsewhere/file", at("link")).unwrap();
+    fetch_to(&at("link"), &server, |_| {}).unwrap();
+    assert!(at("link").is_symlink() && fs::read(at("elsewhere/file")).unwrap() == bytes());
+    assert_eq!(server.requests().len(), 1);
+
+    assert!(std::process::Command::new("mkfifo").args([at("pipe"), at("a.part")]).status().unwrap().success());
+    fs::create_dir(at("folder")).unwrap();
+    symlink("nowhere", at("dangling")).unwrap();
+    symlink("victim", at("b.part")).unwrap();
+    for (name, found) in
+        [("pipe", "pipe"), ("folder", "folder"), ("dangling", "dangling"), ("a", "a.part"), ("b", "b.part")]
+    {
+        let result = fetch_to(&at(name), &server, |_| {});
+        failed(&result, &format!("{found}, found something else"));
+    }
+    assert!(!at("victim").exists() && at("dangling").is_symlink());
+    assert_eq!(server.requests().len(), 1);
+}
+
 #[test]
 fn two_do_not_write_to_one_file() {
     let server = Server::new(|request, stream| serve(request, stream, "\"1\"", LENGTH));

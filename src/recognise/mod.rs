@@ -1,7 +1,16 @@
 //! Which AlexNet a file holds: from the names and shapes of its tensors, or from its graph.
 
-use std::{cmp::Ordering, collections::BTreeMap};
+mod assign;
+mod names;
+mod norms;
 
+use std::collections::BTreeMap;
+
+pub(crate) use self::assign::assign;
+use self::{
+    names::{natural_order, position},
+    norms::{Folded, fold_norms},
+};
 use crate::{
     alexnet::{AlexNet, Variant},
     network::{Layer, MaxPool, Network, NetworkError, Op, Window},
@@ -11,7 +20,8 @@ use crate::{
 /// The layers of an AlexNet that learn, in order.
 const LEARNT: [&str; 8] = ["conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8"];
 
-/// An AlexNet, its tensors under its own names, and what it was recognised by.
+/// A network, its tensors under its own names, and what it was recognised by.
+#[derive(Debug)]
 pub(crate) struct Recognised {
     pub network: Network,
     pub tensors: BTreeMap<String, Tensor>,
@@ -20,13 +30,63 @@ pub(crate) struct Recognised {
     pub doubt: Option<String>,
 }
 
-/// The AlexNet that a file of tensors holds; `variant` decides where the shapes leave it open.
+/// What comes between two convolutions that learns nothing, by the numbers in their names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Between {
+    /// The names do not tell.
+    Unknown,
+    /// A ReLU each, and a pooling behind conv1 and conv2.
+    Usual,
+    /// One more behind conv1 and conv2.
+    Norms,
+    /// One more behind every convolution.
+    Everywhere,
+    /// More than that somewhere.
+    More,
+}
+
+impl Between {
+    /// `norms` are the batch normalisations that were found.
+    fn of(convolutions: &[&str], norms: &[String]) -> Self {
+        let Some(places) = convolutions.iter().map(|name| position(name)).collect::<Option<Vec<_>>>() else {
+            return Self::Unknown;
+        };
+        let norms: Vec<(&str, usize)> = norms.iter().filter_map(|name| position(name)).collect();
+        // A ReLU, and a pooling.
+        let usual = [2, 2, 1, 1];
+        let mut more = [0; 4];
+        for ((pair, usual), more) in places.windows(2).zip(usual).zip(&mut more) {
+            let [(parent, first), (other, second)] = *pair else { return Self::Unknown };
+            if parent != other {
+                return Self::Unknown;
+            }
+            let found = norms.iter().filter(|(of, at)| *of == parent && (first..second).contains(at)).count();
+            *more = second.saturating_sub(first).saturating_sub(1 + found) as i64 - usual;
+        }
+        match more {
+            [0, 0, 0, 0] => Self::Usual,
+            [1, 1, 0, 0] => Self::Norms,
+            [1, 1, 1, 1] => Self::Everywhere,
+            more if more.iter().any(|&more| more > 0) => Self::More,
+            _ => Self::Unknown,
+        }
+    }
+}
+
+/// The AlexNet that a file of tensors holds; `variant` decides where the shapes leave it open. `order` is the file's order of
+/// the tensors, where it has one.
 ///
 /// The tensors may have any names (conv1 …, torchvision's `features.0` …, timm's `head.fc`): eight layers of
 /// a `.weight` and a `.bias`, five of them convolutions in the order of their names, and three fully connected ones,
-/// which may be written as convolutions that cover their whole input.
-pub(crate) fn tensors(weights: &Weights, variant: Option<Variant>) -> Result<Recognised, WeightsError> {
+/// which may be written as convolutions that cover their whole input. Batch normalisations are folded into them.
+pub(crate) fn tensors(
+    weights: &Weights,
+    order: &[String],
+    variant: Option<Variant>,
+) -> Result<Recognised, WeightsError> {
     let unrecognised = WeightsError::Unrecognised;
+    let Folded { tensors, norms, certain } = fold_norms(weights, order)?;
+    let weights = &Weights { tensors, metadata: BTreeMap::new() };
     let layers = learnt_layers(weights).map_err(|e| explain(weights, e))?;
     let mut tensors = BTreeMap::new();
     let mut names = Vec::new();
@@ -40,23 +100,91 @@ pub(crate) fn tensors(weights: &Weights, variant: Option<Variant>) -> Result<Rec
     let channels = [0, 1, 2, 3, 4].map(|i| shape(i)[0]);
     let [fc6, fc7, classes] = [5, 6, 7].map(|i| shape(i)[0]);
     let grouped = shape(1)[1] != channels[0];
-    let which = if names == LEARNT { String::new() } else { format!(" ({} … {})", names[0], names[7]) };
-    const OR_CAFFENET: &str = "the shapes of caffenet's tensors are the same, so name it if it is that";
-    let doubt = (variant.is_none() && grouped).then(|| format!("taken for caffe; {OR_CAFFENET}"));
-    let (variant, why) = match variant {
-        Some(variant) => (variant, "named by the caller or the file".to_string()),
-        None if grouped => (Variant::Caffe, format!("conv2{which} has two groups; {OR_CAFFENET}")),
+    let between = Between::of(&names[..5], &norms);
+    let found = match variant {
+        Some(variant) => Found { variant, why: "named by the caller or the file".into(), doubt: None },
         // torchvision's conv3 has six times the filters of its conv1, the others' four times; at small widths that
         // ratio survives rounding well enough to tell 4 from 6.
-        None if channels[2] > channels[0].saturating_mul(5) => {
-            (Variant::Torchvision, format!("conv3{which} has about six times the filters of conv1"))
+        None => {
+            let wide = channels[2] > channels[0].saturating_mul(5);
+            guess(&names, grouped, wide, between)?
         }
-        None => (Variant::Ungrouped, format!("conv2{which} has one group, conv3 about four times conv1's filters")),
     };
+    let Found { variant, mut why, mut doubt } = found;
+    // The paper's network was computed in two groups, and mostly is not.
+    let groups = if variant == Variant::Paper && grouped { 2 } else { variant.groups() };
     let alexnet = AlexNet { variant, channels, head: [fc6, fc7], classes };
-    let network = alexnet.network().map_err(|e| unrecognised(e.to_string()))?;
+    // At full width it is the published one, whatever a converter calls its layers.
+    if alexnet == AlexNet::TORCHVISION && between == Between::Unknown {
+        doubt = None;
+    }
+    let network = alexnet.in_groups(groups).map_err(|e| unrecognised(e.to_string()))?;
+    if let (Some(first), count) = (norms.first(), norms.len()) {
+        why = format!(
+            "{why}; {count} batch normalisations ({first}, …) folded into the layers before them, with ε = 1e-5"
+        );
+        if !certain {
+            let open = "the names do not tell whether the batch normalisations stand before the ReLUs, as is assumed";
+            doubt = Some(doubt.map_or(open.into(), |doubt| format!("{doubt}; {open}")));
+        }
+    }
     Ok(Recognised { network, tensors, why, doubt })
 }
+
+/// An AlexNet, why it is this one, and which others it may be.
+struct Found {
+    variant: Variant,
+    why: String,
+    doubt: Option<String>,
+}
+
+/// The AlexNet that is most likely; an error where a layer is missing that no AlexNet is without.
+fn guess(names: &[&str], grouped: bool, wide: bool, between: Between) -> Result<Found, WeightsError> {
+    let which = if *names == LEARNT { String::new() } else { format!(" ({} … {})", names[0], names[7]) };
+    let found = |variant: Variant, why: String, doubt: Option<&str>| {
+        Ok(Found { variant, why, doubt: doubt.map(|doubt| format!("taken for {variant}; {doubt}")) })
+    };
+    const NO_NORMS: &str = "the tensors of paper, which normalises between its layers, have the same shapes, and any size of the input and \
+         padding of conv1 fits them";
+    let room = format!("the numbers in their names ({}) leave room for", names[..5].join(", "));
+    match (between, grouped, wide) {
+        (Between::Everywhere, ..) => Err(WeightsError::Unrecognised(format!(
+            "{room} another layer behind every convolution, as batch normalisation is: save the state dict with it, so that it \
+             is computed, or name the network if nothing is missing"
+        ))),
+        (Between::More, ..) | (Between::Norms, _, true) => Err(WeightsError::Unrecognised(format!(
+            "{room} layers that no AlexNet has: give the network as JSON, or name the AlexNet if it is one"
+        ))),
+        (Between::Norms, false, false) => found(
+            Variant::Paper,
+            format!("conv2{which} has one group, and the names leave room for a normalisation behind conv1 and conv2"),
+            Some(
+                "the names tell that something which learns nothing follows conv1 and conv2, and not that it is the paper's \
+                 normalisation before pooling",
+            ),
+        ),
+        (_, true, _) => found(
+            Variant::Caffe,
+            format!("conv2{which} has two groups; {OR_CAFFENET}"),
+            Some("the shapes of the tensors of caffenet, and of paper in two groups, are the same"),
+        ),
+        (_, false, true) => found(
+            Variant::Torchvision,
+            format!("conv3{which} has about six times the filters of conv1"),
+            (between != Between::Usual).then_some("its names do not tell whether other layers stand between"),
+        ),
+        (between, false, false) => found(
+            Variant::Ungrouped,
+            format!("conv2{which} has one group, conv3 about four times conv1's filters"),
+            Some(match between {
+                Between::Usual => "any size of the input and padding of conv1 fits its tensors",
+                _ => NO_NORMS,
+            }),
+        ),
+    }
+}
+
+const OR_CAFFENET: &str = "the shapes of caffenet's tensors are the same, so name it if it is that";
 
 /// The weight and bias of the five convolutions and the three fully connected layers, in order, with their names.
 fn learnt_layers(weights: &Weights) -> Result<Vec<(String, [Tensor; 2])>, WeightsError> {
@@ -77,8 +205,10 @@ fn learnt_layers(weights: &Weights) -> Result<Vec<(String, [Tensor; 2])>, Weight
             without_bias.get_or_insert(bias_name);
             continue;
         };
-        let bias = bias.clone().named_in_file(&bias_name);
         let weight = weight.clone().named_in_file(name);
+        // 1×1×1×C, as some converters write it.
+        let rows = weight.shape().first().copied().unwrap_or(0);
+        let bias = bias.reshaped([rows]).unwrap_or_else(|| bias.clone()).named_in_file(&bias_name);
         match *weight.shape() {
             // A fully connected layer may be written as the convolution that it is on its whole input.
             [rows, channels, 6, 6] | [rows, channels, 1, 1] => {
@@ -138,7 +268,8 @@ fn explain(weights: &Weights, error: WeightsError) -> WeightsError {
     let names = LEARNT.iter().flat_map(|layer| [format!("{layer}.weight"), format!("{layer}.bias")]);
     let (there, missing): (Vec<String>, Vec<String>) = names.partition(|name| weights.tensors.contains_key(name));
     match missing.first().map(|name| weights.tensor(name)) {
-        Some(Err(missing)) if !there.is_empty() => missing,
+        // With fewer, it is another network whose layers have such names too.
+        Some(Err(missing)) if there.len() >= LEARNT.len() => missing,
         _ => error,
     }
 }
@@ -147,29 +278,6 @@ fn some_names(weights: &Weights) -> String {
     let names: Vec<&str> = weights.tensors.keys().take(4).map(String::as_str).collect();
     let more = if weights.tensors.len() > names.len() { ", …" } else { "" };
     names.join(", ") + more
-}
-
-/// Orders names as people do: numbers in them by value, so that `features.10` is after `features.3`.
-fn natural_order(a: &str, b: &str) -> Ordering {
-    let (mut a, mut b) = (a, b);
-    loop {
-        let digits = |s: &str| s.len() - s.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-        let (da, db) = (digits(a), digits(b));
-        if da > 0 && db > 0 {
-            let (na, nb) = (a[..da].trim_start_matches('0'), b[..db].trim_start_matches('0'));
-            let order = na.len().cmp(&nb.len()).then_with(|| na.cmp(nb));
-            if order != Ordering::Equal {
-                return order;
-            }
-            (a, b) = (&a[da..], &b[db..]);
-            continue;
-        }
-        let (mut ca, mut cb) = (a.chars(), b.chars());
-        match (ca.next(), cb.next()) {
-            (Some(x), Some(y)) if x == y => (a, b) = (ca.as_str(), cb.as_str()),
-            (x, y) => return x.cmp(&y),
-        }
-    }
 }
 
 impl Network {
@@ -249,13 +357,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_ordered_by_their_numbers() {
-        let mut names = vec!["features.10", "features.3", "features.03b", "features.0", "conv10", "conv9", "features"];
-        names.sort_by(|a, b| natural_order(a, b));
-        assert_eq!(names, ["conv9", "conv10", "features", "features.0", "features.3", "features.03b", "features.10"]);
-    }
-
-    #[test]
     fn each_variant_recognises_itself_at_any_width() {
         for variant in Variant::ALL {
             for width in [1.0, 0.25] {
@@ -271,7 +372,7 @@ mod tests {
         let empty = Tensor::from_f32([0], vec![]);
         let many = (0..20_000).map(|i| (format!("layer{i}.weight"), empty.clone())).collect();
         let start = std::time::Instant::now();
-        let error = tensors(&Weights { tensors: many, metadata: BTreeMap::new() }, None).err().unwrap();
+        let error = tensors(&Weights { tensors: many, metadata: BTreeMap::new() }, &[], None).err().unwrap();
         assert!(error.to_string().contains("layer0.bias"), "{error}");
         assert!(start.elapsed().as_secs() < 5, "{:?}", start.elapsed());
     }

@@ -1,0 +1,104 @@
+//! `--network` and `--input-size`: which network weights are for.
+
+use std::{
+    path::{Path, PathBuf},
+    str::FromStr,
+};
+
+use alexnet_wgpu::{ModelOptions, Network, Shape, Variant};
+
+use crate::{failure::Failure, files};
+
+/// Which network weights are for, where their file does not say it.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct NetworkArgs {
+    /// The network that the weights are for: ungrouped, paper, caffe, caffenet or torchvision; or any other as JSON, as `alexnet
+    /// info --write-network` writes it; or the .prototxt of a Caffe file. Without it, the one that the file names or that its
+    /// tensors' shapes tell
+    #[arg(long, value_name = "NAME|FILE")]
+    network: Option<NetworkArg>,
+    /// The network's input, channels × height × width, for a Caffe file that does not say it
+    #[arg(long, value_name = "CxHxW", value_parser = size)]
+    input_size: Option<Shape>,
+}
+
+/// An AlexNet's name, or a file.
+#[derive(Clone, Debug)]
+enum NetworkArg {
+    Named(Variant),
+    File(PathBuf),
+}
+
+impl FromStr for NetworkArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let path = Path::new(text);
+        match text.parse() {
+            Ok(variant) => Ok(Self::Named(variant)),
+            Err(_) if matches!(&*files::ending(path), "json" | "prototxt") || path.is_file() => {
+                Ok(Self::File(path.into()))
+            }
+            Err(unknown) => Err(format!("{unknown}, and any other in a file (.json, .prototxt)")),
+        }
+    }
+}
+
+fn size(text: &str) -> Result<Shape, String> {
+    let sizes: Option<Vec<usize>> = text.split(['x', 'X', '×']).map(|size| size.trim().parse().ok()).collect();
+    match sizes.as_deref() {
+        Some(&[channels, height, width]) => Ok(Shape::new(channels, height, width)),
+        _ => Err("expected channels, height and width, such as 3x227x227".into()),
+    }
+}
+
+impl NetworkArgs {
+    /// The file that it is read from.
+    pub fn file(&self) -> Option<PathBuf> {
+        match &self.network {
+            Some(NetworkArg::File(path)) => Some(path.clone()),
+            _ => None,
+        }
+    }
+
+    /// Whether nothing is given.
+    pub fn is_empty(&self) -> bool {
+        self.network.is_none() && self.input_size.is_none()
+    }
+
+    /// Has `options` take the weights for this network's.
+    pub fn apply(&self, options: &mut ModelOptions) -> Result<(), Failure> {
+        options.input = self.input_size;
+        match &self.network {
+            None => {}
+            Some(NetworkArg::Named(variant)) => options.variant = Some(*variant),
+            Some(NetworkArg::File(path)) if files::ending(path) == "prototxt" => {
+                options.prototxt = Some(files::network(path)?)
+            }
+            Some(NetworkArg::File(path)) => {
+                let network = Network::from_json(&files::network(path)?);
+                let fail = |e| Failure::run(format!("{}: {e}", path.display()));
+                options.network = Some(network.map_err(fail)?);
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_and_names() {
+        assert_eq!(size("1x28x28"), Ok(Shape::new(1, 28, 28)));
+        assert_eq!(size("3×227×224"), Ok(Shape::new(3, 227, 224)));
+        for wrong in ["28", "28x28", "3x-1x2", "axbxc", "1x2x3x4"] {
+            assert!(size(wrong).is_err(), "{wrong}");
+        }
+        assert!(matches!("paper".parse(), Ok(NetworkArg::Named(Variant::Paper))));
+        assert!(matches!("there/is/none.json".parse(), Ok(NetworkArg::File(_))));
+        let error = "papr".parse::<NetworkArg>().map(drop).map_err(|e| e.contains("did you mean `paper`"));
+        assert_eq!(error, Err(true));
+    }
+}

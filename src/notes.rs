@@ -1,0 +1,175 @@
+//! What this project's files say beside their tensors: JSON with a version, of which every key means something.
+
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
+
+use crate::{
+    network::{Layer, Network, Op},
+    weights::WeightsError,
+};
+
+/// What a file's metadata may say of its network, in this project's safetensors files.
+pub(crate) mod key {
+    /// An AlexNet's name, or the whole network as JSON.
+    pub const NETWORK: &str = "network";
+    /// [`crate::Preprocessing`] as JSON.
+    pub const PREPROCESSING: &str = "preprocessing";
+    /// A JSON list of strings.
+    pub const LABELS: &str = "labels";
+}
+
+/// The version of a network's JSON that is written; without one it is this.
+const VERSION: u64 = 1;
+
+/// Text that is no network.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected a network as JSON with its name, input and layers, found `{found}` ({reason})")]
+pub struct UnknownNetworkJson {
+    /// The text, or its beginning.
+    pub found: String,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+impl Network {
+    /// The network as JSON, as weight files have it in their metadata: a layer a line.
+    ///
+    /// # Errors
+    ///
+    /// None for a network that exists.
+    pub fn to_json(&self) -> Result<String, serde_json::Error> {
+        #[derive(Serialize)]
+        struct Line<'a> {
+            name: &'a str,
+            #[serde(flatten)]
+            op: &'a Op,
+        }
+        let line = |layer: &Layer| serde_json::to_string(&Line { name: &layer.name, op: &layer.op });
+        let layers = self.layers().iter().map(line).collect::<Result<Vec<_>, _>>()?.join(",\n");
+        let (name, input) = (serde_json::to_string(self.name())?, serde_json::to_string(&self.input())?);
+        Ok(format!("{{\"version\":{VERSION},\"name\":{name},\"input\":{input},\"layers\":[\n{layers}\n]}}"))
+    }
+
+    /// Reads JSON that [`Network::to_json`] wrote, or a person: `name`, `input` and `layers`, and `version` where it is not
+    /// the first.
+    ///
+    /// ```
+    /// use alexnet_wgpu::{Network, Shape};
+    ///
+    /// let json = r#"{"version": 1, "name": "tiny", "input": {"channels": 1, "height": 8, "width": 8}, "layers": [
+    ///     {"name": "conv1", "op": "conv", "out_channels": 4, "kernel": [3, 3], "stride": [1, 1], "groups": 1, "relu": true},
+    ///     {"name": "fc2", "op": "linear", "out_features": 10, "relu": false}]}"#;
+    /// let network = Network::from_json(json)?;
+    /// assert_eq!(network.output(), Shape::vector(10));
+    /// # Ok::<(), alexnet_wgpu::UnknownNetworkJson>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`UnknownNetworkJson`] says what means nothing or does not fit.
+    pub fn from_json(json: &str) -> Result<Self, UnknownNetworkJson> {
+        network(json).map_err(|reason| UnknownNetworkJson { found: beginning(json), reason })
+    }
+}
+
+fn network(json: &str) -> Result<Network, String> {
+    let mut given: Value = serde_json::from_str(json).map_err(|e| e.to_string())?;
+    let version = given.as_object_mut().and_then(|fields| fields.remove("version"));
+    match version.map(|version| version.as_u64().ok_or(version)) {
+        None | Some(Ok(VERSION)) => known_value(json, given),
+        Some(Ok(other)) => Err(format!("version {other}, which a newer version of this program writes: update it")),
+        Some(Err(other)) => Err(format!("a version that is a number, found {other:.40}")),
+    }
+}
+
+/// Whether a note speaks of a network as this project does, well or badly.
+pub(crate) fn is_network(note: &str) -> bool {
+    let json: Option<Value> = serde_json::from_str(note).ok();
+    json.is_some_and(|json| json.get("layers").is_some() && json.get("input").is_some())
+}
+
+/// A note of a file's metadata that is not what it should be.
+pub(crate) fn metadata(key: &str, expected: &str, found: &str, reason: Option<String>) -> WeightsError {
+    let reason = reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
+    WeightsError::Metadata { key: key.into(), expected: expected.into(), found: beginning(found), reason }
+}
+
+/// The beginning of a text, for a message.
+pub(crate) fn beginning(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(80).collect()
+}
+
+/// What JSON says, where all of its keys mean something: a misspelt one would change the result in silence.
+pub(crate) fn known<T: Serialize + DeserializeOwned>(json: &str) -> Result<T, String> {
+    let given: Value = serde_json::from_str(json).map_err(|e| e.to_string())?;
+    known_value(json, given)
+}
+
+/// The same for JSON that is parsed already, but for what is no part of `T`.
+fn known_value<T: Serialize + DeserializeOwned>(json: &str, given: Value) -> Result<T, String> {
+    // From the text, for the line and column in messages.
+    let understood: T = serde_json::from_str(json).map_err(|e| e.to_string())?;
+    let again = serde_json::to_value(&understood).map_err(|e| e.to_string())?;
+    unknown_key(&given, &again).map_or(Ok(understood), |key| Err(format!("`{key:.40}` means nothing here")))
+}
+
+/// A key in `given` that is not in `understood`.
+fn unknown_key<'a>(given: &'a Value, understood: &Value) -> Option<&'a str> {
+    match (given, understood) {
+        (Value::Object(given), Value::Object(understood)) => given.iter().find_map(|(key, value)| {
+            understood.get(key).map_or(Some(key.as_str()), |understood| unknown_key(value, understood))
+        }),
+        (Value::Array(given), Value::Array(understood)) => {
+            given.iter().zip(understood).find_map(|(given, understood)| unknown_key(given, understood))
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+    use super::*;
+    use crate::AlexNet;
+
+    #[test]
+    fn keys_that_mean_nothing_are_refused() {
+        let network = AlexNet::PAPER.network().unwrap();
+        let json = network.to_json().unwrap();
+        assert_eq!(Network::from_json(&json).unwrap(), network);
+        let misspelt = json.replacen("\"padding\"", "\"pad\"", 1);
+        assert_ne!(misspelt, json);
+        let further = json.replacen("\"stride\"", "\"dilation\":[2,2],\"stride\"", 1);
+        for (json, key) in [(misspelt, "pad"), (further, "dilation")] {
+            let error = Network::from_json(&json).unwrap_err();
+            assert_eq!(error.reason, format!("`{key}` means nothing here"));
+        }
+    }
+
+    #[test]
+    fn versions() {
+        let network = AlexNet::UNGROUPED.width(0.1).network().unwrap();
+        let json = network.to_json().unwrap();
+        assert!(json.contains("\"version\":1"), "{json}");
+        // Files of before.
+        let without = serde_json::to_string(&network).unwrap();
+        assert_eq!(Network::from_json(&without).unwrap(), network);
+        let error = |version: &str| {
+            Network::from_json(&json.replace("\"version\":1", &format!("\"version\":{version}")))
+                .unwrap_err()
+                .to_string()
+        };
+        assert!(error("2").contains("version 2, which a newer version"), "{}", error("2"));
+        assert!(error("\"1\"").contains("a version that is a number"));
+        assert!(Network::from_json("[]").is_err() && Network::from_json("{").is_err());
+    }
+
+    #[test]
+    fn notes_of_this_project() {
+        assert!(is_network(r#"{"name": "n", "input": {}, "layers": 3}"#));
+        for other in ["timm/alexnet", r#"{"arch": "alexnet"}"#, "[]", ""] {
+            assert!(!is_network(other), "{other}");
+        }
+    }
+}
