@@ -36,6 +36,9 @@ pub(super) const USUAL_SIDES: [usize; 2] = [227, 224];
 /// The most averages in a row or column that are compared with those of an adaptive pooling.
 const MAX_AVERAGES: usize = 4096;
 
+/// Classes in maps that are made a vector whatever the file's size: once in a network, and in 4 MB at most.
+const FREE_CLASSES: usize = 1024;
+
 /// How the output size of a pooling is rounded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Rounding {
@@ -468,7 +471,9 @@ impl Chain {
         let count = self.shape.len();
         if self.shape.height * self.shape.width != 1 {
             // Maps become a vector in a fully connected layer alone: one that changes nothing else.
-            self.budget.take(count.saturating_mul(count).saturating_mul(4))?;
+            if count > FREE_CLASSES {
+                self.budget.take(count.saturating_mul(count).saturating_mul(4))?;
+            }
             let mut identity = vec![0.0; count * count];
             identity.iter_mut().step_by(count + 1).for_each(|v| *v = 1.0);
             let flatten = self.unused(&format!("{name}_flatten"), "again");

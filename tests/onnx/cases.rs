@@ -101,7 +101,7 @@ fn every_case_of_a_folder() {
 }
 
 /// Damages the same files: numbers of the messages change, bytes are copied from place to place. An error or a model each, in a
-/// second. ALEXNET_ONNX_ROUNDS says how often each file is damaged.
+/// minute. ALEXNET_ONNX_ROUNDS says how often each file is damaged.
 #[test]
 #[ignore = "needs the cases that scripts/onnx-cases.py writes"]
 fn damaged_cases_do_no_harm() {
@@ -136,7 +136,7 @@ fn damaged_cases_do_no_harm() {
             let start = std::time::Instant::now();
             let opened = std::panic::catch_unwind(|| Model::from_bytes(bytes.clone(), &ModelOptions::default()));
             let Ok(opened) = opened else { panic!("{}, round {round}", path.display()) };
-            assert!(start.elapsed().as_secs() < 20, "{}, round {round}: {:?}", path.display(), start.elapsed());
+            assert!(start.elapsed().as_secs() < 60, "{}, round {round}: {:?}", path.display(), start.elapsed());
             if let Ok(model) = opened {
                 assert_eq!(model.weights.check(&model.network).map_err(|e| e.to_string()), Ok(()));
                 taken += 1;

@@ -137,6 +137,12 @@ fn normalisation_of_the_picture() {
     let p = graph.open().unwrap().preprocessing;
     assert_eq!((p.mean, p.std, p.channels), ([0.0; 3], [1.0; 3], ChannelOrder::Rgb));
     assert!((p.scale - 1.0 / 255.0).abs() < 1e-9, "pictures of 0 to 1");
+    // A grey one too, which is divided in the graph.
+    let grey =
+        Graph::new([1, 1, 28, 28]).floats("k", [], vec![255.0]).node("Div x, k -> a", []).random("w", [4, 1, 3, 3]);
+    let grey = grey.node("Conv a, w -> c", []).node("GlobalAveragePool c -> p", []).node("Flatten p -> y", []);
+    let p = grey.open().unwrap().preprocessing;
+    assert_eq!((p.scale, p.channels), (1.0, ChannelOrder::Grey));
     // From 0 to 255.
     for line in ["Mul x, k -> a", "Sub x, k -> a"] {
         let factor = if line.starts_with("Mul") { 1.0 / 255.0 } else { 117.0 };

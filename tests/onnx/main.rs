@@ -5,6 +5,8 @@
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod build;
+#[path = "../common/mod.rs"]
+mod common;
 mod interpret;
 #[path = "../../src/weights/onnx/proto.rs"]
 #[allow(dead_code, reason = "the library reads more than the tests write")]
@@ -12,6 +14,7 @@ mod proto;
 
 mod cases;
 mod constants;
+mod device;
 mod folding;
 mod layouts;
 mod refusals;

@@ -81,13 +81,18 @@ impl Walk<'_> {
     /// or subtracts as much.
     fn preprocessing(&self) -> Option<Preprocessing> {
         let (input, affine) = (self.chain.input(), self.chain.of_input());
-        if affine.is_identity() || input.channels != 3 {
+        let usual = match input.channels {
+            1 => Preprocessing::plain(input),
+            3 => Preprocessing::torchvision(input.height),
+            _ => return None,
+        };
+        if affine.is_identity() {
             return None;
         }
         let largest = |factors: &[f64]| factors.iter().fold(0.0, |a: f64, v| a.max(v.abs()));
         let whole = largest(&affine.scale) <= 1.0 / 16.0 || largest(&affine.shift) >= 16.0;
         let scale = if whole { 1.0 } else { 1.0 / 255.0 };
-        Some(Preprocessing { scale, mean: [0.0; 3], std: [1.0; 3], ..Preprocessing::torchvision(input.height) })
+        Some(Preprocessing { scale, mean: [0.0; 3], std: [1.0; 3], ..usual })
     }
 
     fn step(&mut self, node: &Node) -> Result<(), Stop> {
