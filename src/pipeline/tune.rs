@@ -64,7 +64,7 @@ impl Builder<'_> {
     }
 
     /// Measures every style that the adapter can run with every algorithm that suits each convolution, at this batch and
-    /// precision, on random pictures; none that is denied ([`Gpu::deny`], [`Builder::deny`]). It takes seconds to minutes;
+    /// precision, on random pictures; none that is denied ([`Gpu::deny`](crate::Gpu::deny), [`Builder::deny`]). It takes seconds to minutes;
     /// `progress` is called with how many measurements of how many are done. A way that the adapter refuses is left out (and
     /// logged).
     ///
