@@ -1,6 +1,9 @@
 // Included by the matrix products: weights [group][column block], bias [group][column block], and the shape of the product.
 
 //% include "packed.wgsl"
+//% if reads_bias
+//%   include "activate.wgsl"
+//% endif
 
 // A convolution seen as a matrix product: rows are output pixels (of all pictures), columns are output
 // channels, k runs over kernel rows, kernel columns and input channels. A fully connected layer is a
@@ -44,15 +47,18 @@ struct Epilogue {
   scale: vec4f,
 //% endif
   relu: bool,
+//% if SIGMOID is defined
+  quad: u32,
+//% endif
 }
 
-// That of the column quad whose bias is at `i`.
-fn epilogue_at(i: u32) -> Epilogue {
-  return Epilogue(bias[i], {% if weights == "int8" %}scales[i], {% endif %}p.relu != 0u);
+// That of the column quad `quad` of all groups, whose bias is at `i`.
+fn epilogue_at(i: u32, quad: u32) -> Epilogue {
+  return Epilogue(bias[i], {% if weights == "int8" %}scales[i], {% endif %}p.relu != 0u{% if SIGMOID is defined %}, quad{% endif %});
 }
 
 fn finish(sums: vec4f, epilogue: Epilogue) -> vec4f {
   let v = sums{% if weights == "int8" %} * epilogue.scale{% endif %} + epilogue.bias;
-  return select(v, max(v, vec4f(0.0)), epilogue.relu);
+  return activate(v, {% if SIGMOID is defined %}epilogue.quad{% else %}0u{% endif %}, epilogue.relu);
 }
 //% endif

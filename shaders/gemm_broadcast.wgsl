@@ -78,7 +78,7 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(subgroup_invocation_i
   if quad >= p.group_out_quads {
     return;
   }
-  let epilogue = epilogue_at(group * p.blocks * ${LANES}u + quad);
+  let epilogue = epilogue_at(group * p.blocks * ${LANES}u + quad, group * p.group_out_quads + quad);
   let out = first_row * p.out_quads + group * p.out_group + quad;
 //% for r in range(ROWS)
   if first_row + ${r}u < p.rows {

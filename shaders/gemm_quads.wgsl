@@ -107,7 +107,7 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(subgroup_invocation_i
   {
     let quad = block * ${block_quads}u + ${q * 4}u + lane;
     if quad < p.group_out_quads {
-      let epilogue = epilogue_at(group * p.blocks * ${block_quads}u + quad);
+      let epilogue = epilogue_at(group * p.blocks * ${block_quads}u + quad, group * p.group_out_quads + quad);
 //%   for j in range(groups)
 //%     for s in range(4)
       {

@@ -143,7 +143,7 @@ fn main(
   let out = (part * p.rows + row) * p.out_quads + group * p.out_group + quad;
 //% else
   let out = row * p.out_quads + group * p.out_group + quad;
-  let epilogue = epilogue_at(of_quad);
+  let epilogue = epilogue_at(of_quad, group * p.group_out_quads + quad);
 //% endif
 //% for r in range(ROWS)
   if row + ${r * ROW_THREADS}u < p.rows {

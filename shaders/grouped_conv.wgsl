@@ -14,6 +14,7 @@
 //% include "input.wgsl"
 //% include "output.wgsl"
 //% include "packed.wgsl"
+//% include "activate.wgsl"
 
 struct GroupedConv {
   in_height: u32,
@@ -84,6 +85,6 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
 //% endif
     }
   }
-  let v = sum + bias[quad];
-  store_y(((picture * p.out_height + row) * p.out_width + column) * p.out_quads + quad, select(v, max(v, vec4f(0.0)), p.relu != 0u));
+  let pixel = (picture * p.out_height + row) * p.out_width + column;
+  store_y(pixel * p.out_quads + quad, activate(sum + bias[quad], quad, p.relu != 0u));
 }

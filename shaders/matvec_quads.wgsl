@@ -65,7 +65,7 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(subgroup_invocation_i
   if quad >= p.out_quads {
     return;
   }
-  let epilogue = epilogue_at(quad);
+  let epilogue = epilogue_at(quad, quad);
 //% for r in range(ROWS)
   if row0 + ${r}u < p.rows {
     store_y((row0 + ${r}u) * p.out_quads + quad, finish(sum${r}, epilogue));

@@ -54,7 +54,7 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_id) 
     workgroupBarrier();
   }
   if thread.y == 0u && quad < p.out_quads && picture + ${r}u < p.rows {
-    store_y((picture + ${r}u) * p.out_quads + quad, finish(sums[thread.x], epilogue_at(quad)));
+    store_y((picture + ${r}u) * p.out_quads + quad, finish(sums[thread.x], epilogue_at(quad, quad)));
   }
 //% endfor
 }

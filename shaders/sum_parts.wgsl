@@ -1,4 +1,5 @@
-// Second of two steps of a convolution whose k was split (gemm_tiled.wgsl): adds the parts' sums, bias and ReLU.
+// Second of two steps of a convolution whose k was split (gemm_tiled.wgsl): adds the parts' sums and the bias, and applies the
+// activation function.
 //
 // One invocation adds up four channels of one pixel.
 //
@@ -7,6 +8,7 @@
 
 //% include "input.wgsl"
 //% include "output.wgsl"
+//% include "activate.wgsl"
 
 struct SumParts {
   parts: u32,
@@ -29,5 +31,5 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
   for (var part = 0u; part < p.parts; part++) {
     sum += load_x(part * p.quads + i);
   }
-  store_y(i, select(sum, max(sum, vec4f(0.0)), p.relu != 0u));
+  store_y(i, activate(sum, i % p.out_quads, p.relu != 0u));
 }

@@ -3,16 +3,17 @@
 // y: [n][height][width][quads], bias: [quads]
 
 //% include "winograd.wgsl"
+//% include "activate.wgsl"
 
 @group(0) @binding(4) var<storage, read> bias: array<vec4f>;
 
-// Stores channel quad `c` of the output at row `i` and column `j` of the tile that starts at `corner`, after ReLU, unless that is
+// Stores channel quad `c` of the output at row `i` and column `j` of the tile that starts at `corner`, after the activation function, unless that is
 // beyond the picture.
 fn store_pixel(corner: Corner, i: u32, j: u32, c: u32, v: vec4f) {
   let row = corner.row + i;
   let column = corner.column + j;
   if row < p.height && column < p.width {
     let pixel = (corner.picture + row) * p.width + column;
-    store_y(pixel * p.quads + c, select(v, max(v, vec4f(0.0)), p.relu != 0u));
+    store_y(pixel * p.quads + c, activate(v, c, p.relu != 0u));
   }
 }

@@ -57,6 +57,7 @@
 //! [`Pipeline::encode_slice`] spreads a run over frames, and [`Pipeline::rebuild`] follows the loss of a device. [`mod@reference`] computes the same in double precision, to check against.
 #![warn(missing_docs)]
 
+mod activation;
 mod alexnet;
 mod classify;
 mod deny;
@@ -78,6 +79,7 @@ mod scopes;
 mod trained;
 mod weights;
 
+pub use activation::Activation;
 pub use alexnet::{AlexNet, UnknownNetwork, Variant, imagenet_labels};
 pub use classify::{Classifier, ClassifyError, Prediction};
 pub use deny::{Denial, Denials, UnknownVariant};

@@ -8,6 +8,8 @@ use std::{collections::HashSet, fmt};
 
 use serde::{Deserialize, Serialize};
 
+use crate::activation::Activation;
+
 /// Activations of a layer hold at most this many numbers for one picture, channels rounded up to fours as they lie on the
 /// device; more is an error, not an allocation. (VGG's largest activation has 3.2 million; a file of a hundred bytes can
 /// ask for any number.) 64 MiB of f32: with the input's copies and what Winograd keeps, a run stays well below 1 GB.
@@ -155,7 +157,7 @@ impl Window {
 /// Two-dimensional convolution (cross-correlation, as in every framework) with bias.
 ///
 /// Weights are OIHW: `out_channels × in_channels / groups × kernel[0] × kernel[1]`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Conv {
     /// Filters.
     pub out_channels: usize,
@@ -164,14 +166,15 @@ pub struct Conv {
     pub window: Window,
     /// Input and output channels are split in this many groups that do not see each other.
     pub groups: usize,
-    /// Whether a ReLU follows; it is computed with the layer.
-    pub relu: bool,
+    /// What follows, computed with the layer.
+    #[serde(flatten, with = "crate::activation")]
+    pub activation: Activation,
 }
 
 impl Conv {
-    /// `out_channels` square filters of side `kernel`; stride 1, no padding, one group, no ReLU.
+    /// `out_channels` square filters of side `kernel`; stride 1, no padding, one group, no activation function.
     pub const fn new(out_channels: usize, kernel: usize) -> Self {
-        Self { out_channels, window: Window::square(kernel, 1), groups: 1, relu: false }
+        Self { out_channels, window: Window::square(kernel, 1), groups: 1, activation: Activation::None }
     }
 
     /// The same with a stride.
@@ -193,8 +196,13 @@ impl Conv {
     }
 
     /// The same followed by a ReLU.
-    pub const fn relu(mut self) -> Self {
-        self.relu = true;
+    pub const fn relu(self) -> Self {
+        self.activation(Activation::Relu)
+    }
+
+    /// The same followed by an activation function.
+    pub const fn activation(mut self, activation: Activation) -> Self {
+        self.activation = activation;
         self
     }
 }
@@ -280,23 +288,29 @@ pub struct AdaptiveAvgPool {
 
 /// Fully connected layer with bias on the input flattened in CHW order. Weights are
 /// `out_features × in_features`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Linear {
     /// Outputs.
     pub out_features: usize,
-    /// Whether a ReLU follows; it is computed with the layer.
-    pub relu: bool,
+    /// What follows, computed with the layer.
+    #[serde(flatten, with = "crate::activation")]
+    pub activation: Activation,
 }
 
 impl Linear {
-    /// `out_features` outputs, no ReLU.
+    /// `out_features` outputs, no activation function.
     pub const fn new(out_features: usize) -> Self {
-        Self { out_features, relu: false }
+        Self { out_features, activation: Activation::None }
     }
 
     /// The same followed by a ReLU.
-    pub const fn relu(mut self) -> Self {
-        self.relu = true;
+    pub const fn relu(self) -> Self {
+        self.activation(Activation::Relu)
+    }
+
+    /// The same followed by an activation function.
+    pub const fn activation(mut self, activation: Activation) -> Self {
+        self.activation = activation;
         self
     }
 }
@@ -306,7 +320,7 @@ impl Linear {
 #[serde(tag = "op", rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Op {
-    /// Convolution, bias and perhaps ReLU.
+    /// Convolution, bias and perhaps an activation function.
     Conv(Conv),
     /// Max pooling.
     MaxPool(MaxPool),
@@ -314,7 +328,7 @@ pub enum Op {
     LocalResponseNorm(LocalResponseNorm),
     /// Adaptive average pooling.
     AdaptiveAvgPool(AdaptiveAvgPool),
-    /// Fully connected, bias and perhaps ReLU.
+    /// Fully connected, bias and perhaps an activation function.
     Linear(Linear),
     /// Dropout: the identity at inference.
     Dropout,
@@ -352,6 +366,12 @@ impl Op {
 
     /// The shape this layer makes of `input`, or what it expected and found.
     pub(crate) fn output(&self, input: Shape) -> Result<Shape, String> {
+        if let Op::Conv(Conv { activation: Activation::LeakyRelu { slope }, .. })
+        | Op::Linear(Linear { activation: Activation::LeakyRelu { slope }, .. }) = self
+            && !slope.is_finite()
+        {
+            return Err(format!("a finite slope of a leaky ReLU, found {slope}"));
+        }
         match self {
             Op::Conv(c) => {
                 if c.groups == 0

@@ -53,10 +53,6 @@ pub fn run_layer(layer: &Layer, weights: &Weights, x: &[f64]) -> Result<Vec<f64>
     })
 }
 
-fn relu(v: f64, on: bool) -> f64 {
-    if on { v.max(0.0) } else { v }
-}
-
 /// The input positions `o·stride − before + 0..kernel` that exist, and the kernel position of the first.
 fn span(o: usize, stride: usize, before: usize, kernel: usize, size: usize) -> (std::ops::Range<usize>, usize) {
     let start = (o * stride) as isize - before as isize;
@@ -86,7 +82,7 @@ fn conv(conv: &Conv, input: Shape, output: Shape, x: &[f64], weight: &[f64], bia
                         sum += row.iter().zip(filter).map(|(a, b)| a * b).sum::<f64>();
                     }
                 }
-                y.push(relu(sum, conv.relu));
+                y.push(conv.activation.apply(sum));
             }
         }
     }
@@ -146,7 +142,8 @@ fn adaptive_avg_pool(pool: &AdaptiveAvgPool, input: Shape, x: &[f64]) -> Vec<f64
 }
 
 fn linear(linear: &Linear, x: &[f64], weight: &[f64], bias: &[f64]) -> Vec<f64> {
-    let row = |(w, b): (&[f64], &f64)| relu(b + w.iter().zip(x).map(|(a, b)| a * b).sum::<f64>(), linear.relu);
+    let sum = |(w, b): (&[f64], &f64)| b + w.iter().zip(x).map(|(a, b)| a * b).sum::<f64>();
+    let row = |pair| linear.activation.apply(sum(pair));
     weight.chunks_exact(x.len()).zip(bias).map(row).collect()
 }
 

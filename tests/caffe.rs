@@ -5,8 +5,8 @@
 use std::{collections::BTreeMap, fs};
 
 use alexnet_wgpu::{
-    ChannelOrder, Conv, GivenPreprocessing, Linear, MaxPool, Model, ModelOptions, Network, Op, Padding, Resize, Shape,
-    Tensor, Weights, WeightsError, Window,
+    Activation, ChannelOrder, Conv, GivenPreprocessing, Linear, MaxPool, Model, ModelOptions, Network, Op, Padding,
+    Resize, Shape, Tensor, Weights, WeightsError, Window,
     reference::{relative_error, run, run_layer},
     splitmix,
 };
@@ -331,8 +331,31 @@ fn batch_normalisation_in_two_layers_is_folded() {
 }
 
 #[test]
+fn activation_functions() {
+    let slope: Vec<u8> = bytes(123, float(1, 0.25));
+    let kinds: [(&str, Vec<u8>, Activation); 4] = [
+        ("TanH", vec![], Activation::Tanh),
+        ("Sigmoid", vec![], Activation::Sigmoid),
+        ("ReLU", vec![], Activation::Relu),
+        ("ReLU", slope, Activation::LeakyRelu { slope: 0.25 }),
+    ];
+    for (kind, parameters, expected) in kinds {
+        let weights = [Tensor::from_f32([1, 1, 1, 1], vec![1.0])];
+        let file = [
+            bytes(3, "data"),
+            bytes(8, [1, 1, 28, 28].iter().flat_map(|&d| number(1, d)).collect::<Vec<u8>>()),
+            layer("c", "Convolution", ["data", "c"], &weights, &bytes(106, window(1, 1))),
+            layer("a", kind, ["c", "c"], &[], &parameters),
+        ];
+        let model = open(file.concat()).unwrap();
+        let [layer] = model.network.layers() else { panic!("{:?}", model.network) };
+        assert!(matches!(layer.op, Op::Conv(conv) if conv.activation == expected), "{:?}", layer.op);
+    }
+}
+
+#[test]
 fn layers_that_are_not_there_yet_are_named() {
-    for kind in ["TanH", "Sigmoid", "PReLU", "ELU", "Eltwise", "Concat", "Deconvolution"] {
+    for kind in ["PReLU", "ELU", "Eltwise", "Concat", "Deconvolution"] {
         let file = [
             bytes(3, "data"),
             bytes(8, [1, 1, 28, 28].iter().flat_map(|&d| number(1, d)).collect::<Vec<u8>>()),

@@ -6,8 +6,8 @@ mod common;
 use std::collections::BTreeMap;
 
 use alexnet_wgpu::{
-    AlexNet, Conv, Linear, LocalResponseNorm, MaxPool, Model, ModelOptions, Network, Op, Pipeline, Shape, Tensor,
-    Variant, Weights, WeightsError,
+    Activation, AlexNet, Conv, Linear, LocalResponseNorm, MaxPool, Model, ModelOptions, Network, Op, Pipeline, Shape,
+    Tensor, Variant, Weights, WeightsError,
     reference::{relative_error, run, run_layer},
     splitmix,
 };
@@ -295,8 +295,8 @@ fn with_norms(network: &Network, weights: &Weights, norms: &[Vec<(String, Tensor
     for layer in network.layers() {
         let mut plain = layer.clone();
         let learns = match &mut plain.op {
-            Op::Conv(conv) => Some(std::mem::take(&mut conv.relu)),
-            Op::Linear(linear) => Some(std::mem::take(&mut linear.relu)),
+            Op::Conv(conv) => Some(std::mem::take(&mut conv.activation) == Activation::Relu),
+            Op::Linear(linear) => Some(std::mem::take(&mut linear.activation) == Activation::Relu),
             _ => None,
         };
         x = run_layer(&plain, weights, &x).unwrap();

@@ -10,8 +10,8 @@ mod common;
 use std::fmt;
 
 use alexnet_wgpu::{
-    AdaptiveAvgPool, Algorithm, Checks, Conv, Linear, LocalResponseNorm, LrnConvention, MaxPool, Network, Op, Padding,
-    Pipeline, Precision, Shape, Style, Weights, Window, splitmix,
+    Activation, AdaptiveAvgPool, Algorithm, Checks, Conv, Linear, LocalResponseNorm, LrnConvention, MaxPool, Network,
+    Op, Padding, Pipeline, Precision, Shape, Style, Weights, Window, splitmix,
 };
 use pollster::block_on;
 
@@ -132,6 +132,12 @@ impl Case {
     }
 }
 
+fn activation(c: &mut Choices) -> Activation {
+    let leaky = Activation::LeakyRelu { slope: 0.1 };
+    let [none, relu] = [Activation::None, Activation::Relu];
+    c.one_of(&[none, none, none, relu, relu, relu, Activation::Relu6, leaky, Activation::Sigmoid, Activation::Tanh])
+}
+
 /// A layer for an input of `shape`, at an edge more often than not.
 fn op(c: &mut Choices, shape: Shape, first: bool) -> Op {
     let Shape { channels, height, width } = shape;
@@ -159,7 +165,7 @@ fn op(c: &mut Choices, shape: Shape, first: bool) -> Op {
             let divisors: Vec<usize> = (1..=channels).filter(|d| channels.is_multiple_of(*d)).collect();
             let groups = if c.chance(3) { c.one_of(&divisors) } else { 1 };
             let out_channels = groups * c.one_of(&[1, 1, 2, 3, 4, 5, 8, 33]);
-            Op::Conv(Conv { window, groups, relu: c.chance(2), ..Conv::new(out_channels, 1) })
+            Op::Conv(Conv { window, groups, activation: activation(c), ..Conv::new(out_channels, 1) })
         }
         8..10 => {
             let kernel = [1 + c.below(height.min(4)), 1 + c.below(width.min(4))];
@@ -174,7 +180,7 @@ fn op(c: &mut Choices, shape: Shape, first: bool) -> Op {
         12 => Op::AdaptiveAvgPool(AdaptiveAvgPool { output: [1 + c.below(6), 1 + c.below(6)] }),
         13 => Op::Dropout,
         14 => Op::Softmax,
-        _ => Op::Linear(Linear { relu: c.chance(2), ..Linear::new(c.one_of(&[1, 3, 4, 10, 65])) }),
+        _ => Op::Linear(Linear { activation: activation(c), ..Linear::new(c.one_of(&[1, 3, 4, 10, 65])) }),
     }
 }
 

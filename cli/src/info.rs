@@ -8,7 +8,7 @@ use std::{
 };
 
 use alexnet_wgpu::{
-    ChannelOrder, Model, Network, Op, Precision, Preprocessing, Resize, Shape, Weights, write_atomically,
+    Activation, ChannelOrder, Model, Network, Op, Precision, Preprocessing, Resize, Shape, Weights, write_atomically,
 };
 use serde::Serialize;
 
@@ -322,6 +322,10 @@ fn describe(p: &Preprocessing) -> String {
     format!("{resize}, centre {}×{}, {channels}, {values}", p.crop[0], p.crop[1])
 }
 
+fn with(layer: String, activation: Activation) -> String {
+    activation.name().map_or(layer.clone(), |name| format!("{layer}, {name}"))
+}
+
 /// A layer's operation in words.
 fn operation(op: &Op) -> String {
     match op {
@@ -335,7 +339,7 @@ fn operation(op: &Op) -> String {
             if conv.groups > 1 {
                 text += &format!(", {} groups", conv.groups);
             }
-            if conv.relu { text + ", ReLU" } else { text }
+            with(text, conv.activation)
         }
         Op::MaxPool(pool) => {
             let ([rows, columns], [down, _]) = (pool.window.kernel, pool.window.stride);
@@ -343,7 +347,7 @@ fn operation(op: &Op) -> String {
         }
         Op::LocalResponseNorm(norm) => format!("normalisation over {} channels", norm.size),
         Op::AdaptiveAvgPool(_) => "average pooling".into(),
-        Op::Linear(linear) => if linear.relu { "fully connected, ReLU" } else { "fully connected" }.into(),
+        Op::Linear(linear) => with("fully connected".into(), linear.activation),
         Op::Dropout => "dropout, the identity here".into(),
         Op::Softmax => "softmax".into(),
         _ => String::new(),

@@ -5,9 +5,12 @@ use std::ops::Range;
 use super::{
     Bias, Dispatch, Family, Kernel, Packing, Place, Precision, RowsLayout, Style, WORKGROUP,
     packing::{Inputs, Order},
-    pointwise,
+    pointwise, relu_flag,
 };
-use crate::network::{Conv, Linear, Shape, Window};
+use crate::{
+    activation::Activation,
+    network::{Conv, Linear, Shape, Window},
+};
 
 /// A convolution seen as a matrix product: rows are output pixels of all pictures, columns are output
 /// channels, k runs over kernel rows, kernel columns and input channels.
@@ -156,7 +159,7 @@ impl Gemm {
     /// A fully connected layer of `batch` pictures: a convolution whose kernel is its whole input.
     pub fn linear(linear: &Linear, input: Shape, batch: usize) -> Self {
         let window = Window { kernel: [input.height, input.width], stride: [1, 1], padding: Default::default() };
-        let conv = Conv { out_channels: linear.out_features, window, groups: 1, relu: linear.relu };
+        let conv = Conv { out_channels: linear.out_features, window, groups: 1, activation: linear.activation };
         Self::conv(&conv, input, Shape::vector(linear.out_features), batch)
     }
 
@@ -197,16 +200,21 @@ impl Gemm {
 
     fn tiling(&self, style: Style) -> Tiling {
         let matvec = self.is_matvec(style.family);
-        let kernel = |shader, settings, constants| Kernel {
-            shader,
-            storage: style.storage,
-            reads: style.storage,
-            writes: style.storage,
-            settings,
-            constants,
-            weights: Some(self.precision),
-            reads_bias: true,
-            grid: None,
+        // Sums of parts are added up before anything else.
+        let activation = if self.parts > 1 { Activation::None } else { self.conv.activation };
+        let kernel = |shader, settings, constants| {
+            let kernel = Kernel {
+                shader,
+                storage: style.storage,
+                reads: style.storage,
+                writes: style.storage,
+                settings,
+                constants,
+                weights: Some(self.precision),
+                reads_bias: true,
+                grid: None,
+            };
+            kernel.with_activation(activation, self.conv.out_channels)
         };
         let order = Order::Rows;
         match style.family {
@@ -317,7 +325,7 @@ impl Gemm {
                 pad_top: window.padding.top as u32,
                 pad_left: pad_left as u32,
                 rows: self.rows() as u32,
-                relu: self.conv.relu.into(),
+                relu: relu_flag(self.conv.activation),
                 blocks: packing.blocks as u32,
                 first_block: chunk.start,
                 bound_blocks: chunk.len() as u32,
@@ -342,8 +350,9 @@ impl Gemm {
         let sum = || {
             let out_quads = quads(self.conv.out_channels);
             let all = self.rows() as u32 * out_quads;
-            let uniform = [self.parts as u32, all, out_quads, self.conv.relu.into()];
-            let kernel = Kernel { reads_bias: true, ..pointwise("sum_parts", style.storage) };
+            let uniform = [self.parts as u32, all, out_quads, relu_flag(self.conv.activation)];
+            let kernel = Kernel { reads_bias: true, ..pointwise("sum_parts", style.storage) }
+                .with_activation(self.conv.activation, self.conv.out_channels);
             let workgroups = [all.div_ceil(WORKGROUP), 1, 1];
             let sum = Dispatch::pointwise(kernel, bytemuck::cast_slice(&uniform), workgroups);
             Dispatch { bias: Some(Bias::Quads), ..sum }.between(Place::Scratch(1), Place::Layer)

@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::{
     Bias, Dispatch, Gemm, Kernel, Packing, Precision, Style, WORKGROUP,
     packing::{Inputs, Order},
-    pointwise,
+    pointwise, relu_flag,
 };
 use crate::network::{Conv, Shape};
 
@@ -113,7 +113,8 @@ impl GroupedConv {
             weights: Some(Precision::F32),
             reads_bias: true,
             ..base
-        };
+        }
+        .with_activation(self.conv.activation, self.conv.out_channels);
         let window = self.conv.window;
         let tap = if depthwise { 1 } else { 4 * self.span() };
         let dispatch = |(index, chunk): (usize, &Range<u32>)| {
@@ -136,7 +137,7 @@ impl GroupedConv {
                 span,
                 first_quad: chunk.start,
                 bound_quads: chunk.len() as u32,
-                relu: self.conv.relu.into(),
+                relu: relu_flag(self.conv.activation),
             };
             let across = (self.output.width * chunk.len()) as u32;
             let workgroups = [across.div_ceil(WORKGROUP), self.output.height as u32, self.batch as u32];

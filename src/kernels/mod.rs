@@ -25,7 +25,10 @@ use std::{fmt, str::FromStr, sync::OnceLock};
 use minijinja::syntax::SyntaxConfig;
 use serde::{Deserialize, Serialize};
 
-use crate::network::{Layer, Op, Shape};
+use crate::{
+    activation::Activation,
+    network::{Layer, Op, Shape},
+};
 
 /// Where activations and weights live on the device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -366,6 +369,7 @@ macro_rules! shaders {
 }
 
 const SHADERS: &[(&str, &str)] = shaders![
+    "activate",
     "adaptive_avg_pool",
     "buffer_input",
     "ceiling_multiply",
@@ -454,6 +458,20 @@ impl Kernel {
         templates().get_template(&format!("{}.wgsl", self.shader))?.render(values)
     }
 
+    /// The same kernel, which ends with `activation` of an output of so many channels. Whether it is a ReLU or none is in the
+    /// uniform, so that these share a kernel.
+    fn with_activation(mut self, activation: Activation, channels: usize) -> Self {
+        match activation {
+            Activation::None | Activation::Relu => {}
+            Activation::Relu6 => self.settings.push(("RELU6", 1)),
+            Activation::LeakyRelu { slope } => self.settings.push(("LEAKY_RELU", slope.to_bits())),
+            // Half, and no zero, where channels pad the last quad.
+            Activation::Sigmoid => self.settings.push(("SIGMOID", channels as u32)),
+            Activation::Tanh => self.settings.push(("TANH", 1)),
+        }
+        self
+    }
+
     /// What a device must offer to run it.
     #[cfg(test)]
     pub fn features(&self) -> wgpu::Features {
@@ -465,7 +483,10 @@ impl Kernel {
     pub fn label(&self) -> String {
         let mut label = self.shader.to_string();
         for (name, value) in self.settings.iter().filter(|(n, _)| *n != "WORKGROUP" && !n.ends_with("_THREADS")) {
-            label += &format!(" {}={value}", name.to_lowercase());
+            label += &match *name {
+                "RELU6" | "LEAKY_RELU" | "SIGMOID" | "TANH" => format!(" {}", name.to_lowercase()),
+                _ => format!(" {}={value}", name.to_lowercase()),
+            };
         }
         if let Some(precision @ (Precision::F16 | Precision::Int8)) = self.weights {
             label += &format!(" {precision}");
@@ -478,6 +499,11 @@ impl Kernel {
         }
         label
     }
+}
+
+/// Whether a ReLU follows, as uniforms have it.
+fn relu_flag(activation: Activation) -> u32 {
+    (activation == Activation::Relu).into()
 }
 
 /// A kernel with one invocation an output quad, [`WORKGROUP`] of them a workgroup along x.

@@ -9,7 +9,7 @@
 
 use super::{
     BROADCAST_ROWS, Bias, Dispatch, Family, Gemm, Kernel, Packing, Place, RowsLayout, Storage, Style, TILED_ROWS,
-    WORKGROUP, pointwise,
+    WORKGROUP, pointwise, relu_flag,
 };
 use crate::network::{Conv, Padding, Shape, Window};
 
@@ -301,7 +301,7 @@ impl Winograd {
                     tiles_x: self.tiles_x() as u32,
                     first_tile: first as u32,
                     tiles: count as u32,
-                    relu: self.conv.relu.into(),
+                    relu: relu_flag(self.conv.activation),
                 };
                 let workgroups = [((count * lines) as u32 * quads).div_ceil(workgroup), 1, 1];
                 let kernel = self.step(shader, workgroup, style.storage);
@@ -332,7 +332,8 @@ impl Winograd {
                     step("winograd_output_rows", output, part, m, [first, Place::Layer])
                 }
             };
-            let kernel = Kernel { reads_bias: true, ..last.kernel };
+            let kernel = Kernel { reads_bias: true, ..last.kernel }
+                .with_activation(self.conv.activation, self.conv.out_channels);
             all.push(Dispatch { kernel, bias: Some(Bias::Quads), ..last });
         }
         all

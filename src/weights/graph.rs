@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use super::{Budget, Tensor, affine::Affine, gather};
 use crate::{
+    activation::Activation,
     alexnet::Variant,
     network::{AdaptiveAvgPool, Conv, Linear, MAX_ACTIVATION, MaxPool, Network, Op, Padding, Shape, Window},
     preprocess::Preprocessing,
@@ -273,7 +274,12 @@ impl Chain {
     /// Multiplies and adds in the layer before, where nothing but dropout is in between.
     fn fold_back(&mut self) -> Result<(), String> {
         let last = self.layers.iter().rev().find(|(_, op)| !matches!(op, Op::Dropout));
-        let Some((name, Op::Conv(Conv { relu: false, .. }) | Op::Linear(Linear { relu: false, .. }))) = last else {
+        let Some((
+            name,
+            Op::Conv(Conv { activation: Activation::None, .. })
+            | Op::Linear(Linear { activation: Activation::None, .. }),
+        )) = last
+        else {
             return Ok(());
         };
         if self.waiting.affine.is_identity() || !self.waiting.affine.is_by_channel(self.shape.channels) {
@@ -343,30 +349,41 @@ impl Chain {
         self.budget.take(channels.saturating_mul(16))?;
         let (scale, shift) = affine.channels(channels);
         let window = Window { padding, ..Window::square(1, 1) };
-        self.append(&name, Op::Conv(Conv { out_channels: channels, window, groups: channels, relu: false }))?;
+        self.append(
+            &name,
+            Op::Conv(Conv { out_channels: channels, window, groups: channels, activation: Activation::None }),
+        )?;
         let weight = Tensor::from_f32([channels, 1, 1, 1], scale);
         self.learn(&name, [weight, Tensor::from_f32([channels], shift)]);
         Ok(())
     }
 
-    /// A ReLU, computed with the convolution or fully connected layer before it. Max pooling and dropout in
-    /// between change nothing, since ReLU never swaps the order of two numbers; whatever follows a ReLU without
-    /// another layer of weights is never negative. Elsewhere it gets a layer of its own.
-    pub fn relu(&mut self, name: &str) -> Result<(), String> {
+    /// An activation function, computed with the convolution or fully connected layer before it. Max pooling and dropout in
+    /// between change nothing where it never swaps the order of two numbers; what is never negative stays as it is behind a
+    /// ReLU. Elsewhere it gets a layer of its own.
+    pub fn activation(&mut self, name: &str, function: Activation) -> Result<(), String> {
         if self.waiting.lowest {
             self.settle_padding()?;
         }
         self.settle_affine()?;
-        if self.is_positive() {
+        if function == Activation::Relu && self.is_positive() {
             return Ok(());
         }
-        let last = self.layers.iter_mut().rev().find(|(_, op)| !matches!(op, Op::MaxPool(_) | Op::Dropout));
-        match last {
-            Some((_, Op::Conv(Conv { relu, .. }) | Op::Linear(Linear { relu, .. }))) => *relu = true,
+        let between = |op: &Op| match op {
+            Op::MaxPool(_) => function.is_monotonic(),
+            Op::Dropout => true,
+            _ => false,
+        };
+        match self.layers.iter_mut().rev().find(|(_, op)| !between(op)) {
+            Some((_, Op::Conv(Conv { activation, .. }) | Op::Linear(Linear { activation, .. })))
+                if *activation == Activation::None =>
+            {
+                *activation = function;
+            }
             _ => {
                 self.pointwise(name, &Affine::identity(), NONE)?;
                 if let Some((_, Op::Conv(conv))) = self.layers.last_mut() {
-                    conv.relu = true;
+                    conv.activation = function;
                 }
             }
         }
@@ -378,7 +395,9 @@ impl Chain {
         let same =
             |op: &Op| matches!(op, Op::MaxPool(_) | Op::Dropout | Op::AdaptiveAvgPool(_) | Op::LocalResponseNorm(_));
         match self.layers.iter().rev().find(|(_, op)| !same(op)) {
-            Some((_, Op::Conv(Conv { relu, .. }) | Op::Linear(Linear { relu, .. }))) => *relu,
+            Some((_, Op::Conv(Conv { activation, .. }) | Op::Linear(Linear { activation, .. }))) => {
+                activation.is_positive()
+            }
             Some((_, op)) => matches!(op, Op::Softmax),
             None => false,
         }
@@ -431,7 +450,7 @@ impl Chain {
             return self.push(name, Op::AdaptiveAvgPool(AdaptiveAvgPool { output }));
         }
         let channels = self.shape.channels;
-        let conv = Conv { out_channels: channels, window, groups: channels, relu: false };
+        let conv = Conv { out_channels: channels, window, groups: channels, activation: Activation::None };
         Op::Conv(conv).output(self.shape())?;
         let [rows, columns] = window.kernel;
         let count = rows.checked_mul(columns).and_then(|n| n.checked_mul(channels)).unwrap_or(usize::MAX);
@@ -597,7 +616,7 @@ mod tests {
     }
 
     fn relu(chain: &Chain) -> bool {
-        chain.layers.iter().any(|(_, op)| matches!(op, Op::Conv(conv) if conv.relu))
+        chain.layers.iter().any(|(_, op)| matches!(op, Op::Conv(conv) if conv.activation == Activation::Relu))
     }
 
     #[test]
@@ -607,24 +626,28 @@ mod tests {
         conv(&mut chain);
         chain.max_pool("p", Window::square(2, 2), Rounding::Floor).unwrap();
         chain.push("d", Op::Dropout).unwrap();
-        chain.relu("r").unwrap();
+        chain.activation("r", Activation::Relu).unwrap();
         assert!(relu(&chain));
         chain.push("n", norm).unwrap();
-        chain.relu("again").unwrap();
+        chain.activation("again", Activation::Relu).unwrap();
         assert_eq!(chain.layers.len(), 4, "what is not negative stays");
     }
 
     #[test]
     fn a_relu_has_a_layer_of_its_own_elsewhere() {
         let mut first = chain(4);
-        first.relu("r").unwrap();
+        first.activation("r", Activation::Relu).unwrap();
         assert!(first.layers.len() == 1 && relu(&first));
 
         let mut chain = chain(4);
         conv(&mut chain);
         chain.push("n", Op::LocalResponseNorm(crate::LocalResponseNorm::CAFFE)).unwrap();
-        chain.relu("r").unwrap();
-        let relus: Vec<bool> = chain.layers.iter().map(|(_, op)| matches!(op, Op::Conv(conv) if conv.relu)).collect();
+        chain.activation("r", Activation::Relu).unwrap();
+        let relus: Vec<bool> = chain
+            .layers
+            .iter()
+            .map(|(_, op)| matches!(op, Op::Conv(conv) if conv.activation == Activation::Relu))
+            .collect();
         assert_eq!(relus, [false, false, true], "normalisation sees negative numbers");
     }
 

@@ -1,27 +1,23 @@
 //! Constants beside layers: biases, normalisation, padding.
 
-use alexnet_wgpu::{ChannelOrder, Op, Padding};
+use alexnet_wgpu::{Activation, ChannelOrder, Op, Padding};
 
 use crate::build::Graph;
 
 fn kinds(layers: &[Op]) -> String {
     let kind = |op: &Op| match op {
         Op::Conv(c) if c.window.kernel == [1, 1] && c.groups == c.out_channels && c.groups > 1 => {
-            if c.relu {
-                "scale+relu"
-            } else {
-                "scale"
-            }
+            if c.activation == Activation::Relu { "scale+relu" } else { "scale" }
         }
         Op::Conv(c) => {
-            if c.relu {
+            if c.activation == Activation::Relu {
                 "conv+relu"
             } else {
                 "conv"
             }
         }
         Op::Linear(l) => {
-            if l.relu {
+            if l.activation == Activation::Relu {
                 "linear+relu"
             } else {
                 "linear"

@@ -92,6 +92,12 @@ fn operator(node: &Node, inputs: &[Option<&Array>], opset: i64) -> Vec<Array> {
         }
         "Identity" | "Dropout" | "Cast" => input(0).clone(),
         "Relu" => map(&|v| v.max(0.0)),
+        "LeakyRelu" => {
+            let slope = f64::from(node.float("alpha").map_or(0.01f32, |alpha| alpha as f32));
+            map(&|v| if v > 0.0 { v } else { slope * v })
+        }
+        "Sigmoid" => map(&|v| 1.0 / (1.0 + (-v).exp())),
+        "Tanh" => map(&f64::tanh),
         "Neg" => map(&|v| -v),
         "Sqrt" => map(&f64::sqrt),
         "Clip" => {

@@ -1,6 +1,6 @@
 //! Layers by other names, and exporters' patterns.
 
-use alexnet_wgpu::{LocalResponseNorm, Op};
+use alexnet_wgpu::{Activation, LocalResponseNorm, Op};
 
 use crate::build::{Attribute, Graph};
 
@@ -11,7 +11,7 @@ fn conv() -> Graph {
 #[test]
 fn relus_are_computed_where_they_stand() {
     let pool = [("kernel_shape", [2, 2].into()), ("strides", [2, 2].into())];
-    let relu = |op: &Op| matches!(op, Op::Conv(c) if c.relu);
+    let relu = |op: &Op| matches!(op, Op::Conv(c) if c.activation == Activation::Relu);
     // It commutes with the largest of numbers, and not with their average.
     let max = conv().node("MaxPool c -> p", pool.clone()).node("Relu p -> y", []).check();
     assert!(max.len() == 2 && relu(&max[0]));
@@ -29,6 +29,35 @@ fn relus_are_computed_where_they_stand() {
     assert!(relu(&conv().opset(6).node("Clip c -> y", [("min", 0f32.into())]).check()[0]));
     assert!(relu(&zero().node("Max z, c -> y", []).check()[0]));
     assert!(!relu(&conv().node("Clip c -> y", []).check()[0]));
+}
+
+#[test]
+fn activation_functions_are_computed_where_they_stand() {
+    let pool = [("kernel_shape", [2, 2].into()), ("strides", [2, 2].into())];
+    let of = |op: &Op| match op {
+        Op::Conv(conv) => conv.activation,
+        Op::Linear(linear) => linear.activation,
+        _ => Activation::None,
+    };
+    let leaky = |slope: f32| [("alpha", slope.into())];
+    let six = || conv().floats("z", [], vec![0.0]).floats("six", [], vec![6.0]);
+    assert_eq!(of(&conv().node("Sigmoid c -> y", []).check()[0]), Activation::Sigmoid);
+    assert_eq!(of(&conv().node("Tanh c -> y", []).check()[0]), Activation::Tanh);
+    assert_eq!(of(&six().node("Clip c, z, six -> y", []).check()[0]), Activation::Relu6);
+    assert_eq!(of(&conv().node("LeakyRelu c -> y", []).check()[0]), Activation::LeakyRelu { slope: 0.01 });
+    // What keeps the order of numbers commutes with the largest of them.
+    let before = |slope| conv().node("MaxPool c -> p", pool.clone()).node("LeakyRelu p -> y", leaky(slope)).check();
+    assert_eq!(before(0.25).iter().map(of).collect::<Vec<_>>()[0], Activation::LeakyRelu { slope: 0.25 });
+    let after = before(-0.25);
+    assert_eq!(
+        (after.len(), of(&after[0]), of(&after[2])),
+        (3, Activation::None, Activation::LeakyRelu { slope: -0.25 })
+    );
+    // One behind the other.
+    let both = conv().node("Tanh c -> t", []).node("Sigmoid t -> y", []).check();
+    assert_eq!(both.iter().map(of).collect::<Vec<_>>(), [Activation::Tanh, Activation::Sigmoid]);
+    let average = conv().node("AveragePool c -> p", pool).node("Sigmoid p -> y", []).check();
+    assert_eq!(of(average.last().unwrap()), Activation::Sigmoid);
 }
 
 #[test]

@@ -23,6 +23,7 @@ use super::{
     graph::{Chain, Graph, Open, Rounding, transpose},
 };
 use crate::{
+    activation::Activation,
     model::ModelOptions,
     network::{Conv, LocalResponseNorm, LrnConvention, MAX_LAYERS, Op, Padding, Shape, Window},
     preprocess::Preprocessing,
@@ -252,7 +253,12 @@ impl Net {
                 let (out_channels, groups) = (size(p.num_output)?, size(p.group.unwrap_or(1))?);
                 let mut blobs = blobs()?.into_iter();
                 let weight = blobs.next().ok_or("a weight, found none: is this a trained network?")?;
-                chain.conv(name, Conv { out_channels, window, groups, relu: false }, weight, blobs.next())
+                chain.conv(
+                    name,
+                    Conv { out_channels, window, groups, activation: Activation::None },
+                    weight,
+                    blobs.next(),
+                )
             }
             "InnerProduct" => {
                 let p = layer.inner_product_param.clone().unwrap_or_default();
@@ -275,9 +281,12 @@ impl Net {
                 }
                 chain.linear(name, weight, blobs.next())
             }
+            "Sigmoid" => chain.activation(name, Activation::Sigmoid),
+            "TanH" => chain.activation(name, Activation::Tanh),
             "ReLU" => match layer.relu_param.as_ref().map_or(0.0, |p| p.negative_slope) {
-                0.0 => chain.relu(name),
-                slope => Err(format!("a negative_slope of 0, found {slope}")),
+                0.0 => chain.activation(name, Activation::Relu),
+                slope if slope.is_finite() => chain.activation(name, Activation::LeakyRelu { slope }),
+                slope => Err(format!("a finite negative_slope, found {slope}")),
             },
             "Pooling" => pool(chain, name, &layer.pooling_param.clone().unwrap_or_default()),
             "LRN" => {

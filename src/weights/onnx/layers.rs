@@ -8,6 +8,7 @@ use super::{
     walk::{Stop, Walk},
 };
 use crate::{
+    activation::Activation,
     network::{AdaptiveAvgPool, Conv, LocalResponseNorm, LrnConvention, Op, Padding, Shape, Window},
     weights::{Tensor, affine::Affine, clip, graph::Rounding},
 };
@@ -29,6 +30,7 @@ pub(super) const LAYERS: &[&str] = &[
     "GlobalMaxPool",
     "Identity",
     "LRN",
+    "LeakyRelu",
     "LogSoftmax",
     "MatMul",
     "Max",
@@ -43,11 +45,13 @@ pub(super) const LAYERS: &[&str] = &[
     "ReduceSum",
     "Relu",
     "Reshape",
+    "Sigmoid",
     "Softmax",
     "Sqrt",
     "Squeeze",
     "Sub",
     "Sum",
+    "Tanh",
     "Transpose",
     "Unsqueeze",
 ];
@@ -81,15 +85,34 @@ impl Walk<'_> {
         let view = match node.operator.as_str() {
             "Conv" => self.conv(name, node, view)?,
             "Relu" => {
-                self.chain.relu(name)?;
+                self.chain.activation(name, Activation::Relu)?;
+                view.clone()
+            }
+            "LeakyRelu" => {
+                let slope = node.float("alpha").unwrap_or(0.01);
+                if !slope.is_finite() {
+                    return Err(format!("a finite alpha, found {slope}").into());
+                }
+                self.chain.activation(name, Activation::LeakyRelu { slope })?;
+                view.clone()
+            }
+            "Sigmoid" => {
+                self.chain.activation(name, Activation::Sigmoid)?;
+                view.clone()
+            }
+            "Tanh" => {
+                self.chain.activation(name, Activation::Tanh)?;
                 view.clone()
             }
             "Clip" => {
                 let [least, most] = self.bounds(node)?;
                 if least == 0.0 && most >= UNBOUNDED {
-                    self.chain.relu(name)?;
+                    self.chain.activation(name, Activation::Relu)?;
+                } else if least == 0.0 && most == 6.0 {
+                    self.chain.activation(name, Activation::Relu6)?;
                 } else if least > -UNBOUNDED || most < UNBOUNDED {
-                    return Err(format!("0 and no upper bound, as a ReLU has, found {least} and {most}").into());
+                    let expected = "0 and no upper bound, as a ReLU has, or 0 and 6";
+                    return Err(format!("{expected}, found {least} and {most}").into());
                 }
                 view.clone()
             }
@@ -153,7 +176,7 @@ impl Walk<'_> {
                 if node.inputs.len() != 2 || !other.filter_map(Constant::scalar).eq([0.0]) {
                     return Err("0 beside its input, as in a ReLU".into());
                 }
-                self.chain.relu(name)?;
+                self.chain.activation(name, Activation::Relu)?;
                 view.clone()
             }
             "Pad" => self.pad(name, node, view)?,
@@ -221,7 +244,8 @@ impl Walk<'_> {
         let dilations = node.pair("dilations")?.unwrap_or([1, 1]);
         let window = self.window(node, Some([kh, kw]), dilations)?;
         let weight = if dilations == [1, 1] { weight } else { self.dilated(&weight, window.kernel, dilations)? };
-        let conv = Conv { out_channels, window, groups: node.size("group")?.unwrap_or(1), relu: false };
+        let conv =
+            Conv { out_channels, window, groups: node.size("group")?.unwrap_or(1), activation: Activation::None };
         self.chain.conv(name, conv, weight, bias)?;
         Ok(View::maps(self.batch, self.chain.shape()))
     }

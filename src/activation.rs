@@ -1,0 +1,97 @@
+//! The function that a layer applies to each number of its output.
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+/// An activation function, computed with the convolution or fully connected layer that it follows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Activation {
+    /// The number itself.
+    #[default]
+    None,
+    /// max(x, 0).
+    Relu,
+    /// max(x, 0), and at most 6 (MobileNet's).
+    Relu6,
+    /// x where it is positive, `slope` · x elsewhere.
+    LeakyRelu {
+        /// What negative numbers are multiplied with.
+        slope: f32,
+    },
+    /// 1 / (1 + e⁻ˣ).
+    Sigmoid,
+    /// The hyperbolic tangent.
+    Tanh,
+}
+
+impl Activation {
+    /// f(x).
+    pub fn apply(self, x: f64) -> f64 {
+        match self {
+            Self::None => x,
+            Self::Relu => x.max(0.0),
+            Self::Relu6 => x.clamp(0.0, 6.0),
+            Self::LeakyRelu { slope } => {
+                if x > 0.0 {
+                    x
+                } else {
+                    f64::from(slope) * x
+                }
+            }
+            Self::Sigmoid => 1.0 / (1.0 + (-x).exp()),
+            Self::Tanh => x.tanh(),
+        }
+    }
+
+    /// What it is called in lists; nothing for [`Activation::None`].
+    pub fn name(self) -> Option<String> {
+        match self {
+            Self::None => None,
+            Self::Relu => Some("ReLU".into()),
+            Self::Relu6 => Some("ReLU6".into()),
+            Self::LeakyRelu { slope } => Some(format!("leaky ReLU of {slope}")),
+            Self::Sigmoid => Some("sigmoid".into()),
+            Self::Tanh => Some("tanh".into()),
+        }
+    }
+
+    /// Whether f(x) ≥ 0 for every x.
+    pub(crate) fn is_positive(self) -> bool {
+        matches!(self, Self::Relu | Self::Relu6 | Self::Sigmoid)
+    }
+
+    /// Whether f(x) ≤ f(y) where x ≤ y, so that it may be computed before a maximum as well as after.
+    pub(crate) fn is_monotonic(self) -> bool {
+        !matches!(self, Self::LeakyRelu { slope } if !(slope >= 0.0))
+    }
+}
+
+/// How a layer has it in JSON: `"relu": true` or `false`, as files have it since before there were others, and `"activation"` for
+/// any other.
+#[derive(Serialize, Deserialize)]
+struct Written {
+    #[serde(default)]
+    relu: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    activation: Option<Activation>,
+}
+
+pub(crate) fn serialize<S: Serializer>(activation: &Activation, serializer: S) -> Result<S::Ok, S::Error> {
+    let relu = *activation == Activation::Relu;
+    let other = (!relu && *activation != Activation::None).then_some(*activation);
+    Written { relu, activation: other }.serialize(serializer)
+}
+
+pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Activation, D::Error> {
+    let Written { relu, activation } = Written::deserialize(deserializer)?;
+    match (relu, activation) {
+        (false, None) => Ok(Activation::None),
+        (true, None) => Ok(Activation::Relu),
+        (false, Some(Activation::LeakyRelu { slope })) if !slope.is_finite() => {
+            Err(de::Error::custom("expected a finite slope of a leaky ReLU"))
+        }
+        (false, Some(activation)) => Ok(activation),
+        (true, Some(_)) => Err(de::Error::custom("expected either `relu` or `activation`, found both")),
+    }
+}
