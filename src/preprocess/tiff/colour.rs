@@ -122,7 +122,12 @@ impl Colours {
             rgb.extend(match alpha {
                 Alpha::None => colour,
                 Alpha::Straight => over_white(colour, opacity()),
-                Alpha::Associated => colour.map(|value| value.min(opacity()) + (255 - opacity())),
+                Alpha::Associated => {
+                    // Divided and multiplied again with Pillow's rounding.
+                    let opacity = u16::from(opacity());
+                    let divided = colour.map(|value| (255 * u16::from(value) / opacity.max(1)).min(255) as u8);
+                    over_white(divided, opacity as u8)
+                }
             });
         }
         rgb

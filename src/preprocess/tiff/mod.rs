@@ -174,6 +174,7 @@ impl Layout {
         };
         let kind = match number(tag::SAMPLE_FORMAT, 1) {
             _ if matches!(colours, Colours::Palette(_)) => samples::Kind::Index,
+            1 | 4 if bits == 16 && alpha == Alpha::Associated => samples::Kind::High,
             1 | 4 => samples::Kind::Whole,
             2 => samples::Kind::Signed,
             3 => samples::Kind::Float,

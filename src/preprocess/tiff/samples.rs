@@ -9,6 +9,8 @@ use super::directory::Order;
 pub(super) enum Kind {
     /// 0 is the least, all ones the most.
     Whole,
+    /// The same, of which the highest eight bits are taken, as Pillow takes those that opacity has multiplied.
+    High,
     /// As they are, for what is no measure: indices of a palette.
     Index,
     /// Eight bits are taken for whole numbers, as Pillow and libtiff take them; of sixteen, what is less than zero is black.
@@ -21,7 +23,7 @@ impl Kind {
     /// For messages.
     pub fn name(self) -> &'static str {
         match self {
-            Self::Whole => "whole numbers",
+            Self::Whole | Self::High => "whole numbers",
             Self::Index => "indices of a palette",
             Self::Signed => "signed",
             Self::Float => "floating-point",
@@ -32,6 +34,7 @@ impl Kind {
     pub fn has(self, bits: usize) -> bool {
         match self {
             Self::Whole => matches!(bits, 1..=32),
+            Self::High => bits == 16,
             Self::Index => matches!(bits, 1..=8),
             Self::Signed => matches!(bits, 8 | 16),
             Self::Float => matches!(bits, 16 | 32 | 64),
@@ -55,6 +58,7 @@ impl Kind {
         let most = (1_u64 << bits.min(32)) - 1;
         match self {
             Self::Index => fill(out, values.map(|value| value as u8)),
+            Self::High => fill(out, values.map(|value| (value >> 8) as u8)),
             Self::Whole if bits == 8 => fill(out, values.map(|value| value as u8)),
             Self::Whole => fill(out, values.map(|value| ((value * 255 + most / 2) / most) as u8)),
             Self::Signed if bits == 8 => fill(out, values.map(|value| value as u8)),
