@@ -63,7 +63,7 @@ impl Activation {
 
     /// Whether f(x) ≤ f(y) where x ≤ y, so that it may be computed before a maximum as well as after.
     pub(crate) fn is_monotonic(self) -> bool {
-        !matches!(self, Self::LeakyRelu { slope } if !(slope >= 0.0))
+        !matches!(self, Self::LeakyRelu { slope } if slope < 0.0)
     }
 }
 

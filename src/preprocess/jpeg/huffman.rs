@@ -114,7 +114,7 @@ impl<'a> Bits<'a> {
     }
 
     /// Forgets the bits before the next marker. Returns how many whole bytes were left.
-    pub fn to_marker(&mut self) -> usize {
+    pub fn skip_to_marker(&mut self) -> usize {
         let mut skipped = 0;
         loop {
             skipped += (self.left / 8) as usize;

@@ -23,11 +23,11 @@ impl Plane {
         let row = y / self.down;
         let near = self.line(row);
         // The other row that a pixel lies next to; the picture's first and last row are their own neighbours.
-        let far = || self.line(if y % 2 == 0 { row.saturating_sub(1) } else { row + 1 });
+        let far = || self.line(if y.is_multiple_of(2) { row.saturating_sub(1) } else { row + 1 });
         match (self.across, self.down) {
             (1, 1) => out.copy_from_slice(near),
             (1, 2) => {
-                let bias = if y % 2 == 0 { 1 } else { 2 };
+                let bias = if y.is_multiple_of(2) { 1 } else { 2 };
                 for ((out, &near), &far) in out.iter_mut().zip(near).zip(far()) {
                     *out = ((u16::from(near) * 3 + u16::from(far) + bias) >> 2) as u8;
                 }

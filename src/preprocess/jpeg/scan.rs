@@ -117,7 +117,7 @@ pub(super) fn read(bits: &mut Bits, parts: &mut [Part], band: Band, restart_inte
                 good = good.min(unit);
             }
         }
-        let skipped = bits.to_marker();
+        let skipped = bits.skip_to_marker();
         if skipped > 0 && good == last && !bits.cut {
             // Data is left over, so that something in the interval was read as what it is not. What telephones put in
             // the place of the end is no data.
@@ -150,7 +150,7 @@ fn restart(bits: &mut Bits, expected: u8) {
             // One of those that are gone through.
             6 | 7 => {
                 bits.marker = None;
-                bits.to_marker();
+                bits.skip_to_marker();
             }
             // The expected one, or one so far off that it may as well be.
             _ => {

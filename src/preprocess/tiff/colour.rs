@@ -115,11 +115,10 @@ impl Colours {
     /// Red, green and blue over white, of a plane for each sample.
     pub fn rgb(&self, planes: &[Vec<u8>], alpha: Alpha) -> Vec<u8> {
         let pixels = planes.first().map_or(0, Vec::len);
-        let mut rgb = Vec::with_capacity(3 * pixels);
-        for pixel in 0..pixels {
+        let over = |pixel: usize| {
             let colour = self.colour(|sample| planes[sample][pixel]);
             let opacity = || planes[self.count()][pixel];
-            rgb.extend(match alpha {
+            match alpha {
                 Alpha::None => colour,
                 Alpha::Straight => over_white(colour, opacity()),
                 Alpha::Associated => {
@@ -128,9 +127,9 @@ impl Colours {
                     let divided = colour.map(|value| (255 * u16::from(value) / opacity.max(1)).min(255) as u8);
                     over_white(divided, opacity as u8)
                 }
-            });
-        }
-        rgb
+            }
+        };
+        (0..pixels).flat_map(over).collect()
     }
 }
 

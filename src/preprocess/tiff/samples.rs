@@ -51,7 +51,7 @@ impl Kind {
                 // The first sample in the highest bits, whatever the order of bytes.
                 let (start, end) = (place * bits, (place + 1) * bits);
                 let bytes = row.get(start / 8..end.div_ceil(8)).unwrap_or_default();
-                Order::Big.number(bytes) >> (8 - end % 8) % 8 & ((1 << bits) - 1)
+                (Order::Big.number(bytes) >> ((8 - end % 8) % 8)) & ((1 << bits) - 1)
             }
         };
         let values = places.map(number);
