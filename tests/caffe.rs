@@ -10,6 +10,7 @@ use alexnet_wgpu::{
     reference::{relative_error, run, run_layer},
     splitmix,
 };
+use proptest::prelude::*;
 
 /// Fields of a protocol buffer.
 mod field {
@@ -489,4 +490,33 @@ fn sizes_of_each_axis() {
             .into_keys()
             .collect::<Vec<_>>()
     );
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 3000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever bytes of a snapshot and of the text beside it are replaced: an error or a network, and at once.
+    #[test]
+    fn damaged_files_do_no_harm(
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+        text in prop::collection::vec((any::<prop::sample::Index>(), 0u8..128), 0..4),
+    ) {
+        let mut file = snapshot(&float(1, 0.5));
+        for (at, value) in changes {
+            // The layers' descriptions are between long rows of numbers.
+            let at = at.index(file.len());
+            file[at] = value;
+        }
+        let mut deploy = DEPLOY.as_bytes().to_vec();
+        for (at, value) in text {
+            let at = at.index(deploy.len());
+            deploy[at] = value;
+        }
+        let start = std::time::Instant::now();
+        let prototxt = String::from_utf8(deploy).ok();
+        drop(Model::from_bytes(file.clone(), &ModelOptions { prototxt, ..ModelOptions::default() }));
+        drop(open(file.clone()));
+        drop(GivenPreprocessing::from_binaryproto(&file));
+        prop_assert!(start.elapsed().as_secs() < 5);
+    }
 }

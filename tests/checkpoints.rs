@@ -11,6 +11,7 @@ use alexnet_wgpu::{
     reference::{relative_error, run, run_layer},
     splitmix,
 };
+use proptest::prelude::*;
 
 /// Programs of a pickle, each of which leaves a value on the stack.
 mod pickle {
@@ -128,16 +129,13 @@ fn same(a: &Weights, b: &Weights) -> bool {
         && a.tensors.iter().all(|(name, tensor)| b.tensors[name].bytes() == tensor.bytes())
 }
 
-/// Whatever stands beside the tensors, they are found, and nothing is made of it.
-#[test]
-fn objects_beside_the_tensors() {
-    let (network, tensors) = small();
-    let expected = Weights::random(&network, 1);
+/// What training programs put beside the tensors, and how Python writes it.
+fn objects() -> Vec<(&'static str, Vec<u8>)> {
     let float = b"G\x3f\xf0\0\0\0\0\0\0".to_vec();
     let dtype =
         [call("numpy", "dtype", &[text("f8"), b"\x89".to_vec(), b"\x88".to_vec()]), tuple(&[int(3)]), b"b".to_vec()];
     let state = named(&[("lr", float.clone()), ("arch", text("alexnet"))]);
-    let beside: Vec<(&str, Vec<u8>)> = vec![
+    vec![
         ("size", call("torch", "Size", &[tuple(&[int(3), int(224)])])),
         ("best", call("numpy._core.multiarray", "scalar", &[dtype.concat(), b"C\x04\0\0\0\0".to_vec()])),
         ("args", object("argparse", "Namespace", &state)),
@@ -163,7 +161,15 @@ fn objects_beside_the_tensors() {
         ("called", [call("functools", "partial", &[]), tuple(&[]), b"R".to_vec()].concat()),
         // A list's and a dict's subclass that are filled.
         ("list", [call("some", "List", &[]), b"(".to_vec(), int(1), b"e".to_vec()].concat()),
-    ];
+    ]
+}
+
+/// Whatever stands beside the tensors, they are found, and nothing is made of it.
+#[test]
+fn objects_beside_the_tensors() {
+    let (network, tensors) = small();
+    let expected = Weights::random(&network, 1);
+    let beside = objects();
     for (name, object) in &beside {
         let mut file = File::default();
         let state = file.state_dict(&tensors);
@@ -594,4 +600,69 @@ fn the_documented_network() {
     let network = Network::from_json(json).unwrap();
     assert_eq!((network.name(), network.layer("pool2").unwrap().output), ("lenet", Shape::new(16, 5, 5)));
     assert_eq!(Network::from_json(&network.to_json().unwrap()).unwrap(), network);
+}
+
+/// A checkpoint with every kind of object that is known here, a state dict with batch normalisation, and another.
+fn rich() -> Vec<u8> {
+    let mut file = File::default();
+    let tiny = |name: &str, shape: &[usize]| {
+        let values = splitmix::uniform(1, shape.iter().product(), 1.0);
+        (name.to_string(), Tensor::from_f32(shape, values))
+    };
+    let mut tensors = vec![tiny("0.weight", &[2, 1, 3, 3])];
+    tensors.extend(norm("1", 2, 1));
+    tensors.extend([tiny("4.weight", &[3, 8]), tiny("4.bias", &[1, 1, 1, 3])]);
+    let (state, other) = (file.state_dict(&tensors), file.state_dict(&tensors[..1]));
+    let mut pairs = objects();
+    pairs.extend([("model_ema", other), ("net", state)]);
+    file.bytes(&named(&pairs))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 4000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever bytes of it are replaced, left out or written twice: an error or tensors, and at once.
+    #[test]
+    fn damaged_checkpoints_do_no_harm(
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>(), 0..4), 1..6),
+    ) {
+        thread_local! {
+            static FILE: Vec<u8> = rich();
+        }
+        let mut bytes = FILE.with(Clone::clone);
+        for (at, value, kind) in changes {
+            let at = at.index(bytes.len());
+            match kind {
+                0 => drop(bytes.remove(at)),
+                1 => bytes.insert(at, value),
+                _ => bytes[at] = value,
+            }
+        }
+        let start = std::time::Instant::now();
+        let network = Network::builder("n", Shape::new(1, 6, 6))
+            .conv("0", Conv::new(2, 3).relu())
+            .max_pool("3", MaxPool::new(2, 2))
+            .linear("4", Linear::new(3))
+            .build()
+            .unwrap();
+        let options = ModelOptions { network: Some(network), ..ModelOptions::default() };
+        if let Ok(model) = Model::from_bytes(bytes.clone(), &options) {
+            prop_assert!(model.weights.check(&model.network).is_ok());
+        }
+        drop(open(bytes));
+        prop_assert!(start.elapsed().as_secs() < 5);
+    }
+}
+
+#[test]
+fn the_rich_checkpoint_opens() {
+    let network = Network::builder("n", Shape::new(1, 6, 6))
+        .conv("0", Conv::new(2, 3).relu())
+        .max_pool("3", MaxPool::new(2, 2))
+        .linear("4", Linear::new(3))
+        .build()
+        .unwrap();
+    let options = ModelOptions { network: Some(network), ..ModelOptions::default() };
+    let model = Model::from_bytes(rich(), &options).unwrap();
+    assert!(model.origin.contents.unwrap().starts_with("`net`, and not `model_ema`"));
 }
