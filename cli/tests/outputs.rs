@@ -26,8 +26,10 @@ fn read(path: &Path) -> thread::JoinHandle<Vec<u8>> {
     thread::spawn(move || fs::read(path).unwrap())
 }
 
+type Writer = Box<dyn Fn(&Path) -> Command>;
+
 /// Both commands that write to a file of the user's, with the ending of their output.
-fn writers(folder: &Folder) -> Vec<(&'static str, Box<dyn Fn(&Path) -> Command>)> {
+fn writers(folder: &Folder) -> Vec<(&'static str, Writer)> {
     let weights = folder.weights("tiny.safetensors", &tiny().to_weights().unwrap());
     let features = {
         let weights = weights.clone();
