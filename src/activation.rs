@@ -95,3 +95,37 @@ pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<
         (true, Some(_)) => Err(de::Error::custom("expected either `relu` or `activation`, found both")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+    use super::*;
+    use crate::network::Linear;
+
+    /// Files from before there were other functions say `relu`, and so do those written now wherever that says it all.
+    #[test]
+    fn json_is_as_before_for_a_relu_and_none() {
+        for (json, expected) in [
+            (r#"{"out_features":2,"relu":false}"#, Activation::None),
+            (r#"{"out_features":2,"relu":true}"#, Activation::Relu),
+            (r#"{"out_features":2,"relu":false,"activation":"relu6"}"#, Activation::Relu6),
+            (r#"{"out_features":2,"relu":false,"activation":"sigmoid"}"#, Activation::Sigmoid),
+            (r#"{"out_features":2,"relu":false,"activation":"tanh"}"#, Activation::Tanh),
+            (
+                r#"{"out_features":2,"relu":false,"activation":{"leaky-relu":{"slope":0.25}}}"#,
+                Activation::LeakyRelu { slope: 0.25 },
+            ),
+        ] {
+            let linear: Linear = serde_json::from_str(json).unwrap();
+            assert_eq!(linear, Linear::new(2).activation(expected));
+            assert_eq!(serde_json::to_string(&linear).unwrap(), json);
+        }
+        let short: Linear = serde_json::from_str(r#"{"out_features":2,"activation":"tanh"}"#).unwrap();
+        assert_eq!(short.activation, Activation::Tanh);
+        for wrong in ["\"relu\":true,\"activation\":\"tanh\"", "\"activation\":\"swish\""] {
+            let json = format!("{{\"out_features\":2,{wrong}}}");
+            assert!(serde_json::from_str::<Linear>(&json).is_err(), "{json}");
+        }
+    }
+}
