@@ -259,7 +259,7 @@ fn weights_keep_the_names_that_the_file_gives_them() {
     assert_eq!(names("zoo.onnx")[..2], ["conv1_b_0", "conv1_w_0"]);
     assert_eq!(names("v1.caffemodel")[..2], ["conv1.bias", "conv1.weight"]);
     // Readable, though no network.
-    assert_eq!(names("refused-sigmoid.onnx"), ["w"]);
+    assert_eq!(names("refused-hardmax.onnx"), ["w"]);
 }
 
 /// The message with which `name` is refused.
@@ -279,12 +279,12 @@ fn what_cannot_be_run_is_refused_by_name() {
         ("refused-script.pt", vec!["`__torch__.torch.nn.modules.linear.Linear`", "state_dict"]),
         ("refused-integers.pth", vec!["`fc8.weight`", "LongStorage"]),
         ("refused-empty.pth", vec!["state dict with tensors"]),
-        ("refused-sigmoid.onnx", vec!["`squash`", "Sigmoid"]),
+        ("refused-hardmax.onnx", vec!["`squash`", "Hardmax"]),
         ("refused-branch.onnx", vec!["`shortcut`", "Add"]),
         ("refused-nan.onnx", vec!["`lrn`", "NaN"]),
         ("refused-softmax.onnx", vec!["`columns`", "axis -1"]),
         ("refused-shared.onnx", vec!["in proportion to the file"]),
-        ("refused-sigmoid.caffemodel", vec!["`squash`", "Sigmoid"]),
+        ("refused-eltwise.caffemodel", vec!["`squash`", "Eltwise"]),
         ("refused-untrained.caffemodel", vec!["without any"]),
         ("refused-bomb.onnx", vec!["3×4096×4096", "16777216"]),
         ("refused-bomb.safetensors", vec!["3×4096×4096", "16777216"]),

@@ -204,5 +204,5 @@ fn folders_that_are_no_class() {
     alexnet("eval", &[&empty]).failure(1, &["empty.txt: expected a picture and its label on each line, found none"]);
     alexnet("eval", &[&folder.path("missing")]).failure(1, &["missing", "os error 2"]);
     alexnet("eval --batch 0", &[&garments]).failure(2, &["--batch"]);
-    alexnet("eval --weights", &[&fixture("refused-sigmoid.onnx"), &garments]).failure(1, &["Sigmoid"]);
+    alexnet("eval --weights", &[&fixture("refused-hardmax.onnx"), &garments]).failure(1, &["Hardmax"]);
 }

@@ -545,7 +545,7 @@ def write_small_onnx(out):
     conv = make("Conv", ["x", "w"], ["c"], "c", kernel_shape=[1, 1])
     one = {"w": weights(1, 3, 3, 1, 1)}
     refused = {
-        "sigmoid": ([conv, make("Sigmoid", ["c"], ["y"], "squash")], one),
+        "hardmax": ([conv, make("Hardmax", ["c"], ["y"], "squash")], one),
         "branch": ([conv, make("Relu", ["c"], ["r"], "r"), make("Add", ["r", "x"], ["y"], "shortcut")], one),
         "nan": ([conv, make("LRN", ["c"], ["y"], "lrn", size=3, alpha=float("nan"))], one),
         "softmax": ([conv, make("Softmax", ["c"], ["y"], "columns")], one),
@@ -717,8 +717,8 @@ def write_caffe(out, sizes, full=False):
     out.note("rounding.caffemodel", "small", (3, 31, 30), logits, dtype="f32")
 
     # What must be refused.
-    save("refused-sigmoid.caffemodel", pb.NetParameter(name="s", layer=[net.layer[0], pb.LayerParameter(
-        name="squash", type="Sigmoid", bottom=["c1"], top=["c1"])]))
+    save("refused-eltwise.caffemodel", pb.NetParameter(name="s", layer=[net.layer[0], pb.LayerParameter(
+        name="squash", type="Eltwise", bottom=["c1"], top=["c1"])]))
     net = caffe_alex(pb, sizes["caffe"](), v1=False)
     for layer in net.layer:
         del layer.blobs[:]
