@@ -114,8 +114,8 @@ fn bad_tensors_are_errors() {
         (vec![], "expected a .npy file as numpy.save writes it"),
         (fs::read(picture("bag.png")).unwrap(), "expected a .npy file as numpy.save writes it"),
         (
-            to_npy("(16, 16, 3)", &zeros),
-            "expected an array of shape [3, 16, 16] (channels, rows, columns), found [16, 16, 3]",
+            to_npy("(16, 3, 16)", &zeros),
+            "expected an array of shape [3, 16, 16] (channels, rows, columns), found [16, 3, 16]",
         ),
         (to_npy("(4294967296, 4294967296)", &zeros), "found [4294967296, 4294967296]"),
         (good[..1000].to_vec(), "expected 3072 bytes of numbers, found 872"),

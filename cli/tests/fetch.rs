@@ -70,12 +70,13 @@ fn fetched_weights_go_by_their_name() {
     fs::create_dir_all(folder.path("cache/alexnet-wgpu")).unwrap();
     fs::copy(fixture("v2.caffemodel"), folder.path("cache/alexnet-wgpu/bvlc_reference_caffenet.caffemodel")).unwrap();
     let chelsea = picture("chelsea.png");
-    let mut command = with_cache(&folder, "classify --json --weights caffenet");
+    let mut command = with_cache(&folder, "classify --json --preprocessing caffe --weights caffenet");
     if let Some(adapter) = std::env::var_os("ALEXNET_ADAPTER") {
         command.arg("--adapter").arg(adapter);
     }
     let found = Output::of(command.arg(&chelsea)).success();
-    let expected = alexnet("classify --json --weights", &[&fixture("v2.caffemodel"), &chelsea]).success();
+    let expected =
+        alexnet("classify --json --preprocessing caffe --weights", &[&fixture("v2.caffemodel"), &chelsea]).success();
     let top = |line: &str| line.split("\"top\":").nth(1).unwrap().split("\"ms\"").next().unwrap().to_string();
     assert_eq!(top(&found), top(&expected));
     // A folder of that name holds no weights.

@@ -10,9 +10,11 @@ use std::{fs::File, io::Read, path::Path};
 
 use image::{DynamicImage, RgbImage};
 
+#[cfg(not(target_arch = "wasm32"))]
+use super::formats::HEAD;
 use super::{
     error::PictureError,
-    formats::{HEAD, Kind, flatten_rgba},
+    formats::{Kind, flatten_rgba},
 };
 
 /// A decoded picture: rows from top to bottom, three bytes (red, green, blue) a pixel.
