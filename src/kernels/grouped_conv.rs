@@ -85,10 +85,16 @@ impl GroupedConv {
         (0..self.out_quads()).map(|quad| span(quad).div_ceil(4)).max().unwrap_or(1)
     }
 
+    /// Numbers of k at one kernel position.
+    fn tap(&self) -> usize {
+        if self.is_depthwise() { 1 } else { 4 * self.span() }
+    }
+
     /// How the kernel wants the weights: a block for each output quad.
     pub fn packing(&self) -> Packing {
         let [kh, kw] = self.conv.window.kernel;
-        let (tap, inputs) = if self.is_depthwise() { (1, Inputs::Own) } else { (4 * self.span(), Inputs::FromQuad) };
+        let tap = self.tap();
+        let inputs = if self.is_depthwise() { Inputs::Own } else { Inputs::FromQuad };
         Packing {
             conv: self.conv,
             in_channels: self.input.channels,
@@ -116,7 +122,7 @@ impl GroupedConv {
         }
         .with_activation(self.conv.activation, self.conv.out_channels);
         let window = self.conv.window;
-        let tap = if depthwise { 1 } else { 4 * self.span() };
+        let tap = self.tap();
         let dispatch = |(index, chunk): (usize, &Range<u32>)| {
             let [group_in, group_out, span] = [self.group_in(), self.group_out(), self.span()].map(|n| n as u32);
             let uniform = Uniform {
