@@ -22,7 +22,7 @@ fn scaled(i: u32, size: u32, parts: u32) -> vec2u {
   // i · size is beyond 32 bits: a long division, for each bit of i from the highest.
   var result = vec2u(0u);
   for (var bit = 0u; bit < 32u; bit++) {
-    let rest = 2u * result.y + (i >> (31u - bit) & 1u) * size;
+    let rest = 2u * result.y + ((i >> (31u - bit)) & 1u) * size;
     result = vec2u(2u * result.x + rest / parts, rest % parts);
   }
   return result;
@@ -40,7 +40,7 @@ fn end_of(i: u32, size: u32, parts: u32) -> u32 {
 @compute @workgroup_size(${WORKGROUP})
 fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_index) thread: u32) {
 //% include "grid.wgsl"
-  let id = vec3u(workgroup.x * ${WORKGROUP}u + thread, workgroup.yz);
+  let id = vec3u(workgroup.x * ${WORKGROUP}u + thread, workgroup.y, workgroup.z);
   if id.x >= p.out_width * p.quads {
     return;
   }

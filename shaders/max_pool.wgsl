@@ -24,7 +24,7 @@ struct MaxPool {
 @compute @workgroup_size(${WORKGROUP})
 fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_index) thread: u32) {
 //% include "grid.wgsl"
-  let id = vec3u(workgroup.x * ${WORKGROUP}u + thread, workgroup.yz);
+  let id = vec3u(workgroup.x * ${WORKGROUP}u + thread, workgroup.y, workgroup.z);
   if id.x >= p.out_width * p.quads {
     return;
   }

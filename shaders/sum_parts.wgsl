@@ -22,7 +22,7 @@ struct SumParts {
 @compute @workgroup_size(${WORKGROUP})
 fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_index) thread: u32) {
 //% include "grid.wgsl"
-  let id = vec3u(workgroup.x * ${WORKGROUP}u + thread, workgroup.yz);
+  let id = vec3u(workgroup.x * ${WORKGROUP}u + thread, workgroup.y, workgroup.z);
   let i = id.x;
   if i >= p.quads {
     return;

@@ -8,7 +8,7 @@
 @compute @workgroup_size(${WORKGROUP})
 fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_index) thread: u32) {
 //% include "grid.wgsl"
-  let id = vec3u(workgroup.x * ${WORKGROUP}u + thread, workgroup.yz);
+  let id = vec3u(workgroup.x * ${WORKGROUP}u + thread, workgroup.y, workgroup.z);
   let step = position_step();
   // In the order in which they lie: all of one column of the tiles, then the next.
   let first = id.x;
