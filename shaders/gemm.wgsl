@@ -34,6 +34,9 @@ struct Gemm {
   bound_blocks: u32,     // blocks of a group in the bound weights
   block_k: u32,          // k of one block: kernel_height × kernel_width × group_in_quads × 4, padded
 
+  dilation_y: u32,       // from one row of the kernel to the next, where DILATED is set
+  dilation_x: u32,
+
   in_group: u32,         // from a group's part of x to the next one's, in quads
   out_group: u32,        // and of y
 }

@@ -45,8 +45,8 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(subgroup_invocation_i
   for (var ky = 0u; ky < p.kernel_height; ky++) {
     for (var kx = 0u; kx < p.kernel_width; kx++) {
 //% for j in range(groups)
-      let iy${j} = y${j} + i32(ky);
-      let ix${j} = x${j} + i32(kx);
+      let iy${j} = y${j} + i32(ky{% if DILATED is defined %} * p.dilation_y{% endif %});
+      let ix${j} = x${j} + i32(kx{% if DILATED is defined %} * p.dilation_x{% endif %});
       let inside${j} = iy${j} >= 0 && iy${j} < i32(p.in_height) && ix${j} >= 0 && ix${j} < i32(p.in_width);
       let pixel_in${j} = select(0u, (picture${j} + u32(iy${j})) * p.in_width + u32(ix${j}), inside${j});
       let base${j} = pixel_in${j} * p.in_quads + group * p.in_group;

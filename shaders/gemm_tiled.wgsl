@@ -46,8 +46,8 @@ fn window(row: u32, group: u32) -> Window {
 // Quad `k` of a row, zero in the padding and where there is none.
 fn load_a(window: Window, k: u32, k_quads: u32) -> vec4f {
   let tap = k / p.tap_quads;
-  let ky = tap / p.kernel_width;
-  let kx = tap % p.kernel_width;
+  let ky = tap / p.kernel_width{% if DILATED is defined %} * p.dilation_y{% endif %};
+  let kx = tap % p.kernel_width{% if DILATED is defined %} * p.dilation_x{% endif %};
   if k < k_quads && window.y + ky < p.in_height && window.x + kx < p.in_width {
     return load_x(window.at + (ky * p.in_width + kx) * p.in_quads + k % p.tap_quads);
   }

@@ -31,6 +31,8 @@ struct GroupedConv {
   stride_x: u32,
   pad_top: u32,
   pad_left: u32,
+  dilation_y: u32,   // from one row of the kernel to the next, where DILATED is set
+  dilation_x: u32,
   span: u32,         // input quads that four output channels read
   first_quad: u32,   // the first output quad in this dispatch (weights too large for one binding)
   bound_quads: u32,  // and how many the bound weights are of
@@ -60,12 +62,12 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
   var sum = vec4f(0.0);
   for (var ky = 0u; ky < p.kernel_height; ky++) {
     // Wraps around in the padding, and is then too large.
-    let y = top + ky - p.pad_top;
+    let y = top + ky{% if DILATED is defined %} * p.dilation_y{% endif %} - p.pad_top;
     if y >= p.in_height {
       continue;
     }
     for (var kx = 0u; kx < p.kernel_width; kx++) {
-      let x = left + kx - p.pad_left;
+      let x = left + kx{% if DILATED is defined %} * p.dilation_x{% endif %} - p.pad_left;
       if x >= p.in_width {
         continue;
       }

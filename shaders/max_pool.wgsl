@@ -18,6 +18,8 @@ struct MaxPool {
   stride_x: u32,
   pad_top: u32,
   pad_left: u32,
+  dilation_y: u32,  // from one row of a window to the next, where DILATED is set
+  dilation_x: u32,
 }
 @group(0) @binding(2) var<uniform> p: MaxPool;
 
@@ -32,15 +34,22 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
   // The window's rows and columns that exist; padding never wins.
   let top = id.y * p.stride_y;
   let left = id.x / p.quads * p.stride_x;
+//% if DILATED is defined
+  let row0 = top + (max(top, p.pad_top) - top + p.dilation_y - 1u) / p.dilation_y * p.dilation_y - p.pad_top;
+  let row1 = min(top + (p.kernel_height - 1u) * p.dilation_y + 1u - p.pad_top, p.in_height);
+  let column0 = left + (max(left, p.pad_left) - left + p.dilation_x - 1u) / p.dilation_x * p.dilation_x - p.pad_left;
+  let column1 = min(left + (p.kernel_width - 1u) * p.dilation_x + 1u - p.pad_left, p.in_width);
+//% else
   let row0 = max(top, p.pad_top) - p.pad_top;
   let row1 = min(top + p.kernel_height - p.pad_top, p.in_height);
   let column0 = max(left, p.pad_left) - p.pad_left;
   let column1 = min(left + p.kernel_width - p.pad_left, p.in_width);
+//% endif
   // The first of them starts the maximum; one exists, since padding is smaller than the kernel.
   let picture = id.z * p.in_height;
   var best = load_x(((picture + row0) * p.in_width + column0) * p.quads + c);
-  for (var row = row0; row < row1; row++) {
-    for (var column = column0; column < column1; column++) {
+  for (var row = row0; row < row1; row += {% if DILATED is defined %}p.dilation_y{% else %}1u{% endif %}) {
+    for (var column = column0; column < column1; column += {% if DILATED is defined %}p.dilation_x{% else %}1u{% endif %}) {
       best = max(best, load_x(((picture + row) * p.in_width + column) * p.quads + c));
     }
   }

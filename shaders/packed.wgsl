@@ -5,11 +5,13 @@
 // weights = "f16":   four halves.
 // weights = "int8":  four signed bytes, −1 to 1 in steps of 1/127; `scales` has what a column's ±1 stands for.
 //
+// weights_storage is where they live, as `reads` in input.wgsl.
+//
 // `weights_at` finds the quad with flat index `i`, once for several loads: `load_w` reads the quad `offset` after it. Both lie
 // between the same two multiples of a power of two of at most ${TEXTURE_WIDTH}, so that no row of a texture ends between them.
 
-//% if storage != "buffer"
-//%   if storage == "sampled"
+//% if weights_storage != "buffer"
+//%   if weights_storage == "sampled"
 @group(0) @binding(3) var weights: texture_2d<f32>;
 //%   else
 //%     set format = {"f32": "rgba32float", "f16": "rgba16float", "int8": "rgba8snorm"}[weights]
@@ -21,7 +23,7 @@ fn weights_at(i: u32) -> vec2u {
 }
 
 fn load_w(at: vec2u, offset: u32) -> vec4f {
-  return textureLoad(weights, vec2u(at.x + offset, at.y){% if storage == "sampled" %}, 0{% endif %});
+  return textureLoad(weights, vec2u(at.x + offset, at.y){% if weights_storage == "sampled" %}, 0{% endif %});
 }
 //% else
 //%   set quad = {"f32": "vec4f", "f16": "vec2u", "int8": "u32"}[weights]

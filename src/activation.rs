@@ -56,6 +56,16 @@ impl Activation {
         }
     }
 
+    /// That it is a function, or what was expected and found.
+    pub(crate) fn check(self) -> Result<(), String> {
+        match self {
+            Self::LeakyRelu { slope } if !slope.is_finite() => {
+                Err(format!("a finite slope of a leaky ReLU, found {slope}"))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Whether f(x) ≥ 0 for every x.
     pub(crate) fn is_positive(self) -> bool {
         matches!(self, Self::Relu | Self::Relu6 | Self::Sigmoid)
@@ -101,7 +111,7 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
     use super::*;
-    use crate::network::Linear;
+    use crate::layers::Linear;
 
     /// Files from before there were other functions say `relu`, and so do those written now wherever that says it all.
     #[test]

@@ -6,8 +6,10 @@
 use std::{fmt, str::FromStr};
 
 use crate::{
-    network::{Conv, Linear, LocalResponseNorm, MaxPool, Network, NetworkError, Shape, nearest},
+    layers::{Conv, Linear, LocalResponseNorm, MaxPool},
+    network::{Network, NetworkError, nearest},
     preprocess::Preprocessing,
+    shape::Shape,
 };
 
 /// Which AlexNet.

@@ -39,14 +39,18 @@ use safetensors::{SafeTensorError, SafeTensors};
 use web_time::Instant;
 
 use crate::{
+    activation::Activation,
     alexnet::AlexNet,
-    deny::{Denial, Denials},
     gpu::Gpu,
     kernels::{Algorithm, Family, Kernel, Precision, Style},
-    network::{Layer, Network, Op},
+    layers::{AvgPool, BatchNorm, Conv, Linear, MaxPool},
+    network::{Layer, Network, NetworkError},
     pipeline::{Pipeline, examine},
     reference,
+    select::{Denial, Denials},
+    shape::Shape,
     weights::{DType, Tensor, Weights, WeightsError, splitmix},
+    window::Window,
 };
 
 pub use inputs::{InputFinding, Source, check_inputs};
@@ -97,11 +101,27 @@ pub fn distinct_layers<'a>(networks: impl IntoIterator<Item = &'a Network>) -> V
     let mut distinct: Vec<Layer> = Vec::new();
     for layer in networks.into_iter().flat_map(Network::layers) {
         let known = distinct.iter().any(|l| l.op == layer.op && l.input == layer.input);
-        if !known && layer.op != Op::Dropout {
+        if !known && !layer.op.operation().is_identity() {
             distinct.push(layer.clone());
         }
     }
     distinct
+}
+
+/// Small layers of the kinds that no AlexNet has: other activation functions, dilations, groups of few channels, other poolings and
+/// normalisations, and one with more rows than a dispatch has workgroups along an axis.
+pub fn further_layers() -> Result<Vec<Layer>, NetworkError> {
+    let dilated = MaxPool { window: Window { dilation: [2, 1], ..Window::square(2, 1) } };
+    let small = Network::builder("further", Shape::new(12, 14, 13))
+        .conv("dilated", Conv::new(20, 3).dilation(2).padding(2).activation(Activation::Sigmoid))
+        .conv("depthwise", Conv::new(20, 3).groups(20).padding(1).activation(Activation::LeakyRelu { slope: 0.1 }))
+        .batch_norm("batch_norm", BatchNorm::new(1e-5).activation(Activation::Relu6))
+        .avg_pool("avg_pool", AvgPool::new(3, 2).padding(1).ceil(true))
+        .max_pool("dilated_pool", dilated)
+        .linear("fc", Linear::new(30).activation(Activation::Tanh))
+        .build()?;
+    let tall = Network::builder("tall", Shape::new(4, 70_000, 1)).max_pool("folded", MaxPool::new(1, 1)).build()?;
+    Ok(distinct_layers([&small, &tall]))
 }
 
 /// One layer with random weights and inputs, and what the f64 twin makes of them.
@@ -184,15 +204,15 @@ impl Case {
         let weights = Weights::random(&network, 7);
         let inputs = [99, 100].map(|seed| splitmix::uniform(seed, layer.input.len(), 2.0));
         let dtypes = [(Precision::F32, DType::F32), (Precision::F16, DType::F16), (Precision::Int8, DType::I8)];
-        let precisions = if matches!(layer.op, Op::Linear(_)) { 3 } else { 1 };
+        let precisions = if layer.op.operation().has_precisions() { 3 } else { 1 };
         let mut twins = Vec::new();
         for &(precision, dtype) in &dtypes[..precisions] {
             let weights = weights.cast(dtype);
             let first = run_twin(layer, &weights, inputs[0].iter().copied())?;
             twins.push(Twin { precision, weights, first, second: OnceLock::new() });
         }
-        let scale = match layer.op {
-            Op::Conv(_) | Op::Linear(_) => {
+        let scale = match layer.op.operation().sums_products() {
+            true => {
                 let mut magnitudes = weights;
                 for tensor in magnitudes.tensors.values_mut() {
                     *tensor =
@@ -200,7 +220,7 @@ impl Case {
                 }
                 norm(run_twin(layer, &magnitudes, inputs[0].iter().map(|v| v.abs()))?)
             }
-            _ => norm(twins[0].first.iter().copied()),
+            false => norm(twins[0].first.iter().copied()),
         };
         Ok(Self { network, inputs, twins, scale: scale.max(1e-30) })
     }
@@ -227,19 +247,11 @@ impl Case {
 
     fn variants_in(&self, style: Style) -> Vec<Variant> {
         let layer = self.layer();
+        let of_layer = layer.algorithms(style, layer.input_layout());
         let mut algorithms = vec![Algorithm::Direct];
-        if let Op::Conv(conv) = layer.op {
-            match (conv.window.kernel, conv.window.stride) {
-                ([3, 3], [1, 1]) => algorithms.push(Algorithm::Winograd { tile: 4 }),
-                ([5, 5], [1, 1]) => algorithms.push(Algorithm::Winograd { tile: 3 }),
-                _ => {}
-            }
-            // Only the tiled kernels split sums.
-            if style.family == Family::Tiled {
-                algorithms.push(Algorithm::SplitK { parts: 4 });
-            }
-        }
-        let planned = |batch| examine::planned(style, layer, batch);
+        algorithms.extend(of_layer.iter().rfind(|algorithm| matches!(algorithm, Algorithm::Winograd { .. })));
+        algorithms.extend(of_layer.iter().find(|&&algorithm| algorithm == Algorithm::SplitK { parts: 4 }));
+        let planned = |batch| layer.algorithm(style, batch);
         if !algorithms.contains(&planned(1)) {
             algorithms.push(planned(1));
         }
@@ -263,10 +275,10 @@ impl Case {
     /// The largest error that rounding explains, as in tests/layers.rs:
     /// Winograd's larger coefficients cost accuracy, and what compares numbers must not err at all.
     fn tolerance(&self, algorithm: Algorithm) -> f64 {
-        match (self.layer().op, algorithm) {
-            (Op::MaxPool(_), _) => 0.0,
-            (_, Algorithm::Direct | Algorithm::SplitK { .. }) => 2e-6,
-            (_, Algorithm::Winograd { .. }) => 2e-5,
+        match algorithm {
+            _ if self.layer().op.operation().is_exact() => 0.0,
+            Algorithm::Direct | Algorithm::SplitK { .. } => 2e-6,
+            Algorithm::Winograd { .. } => 2e-5,
         }
     }
 
@@ -523,7 +535,8 @@ mod tests {
     use crate::{
         gpu::{Compiler, GpuOptions},
         kernels::{Kernel, Storage},
-        network::{Conv, Linear, MaxPool, Shape},
+        layers::{Conv, Linear, MaxPool},
+        shape::Shape,
     };
 
     fn gpu() -> Gpu {
@@ -603,8 +616,8 @@ mod tests {
         assert!(right < 1e-6, "{right:e}");
         let storage = best.storage;
         let tiled = best.family == Family::Tiled;
-        let of_family = move |k: &Kernel| k.weights.is_some() && k.shader.ends_with("_tiled") == tiled;
-        break_kernels(&mut gpu, move |k| of_family(k) && k.storage == storage);
+        let of_family = move |k: &Kernel| k.weights().is_some() && k.shader.ends_with("_tiled") == tiled;
+        break_kernels(&mut gpu, move |k| of_family(k) && k.binding(3).is_some_and(|b| b.storage == storage));
 
         let (style, wrong) = error(&gpu);
         assert_eq!(style, best);
@@ -637,7 +650,7 @@ mod tests {
     fn a_wrong_precision_is_named_and_denies_nothing() {
         let mut gpu = gpu();
         let best = error(&gpu).0;
-        break_kernels(&mut gpu, |k| k.weights == Some(Precision::Int8));
+        break_kernels(&mut gpu, |k| k.weights() == Some(Precision::Int8));
         let findings = findings(&gpu);
         for finding in &findings {
             assert_eq!(finding.is_right(), finding.variant.precision != Precision::Int8, "{finding:?}");
@@ -654,7 +667,7 @@ mod tests {
     fn a_kernel_of_batches_is_found_wrong() {
         let mut gpu = gpu();
         // f16 is for fully connected layers, which have products with a vector otherwise.
-        break_kernels(&mut gpu, |k| k.shader == "gemm_tiled" && k.weights == Some(Precision::F16));
+        break_kernels(&mut gpu, |k| k.shader == "gemm_tiled" && k.weights() == Some(Precision::F16));
         let findings = findings(&gpu);
         let wrong: Vec<Variant> = findings.iter().filter(|f| !f.is_right()).map(|f| f.variant).collect();
         let of_batches =
@@ -695,7 +708,7 @@ mod tests {
                     if case.weights(precision).is_none() {
                         continue;
                     }
-                    let algorithm = examine::planned(style, &layer, batch);
+                    let algorithm = layer.algorithm(style, batch);
                     match algorithm {
                         Algorithm::Winograd { tile } => {
                             tiles.insert(tile);

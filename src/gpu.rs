@@ -11,8 +11,8 @@ use wgpu::{Adapter, AdapterInfo, Backend, Backends, Device, DeviceType, Features
 #[cfg(not(target_arch = "wasm32"))]
 use crate::kept_pipelines::KeptPipelines;
 use crate::{
-    deny::{Denial, Denials, UnknownVariant},
-    kernels::{Family, Storage, Style},
+    kernels::Style,
+    select::{self, Denial, Denials, UnknownVariant},
 };
 
 /// A device to compute on: one that this library opened, or one that the host owns already.
@@ -309,11 +309,7 @@ impl Gpu {
 
     /// Every style that runs on this device, denied or not; of those that broadcast, the one with the most lanes first.
     pub fn styles(&self) -> Vec<Style> {
-        let subgroups = self.device.features().contains(Features::SUBGROUP);
-        let lanes = [16, 8, 4].into_iter().filter(|&lanes| subgroups && lanes <= self.info.subgroup_min_size);
-        let families = [Family::Tiled].into_iter().chain(lanes.map(|lanes| Family::Broadcast { lanes }));
-        let all = |family| Storage::ALL.map(|storage| Style { family, storage });
-        families.flat_map(all).collect()
+        select::styles(&self.info, self.device.features())
     }
 
     /// All adapters of `backends` (all when `None`), the one that [`Gpu::new`] would take first.
@@ -346,14 +342,8 @@ impl Gpu {
 
     /// Lanes of a subgroup where their number is fixed and shaders may use them.
     pub fn subgroup_lanes(&self) -> Option<u32> {
-        subgroup_lanes(&self.info, self.device.features())
+        select::subgroup_lanes(&self.info, self.device.features())
     }
-}
-
-/// Lanes of a subgroup where their number is fixed and `features` have subgroups.
-pub(crate) fn subgroup_lanes(info: &AdapterInfo, features: Features) -> Option<u32> {
-    let fixed = info.subgroup_min_size == info.subgroup_max_size;
-    (fixed && features.contains(Features::SUBGROUP)).then_some(info.subgroup_min_size)
 }
 
 /// Whether this machine may have a GPU. Where it has none, OpenGL can have no better adapter than Vulkan, and its libraries

@@ -60,45 +60,52 @@
 mod activation;
 mod alexnet;
 mod classify;
-mod deny;
 pub mod doctor;
 #[cfg(not(target_arch = "wasm32"))]
 mod files;
+mod fold;
 mod gpu;
 #[cfg(not(target_arch = "wasm32"))]
 mod kept_pipelines;
 mod kernels;
+mod layers;
+mod lower;
 mod model;
 mod network;
 mod notes;
 mod pipeline;
 mod preprocess;
+mod program;
 mod recognise;
 pub mod reference;
 mod scopes;
+mod select;
+mod shape;
 mod trained;
 mod weights;
+mod window;
 
 pub use activation::Activation;
 pub use alexnet::{AlexNet, UnknownNetwork, Variant, imagenet_labels};
 pub use classify::{Classifier, ClassifyError, Prediction};
-pub use deny::{Denial, Denials, UnknownVariant};
 #[cfg(not(target_arch = "wasm32"))]
 pub use files::write_atomically;
 pub use gpu::{AdapterSummary, Gpu, GpuError, GpuOptions, Shortfall};
 pub use kernels::{Algorithm, Family, Precision, Storage, Style, UnknownPrecision};
+pub use layers::{AdaptiveAvgPool, AvgPool, BatchNorm, Conv, Linear, LocalResponseNorm, LrnConvention, MaxPool, Op};
 pub use model::{GivenPreprocessing, Model, ModelOptions, Origin, UnknownPreprocessing};
-pub use network::{
-    AdaptiveAvgPool, Conv, Layer, Linear, LocalResponseNorm, LrnConvention, MaxPool, Network, NetworkBuilder,
-    NetworkError, Op, Padding, Shape, Window,
-};
+pub use network::{Layer, Network, NetworkBuilder, NetworkError};
 pub use notes::UnknownNetworkJson;
 #[cfg(not(target_arch = "wasm32"))]
 pub use pipeline::Ceilings;
 pub use pipeline::{
-    Builder, Candidate, Checks, Choice, Entry, Input, InputError, LayerTime, MAX_BATCH, Pipeline, PipelineError,
-    PlannedDispatch, RunError, Slices, TextureSource, Ticket, TuneError, Tuning, plan,
+    Builder, Candidate, Checks, Choice, Entry, Input, InputError, LayerTime, Pipeline, PipelineError, PlannedDispatch,
+    RunError, Slices, TextureSource, Ticket, TuneError, Tuning, plan,
 };
 pub use preprocess::{ChannelOrder, Damage, Picture, PictureError, Preprocessing, PreprocessingError, Resize};
+pub use program::{MAX_BATCH, ProgramError};
+pub use select::{Denial, Denials, UnknownVariant};
+pub use shape::Shape;
 pub use weights::{DType, Format, Tensor, Weights, WeightsError, splitmix};
 pub use wgpu;
+pub use window::{Padding, Window};

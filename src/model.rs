@@ -8,10 +8,13 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     alexnet::{Variant, imagenet_labels},
-    network::{Linear, Network, Op, Shape, nearest},
+    fold::fold_batch_norms,
+    layers::{Linear, Op},
+    network::{Network, nearest},
     notes::{beginning, is_network, key, known, metadata},
     preprocess::{Preprocessing, PreprocessingError},
     recognise::{self, Recognised},
+    shape::Shape,
     weights::{File, Format, Graph, Notes, Tensor, Weights, WeightsError},
 };
 
@@ -327,6 +330,7 @@ impl Model {
         let Recognised { network, tensors, why, doubt } = recognised;
         let weights = Weights { tensors, metadata };
         weights.check(&network)?;
+        let (network, weights) = fold_batch_norms(network, weights)?;
         let (input, output) = (network.input(), network.output());
         // Maps are for who reads layers, and no classes.
         let classes = if output == Shape::vector(output.len()) { output.len() } else { 0 };

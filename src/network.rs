@@ -4,19 +4,15 @@
 //! [`Network::new`] or a [`NetworkBuilder`], which infer every shape, so a `Network` that
 //! exists fits together.
 
-use std::{collections::HashSet, fmt};
+use std::collections::HashSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::activation::Activation;
-
-/// Activations of a layer hold at most this many numbers for one picture, channels rounded up to fours as they lie on the
-/// device; more is an error, not an allocation. (VGG's largest activation has 3.2 million; a file of a hundred bytes can
-/// ask for any number.) 64 MiB of f32: with the input's copies and what Winograd keeps, a run stays well below 1 GB.
-pub const MAX_ACTIVATION: usize = 1 << 24;
-
-/// The largest tensor of a layer holds at most this many numbers (VGG-16's fc6 has 103 million).
-pub const MAX_WEIGHT: usize = 1 << 30;
+use crate::{
+    kernels::{Algorithm, Family, RowsLayout, Storage, Style},
+    layers::{AdaptiveAvgPool, AvgPool, BatchNorm, Conv, Linear, LocalResponseNorm, MaxPool, Op},
+    shape::{MAX_ACTIVATION, MAX_WEIGHT, Shape},
+};
 
 /// A network has at most this many layers. (Sequential networks have tens.)
 pub const MAX_LAYERS: usize = 4096;
@@ -24,409 +20,6 @@ pub const MAX_LAYERS: usize = 4096;
 /// A network takes at most this many steps for one picture: a number of a layer's window (its kernel, its input's channels)
 /// for a number of its output. (VGG-16 takes 1.5e10, this is 2.7e11: a minute on a processor, where a few bytes can ask for years.)
 pub const MAX_STEPS: u64 = 1 << 38;
-
-/// The shape of one picture's activation: channels × height × width (CHW).
-///
-/// A vector of n numbers, as a fully connected layer gives, is n×1×1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Shape {
-    /// Channels (feature maps).
-    pub channels: usize,
-    /// Rows.
-    pub height: usize,
-    /// Columns.
-    pub width: usize,
-}
-
-impl Shape {
-    /// `channels` maps of `height` rows and `width` columns.
-    pub const fn new(channels: usize, height: usize, width: usize) -> Self {
-        Self { channels, height, width }
-    }
-
-    /// A vector of `n` numbers, n×1×1.
-    pub const fn vector(n: usize) -> Self {
-        Self::new(n, 1, 1)
-    }
-
-    /// How many numbers an activation of this shape holds.
-    pub const fn len(&self) -> usize {
-        self.channels * self.height * self.width
-    }
-
-    /// Whether an activation of this shape holds nothing.
-    pub const fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    pub(crate) fn checked_len(&self) -> Option<usize> {
-        self.channels.checked_mul(self.height)?.checked_mul(self.width)
-    }
-
-    /// Whether this is an activation: not empty, and no more than [`MAX_ACTIVATION`].
-    pub(crate) fn is_sensible(&self) -> bool {
-        let padded = self.channels.checked_next_multiple_of(4).map(|channels| Self { channels, ..*self });
-        matches!(padded.and_then(|shape| shape.checked_len()), Some(1..=MAX_ACTIVATION))
-    }
-}
-
-impl fmt::Display for Shape {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}×{}×{}", self.channels, self.height, self.width)
-    }
-}
-
-/// Rows and columns of zeros (convolution) or of nothing (pooling) around the input.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Padding {
-    /// Rows above.
-    pub top: usize,
-    /// Columns to the left.
-    pub left: usize,
-    /// Rows below.
-    pub bottom: usize,
-    /// Columns to the right.
-    pub right: usize,
-}
-
-impl From<usize> for Padding {
-    fn from(p: usize) -> Self {
-        Self { top: p, left: p, bottom: p, right: p }
-    }
-}
-
-/// What slides over the input in a convolution or a pooling layer: `[rows, columns]` each.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Window {
-    /// Size of the window.
-    pub kernel: [usize; 2],
-    /// Step between two windows.
-    pub stride: [usize; 2],
-    /// Padding around the input.
-    #[serde(default)]
-    pub padding: Padding,
-}
-
-impl Window {
-    /// A square window of side `kernel` that moves by `stride`, without padding.
-    pub const fn square(kernel: usize, stride: usize) -> Self {
-        let padding = Padding { top: 0, left: 0, bottom: 0, right: 0 };
-        Self { kernel: [kernel, kernel], stride: [stride, stride], padding }
-    }
-
-    /// Rows and columns of the output: ⌊(in + padding − kernel) / stride⌋ + 1.
-    fn output(&self, input: Shape) -> Result<[usize; 2], String> {
-        let padding = self.padding;
-        let axes = [
-            ("height", input.height, padding.top, padding.bottom, self.kernel[0], self.stride[0]),
-            ("width", input.width, padding.left, padding.right, self.kernel[1], self.stride[1]),
-        ];
-        let mut out = [0; 2];
-        for (axis, (name, size, before, after, kernel, stride)) in axes.into_iter().enumerate() {
-            if kernel == 0 || stride == 0 {
-                return Err(format!("kernel and stride of at least 1 in {name}, found {kernel} and {stride}"));
-            }
-            if kernel > MAX_ACTIVATION || stride > MAX_ACTIVATION {
-                return Err(format!("kernel and stride of at most {MAX_ACTIVATION} in {name}"));
-            }
-            if before.max(after) > MAX_ACTIVATION {
-                return Err(format!("padding of at most {MAX_ACTIVATION} in {name}"));
-            }
-            let padded = size + before + after;
-            if padded < kernel {
-                return Err(format!("a padded {name} of at least {kernel}, found {padded}"));
-            }
-            out[axis] = (padded - kernel) / stride + 1;
-        }
-        Ok(out)
-    }
-
-    /// Checks that every window goes over some of the input.
-    fn reaches_input(&self) -> Result<(), String> {
-        let p = self.padding;
-        let axes = [("height", p.top, p.bottom, self.kernel[0]), ("width", p.left, p.right, self.kernel[1])];
-        match axes.into_iter().find(|&(_, before, after, kernel)| before.max(after) >= kernel) {
-            None => Ok(()),
-            Some((name, before, after, kernel)) => Err(format!(
-                "padding smaller than the kernel in {name} ({kernel}), found {before} before and {after} after"
-            )),
-        }
-    }
-}
-
-/// Two-dimensional convolution (cross-correlation, as in every framework) with bias.
-///
-/// Weights are OIHW: `out_channels × in_channels / groups × kernel[0] × kernel[1]`.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Conv {
-    /// Filters.
-    pub out_channels: usize,
-    /// Kernel, stride and padding.
-    #[serde(flatten)]
-    pub window: Window,
-    /// Input and output channels are split in this many groups that do not see each other.
-    pub groups: usize,
-    /// What follows, computed with the layer.
-    #[serde(flatten, with = "crate::activation")]
-    pub activation: Activation,
-}
-
-impl Conv {
-    /// `out_channels` square filters of side `kernel`; stride 1, no padding, one group, no activation function.
-    pub const fn new(out_channels: usize, kernel: usize) -> Self {
-        Self { out_channels, window: Window::square(kernel, 1), groups: 1, activation: Activation::None }
-    }
-
-    /// The same with a stride.
-    pub const fn stride(mut self, stride: usize) -> Self {
-        self.window.stride = [stride, stride];
-        self
-    }
-
-    /// The same with zeros around the input.
-    pub fn padding(mut self, padding: impl Into<Padding>) -> Self {
-        self.window.padding = padding.into();
-        self
-    }
-
-    /// The same in groups.
-    pub const fn groups(mut self, groups: usize) -> Self {
-        self.groups = groups;
-        self
-    }
-
-    /// The same followed by a ReLU.
-    pub const fn relu(self) -> Self {
-        self.activation(Activation::Relu)
-    }
-
-    /// The same followed by an activation function.
-    pub const fn activation(mut self, activation: Activation) -> Self {
-        self.activation = activation;
-        self
-    }
-}
-
-/// Max pooling; padding never wins, however negative the input.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct MaxPool {
-    /// Kernel, stride and padding.
-    #[serde(flatten)]
-    pub window: Window,
-}
-
-impl MaxPool {
-    /// A square window of side `kernel` that moves by `stride`.
-    pub const fn new(kernel: usize, stride: usize) -> Self {
-        Self { window: Window::square(kernel, stride) }
-    }
-
-    /// The same with padding.
-    pub fn padding(mut self, padding: impl Into<Padding>) -> Self {
-        self.window.padding = padding.into();
-        self
-    }
-}
-
-/// What α of a [`LocalResponseNorm`] multiplies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum LrnConvention {
-    /// The mean of squares, α/n · Σx²: Caffe, ONNX, PyTorch.
-    Mean,
-    /// The sum of squares, α · Σx²: the paper (Krizhevsky et al. 2012, section 3.3).
-    Sum,
-}
-
-/// Local response normalisation across channels: y = x / (k + a · Σ x²)^β, the sum over a window of
-/// `size` channels centred on the one computed and clipped at the ends; a is α or α / `size`.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct LocalResponseNorm {
-    /// Channels in the window, n.
-    pub size: usize,
-    /// α.
-    pub alpha: f32,
-    /// β.
-    pub beta: f32,
-    /// k.
-    pub k: f32,
-    /// What α multiplies.
-    pub convention: LrnConvention,
-}
-
-impl LocalResponseNorm {
-    /// n = 5, α = 1e-4, β = 0.75, k = 1, α over the mean: BVLC AlexNet's `norm1` and `norm2`.
-    pub const CAFFE: Self = Self { size: 5, alpha: 1e-4, beta: 0.75, k: 1.0, convention: LrnConvention::Mean };
-
-    /// n = 5, α = 1e-4, β = 0.75, k = 2, α over the sum: Krizhevsky et al. 2012, section 3.3.
-    pub const PAPER: Self = Self { size: 5, alpha: 1e-4, beta: 0.75, k: 2.0, convention: LrnConvention::Sum };
-
-    /// The paper's constants, α over the mean: PyTorch's `LocalResponseNorm(5, alpha=1e-4, beta=0.75, k=2)`.
-    pub const TORCH_PAPER: Self = Self { convention: LrnConvention::Mean, ..Self::PAPER };
-
-    /// What multiplies Σx²: α, or α over the window's size.
-    pub fn factor(&self) -> f32 {
-        match self.convention {
-            LrnConvention::Mean => self.alpha / self.size as f32,
-            LrnConvention::Sum => self.alpha,
-        }
-    }
-
-    /// Channels before and after the one computed.
-    pub const fn reach(&self) -> [usize; 2] {
-        [(self.size - 1) / 2, self.size / 2]
-    }
-}
-
-/// Average pooling to a fixed size: output row i is the mean of input rows ⌊i·H/h⌋ to ⌈(i+1)·H/h⌉ − 1,
-/// columns alike (PyTorch's `AdaptiveAvgPool2d`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct AdaptiveAvgPool {
-    /// Rows and columns of the output.
-    pub output: [usize; 2],
-}
-
-/// Fully connected layer with bias on the input flattened in CHW order. Weights are
-/// `out_features × in_features`.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Linear {
-    /// Outputs.
-    pub out_features: usize,
-    /// What follows, computed with the layer.
-    #[serde(flatten, with = "crate::activation")]
-    pub activation: Activation,
-}
-
-impl Linear {
-    /// `out_features` outputs, no activation function.
-    pub const fn new(out_features: usize) -> Self {
-        Self { out_features, activation: Activation::None }
-    }
-
-    /// The same followed by a ReLU.
-    pub const fn relu(self) -> Self {
-        self.activation(Activation::Relu)
-    }
-
-    /// The same followed by an activation function.
-    pub const fn activation(mut self, activation: Activation) -> Self {
-        self.activation = activation;
-        self
-    }
-}
-
-/// What a layer computes.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "op", rename_all = "kebab-case")]
-#[non_exhaustive]
-pub enum Op {
-    /// Convolution, bias and perhaps an activation function.
-    Conv(Conv),
-    /// Max pooling.
-    MaxPool(MaxPool),
-    /// Local response normalisation.
-    LocalResponseNorm(LocalResponseNorm),
-    /// Adaptive average pooling.
-    AdaptiveAvgPool(AdaptiveAvgPool),
-    /// Fully connected, bias and perhaps an activation function.
-    Linear(Linear),
-    /// Dropout: the identity at inference.
-    Dropout,
-    /// Softmax over a vector.
-    Softmax,
-}
-
-impl Op {
-    /// The shapes of this layer's weight and bias for an input of shape `input`; `None` where it has none.
-    pub fn parameters(&self, input: Shape) -> Option<[Vec<usize>; 2]> {
-        match self {
-            Op::Conv(c) => Some([
-                vec![c.out_channels, input.channels / c.groups, c.window.kernel[0], c.window.kernel[1]],
-                vec![c.out_channels],
-            ]),
-            Op::Linear(l) => Some([vec![l.out_features, input.len()], vec![l.out_features]]),
-            _ => None,
-        }
-    }
-
-    /// How many numbers are read for a number of the output: those of the window that lie in the input.
-    fn window(&self, input: Shape, output: Shape) -> u64 {
-        let inside = |kernel: [usize; 2]| kernel[0].min(input.height) * kernel[1].min(input.width);
-        let numbers = match self {
-            Op::Conv(c) => input.channels / c.groups * c.window.kernel[0] * c.window.kernel[1],
-            Op::MaxPool(p) => inside(p.window.kernel),
-            Op::LocalResponseNorm(n) => n.size.min(input.channels),
-            // A part of the input, and what it shares with the parts around it.
-            Op::AdaptiveAvgPool(_) => inside([input.height / output.height + 2, input.width / output.width + 2]),
-            Op::Linear(_) => input.len(),
-            Op::Dropout | Op::Softmax => 1,
-        };
-        numbers as u64
-    }
-
-    /// The shape this layer makes of `input`, or what it expected and found.
-    pub(crate) fn output(&self, input: Shape) -> Result<Shape, String> {
-        if let Op::Conv(Conv { activation: Activation::LeakyRelu { slope }, .. })
-        | Op::Linear(Linear { activation: Activation::LeakyRelu { slope }, .. }) = self
-            && !slope.is_finite()
-        {
-            return Err(format!("a finite slope of a leaky ReLU, found {slope}"));
-        }
-        match self {
-            Op::Conv(c) => {
-                if c.groups == 0
-                    || c.out_channels == 0
-                    || !input.channels.is_multiple_of(c.groups)
-                    || !c.out_channels.is_multiple_of(c.groups)
-                {
-                    return Err(format!(
-                        "input and output channels that {} groups divide, found {} in and {} out",
-                        c.groups, input.channels, c.out_channels
-                    ));
-                }
-                let [height, width] = c.window.output(input)?;
-                Ok(Shape::new(c.out_channels, height, width))
-            }
-            Op::MaxPool(p) => {
-                let [height, width] = p.window.output(input)?;
-                p.window.reaches_input()?;
-                Ok(Shape::new(input.channels, height, width))
-            }
-            Op::LocalResponseNorm(n) => {
-                if n.size == 0 || n.size > MAX_ACTIVATION {
-                    return Err(format!("a window of 1 to {MAX_ACTIVATION} channels, found {}", n.size));
-                }
-                if !(n.k > 0.0 && n.alpha >= 0.0 && n.beta.is_finite() && n.k.is_finite() && n.alpha.is_finite()) {
-                    return Err(format!(
-                        "finite constants with k > 0 and alpha ≥ 0, found k = {}, alpha = {}, beta = {}",
-                        n.k, n.alpha, n.beta
-                    ));
-                }
-                Ok(input)
-            }
-            Op::AdaptiveAvgPool(p) => {
-                let [height, width] = p.output;
-                if height == 0 || width == 0 {
-                    return Err(format!("an output of at least 1×1, found {height}×{width}"));
-                }
-                Ok(Shape::new(input.channels, height, width))
-            }
-            Op::Linear(l) => {
-                if l.out_features == 0 {
-                    return Err("at least one output, found 0".into());
-                }
-                Ok(Shape::vector(l.out_features))
-            }
-            Op::Dropout => Ok(input),
-            Op::Softmax => {
-                if input.height * input.width != 1 {
-                    return Err(format!("a vector, found {input}"));
-                }
-                Ok(input)
-            }
-        }
-    }
-}
 
 /// A layer: a name and what it computes. Shapes are those of one picture.
 #[derive(Clone, Debug, PartialEq)]
@@ -454,17 +47,35 @@ impl Layer {
         }
     }
 
-    /// Names and shapes of the tensors this layer learns: none, or weight and bias.
+    /// Names and shapes of the tensors this layer learns.
     pub fn parameters(&self) -> impl Iterator<Item = (String, Vec<usize>)> {
-        let shapes = self.op.parameters(self.input);
-        shapes.into_iter().flat_map(|[w, b]| [(format!("{}.weight", self.name), w), (format!("{}.bias", self.name), b)])
+        self.op.parameters(self.input).into_iter().map(|(name, shape)| (format!("{}.{name}", self.name), shape))
     }
 
     /// Multiply-adds for one picture (convolutions and fully connected layers; 0 for the others).
     pub fn multiply_adds(&self) -> u64 {
-        let Some([weight, _]) = self.op.parameters(self.input) else { return 0 };
-        let outputs = (self.output.height * self.output.width) as u64;
-        outputs * weight.iter().map(|&d| d as u64).product::<u64>()
+        self.op.operation().multiply_adds(self.input, self.output)
+    }
+
+    /// How it is computed best.
+    pub(crate) fn algorithm(&self, style: Style, batch: usize) -> Algorithm {
+        self.op.operation().algorithm(style, self.input, self.output, batch)
+    }
+
+    /// Whether there are algorithms to choose from, in some style.
+    pub(crate) fn has_algorithms(&self) -> bool {
+        let tiled = Style { family: Family::Tiled, storage: Storage::Buffer };
+        self.algorithms(tiled, self.input_layout()).len() > 1
+    }
+
+    /// Every algorithm that may suit it, for measuring; `layout` is its input's.
+    pub(crate) fn algorithms(&self, style: Style, layout: Option<RowsLayout>) -> Vec<Algorithm> {
+        self.op.operation().algorithms(style, self.input, self.output, layout)
+    }
+
+    /// How it wants a network's input laid out, if not as every activation.
+    pub(crate) fn input_layout(&self) -> Option<RowsLayout> {
+        self.op.operation().input_layout(self.input, self.output)
     }
 }
 
@@ -505,22 +116,22 @@ impl Network {
                 return Err(NetworkError::Name { layer });
             }
             let fail = |expected: String| NetworkError::Shape { layer: layer.clone(), expected, input: shape };
-            let output = op.output(shape).map_err(fail)?;
+            let operation = op.operation();
+            let output = operation.output(shape).map_err(fail)?;
             if !output.is_sensible() {
                 return Err(NetworkError::TooLarge { layer, what: "output", limit: MAX_ACTIVATION });
             }
-            if let Some([weight, _]) = op.parameters(shape) {
-                let count = weight.iter().try_fold(1usize, |a, &d| a.checked_mul(d));
+            for (_, parameter) in operation.parameters(shape) {
+                let count = parameter.iter().try_fold(1usize, |a, &d| a.checked_mul(d));
                 if count.is_none_or(|n| n > MAX_WEIGHT) {
                     return Err(NetworkError::TooLarge { layer, what: "weight", limit: MAX_WEIGHT });
                 }
             }
-            // Neither factor is larger than 2³⁰.
-            steps = steps.saturating_add(output.len() as u64 * op.window(shape, output));
+            steps = steps.saturating_add((output.len() as u64).saturating_mul(operation.reads(shape, output)));
             if steps > MAX_STEPS {
                 return Err(NetworkError::TooSlow { layer });
             }
-            flat |= matches!(op, Op::Linear(_));
+            flat |= operation.flattens();
             checked.push(Layer { name: layer, op, input: shape, output, flat });
             shape = output;
         }
@@ -646,6 +257,16 @@ impl NetworkBuilder {
     /// Adds an adaptive average pooling to `height × width`.
     pub fn adaptive_avg_pool(self, name: impl Into<String>, height: usize, width: usize) -> Self {
         self.layer(name, Op::AdaptiveAvgPool(AdaptiveAvgPool { output: [height, width] }))
+    }
+
+    /// Adds an average pooling by a window.
+    pub fn avg_pool(self, name: impl Into<String>, pool: AvgPool) -> Self {
+        self.layer(name, Op::AvgPool(pool))
+    }
+
+    /// Adds a batch normalisation.
+    pub fn batch_norm(self, name: impl Into<String>, norm: BatchNorm) -> Self {
+        self.layer(name, Op::BatchNorm(norm))
     }
 
     /// Adds a fully connected layer.

@@ -4,7 +4,8 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use crate::{
-    network::{Layer, Network, Op},
+    layers::Op,
+    network::{Layer, Network},
     weights::WeightsError,
 };
 
@@ -140,8 +141,8 @@ mod tests {
         assert_eq!(Network::from_json(&json).unwrap(), network);
         let misspelt = json.replacen("\"padding\"", "\"pad\"", 1);
         assert_ne!(misspelt, json);
-        let further = json.replacen("\"stride\"", "\"dilation\":[2,2],\"stride\"", 1);
-        for (json, key) in [(misspelt, "pad"), (further, "dilation")] {
+        let further = json.replacen("\"stride\"", "\"dilate\":[2,2],\"stride\"", 1);
+        for (json, key) in [(misspelt, "pad"), (further, "dilate")] {
             let error = Network::from_json(&json).unwrap_err();
             assert_eq!(error.reason, format!("`{key}` means nothing here"));
         }

@@ -1,6 +1,6 @@
 //! Whether weights were trained, as far as they tell.
 
-use crate::{model::Model, network::Op};
+use crate::{layers::Op, model::Model};
 
 /// Fewer pairs of neighbours prove nothing.
 const MIN_PAIRS: usize = 2000;

@@ -482,7 +482,7 @@ fn sizes_of_each_axis() {
     ];
     let model = open(file.concat()).unwrap();
     let padding = Padding { top: 1, left: 2, bottom: 1, right: 2 };
-    let expected = Window { kernel: [3, 5], stride: [2, 1], padding };
+    let expected = Window { kernel: [3, 5], stride: [2, 1], padding, dilation: [1, 1] };
     assert!(matches!(model.network.layer("c").unwrap().op, Op::Conv(conv) if conv.window == expected));
     assert_eq!(
         model.weights.tensors.keys().cloned().collect::<Vec<_>>(),

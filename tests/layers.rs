@@ -5,8 +5,9 @@
 mod common;
 
 use alexnet_wgpu::{
-    Activation, AdaptiveAvgPool, Algorithm, Conv, Family, Linear, LocalResponseNorm, LrnConvention, MaxPool, Network,
-    Op, Padding, Pipeline, Precision, RunError, Shape, Storage, Style, Weights, Window, reference, splitmix,
+    Activation, AdaptiveAvgPool, Algorithm, AvgPool, BatchNorm, Conv, Family, Linear, LocalResponseNorm, LrnConvention,
+    MaxPool, Network, Op, Padding, Pipeline, Precision, RunError, Shape, Storage, Style, Weights, Window, reference,
+    splitmix,
 };
 use pollster::block_on;
 use proptest::prelude::*;
@@ -74,8 +75,8 @@ fn check_all(cases: impl IntoIterator<Item = (Op, Shape, usize)>) {
 fn convolutions_of_odd_shapes() {
     let conv = |conv| move |c, h, w, batch| (Op::Conv(conv), Shape::new(c, h, w), batch);
     let uneven = Padding { top: 0, left: 2, bottom: 1, right: 0 };
-    let cells = Window { kernel: [5, 11], stride: [2, 4], padding: uneven };
-    let rectangle = Window { kernel: [2, 5], stride: [2, 1], padding: uneven };
+    let cells = Window { kernel: [5, 11], stride: [2, 4], padding: uneven, dilation: [1, 1] };
+    let rectangle = Window { kernel: [2, 5], stride: [2, 1], padding: uneven, dilation: [1, 1] };
     check_all([
         conv(Conv::new(1, 1))(1, 1, 1, 1),                      // 1×1 input, one channel
         conv(Conv::new(5, 3).padding(1))(3, 1, 1, 2),           // mostly padding
@@ -94,6 +95,63 @@ fn convolutions_of_odd_shapes() {
         conv(Conv::new(1024, 5))(1, 49, 49, 1),                 // the same on GPUs
         conv(Conv::new(12, 1))(260, 3, 3, 1),                   // pointwise
     ]);
+}
+
+fn gaps(kernel: usize, stride: usize, dilation: [usize; 2], padding: impl Into<Padding>) -> Window {
+    Window { dilation, padding: padding.into(), ..Window::square(kernel, stride) }
+}
+
+/// In every family; strided, padded and grouped, and as large as the input.
+#[test]
+fn dilated_convolutions() {
+    let conv = |window, conv: Conv, input| [1, 3].map(|batch| (Op::Conv(Conv { window, ..conv }), input, batch));
+    check_all(
+        [
+            conv(gaps(3, 1, [2, 2], 2), Conv::new(9, 3).relu(), Shape::new(8, 9, 7)),
+            conv(gaps(3, 2, [3, 2], 1), Conv::new(6, 3), Shape::new(5, 12, 11)),
+            conv(gaps(2, 4, [4, 3], 0), Conv::new(7, 2), Shape::new(3, 13, 12)),
+            conv(gaps(2, 1, [4, 4], 0), Conv::new(5, 2), Shape::new(6, 5, 5)),
+            conv(gaps(3, 1, [2, 1], 2), Conv::new(64, 3).groups(64).relu(), Shape::new(64, 6, 7)),
+            conv(gaps(5, 1, [2, 2], 4), Conv::new(32, 5).groups(2), Shape::new(16, 11, 10)),
+        ]
+        .concat(),
+    );
+}
+
+#[test]
+fn average_pooling_by_windows() {
+    let pool = |pool: AvgPool, input| (Op::AvgPool(pool), input, 2);
+    let uneven = Padding { top: 1, left: 2, bottom: 0, right: 1 };
+    let mut cases = vec![pool(AvgPool::new(1, 1), Shape::new(1, 1, 1)), pool(AvgPool::new(2, 3), Shape::new(6, 9, 10))];
+    for (count, ceil) in [(false, false), (false, true), (true, false), (true, true)] {
+        for window in [gaps(3, 2, [1, 1], 1), gaps(3, 2, [1, 1], uneven), gaps(2, 3, [2, 3], uneven)] {
+            let windows = AvgPool::new(1, 1).window(window).count_padding(count).ceil(ceil);
+            cases.extend([pool(windows, Shape::new(5, 8, 9)), pool(windows, Shape::new(3, 7, 6))]);
+        }
+    }
+    check_all(cases);
+}
+
+#[test]
+fn dilated_max_pooling() {
+    let pool = |window, input| (Op::MaxPool(MaxPool { window }), input, 2);
+    check_all([
+        pool(gaps(2, 1, [3, 2], 0), Shape::new(6, 9, 8)),
+        pool(gaps(3, 2, [2, 1], Padding { top: 2, left: 1, bottom: 1, right: 2 }), Shape::new(5, 9, 8)),
+        pool(gaps(2, 3, [4, 4], 3), Shape::new(4, 7, 7)),
+    ]);
+}
+
+#[test]
+fn batch_normalisation() {
+    for activation in [Activation::None, Activation::Relu, Activation::Sigmoid] {
+        let norm = |epsilon| Op::BatchNorm(BatchNorm::new(epsilon).activation(activation));
+        check_all([
+            (norm(1e-5), Shape::new(1, 1, 1), 1),
+            (norm(1e-3), Shape::new(7, 5, 6), 3),
+            (norm(0.0), Shape::vector(130), 2),
+        ]);
+    }
 }
 
 /// A first layer whose input lies in rows and whose kernel is all of it: a matrix product, though each output reads everything.
@@ -274,6 +332,7 @@ fn window() -> impl Strategy<Value = Window> {
             kernel: [kh, kw],
             stride: [sh, sw],
             padding: Padding { top, left, bottom, right },
+            dilation: [1, 1],
         })
     })
 }

@@ -10,8 +10,8 @@ mod common;
 use std::fmt;
 
 use alexnet_wgpu::{
-    Activation, AdaptiveAvgPool, Algorithm, Checks, Conv, Linear, LocalResponseNorm, LrnConvention, MaxPool, Network,
-    Op, Padding, Pipeline, Precision, Shape, Style, Weights, Window, splitmix,
+    Activation, AdaptiveAvgPool, Algorithm, AvgPool, BatchNorm, Checks, Conv, Linear, LocalResponseNorm, LrnConvention,
+    MaxPool, Network, Op, Padding, Pipeline, Precision, Shape, Style, Weights, Window, splitmix,
 };
 use pollster::block_on;
 
@@ -164,7 +164,13 @@ fn op(c: &mut Choices, shape: Shape, first: bool) -> Op {
             let padding = |c: &mut Choices, kernel: usize| if none || c.chance(2) { 0 } else { c.below(kernel) };
             let [top, bottom] = [0; 2].map(|_| padding(c, kernel[0]));
             let [left, right] = [0; 2].map(|_| padding(c, kernel[1]));
-            let window = Window { kernel, stride, padding: Padding { top, left, bottom, right } };
+            let window = Window { kernel, stride, padding: Padding { top, left, bottom, right }, dilation: [1, 1] };
+            // Gaps, where the input has room for them.
+            let room = |size: usize, kernel: usize| if kernel > 1 { (size - 1) / (kernel - 1) } else { 3 };
+            let most = [room(height, kernel[0]), room(width, kernel[1])];
+            let gaps = !first && c.chance(4);
+            let dilation = most.map(|most| if gaps { 1 + c.below(most.clamp(1, 3)) } else { 1 });
+            let window = Window { dilation, ..window };
             // Groups that are merged, depthwise ones, and those of whole quads.
             let divisors: Vec<usize> = (1..=channels).filter(|d| channels.is_multiple_of(*d)).collect();
             let groups = if c.chance(3) { c.one_of(&divisors) } else { 1 };
@@ -174,8 +180,17 @@ fn op(c: &mut Choices, shape: Shape, first: bool) -> Op {
         8..10 => {
             let kernel = [1 + c.below(height.min(4)), 1 + c.below(width.min(4))];
             let padding = Padding { top: c.below(kernel[0]), left: c.below(kernel[1]), bottom: 0, right: 0 };
-            Op::MaxPool(MaxPool { window: Window { kernel, stride: [1 + c.below(4), 1 + c.below(4)], padding } })
+            Op::MaxPool(MaxPool {
+                window: Window { kernel, stride: [1 + c.below(4), 1 + c.below(4)], padding, dilation: [1, 1] },
+            })
         }
+        10 if c.chance(2) => {
+            let kernel = [1 + c.below(height.min(4)), 1 + c.below(width.min(4))];
+            let padding = Padding { top: c.below(kernel[0]), left: c.below(kernel[1]), bottom: 0, right: 0 };
+            let window = Window { kernel, padding, stride: [1 + c.below(4), 1 + c.below(4)], dilation: [1, 1] };
+            Op::AvgPool(AvgPool::new(1, 1).window(window).count_padding(c.chance(2)).ceil(c.chance(2)))
+        }
+        11 if c.chance(2) => Op::BatchNorm(BatchNorm::new(1e-3).activation(activation(c))),
         10..12 => {
             let size = 1 + c.below(6);
             let convention = c.one_of(&[LrnConvention::Mean, LrnConvention::Sum]);

@@ -5,8 +5,8 @@ mod common;
 
 use alexnet_wgpu::{
     AlexNet, Algorithm, Conv, Denials, Family, GivenPreprocessing, Gpu, GpuError, GpuOptions, MAX_BATCH, MaxPool,
-    Model, ModelOptions, Network, Pipeline, PipelineError, Precision, Preprocessing, PreprocessingError, Resize,
-    RunError, Shape, Storage, Style, Tensor, TuneError, Variant, Weights, WeightsError, wgpu,
+    Model, ModelOptions, Network, Pipeline, PipelineError, Precision, Preprocessing, PreprocessingError, ProgramError,
+    Resize, RunError, Shape, Storage, Style, Tensor, TuneError, Variant, Weights, WeightsError, wgpu,
 };
 use pollster::block_on;
 
@@ -203,13 +203,13 @@ fn builders_and_runs_refuse_nonsense() {
     let (network, weights) = tiny();
     let builder = || Pipeline::builder(common::gpu(), &network, &weights);
     for batch in [0, MAX_BATCH + 1] {
-        assert!(matches!(builder().batch(batch).build(), Err(PipelineError::Batch { .. })));
+        assert!(matches!(builder().batch(batch).build(), Err(PipelineError::Program(ProgramError::Batch { .. }))));
         for family in [Family::Tiled, Family::Broadcast { lanes: 4 }, Family::Broadcast { lanes: 8 }] {
             let style = Style { family, storage: Storage::Buffer };
             let limits = Pipeline::required_limits(&network, batch, style);
-            assert!(matches!(limits, Err(PipelineError::Batch { .. })), "{style:?}");
+            assert!(matches!(limits, Err(PipelineError::Program(ProgramError::Batch { .. }))), "{style:?}");
             let planned = alexnet_wgpu::plan(&network, batch, style, Precision::F32);
-            assert!(matches!(planned, Err(PipelineError::Batch { .. })), "{style:?}");
+            assert!(matches!(planned, Err(PipelineError::Program(ProgramError::Batch { .. }))), "{style:?}");
         }
     }
     let misspelt = builder().algorithm("cnv1", Algorithm::Direct).build().unwrap_err();

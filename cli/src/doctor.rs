@@ -54,7 +54,10 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
         Gpu::open(&options)?;
     }
 
-    let layers = doctor::distinct_layers(&networks(args.quick)?);
+    let mut layers = doctor::distinct_layers(&networks(args.quick)?);
+    if !args.quick {
+        layers.extend(doctor::further_layers()?);
+    }
     let vectors = if args.quick { &Vectors::ALL[..1] } else { &Vectors::ALL };
     let mut examinations: Vec<Examination<'_>> = adapters.iter().map(Examination::new).collect();
     let open = examinations.iter().filter(|e| e.gpu.is_ok()).count();

@@ -8,7 +8,7 @@ use std::{
 };
 
 use alexnet_wgpu::{
-    Activation, ChannelOrder, Model, Network, Op, Precision, Preprocessing, Resize, Shape, Weights, write_atomically,
+    ChannelOrder, Model, Network, Op, Precision, Preprocessing, Resize, Shape, Weights, write_atomically,
 };
 use serde::Serialize;
 
@@ -322,34 +322,8 @@ fn describe(p: &Preprocessing) -> String {
     format!("{resize}, centre {}×{}, {channels}, {values}", p.crop[0], p.crop[1])
 }
 
-fn with(layer: String, activation: Activation) -> String {
-    activation.name().map_or(layer.clone(), |name| format!("{layer}, {name}"))
-}
-
 /// A layer's operation in words.
 fn operation(op: &Op) -> String {
-    match op {
-        Op::Conv(conv) => {
-            let [rows, columns] = conv.window.kernel;
-            let mut text = format!("convolution {rows}×{columns}");
-            let [down, right] = conv.window.stride;
-            if [down, right] != [1, 1] {
-                text += &if down == right { format!(", stride {down}") } else { format!(", stride {down}×{right}") };
-            }
-            if conv.groups > 1 {
-                text += &format!(", {} groups", conv.groups);
-            }
-            with(text, conv.activation)
-        }
-        Op::MaxPool(pool) => {
-            let ([rows, columns], [down, _]) = (pool.window.kernel, pool.window.stride);
-            format!("max pooling {rows}×{columns}, stride {down}")
-        }
-        Op::LocalResponseNorm(norm) => format!("normalisation over {} channels", norm.size),
-        Op::AdaptiveAvgPool(_) => "average pooling".into(),
-        Op::Linear(linear) => with("fully connected".into(), linear.activation),
-        Op::Dropout => "dropout, the identity here".into(),
-        Op::Softmax => "softmax".into(),
-        _ => String::new(),
-    }
+    let activation = op.activation().name().map(|name| format!(", {name}")).unwrap_or_default();
+    op.describe() + &activation
 }

@@ -5,12 +5,14 @@ use std::{collections::BTreeSet, fmt};
 use wgpu::{TextureFormat, TextureUsages, util::DeviceExt as _};
 
 use crate::{
-    deny::Denial,
     gpu::Gpu,
     kernels::{Algorithm, Family, Storage, Style},
-    network::{Conv, Network, Shape},
+    layers::Conv,
+    network::Network,
     pipeline::{Pipeline, TextureSource},
     preprocess::{ChannelOrder, Picture, Preprocessing, Resize},
+    select::Denial,
+    shape::Shape,
     weights::{Tensor, Weights, splitmix},
 };
 

@@ -1,6 +1,6 @@
 //! shaders/ceiling_*.wgsl: what an adapter can do at most.
 
-use super::{Dispatch, Family, Kernel, Storage, Style, WORKGROUP, pointwise};
+use super::{Family, Kernel, Style, WORKGROUP, Work};
 
 /// Turns of ceiling_multiply.wgsl's loop.
 const LOOPS: u32 = 64;
@@ -17,24 +17,23 @@ pub(crate) const OUTPUT_QUADS: u64 = WORKGROUPS as u64 * WORKGROUP as u64;
 pub(crate) const OPERATIONS: u64 = OUTPUT_QUADS * LOOPS as u64 * 16 * 16 * 2;
 
 /// Multiplies and adds in registers.
-pub(crate) fn multiply(storage: Storage) -> Dispatch {
-    let mut kernel = pointwise("ceiling_multiply", storage);
+pub(crate) fn multiply() -> Work {
+    let mut kernel = Kernel::pointwise("ceiling_multiply");
     kernel.settings.push(("LOOPS", LOOPS));
-    dispatch(kernel, INPUT_QUADS as u32)
+    work(kernel, INPUT_QUADS as u32)
 }
 
 /// Reads the input once.
-pub(crate) fn read(style: Style) -> Dispatch {
-    let mut kernel = pointwise("ceiling_read", style.storage);
+pub(crate) fn read(style: Style) -> Work {
     // Processors run a workgroup's subgroups one after the other: with one only, memory is read in order.
     let width = match style.family {
         Family::Broadcast { lanes } => style.streaming_lanes(lanes),
         Family::Tiled => WORKGROUP,
     };
-    kernel.settings = vec![("WORKGROUP", width), ("UNROLLED", UNROLLED)];
-    dispatch(kernel, UNROLLED * WORKGROUP / width)
+    let kernel = Kernel::new("ceiling_read", [("WORKGROUP", width), ("UNROLLED", UNROLLED)]);
+    work(kernel, UNROLLED * WORKGROUP / width)
 }
 
-fn dispatch(kernel: Kernel, uniform: u32) -> Dispatch {
-    Dispatch::pointwise(kernel, bytemuck::bytes_of(&uniform), [WORKGROUPS, 1, 1])
+fn work(kernel: Kernel, uniform: u32) -> Work {
+    Work::new(kernel, bytemuck::bytes_of(&uniform), [WORKGROUPS, 1, 1])
 }

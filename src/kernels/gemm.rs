@@ -3,20 +3,26 @@
 use std::ops::Range;
 
 use super::{
-    Bias, Dispatch, Family, Kernel, Packing, Place, Precision, RowsLayout, Style, WORKGROUP,
+    Family, Kernel, Packing, Precision, RowsLayout, Style, WORKGROUP, Work, dilated,
     packing::{Inputs, Order},
-    pointwise, relu_flag,
+    relu_flag,
 };
-use crate::{
-    activation::Activation,
-    network::{Conv, Linear, Shape, Window},
-};
+use crate::{activation::Activation, shape::Shape, window::Window};
+
+/// A convolution, as the kernels see it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Convolution {
+    pub out_channels: usize,
+    pub window: Window,
+    pub groups: usize,
+    pub activation: Activation,
+}
 
 /// A convolution seen as a matrix product: rows are output pixels of all pictures, columns are output
 /// channels, k runs over kernel rows, kernel columns and input channels.
 #[derive(Clone, Debug)]
 pub(crate) struct Gemm {
-    conv: Conv,
+    conv: Convolution,
     input: Shape,
     output: Shape,
     batch: usize,
@@ -55,6 +61,8 @@ struct Uniform {
     first_block: u32,
     bound_blocks: u32,
     block_k: u32,
+    dilation_y: u32,
+    dilation_x: u32,
     in_group: u32,
     out_group: u32,
 }
@@ -86,12 +94,12 @@ struct Tiling {
 
 impl Gemm {
     /// A convolution of `batch` pictures.
-    pub fn conv(conv: &Conv, input: Shape, output: Shape, batch: usize) -> Self {
+    pub fn conv(conv: Convolution, input: Shape, output: Shape, batch: usize) -> Self {
         let (i, o, groups) = (input.channels / conv.groups, conv.out_channels / conv.groups, conv.groups);
         let aligned = |m: &usize| groups.is_multiple_of(*m) && (m * i).is_multiple_of(4) && (m * o).is_multiple_of(4);
         let merged = if groups == 1 { 1 } else { [1, 2, 4].into_iter().find(aligned).unwrap_or(groups) };
         Self {
-            conv: *conv,
+            conv,
             input,
             output,
             batch,
@@ -135,10 +143,9 @@ impl Gemm {
         self.rows() * self.conv.out_channels.div_ceil(4)
     }
 
-    /// vec4s of the two arrays between the dispatches: the second has the parts' sums. It is the larger one of Winograd's,
-    /// which other layers have.
-    pub fn scratch(&self) -> [usize; 2] {
-        [0, if self.parts > 1 { self.parts * self.output_quads() } else { 0 }]
+    /// Parts that k is split in: their sums, each as long as the product, are added up by [`Gemm::sum`].
+    pub fn parts(&self) -> usize {
+        self.parts
     }
 
     /// Workgroups of a dispatch for all column blocks.
@@ -157,10 +164,10 @@ impl Gemm {
     }
 
     /// A fully connected layer of `batch` pictures: a convolution whose kernel is its whole input.
-    pub fn linear(linear: &Linear, input: Shape, batch: usize) -> Self {
-        let window = Window { kernel: [input.height, input.width], stride: [1, 1], padding: Default::default() };
-        let conv = Conv { out_channels: linear.out_features, window, groups: 1, activation: linear.activation };
-        Self::conv(&conv, input, Shape::vector(linear.out_features), batch)
+    pub fn linear(out_features: usize, activation: Activation, input: Shape, batch: usize) -> Self {
+        let window = Window { kernel: [input.height, input.width], ..Window::square(1, 1) };
+        let conv = Convolution { out_channels: out_features, window, groups: 1, activation };
+        Self::conv(conv, input, Shape::vector(out_features), batch)
     }
 
     fn rows(&self) -> usize {
@@ -179,6 +186,7 @@ impl Gemm {
             && self.rows_layout.is_none()
             && self.conv.window.padding == Default::default()
             && self.conv.window.kernel == [self.input.height, self.input.width]
+            && self.conv.window.dilation == [1, 1]
     }
 
     /// Whether it is a product with a vector, or with a few at once.
@@ -202,18 +210,9 @@ impl Gemm {
         let matvec = self.is_matvec(style.family);
         // Sums of parts are added up before anything else.
         let activation = if self.parts > 1 { Activation::None } else { self.conv.activation };
-        let kernel = |shader, settings, constants| {
-            let kernel = Kernel {
-                shader,
-                storage: style.storage,
-                reads: style.storage,
-                writes: style.storage,
-                settings,
-                constants,
-                weights: Some(self.precision),
-                reads_bias: true,
-                grid: None,
-            };
+        let kernel = |shader, mut settings: Vec<_>, constants| {
+            settings.extend(dilated(self.conv.window.dilation));
+            let kernel = Kernel { constants, ..Kernel::new(shader, settings) };
             kernel.with_activation(activation, self.conv.out_channels)
         };
         let order = Order::Rows;
@@ -260,7 +259,7 @@ impl Gemm {
                     ("K_QUADS", 4),
                     ("SPLITS", self.parts as u32),
                 ];
-                let kernel = Kernel { reads_bias: self.parts == 1, ..kernel("gemm_tiled", settings, vec![]) };
+                let kernel = kernel("gemm_tiled", settings, vec![]);
                 Tiling { kernel, columns: column_threads as usize * 4, rows: TILED_ROWS, order }
             }
         }
@@ -290,8 +289,9 @@ impl Gemm {
         }
     }
 
-    /// The dispatches that compute the layer, one for each of `chunks` (ranges of column blocks).
-    pub fn dispatches(&self, style: Style, chunks: &[Range<u32>]) -> Vec<Dispatch> {
+    /// The product with the weights of `chunk`, a range of column blocks. It binds x, y, the weights, and where k is not split a
+    /// bias, packed as the weights are.
+    pub fn product(&self, style: Style, chunk: &Range<u32>) -> Work {
         let Tiling { kernel, rows: tile_rows, .. } = self.tiling(style);
         let packing = self.packing(style);
         let window = self.conv.window;
@@ -308,55 +308,47 @@ impl Gemm {
             true => [tap_quads as u32, group_out_quads].map(|group| [group, group * self.rows() as u32]),
             false => [[in_quads, tap_quads as u32], [out_quads, group_out_quads]],
         };
-        let dispatch = |(index, chunk): (usize, &Range<u32>)| {
-            let uniform = Uniform {
-                in_height: self.input.height as u32,
-                in_width: in_width as u32,
-                in_quads: x[0],
-                tap_quads: tap_quads as u32,
-                out_height: self.output.height as u32,
-                out_width: self.output.width as u32,
-                out_quads: y[0],
-                group_out_quads,
-                kernel_height: kernel_height as u32,
-                kernel_width: kernel_width as u32,
-                stride_y: window.stride[0] as u32,
-                stride_x: stride_x as u32,
-                pad_top: window.padding.top as u32,
-                pad_left: pad_left as u32,
-                rows: self.rows() as u32,
-                relu: relu_flag(self.conv.activation),
-                blocks: packing.blocks as u32,
-                first_block: chunk.start,
-                bound_blocks: chunk.len() as u32,
-                block_k: packing.block_k as u32,
-                in_group: x[1],
-                out_group: y[1],
-            };
-            let workgroups =
-                [self.rows().div_ceil(tile_rows) as u32, chunk.len() as u32, (self.groups * self.parts) as u32];
-            let writes = if self.parts > 1 { Place::Scratch(1) } else { Place::Layer };
-            let columns = (chunk.end as usize * packing.columns).min(self.group_out_channels())
-                - chunk.start as usize * packing.columns;
-            let k = kernel_height * kernel_width * tap_quads * 4;
-            Dispatch {
-                multiply_adds: [self.rows(), k, columns, self.groups].map(|n| n as u64).iter().product(),
-                chunk: Some(index),
-                bias: (self.parts == 1).then_some(Bias::Columns),
-                ..Dispatch::pointwise(kernel.clone(), bytemuck::bytes_of(&uniform), workgroups)
-            }
-            .between(Place::Layer, writes)
+        let uniform = Uniform {
+            in_height: self.input.height as u32,
+            in_width: in_width as u32,
+            in_quads: x[0],
+            tap_quads: tap_quads as u32,
+            out_height: self.output.height as u32,
+            out_width: self.output.width as u32,
+            out_quads: y[0],
+            group_out_quads,
+            kernel_height: kernel_height as u32,
+            kernel_width: kernel_width as u32,
+            stride_y: window.stride[0] as u32,
+            stride_x: stride_x as u32,
+            pad_top: window.padding.top as u32,
+            pad_left: pad_left as u32,
+            rows: self.rows() as u32,
+            relu: relu_flag(self.conv.activation),
+            blocks: packing.blocks as u32,
+            first_block: chunk.start,
+            bound_blocks: chunk.len() as u32,
+            block_k: packing.block_k as u32,
+            dilation_y: window.dilation[0] as u32,
+            dilation_x: window.dilation[1] as u32,
+            in_group: x[1],
+            out_group: y[1],
         };
-        let sum = || {
-            let out_quads = quads(self.conv.out_channels);
-            let all = self.rows() as u32 * out_quads;
-            let uniform = [self.parts as u32, all, out_quads, relu_flag(self.conv.activation)];
-            let kernel = Kernel { reads_bias: true, ..pointwise("sum_parts", style.storage) }
-                .with_activation(self.conv.activation, self.conv.out_channels);
-            let workgroups = [all.div_ceil(WORKGROUP), 1, 1];
-            let sum = Dispatch::pointwise(kernel, bytemuck::cast_slice(&uniform), workgroups);
-            Dispatch { bias: Some(Bias::Quads), ..sum }.between(Place::Scratch(1), Place::Layer)
-        };
-        chunks.iter().enumerate().map(dispatch).chain((self.parts > 1).then(sum)).collect()
+        let workgroups =
+            [self.rows().div_ceil(tile_rows) as u32, chunk.len() as u32, (self.groups * self.parts) as u32];
+        let columns = (chunk.end as usize * packing.columns).min(self.group_out_channels())
+            - chunk.start as usize * packing.columns;
+        let k = kernel_height * kernel_width * tap_quads * 4;
+        let multiply_adds = [self.rows(), k, columns, self.groups].map(|n| n as u64).iter().product();
+        Work { multiply_adds, ..Work::new(kernel, bytemuck::bytes_of(&uniform), workgroups) }
+    }
+
+    /// Adds up the sums of the parts that k is split in, and a bias in channel quads.
+    pub fn sum(&self) -> Work {
+        let out_quads = self.conv.out_channels.div_ceil(4) as u32;
+        let all = self.rows() as u32 * out_quads;
+        let uniform = [self.parts as u32, all, out_quads, relu_flag(self.conv.activation)];
+        let kernel = Kernel::pointwise("sum_parts").with_activation(self.conv.activation, self.conv.out_channels);
+        Work::new(kernel, bytemuck::cast_slice(&uniform), [all.div_ceil(WORKGROUP), 1, 1])
     }
 }

@@ -3,11 +3,11 @@
 use std::ops::Range;
 
 use super::{
-    Bias, Dispatch, Gemm, Kernel, Packing, Precision, Style, WORKGROUP,
+    Convolution, Gemm, Kernel, Packing, Precision, Style, WORKGROUP, Work, dilated,
     packing::{Inputs, Order},
-    pointwise, relu_flag,
+    relu_flag,
 };
-use crate::network::{Conv, Shape};
+use crate::shape::Shape;
 
 /// How many times as many multiply-adds a matrix product may take, with what pads its groups and blocks. It reads each number
 /// once for many outputs, and so is quicker up to that (measured: PERFORMANCE.md).
@@ -17,7 +17,7 @@ const PRODUCT_ADVANTAGE: usize = 12;
 /// a quad with it.
 #[derive(Clone, Debug)]
 pub(crate) struct GroupedConv {
-    conv: Conv,
+    conv: Convolution,
     input: Shape,
     output: Shape,
     batch: usize,
@@ -41,6 +41,8 @@ struct Uniform {
     stride_x: u32,
     pad_top: u32,
     pad_left: u32,
+    dilation_y: u32,
+    dilation_x: u32,
     span: u32,
     first_quad: u32,
     bound_quads: u32,
@@ -49,11 +51,11 @@ struct Uniform {
 
 impl GroupedConv {
     /// The convolution of `batch` pictures, where it is quicker so than as a matrix product in `style`.
-    pub fn where_it_pays(conv: &Conv, input: Shape, output: Shape, batch: usize, style: Style) -> Option<Self> {
+    pub fn where_it_pays(conv: Convolution, input: Shape, output: Shape, batch: usize, style: Style) -> Option<Self> {
         if conv.groups == 1 {
             return None;
         }
-        let grouped = Self { conv: *conv, input, output, batch };
+        let grouped = Self { conv, input, output, batch };
         let product = Gemm::conv(conv, input, output, batch).packing(style).packed_len();
         (product > PRODUCT_ADVANTAGE * grouped.packing().packed_len()).then_some(grouped)
     }
@@ -110,53 +112,42 @@ impl GroupedConv {
         }
     }
 
-    /// The dispatches that compute the layer, one for each of `chunks` (ranges of output quads).
-    pub fn dispatches(&self, style: Style, chunks: &[Range<u32>]) -> Vec<Dispatch> {
-        let depthwise = self.is_depthwise();
-        let base = pointwise("grouped_conv", style.storage);
-        let kernel = Kernel {
-            settings: vec![("WORKGROUP", WORKGROUP), ("DEPTHWISE", depthwise.into())],
-            weights: Some(Precision::F32),
-            reads_bias: true,
-            ..base
-        }
-        .with_activation(self.conv.activation, self.conv.out_channels);
+    /// The output quads of `chunk`. It binds x, y, the weights, and a bias in channel quads.
+    pub fn work(&self, chunk: &Range<u32>) -> Work {
         let window = self.conv.window;
         let tap = self.tap();
-        let dispatch = |(index, chunk): (usize, &Range<u32>)| {
-            let [group_in, group_out, span] = [self.group_in(), self.group_out(), self.span()].map(|n| n as u32);
-            let uniform = Uniform {
-                in_height: self.input.height as u32,
-                in_width: self.input.width as u32,
-                in_quads: self.input.channels.div_ceil(4) as u32,
-                group_in,
-                out_height: self.output.height as u32,
-                out_width: self.output.width as u32,
-                out_quads: self.out_quads() as u32,
-                group_out,
-                kernel_height: window.kernel[0] as u32,
-                kernel_width: window.kernel[1] as u32,
-                stride_y: window.stride[0] as u32,
-                stride_x: window.stride[1] as u32,
-                pad_top: window.padding.top as u32,
-                pad_left: window.padding.left as u32,
-                span,
-                first_quad: chunk.start,
-                bound_quads: chunk.len() as u32,
-                relu: relu_flag(self.conv.activation),
-            };
-            let across = (self.output.width * chunk.len()) as u32;
-            let workgroups = [across.div_ceil(WORKGROUP), self.output.height as u32, self.batch as u32];
-            let pixels = self.batch * self.output.height * self.output.width;
-            let multiply_adds =
-                [pixels, 4 * chunk.len(), window.kernel[0], window.kernel[1], tap].map(|n| n as u64).iter().product();
-            Dispatch {
-                multiply_adds,
-                chunk: Some(index),
-                bias: Some(Bias::Quads),
-                ..Dispatch::pointwise(kernel.clone(), bytemuck::bytes_of(&uniform), workgroups)
-            }
+        let [group_in, group_out, span] = [self.group_in(), self.group_out(), self.span()].map(|n| n as u32);
+        let uniform = Uniform {
+            in_height: self.input.height as u32,
+            in_width: self.input.width as u32,
+            in_quads: self.input.channels.div_ceil(4) as u32,
+            group_in,
+            out_height: self.output.height as u32,
+            out_width: self.output.width as u32,
+            out_quads: self.out_quads() as u32,
+            group_out,
+            kernel_height: window.kernel[0] as u32,
+            kernel_width: window.kernel[1] as u32,
+            stride_y: window.stride[0] as u32,
+            stride_x: window.stride[1] as u32,
+            pad_top: window.padding.top as u32,
+            pad_left: window.padding.left as u32,
+            dilation_y: window.dilation[0] as u32,
+            dilation_x: window.dilation[1] as u32,
+            span,
+            first_quad: chunk.start,
+            bound_quads: chunk.len() as u32,
+            relu: relu_flag(self.conv.activation),
         };
-        chunks.iter().enumerate().map(dispatch).collect()
+        let mut settings = vec![("WORKGROUP", WORKGROUP), ("DEPTHWISE", self.is_depthwise().into())];
+        settings.extend(dilated(window.dilation));
+        let kernel =
+            Kernel::new("grouped_conv", settings).with_activation(self.conv.activation, self.conv.out_channels);
+        let across = (self.output.width * chunk.len()) as u32;
+        let workgroups = [across.div_ceil(WORKGROUP), self.output.height as u32, self.batch as u32];
+        let pixels = self.batch * self.output.height * self.output.width;
+        let multiply_adds =
+            [pixels, 4 * chunk.len(), window.kernel[0], window.kernel[1], tap].map(|n| n as u64).iter().product();
+        Work { multiply_adds, ..Work::new(kernel, bytemuck::bytes_of(&uniform), workgroups) }
     }
 }

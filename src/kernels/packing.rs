@@ -2,8 +2,7 @@
 
 use std::ops::Range;
 
-use super::{Precision, RowsLayout};
-use crate::network::Conv;
+use super::{Convolution, Precision, RowsLayout};
 
 /// The order of a block's numbers. SwiftShader's loads wait for memory, hardly one at a time: each should touch as many cache
 /// lines as there are lanes, one after the other for weights that stream.
@@ -31,7 +30,7 @@ pub(super) enum Inputs {
 /// How a kernel wants its weights: `[group][block]` of [`Order`].
 #[derive(Clone, Debug)]
 pub(crate) struct Packing {
-    pub(super) conv: Conv,
+    pub(super) conv: Convolution,
     /// Input channels of the convolution, of all its groups.
     pub(super) in_channels: usize,
     /// Groups as the kernel sees them.
@@ -117,12 +116,6 @@ impl Packing {
     /// Numbers of the packed bias: one a column of every block.
     pub fn bias_len(&self) -> usize {
         self.groups * self.blocks * self.columns
-    }
-
-    /// Output channels of all groups.
-    #[cfg(test)]
-    pub fn outputs(&self) -> usize {
-        self.conv.out_channels
     }
 
     /// Groups as the kernel sees them.

@@ -1,6 +1,10 @@
 //! A network's input in rows, for a first convolution that is strided.
 
-use crate::network::{Conv, Padding, Shape, Window};
+use super::Convolution;
+use crate::{
+    shape::Shape,
+    window::{Padding, Window},
+};
 
 /// A network's input with its three channels interleaved and not padded to four: what a kernel row covers is
 /// then consecutive, and is read as one position of `kernel_quads` instead of a position a pixel with a quarter
@@ -22,11 +26,11 @@ pub(crate) struct RowsLayout {
 
 impl RowsLayout {
     /// The layout for a network that begins with `conv`; `None` where windows would not start at whole quads.
-    pub fn of(conv: &Conv, input: Shape, output: Shape) -> Option<Self> {
+    pub fn of(conv: Convolution, input: Shape, output: Shape) -> Option<Self> {
         let Shape { channels, height, width } = input;
         let window = conv.window;
         let step = channels * window.stride[1];
-        if conv.groups != 1 || channels.is_multiple_of(4) || !step.is_multiple_of(4) {
+        if conv.groups != 1 || window.dilation != [1, 1] || channels.is_multiple_of(4) || !step.is_multiple_of(4) {
             return None;
         }
         let step_quads = step / 4;
@@ -71,12 +75,12 @@ impl RowsLayout {
 
     /// The same convolution without a stride, of cells: as many rows and columns of the input as the window moves by, seen
     /// as one pixel whose channels are [row][quad][4]. With its input.
-    pub fn convolution_of_cells(&self, conv: &Conv, output: Shape) -> (Conv, Shape) {
+    pub fn convolution_of_cells(&self, conv: Convolution, output: Shape) -> (Convolution, Shape) {
         let kernel = self.kernel_cells();
-        let window = Window { kernel, stride: [1, 1], padding: Padding::default() };
+        let window = Window { kernel, stride: [1, 1], padding: Padding::default(), ..self.window };
         let channels = self.window.stride[0] * self.step_quads * 4;
         let input = Shape::new(channels, output.height + kernel[0] - 1, output.width + kernel[1] - 1);
-        (Conv { window, ..*conv }, input)
+        (Convolution { window, ..conv }, input)
     }
 
     /// The weights (OIHW) of [`RowsLayout::convolution_of_cells`] from those of the convolution.
@@ -103,18 +107,20 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
     use super::*;
+    use crate::activation::Activation;
 
     /// A convolution of cells with its weights is the convolution.
     #[test]
     fn cells_convolve_as_the_strided_window() {
-        let conv = Conv::new(2, 11).stride(4);
+        let window = Window::square(11, 4);
+        let conv = Convolution { out_channels: 2, window, groups: 1, activation: Activation::None };
         let (input, output) = (Shape::new(3, 23, 19), Shape::new(2, 4, 3));
-        let layout = RowsLayout::of(&conv, input, output).unwrap();
+        let layout = RowsLayout::of(conv, input, output).unwrap();
         let numbers = |count: usize| (0..count).map(|i| ((i * 7919) % 23) as f32 - 11.0).collect::<Vec<_>>();
         let (picture, weight) = (numbers(input.len()), numbers(2 * 3 * 11 * 11));
         let mut rows = vec![0.0; layout.quads() * 4];
         layout.write(&picture, &mut rows);
-        let (cells, shape) = layout.convolution_of_cells(&conv, output);
+        let (cells, shape) = layout.convolution_of_cells(conv, output);
         assert_eq!((cells.window.kernel, shape), ([3, 3], Shape::new(48, 6, 5)));
         let of_cells = layout.weights_of_cells(&weight);
         for (o, y, x) in (0..2).flat_map(|o| (0..4).flat_map(move |y| (0..3).map(move |x| (o, y, x)))) {

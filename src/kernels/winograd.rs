@@ -7,11 +7,17 @@
 //! A strided convolution of an input in rows is one without stride of cells (see [`RowsLayout`]): 11×11 with stride 4 of three
 //! channels is 3×3 of 48.
 
+use std::ops::Range;
+
 use super::{
-    BROADCAST_ROWS, Bias, Dispatch, Family, Gemm, Kernel, Packing, Place, RowsLayout, Storage, Style, TILED_ROWS,
-    WORKGROUP, pointwise, relu_flag,
+    BROADCAST_ROWS, Convolution, Family, Gemm, Kernel, Packing, RowsLayout, Style, TILED_ROWS, WORKGROUP, Work,
+    relu_flag,
 };
-use crate::network::{Conv, Padding, Shape, Window};
+use crate::{
+    activation::Activation,
+    shape::Shape,
+    window::{Padding, Window},
+};
 
 /// Interpolation points in order of use, those that err least (Barabasz and others 2018, "Error analysis and improving
 /// the accuracy of Winograd convolution for deep neural networks"). Infinity comes last, by itself.
@@ -98,7 +104,7 @@ impl Transforms {
 /// A convolution by Winograd's algorithm.
 #[derive(Clone, Debug)]
 pub(crate) struct Winograd {
-    conv: Conv,
+    conv: Convolution,
     input: Shape,
     output: Shape,
     batch: usize,
@@ -149,21 +155,22 @@ impl Winograd {
     /// square kernel of at least 2, stride 1 (any where the input lies in rows), groups of whole quads and a tile that
     /// [`POINTS`] suffice for.
     pub fn new(
-        conv: &Conv,
+        conv: Convolution,
         input: Shape,
         output: Shape,
         batch: usize,
         tile: usize,
         rows_layout: Option<RowsLayout>,
     ) -> Option<Self> {
-        let (conv, input) = rows_layout.map_or((*conv, input), |layout| layout.convolution_of_cells(conv, output));
-        let Window { kernel: [kh, kw], stride, .. } = conv.window;
+        let (conv, input) = rows_layout.map_or((conv, input), |layout| layout.convolution_of_cells(conv, output));
+        let Window { kernel: [kh, kw], stride, dilation, .. } = conv.window;
         let whole = |channels: usize| conv.groups == 1 || (channels / conv.groups).is_multiple_of(4);
         let applies = kh == kw
             && kh >= 2
             && (2..=POINTS.len()).contains(&tile)
             && tile + kh <= POINTS.len() + 2
             && stride == [1, 1]
+            && dilation == [1, 1]
             && whole(input.channels)
             && whole(output.channels);
         applies.then_some(Self { conv, input, output, batch, tile, rows_layout })
@@ -186,31 +193,36 @@ impl Winograd {
         self.output.width.div_ceil(self.tile)
     }
 
-    /// Tiles in one go: first, and how many.
-    fn parts(&self, family: Family) -> Vec<(usize, usize)> {
+    /// The tiles that are computed in one go, part by part, of all images.
+    pub fn parts(&self, family: Family) -> Vec<Range<usize>> {
         let tiles = self.batch * self.tiles_y() * self.tiles_x();
         let [first, second] = self.scratch_of(1, family);
         // Whole tiles of the matrix product, and parts of much the same size.
         let rows = if family == Family::Tiled { TILED_ROWS } else { BROADCAST_ROWS };
         let most = (quads_at_once(family) / first.max(second) / rows * rows).max(rows);
         let at_once = tiles.div_ceil(tiles.div_ceil(most)).next_multiple_of(rows);
-        (0..tiles).step_by(at_once).map(|first| (first, at_once.min(tiles - first))).collect()
+        (0..tiles).step_by(at_once).map(|first| first..tiles.min(first + at_once)).collect()
     }
 
     /// The products of `tiles` tiles: a 1×1 convolution with a group for each position of a tile. Groups lie apart: from one
     /// tile to the next it would be a power of two of bytes for many layers, and caches hold few lines that far apart.
-    fn gemm(&self, tiles: usize) -> Gemm {
+    pub fn products(&self, tiles: usize) -> Gemm {
         let positions = self.reach() * self.reach();
         let padded = |channels: usize| positions * channels.next_multiple_of(4);
         let (i, o) = (padded(self.input.channels), padded(self.output.channels));
-        let conv = Conv::new(o, 1).groups(positions * self.conv.groups);
-        Gemm::conv(&conv, Shape::new(i, 1, tiles), Shape::new(o, 1, tiles), 1).with_groups_apart()
+        let conv = Convolution {
+            out_channels: o,
+            window: Window::square(1, 1),
+            groups: positions * self.conv.groups,
+            activation: Activation::None,
+        };
+        Gemm::conv(conv, Shape::new(i, 1, tiles), Shape::new(o, 1, tiles), 1).with_groups_apart()
     }
 
     /// How the matrix product of `style` wants the transformed weights.
     pub fn packing(&self, style: Style) -> Packing {
         // One kernel for all parts, so that one packing serves them.
-        self.gemm(1).packing(style)
+        self.products(1).packing(style)
     }
 
     fn sharing(&self, family: Family) -> Sharing {
@@ -224,7 +236,7 @@ impl Winograd {
     /// vec4s of the two arrays between the steps, which take turns: the input transformed, and products. By lines: rows
     /// transformed (the second array), all of the input transformed, products, columns transformed back.
     pub fn scratch(&self, family: Family) -> [usize; 2] {
-        self.scratch_of(self.parts(family).iter().map(|&(_, count)| count).max().unwrap_or(0), family)
+        self.scratch_of(self.parts(family).iter().map(Range::len).max().unwrap_or(0), family)
     }
 
     fn scratch_of(&self, tiles: usize, family: Family) -> [usize; 2] {
@@ -242,7 +254,7 @@ impl Winograd {
         self.reach() * self.output.channels.next_multiple_of(4) * inputs.next_multiple_of(4)
     }
 
-    /// G g Gᵀ of every filter, for the positions in `row` of a tile: that part of the weights (OIHW) of [`Winograd::gemm`].
+    /// G g Gᵀ of every filter, for the positions in `row` of a tile: that part of the weights (OIHW) of [`Winograd::products`].
     pub fn transform_weights(&self, weight: &[f32], row: usize) -> Vec<f32> {
         let of_cells = self.rows_layout.map(|layout| layout.weights_of_cells(weight));
         let weight = of_cells.as_deref().unwrap_or(weight);
@@ -264,13 +276,6 @@ impl Winograd {
         out
     }
 
-    /// A step's kernel, with `workgroup` invocations along x.
-    fn step(&self, shader: &'static str, workgroup: u32, storage: Storage) -> Kernel {
-        let [m, r, n] = [self.tile, self.kernel(), self.reach()].map(|n| n as u32);
-        let settings = vec![("WORKGROUP", workgroup), ("M", m), ("R", r), ("N", n)];
-        Kernel { settings, ..pointwise(shader, storage) }
-    }
-
     fn input_pixels(&self) -> Pixels {
         let Padding { top, left, .. } = self.conv.window.padding;
         match self.rows_layout {
@@ -286,57 +291,54 @@ impl Winograd {
         }
     }
 
-    /// The steps of every part. `chunks`: ranges of column blocks of the weights.
-    pub fn dispatches(&self, style: Style, chunks: &[std::ops::Range<u32>]) -> Vec<Dispatch> {
-        let sharing = self.sharing(style.family);
-        let workgroup = if sharing == Sharing::Workgroup { WORKGROUP_QUADS } else { WORKGROUP };
-        let step =
-            |shader, pixels: Pixels, (first, count): (usize, usize), lines: usize, [reads, writes]: [Place; 2]| {
-                let quads = pixels.rows * pixels.quads;
-                let uniform = Uniform {
-                    pixels,
-                    quads,
-                    group_quads: quads / self.conv.groups as u32,
-                    tiles_y: self.tiles_y() as u32,
-                    tiles_x: self.tiles_x() as u32,
-                    first_tile: first as u32,
-                    tiles: count as u32,
-                    relu: relu_flag(self.conv.activation),
-                };
-                let workgroups = [((count * lines) as u32 * quads).div_ceil(workgroup), 1, 1];
-                let kernel = self.step(shader, workgroup, style.storage);
-                Dispatch::pointwise(kernel, bytemuck::bytes_of(&uniform), workgroups).between(reads, writes)
-            };
-        let (n, m) = (self.reach(), self.tile);
-        let (input, output) = (self.input_pixels(), Pixels::of(self.output));
-        let [first, second] = [0, 1].map(Place::Scratch);
-        let mut all = Vec::new();
-        for part in self.parts(style.family) {
-            let (whole, to_products) = (1, [Place::Layer, first]);
-            match sharing {
-                Sharing::Tiles => all.push(step("winograd_input_tiles", input, part, whole, to_products)),
-                Sharing::Workgroup => all.push(step("winograd_input_workgroup", input, part, whole, to_products)),
-                Sharing::Lines => {
-                    all.push(step("winograd_input_rows", input, part, n, [Place::Layer, second]));
-                    all.push(step("winograd_input_columns", input, part, n, [second, first]));
-                }
-            }
-            let products = self.gemm(part.1).dispatches(style, chunks).into_iter();
-            all.extend(products.map(|gemm| Dispatch { bias: Some(Bias::Zero), ..gemm }.between(first, second)));
-            let from_products = [second, Place::Layer];
-            let last = match sharing {
-                Sharing::Tiles => step("winograd_output_tiles", output, part, whole, from_products),
-                Sharing::Workgroup => step("winograd_output_workgroup", output, part, whole, from_products),
-                Sharing::Lines => {
-                    all.push(step("winograd_output_columns", output, part, n, [second, first]));
-                    step("winograd_output_rows", output, part, m, [first, Place::Layer])
-                }
-            };
-            let kernel = Kernel { reads_bias: true, ..last.kernel }
-                .with_activation(self.conv.activation, self.conv.out_channels);
-            all.push(Dispatch { kernel, bias: Some(Bias::Quads), ..last });
+    /// What transforms the input of `tiles`, one after the other: the last writes the first of [`Winograd::scratch`], and one before it
+    /// the second. The first reads the layer's input.
+    pub fn transform_input(&self, style: Style, tiles: &Range<usize>) -> Vec<Work> {
+        let (pixels, lines) = (self.input_pixels(), self.reach());
+        match self.sharing(style.family) {
+            Sharing::Tiles => vec![self.step("winograd_input_tiles", WORKGROUP, pixels, tiles, 1)],
+            Sharing::Workgroup => vec![self.step("winograd_input_workgroup", WORKGROUP_QUADS, pixels, tiles, 1)],
+            Sharing::Lines => ["winograd_input_rows", "winograd_input_columns"]
+                .map(|shader| self.step(shader, WORKGROUP, pixels, tiles, lines))
+                .into(),
         }
-        all
+    }
+
+    /// What transforms the products of `tiles` back, one after the other: the first reads the second of [`Winograd::scratch`], and
+    /// where another follows it, writes the first. The last binds the bias, and writes the layer's output.
+    pub fn transform_output(&self, style: Style, tiles: &Range<usize>) -> Vec<Work> {
+        let pixels = Pixels::of(self.output);
+        let last = |shader, workgroup, lines| {
+            let work = self.step(shader, workgroup, pixels, tiles, lines);
+            Work { kernel: work.kernel.with_activation(self.conv.activation, self.conv.out_channels), ..work }
+        };
+        match self.sharing(style.family) {
+            Sharing::Tiles => vec![last("winograd_output_tiles", WORKGROUP, 1)],
+            Sharing::Workgroup => vec![last("winograd_output_workgroup", WORKGROUP_QUADS, 1)],
+            Sharing::Lines => vec![
+                self.step("winograd_output_columns", WORKGROUP, pixels, tiles, self.reach()),
+                last("winograd_output_rows", WORKGROUP, self.tile),
+            ],
+        }
+    }
+
+    /// One step, of so many `lines` for each tile, with `workgroup` invocations along x.
+    fn step(&self, shader: &'static str, workgroup: u32, pixels: Pixels, tiles: &Range<usize>, lines: usize) -> Work {
+        let quads = pixels.rows * pixels.quads;
+        let uniform = Uniform {
+            pixels,
+            quads,
+            group_quads: quads / self.conv.groups as u32,
+            tiles_y: self.tiles_y() as u32,
+            tiles_x: self.tiles_x() as u32,
+            first_tile: tiles.start as u32,
+            tiles: tiles.len() as u32,
+            relu: relu_flag(self.conv.activation),
+        };
+        let [m, r, n] = [self.tile, self.kernel(), self.reach()].map(|n| n as u32);
+        let kernel = Kernel::new(shader, [("WORKGROUP", workgroup), ("M", m), ("R", r), ("N", n)]);
+        let workgroups = [((tiles.len() * lines) as u32 * quads).div_ceil(workgroup), 1, 1];
+        Work::new(kernel, bytemuck::bytes_of(&uniform), workgroups)
     }
 }
 

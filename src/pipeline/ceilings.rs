@@ -2,16 +2,18 @@
 
 use std::time::{Duration, Instant};
 
-use wgpu::BufferUsages;
-
-use super::{
-    Checks, PipelineError, begin, choice, compile,
-    memory::{self, Memory},
-};
+use super::{Checks, PipelineError, executable::Executable};
 use crate::{
     gpu::Gpu,
-    kernels::{Dispatch, ceiling},
+    kernels::{
+        Work,
+        binding::{X, Y},
+        ceiling,
+    },
+    program::{Array, Pass, Program, ProgramError, QUAD, Role, read, write},
     scopes::Scopes,
+    select,
+    weights::Weights,
 };
 
 /// What an adapter can do at most, measured on it.
@@ -33,43 +35,27 @@ impl Ceilings {
     ///
     /// [`PipelineError`] when the kernels do not compile, the memory (64 MiB) cannot be had or the device is lost.
     pub fn measure(gpu: &Gpu) -> Result<Self, PipelineError> {
-        let style = choice::style(gpu.info(), gpu.device().features());
-        let storage = style.storage;
-        let device = gpu.device();
-        let scopes = Scopes::push(device);
-        let input = Memory::new(device, "ceiling", ceiling::INPUT_QUADS, storage);
-        let output = Memory::new(device, "ceiling", ceiling::OUTPUT_QUADS, storage);
-        if let Some(error) = scopes.pop_now() {
-            return Err(error.into());
-        }
-        let seconds = |dispatch: Dispatch| -> Result<f64, PipelineError> {
-            let compiled = compile::compile_all(gpu, [&dispatch.kernel].into_iter(), Checks::default())?;
-            let compiled = &compiled[&dispatch.kernel];
-            let scopes = Scopes::push(device);
-            let uniform = memory::filled(gpu, "uniform", &dispatch.uniform, BufferUsages::UNIFORM);
-            let resources = [input.binding(), output.binding(), uniform.as_entire_binding()];
-            let entries: Vec<_> =
-                (0..).zip(resources).map(|(binding, resource)| wgpu::BindGroupEntry { binding, resource }).collect();
-            let bind_group = device.create_bind_group(&wgpu::BindGroupDescriptor {
-                label: Some("ceiling"),
-                layout: &compiled.layout,
-                entries: &entries,
-            });
+        let style = select::style(gpu.info(), gpu.device().features());
+        let seconds = |work: Work| -> Result<f64, PipelineError> {
+            let mut program = Program::default();
+            let [input, output] = [(ceiling::INPUT_QUADS, Role::Input), (ceiling::OUTPUT_QUADS, Role::Output)]
+                .map(|(quads, role)| program.array(Array::quads("ceiling", quads as usize, style.storage, role)));
+            let dispatched = program.dispatch(work, &[read(X, input), write(Y, output)]);
+            dispatched.map_err(|found| ProgramError::Workgroups { layer: "ceiling".into(), found })?;
+            program.end_step(Pass("ceiling"), 0);
+            let scopes = Scopes::push(gpu.device());
+            let executable = Executable::load(gpu, &program, &Weights::default(), Checks::default(), None)?;
             if let Some(error) = scopes.pop_now() {
                 return Err(error.into());
             }
-            let [x, y, z] = dispatch.workgroups;
+            let device = gpu.device();
             let mut times = 1;
             loop {
                 let scopes = Scopes::push(device);
                 let mut encoder = device.create_command_encoder(&Default::default());
-                let mut pass = begin(&mut encoder, None);
-                pass.set_pipeline(&compiled.pipeline);
-                pass.set_bind_group(0, &bind_group, &[]);
                 for _ in 0..times {
-                    pass.dispatch_workgroups(x, y, z);
+                    executable.encode(&mut encoder, 0..1, None);
                 }
-                drop(pass);
                 let start = Instant::now();
                 gpu.queue().submit([encoder.finish()]);
                 if let Some(error) = scopes.pop_now() {
@@ -85,9 +71,9 @@ impl Ceilings {
                 times *= 2;
             }
         };
-        let bytes = ceiling::INPUT_QUADS * super::memory::QUAD;
+        let bytes = ceiling::INPUT_QUADS * QUAD;
         Ok(Self {
-            gflops: ceiling::OPERATIONS as f64 / seconds(ceiling::multiply(storage))? / 1e9,
+            gflops: ceiling::OPERATIONS as f64 / seconds(ceiling::multiply())? / 1e9,
             gbps: bytes as f64 / seconds(ceiling::read(style))? / 1e9,
         })
     }

@@ -7,7 +7,7 @@ use wgpu::{BindGroupLayoutEntry, BindingType};
 use super::{PipelineError, memory};
 use crate::{
     gpu::{Compiled, Gpu},
-    kernels::{Kernel, Precision, Storage},
+    kernels::{Access, Binding, Kernel, Storage, binding},
     scopes::Scopes,
 };
 
@@ -27,64 +27,37 @@ impl Default for Checks {
     }
 }
 
+/// The entries of the kernel's bind group layout.
 fn layout_entries(kernel: &Kernel) -> Vec<BindGroupLayoutEntry> {
     let entry =
         |binding, ty| BindGroupLayoutEntry { binding, visibility: wgpu::ShaderStages::COMPUTE, ty, count: None };
     let buffer = |ty| BindingType::Buffer { ty, has_dynamic_offset: false, min_binding_size: None };
-    let read_only = buffer(wgpu::BufferBindingType::Storage { read_only: true });
-    let read_write = buffer(wgpu::BufferBindingType::Storage { read_only: false });
-    let texture =
-        |access, format| BindingType::StorageTexture { access, format, view_dimension: wgpu::TextureViewDimension::D2 };
-    let activation = memory::texture_format(Precision::F32);
-    let read = |storage, format| match storage {
-        Storage::Buffer => read_only,
-        Storage::Texture => texture(wgpu::StorageTextureAccess::ReadOnly, format),
-        Storage::Sampled => BindingType::Texture {
-            sample_type: wgpu::TextureSampleType::Float { filterable: false },
-            view_dimension: wgpu::TextureViewDimension::D2,
-            multisampled: false,
-        },
+    let bound = |&Binding { number, access, storage, precision }: &Binding| {
+        let ty = match (storage, access) {
+            (Storage::Buffer, _) => buffer(wgpu::BufferBindingType::Storage { read_only: access == Access::Read }),
+            (Storage::Sampled, Access::Read) => BindingType::Texture {
+                sample_type: wgpu::TextureSampleType::Float { filterable: false },
+                view_dimension: wgpu::TextureViewDimension::D2,
+                multisampled: false,
+            },
+            (Storage::Texture | Storage::Sampled, _) => BindingType::StorageTexture {
+                access: match access {
+                    Access::Read => wgpu::StorageTextureAccess::ReadOnly,
+                    Access::Write => wgpu::StorageTextureAccess::WriteOnly,
+                    Access::ReadWrite => wgpu::StorageTextureAccess::ReadWrite,
+                },
+                format: memory::texture_format(precision),
+                view_dimension: wgpu::TextureViewDimension::D2,
+            },
+        };
+        entry(number, ty)
     };
-    let output = match kernel.writes {
-        Storage::Buffer => read_write,
-        Storage::Texture | Storage::Sampled => texture(wgpu::StorageTextureAccess::WriteOnly, activation),
-    };
-    let mut entries = vec![
-        entry(0, read(kernel.reads, activation)),
-        entry(1, output),
-        entry(2, buffer(wgpu::BufferBindingType::Uniform)),
-    ];
-    if let Some(precision) = kernel.weights {
-        entries.push(entry(3, read(kernel.storage, memory::texture_format(precision))));
-        if precision == Precision::Int8 {
-            entries.push(entry(5, read_only));
-        }
-    }
-    if kernel.reads_bias {
-        entries.push(entry(4, read_only));
-    }
-    entries
+    let uniform = entry(binding::UNIFORM, buffer(wgpu::BufferBindingType::Uniform));
+    kernel.bindings.iter().map(bound).chain([uniform]).collect()
 }
 
 /// Compiles one kernel, unless the device has it already.
-fn compile(gpu: &Gpu, kernel: &Kernel, checks: Checks) -> Result<Compiled, PipelineError> {
-    compile_layout(gpu, kernel, &layout_entries(kernel), checks)
-}
-
-/// Compiles a kernel that reads something of the host's in binding 0. It checks every index: the host may bind what it
-/// likes.
-pub(super) fn compile_with_input(gpu: &Gpu, kernel: &Kernel, input: BindingType) -> Result<Compiled, PipelineError> {
-    let mut entries = layout_entries(kernel);
-    entries[0].ty = input;
-    compile_layout(gpu, kernel, &entries, Checks::On)
-}
-
-fn compile_layout(
-    gpu: &Gpu,
-    kernel: &Kernel,
-    entries: &[BindGroupLayoutEntry],
-    checks: Checks,
-) -> Result<Compiled, PipelineError> {
+pub(super) fn compile(gpu: &Gpu, kernel: &Kernel, checks: Checks) -> Result<Compiled, PipelineError> {
     let key = format!("{kernel:?} {checks:?}");
     if let Some(compiled) = gpu.compiled().get(&key) {
         return Ok(compiled.clone());
@@ -107,7 +80,9 @@ fn compile_layout(
     };
     #[cfg(test)]
     let module = gpu.compiler.as_ref().and_then(|compiler| compiler.0(device, kernel)).unwrap_or(module);
-    let layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: Some(&label), entries });
+    let entries = layout_entries(kernel);
+    let layout =
+        device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: Some(&label), entries: &entries });
     let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
         label: Some(&label),
         bind_group_layouts: &[Some(&layout)],
@@ -184,8 +159,9 @@ mod tests {
     use super::PipelineError;
     use crate::{
         gpu::{Compiler, Gpu},
-        network::{Network, Shape},
+        network::Network,
         pipeline::Pipeline,
+        shape::Shape,
         weights::Weights,
     };
 

@@ -27,17 +27,23 @@ use naga::{
 use wgpu::{Features, Limits};
 
 use super::{
-    Algorithms, Checks, Plan,
+    Checks,
     input::{buffer_kernel, texture_kernel},
-    kernels,
-    plan::rows_layout,
 };
 use crate::{
     alexnet::{AlexNet, Variant},
-    doctor::{Case, Finding, check_inputs, distinct_layers},
+    doctor::{Case, Finding, check_inputs, distinct_layers, further_layers},
     gpu::{Compiler, Gpu},
-    kernels::{Algorithm, Family, Kernel, Precision, Storage, Style},
-    network::{Conv, Layer, LocalResponseNorm, MaxPool, Network, Shape},
+    kernels::{
+        Access, Algorithm, Binding, Family, Kernel, Precision, Storage, Style,
+        binding::{UNIFORM, X, Y},
+        ceiling,
+    },
+    layers::{Conv, LocalResponseNorm, MaxPool},
+    lower::Inference,
+    network::{Layer, Network},
+    program::{Algorithms, Options},
+    shape::Shape,
 };
 
 /// Every kernel of every network in every style, with every algorithm and at batches of every kind.
@@ -51,6 +57,12 @@ fn kernels_of_all_plans() -> BTreeSet<Kernel> {
             .adaptive_avg_pool("pool", 2, 2)
             .build()
             .unwrap(),
+    );
+    networks.extend(
+        further_layers()
+            .unwrap()
+            .into_iter()
+            .map(|layer| Network::new("further", layer.input, [(layer.name.clone(), layer.op)]).unwrap()),
     );
     // More workgroups than a dispatch takes along an axis, and sizes whose products are beyond 32 bits.
     networks.push(
@@ -72,8 +84,10 @@ fn kernels_of_all_plans() -> BTreeSet<Kernel> {
     for family in families {
         for storage in Storage::ALL {
             let style = Style { family, storage };
-            all.insert(kernels::top_k(5, 1000, 1, storage).kernel);
-            all.extend([kernels::ceiling::read(style).kernel, kernels::ceiling::multiply(storage).kernel]);
+            for work in [ceiling::read(style), ceiling::multiply()] {
+                let bound = [Binding::read(X, storage), Binding::write(Y, storage)];
+                all.insert(bound.into_iter().fold(work.kernel, Kernel::with_binding));
+            }
             for interleaved in [false, true] {
                 all.extend([texture_kernel(interleaved, storage), buffer_kernel(interleaved, storage)]);
             }
@@ -83,8 +97,10 @@ fn kernels_of_all_plans() -> BTreeSet<Kernel> {
                 for (batch, precision) in
                     [1, 2, 3, 7, 8, 9, 16, 17, 64].into_iter().flat_map(|b| Precision::ALL.map(|p| (b, p)))
                 {
-                    let plans = Plan::all(network, &algorithms, batch, style, precision, (128 << 20) / 16).unwrap();
-                    all.extend(plans.into_iter().flat_map(|p| p.dispatches).map(|d| d.kernel));
+                    let algorithms = &algorithms;
+                    let options = Options { style, batch, precision, algorithms, limit: job::LIMIT, top: 5 };
+                    let program = Inference::lower(network, options).unwrap().program;
+                    all.extend(program.dispatches.into_iter().map(|dispatch| dispatch.kernel));
                 }
             }
         }
@@ -288,6 +304,50 @@ fn policies(checks: Checks) -> BoundsCheckPolicies {
     }
 }
 
+/// That the kernel declares what its shader binds, and no more.
+fn check_bindings(kernel: &Kernel, shader: &Shader) {
+    let module = &shader.module;
+    let mut found = Vec::new();
+    for (_, variable) in module.global_variables.iter() {
+        let Some(binding) = &variable.binding else { continue };
+        let (access, storage, precision) = match (variable.space, &module.types[variable.ty].inner) {
+            (AddressSpace::Uniform, _) => {
+                assert_eq!(binding.binding, UNIFORM, "{}", shader.label);
+                continue;
+            }
+            (AddressSpace::Storage { access }, _) => {
+                let written = access.contains(StorageAccess::STORE);
+                // Of a buffer, what its quads are of is the shader's to know.
+                let precision = kernel.binding(binding.binding).map_or(Precision::F32, |b| b.precision);
+                (if written { Access::Write } else { Access::Read }, Storage::Buffer, precision)
+            }
+            (_, TypeInner::Image { class: ImageClass::Storage { format, access }, .. }) => {
+                let written = access.contains(StorageAccess::STORE);
+                let precision = match format {
+                    naga::StorageFormat::Rgba16Float => Precision::F16,
+                    naga::StorageFormat::Rgba8Snorm => Precision::Int8,
+                    _ => Precision::F32,
+                };
+                (if written { Access::Write } else { Access::Read }, Storage::Texture, precision)
+            }
+            _ => {
+                let precision = kernel.binding(binding.binding).map_or(Precision::F32, |b| b.precision);
+                (Access::Read, Storage::Sampled, precision)
+            }
+        };
+        found.push(Binding { number: binding.binding, access, storage, precision });
+    }
+    found.sort();
+    // What is sampled is written as a storage texture.
+    let declared = kernel.bindings.iter().map(|&binding| match binding {
+        Binding { access: Access::Write, storage: Storage::Sampled, .. } => {
+            Binding { storage: Storage::Texture, ..binding }
+        }
+        other => other,
+    });
+    assert_eq!(found, declared.collect::<Vec<_>>(), "{}", shader.label);
+}
+
 #[test]
 fn every_shader_is_valid_on_every_backend() {
     let folder = std::env::var_os("ALEXNET_SHADERS").map(PathBuf::from);
@@ -296,6 +356,7 @@ fn every_shader_is_valid_on_every_backend() {
     for (number, kernel) in kernels.iter().enumerate() {
         let shader = Shader::new(kernel);
         shader.check_limits();
+        check_bindings(kernel, &shader);
         for checks in [Checks::On, Checks::Off] {
             for version in [(1, 3), (1, 6)] {
                 shader.spirv(version, checks);
@@ -339,10 +400,10 @@ fn features_are_declared() {
     let network = Variant::Ungrouped.standard().network().unwrap();
     for storage in Storage::ALL {
         let tiled = Style { family: Family::Tiled, storage };
-        for plan in Plan::all(&network, &Algorithms::new(), 1, tiled, Precision::F16, (128 << 20) / 16).unwrap() {
-            for dispatch in plan.dispatches {
-                assert_eq!(dispatch.kernel.features(), Features::empty(), "{}", dispatch.kernel.label());
-            }
+        let (precision, algorithms) = (Precision::F16, &Algorithms::new());
+        let options = Options { style: tiled, batch: 1, precision, algorithms, limit: job::LIMIT, top: 5 };
+        for dispatch in Inference::lower(&network, options).unwrap().program.dispatches {
+            assert_eq!(dispatch.kernel.features(), Features::empty(), "{}", dispatch.kernel.label());
         }
     }
 }
@@ -403,10 +464,12 @@ fn hlsl_computes_the_same() {
     }
 }
 
-/// The layers of narrow AlexNets.
+/// The layers of narrow AlexNets, and small ones of every other kind.
 fn narrow_layers() -> Vec<Layer> {
     let networks = [AlexNet::CAFFE, AlexNet::TORCHVISION];
-    distinct_layers(&networks.map(|a| a.width(0.125).head(64, 64).classes(30).network().unwrap()))
+    let mut layers = distinct_layers(&networks.map(|a| a.width(0.125).head(64, 64).classes(30).network().unwrap()));
+    layers.extend(further_layers().unwrap());
+    layers
 }
 
 /// Says how many there are and how near, and fails where one is wrong.

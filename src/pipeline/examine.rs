@@ -2,25 +2,23 @@
 
 use std::collections::BTreeSet;
 
-use super::{Algorithms, Input, Pipeline, Plan, RunError, choice, to_chw};
+use super::{Input, Pipeline, RunError, to_chw};
 use crate::{
     doctor::Variant,
-    kernels::{Algorithm, Kernel, Style},
-    network::{Layer, Network},
+    kernels::Kernel,
+    lower::Inference,
+    network::Network,
+    program::{Algorithms, Options, QUAD},
 };
-
-/// How the planner computes `layer` for `batch` pictures where nothing is denied.
-pub(crate) fn planned(style: Style, layer: &Layer, batch: usize) -> Algorithm {
-    choice::algorithm(style, layer, batch)
-}
 
 /// The kernels that compute `network` by `variant`; none where it does not fit WebGPU's default limits.
 pub(crate) fn kernels(network: &Network, variant: Variant) -> BTreeSet<Kernel> {
     let Variant { style, algorithm, precision, batch } = variant;
     let algorithms: Algorithms = network.layers().iter().map(|l| (l.name.clone(), algorithm)).collect();
-    let limit = wgpu::Limits::default().max_storage_buffer_binding_size / super::memory::QUAD;
-    let plans = Plan::all(network, &algorithms, batch, style, precision, limit).unwrap_or_default();
-    plans.into_iter().flat_map(|plan| plan.dispatches).map(|dispatch| dispatch.kernel).collect()
+    let limit = wgpu::Limits::default().max_storage_buffer_binding_size / QUAD;
+    let options = Options { style, batch, precision, algorithms: &algorithms, limit, top: 0 };
+    let dispatches = Inference::lower(network, options).map(|inference| inference.program.dispatches);
+    dispatches.unwrap_or_default().into_iter().map(|dispatch| dispatch.kernel).collect()
 }
 
 impl Pipeline {

@@ -3,17 +3,21 @@
 use std::num::NonZero;
 
 use wgpu::{
-    BindingResource, BindingType, BufferBinding, BufferUsages, CommandEncoder, TextureDimension, TextureSampleType,
-    TextureUsages, TextureView,
+    BindingResource, BufferBinding, BufferUsages, CommandEncoder, TextureDimension, TextureSampleType, TextureUsages,
+    TextureView,
 };
 
-use super::{Pipeline, PipelineError, begin, compile, memory};
+use super::{Checks, Pipeline, PipelineError, begin, compile, memory};
 use crate::{
     gpu::Gpu,
-    kernels::{Dispatch, Kernel, RowsLayout, Storage, WORKGROUP, activation_quads, pointwise},
-    network::Shape,
+    kernels::{
+        Binding, Kernel, RowsLayout, Storage, WORKGROUP, Work, activation_quads,
+        binding::{X, Y},
+    },
     preprocess::{ChannelOrder, Preprocessing, PreprocessingError},
+    program::ProgramError,
     scopes::Scopes,
+    shape::Shape,
 };
 
 /// A picture in a texture: a camera's image, or what was just drawn.
@@ -103,14 +107,17 @@ struct TextureUniform {
 
 /// The kernel of [`Pipeline::texture_input`].
 pub(super) fn texture_kernel(interleaved: bool, storage: Storage) -> Kernel {
-    Kernel { settings: vec![("INTERLEAVED", interleaved.into())], ..pointwise("texture_input", storage) }
+    // Whatever the host's texture is, it is sampled.
+    Kernel::new("texture_input", [("INTERLEAVED", interleaved.into())])
+        .with_binding(Binding::read(X, Storage::Sampled))
+        .with_binding(Binding::write(Y, storage))
 }
 
 /// The kernel of [`Pipeline::buffer_input`].
 pub(super) fn buffer_kernel(interleaved: bool, storage: Storage) -> Kernel {
-    let mut kernel = pointwise("buffer_input", storage);
-    kernel.settings.push(("INTERLEAVED", interleaved.into()));
-    kernel
+    Kernel::new("buffer_input", [("WORKGROUP", WORKGROUP), ("INTERLEAVED", interleaved.into())])
+        .with_binding(Binding::read(X, Storage::Buffer))
+        .with_binding(Binding::write(Y, storage))
 }
 
 /// How the input lies on the device.
@@ -137,51 +144,37 @@ impl Layout {
     }
 
     /// The dispatch of [`Pipeline::texture_input`].
-    fn texture_dispatch(self, uniform: &[u8], storage: Storage) -> Result<Dispatch, PipelineError> {
+    fn texture_work(self, uniform: &[u8], storage: Storage) -> Result<Work, PipelineError> {
         let Shape { height, width, .. } = self.shape;
         let pixels = if self.interleaved { 4 * self.row_quads.div_ceil(3) } else { width as u32 };
         let workgroups = [pixels.div_ceil(4 * 8), (height as u32).div_ceil(8), 1];
-        let dispatch = Dispatch::pointwise(texture_kernel(self.interleaved, storage), uniform, workgroups);
-        dispatch.folded().map_err(too_many_workgroups)
+        let work = Work::new(texture_kernel(self.interleaved, storage), uniform, workgroups);
+        work.folded().map_err(too_many_workgroups)
     }
 
     /// The dispatch of [`Pipeline::buffer_input`].
-    fn buffer_dispatch(self, uniform: &[u8], storage: Storage, batch: usize) -> Result<Dispatch, PipelineError> {
+    fn buffer_work(self, uniform: &[u8], storage: Storage, batch: usize) -> Result<Work, PipelineError> {
         let workgroups = [self.row_quads.div_ceil(WORKGROUP), self.shape.height as u32, batch as u32];
-        let dispatch = Dispatch::pointwise(buffer_kernel(self.interleaved, storage), uniform, workgroups);
-        dispatch.folded().map_err(too_many_workgroups)
+        let work = Work::new(buffer_kernel(self.interleaved, storage), uniform, workgroups);
+        work.folded().map_err(too_many_workgroups)
     }
 }
 
 fn too_many_workgroups(found: u128) -> PipelineError {
-    PipelineError::Workgroups { layer: "input".into(), found }
+    ProgramError::Workgroups { layer: "input".into(), found }.into()
 }
-
-/// What [`texture_kernel`] reads.
-const TEXTURE: BindingType = BindingType::Texture {
-    sample_type: TextureSampleType::Float { filterable: false },
-    view_dimension: wgpu::TextureViewDimension::D2,
-    multisampled: false,
-};
-
-/// What [`buffer_kernel`] reads.
-const BUFFER: BindingType = BindingType::Buffer {
-    ty: wgpu::BufferBindingType::Storage { read_only: true },
-    has_dynamic_offset: false,
-    min_binding_size: None,
-};
 
 /// Compiles what fills the input of `batch` pictures, so that no frame waits for it. Not every network is filled so: where a
 /// kernel does not compile, who asks for it is told.
 ///
 /// # Errors
 ///
-/// [`PipelineError::Workgroups`].
+/// [`ProgramError::Workgroups`].
 pub(super) fn compile_kernels(gpu: &Gpu, layout: Layout, storage: Storage, batch: usize) -> Result<(), PipelineError> {
-    let texture = (layout.shape.channels == 3).then(|| layout.texture_dispatch(&[], storage)).transpose()?;
-    let buffer = layout.buffer_dispatch(&[], storage, batch)?;
-    for (dispatch, entry) in texture.map(|dispatch| (dispatch, TEXTURE)).into_iter().chain([(buffer, BUFFER)]) {
-        if let Err(error) = compile::compile_with_input(gpu, &dispatch.kernel, entry) {
+    let texture = (layout.shape.channels == 3).then(|| layout.texture_work(&[], storage)).transpose()?;
+    let buffer = layout.buffer_work(&[], storage, batch)?;
+    for work in texture.into_iter().chain([buffer]) {
+        if let Err(error) = compile::compile(gpu, &work.kernel, Checks::On) {
             log::warn!("{error}");
         }
     }
@@ -259,8 +252,8 @@ impl Pipeline {
             scale: channels(|p, c| p.scale / p.std[c]),
             bias: channels(|p, c| -p.mean[c] / p.std[c]),
         };
-        let dispatch = layout.texture_dispatch(bytemuck::bytes_of(&uniform), self.style.storage).map_err(refused)?;
-        self.prepare(&dispatch, TEXTURE, BindingResource::TextureView(source.view))
+        let work = layout.texture_work(bytemuck::bytes_of(&uniform), self.style.storage).map_err(refused)?;
+        self.prepare(&work, BindingResource::TextureView(source.view))
     }
 
     /// Prepares to fill the whole batch from a storage buffer: `batch` pictures of f32 in CHW order, as the network
@@ -283,28 +276,23 @@ impl Pipeline {
         let layout = self.layout();
         let [channels, height, width] = [shape.channels, shape.height, shape.width].map(|n| n as u32);
         let uniform = [channels, height, width, layout.row_quads, layout.pad_left];
-        let dispatch = layout.buffer_dispatch(bytemuck::cast_slice(&uniform), self.style.storage, self.batch());
+        let work = layout.buffer_work(bytemuck::cast_slice(&uniform), self.style.storage, self.batch());
         // No more than is read: a device may bind less than the host's buffer holds.
         let source = BindingResource::Buffer(BufferBinding { size: NonZero::new(expected), ..source });
-        self.prepare(&dispatch.map_err(refused)?, BUFFER, source)
+        self.prepare(&work.map_err(refused)?, source)
     }
 
     fn layout(&self) -> Layout {
-        Layout::new(self.network.input(), self.rows_layout)
+        Layout::new(self.network.input(), self.inference.input_layout)
     }
 
-    fn prepare(
-        &self,
-        dispatch: &Dispatch,
-        entry: BindingType,
-        source: BindingResource<'_>,
-    ) -> Result<Input, InputError> {
-        let Dispatch { kernel, uniform, workgroups, .. } = dispatch;
+    fn prepare(&self, work: &Work, source: BindingResource<'_>) -> Result<Input, InputError> {
+        let Work { kernel, uniform, workgroups, .. } = work;
         let device = self.gpu.device();
-        let compiled = compile::compile_with_input(&self.gpu, kernel, entry).map_err(refused)?;
+        let compiled = compile::compile(&self.gpu, kernel, Checks::On).map_err(refused)?;
         let scopes = Scopes::push(device);
         let uniform = memory::filled(&self.gpu, "input", uniform, BufferUsages::UNIFORM);
-        let resources = [source, self.input.binding(), uniform.as_entire_binding()];
+        let resources = [source, self.input().binding(), uniform.as_entire_binding()];
         let entries: Vec<_> =
             (0..).zip(resources).map(|(binding, resource)| wgpu::BindGroupEntry { binding, resource }).collect();
         let bind_group = device.create_bind_group(&wgpu::BindGroupDescriptor {
@@ -398,11 +386,7 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
     use super::*;
-    use crate::{
-        gpu::GpuOptions,
-        network::{Conv, Network},
-        weights::Weights,
-    };
+    use crate::{gpu::GpuOptions, layers::Conv, network::Network, weights::Weights};
 
     /// A frame that binds its first texture or buffer compiles nothing, in either layout.
     #[test]

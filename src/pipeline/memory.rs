@@ -2,7 +2,6 @@
 
 #[cfg(not(target_arch = "wasm32"))]
 use futures::channel::oneshot;
-use half::slice::HalfFloatSliceExt;
 use wgpu::{
     BindingResource, Buffer, BufferDescriptor, BufferUsages, CommandEncoder, Device, Extent3d, Origin3d, Queue,
     TexelCopyBufferInfo, TexelCopyBufferLayout, TexelCopyTextureInfo, Texture, TextureAspect, TextureFormat,
@@ -14,72 +13,58 @@ use super::wait;
 use crate::{
     gpu::Gpu,
     kernels::{Precision, Storage, TEXTURE_WIDTH},
+    program::{Allocation, QUAD},
 };
 
-/// Bytes of one `vec4<f32>`.
-pub(super) const QUAD: u64 = 16;
 /// Bytes of a row of an activation's texture.
 const ROW: u64 = TEXTURE_WIDTH as u64 * QUAD;
 /// Bytes uploaded between two submissions, so that staging memory stays small.
 const UPLOAD: u64 = 1 << 20;
 
 /// A flat array of `vec4<f32>`, or of weights in quads of [`Precision::quad_bytes`].
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Memory {
     Buffer(Buffer),
     Texture(Texture, TextureView),
 }
 
 impl Memory {
-    /// An array of `quads` vec4s, zero.
-    pub fn new(device: &Device, label: &str, quads: u64, storage: Storage) -> Self {
-        let usage = TextureUsages::STORAGE_BINDING | TextureUsages::COPY_SRC;
-        Self::with(device, label, quads, storage, Precision::F32, usage)
-    }
-
-    /// An array of `quads` times four weights, to be read only.
-    pub fn weights(device: &Device, label: &str, quads: u64, storage: Storage, precision: Precision) -> Self {
-        Self::with(device, label, quads, storage, precision, TextureUsages::empty())
-    }
-
-    fn with(
-        device: &Device,
-        label: &str,
-        quads: u64,
-        storage: Storage,
-        precision: Precision,
-        usage: TextureUsages,
-    ) -> Self {
-        match storage {
-            Storage::Buffer => Self::Buffer(device.create_buffer(&BufferDescriptor {
-                label: Some(label),
-                size: quads * precision.quad_bytes(),
-                usage: BufferUsages::STORAGE | BufferUsages::COPY_DST | BufferUsages::COPY_SRC,
-                mapped_at_creation: false,
-            })),
-            Storage::Texture | Storage::Sampled => {
-                let read = match storage {
-                    Storage::Sampled => TextureUsages::TEXTURE_BINDING,
-                    _ => TextureUsages::STORAGE_BINDING,
-                };
-                let texture = device.create_texture(&wgpu::TextureDescriptor {
+    /// What an allocation is on `device`, zero.
+    pub fn new(device: &Device, allocation: &Allocation) -> Self {
+        let Allocation { label, bytes, precision, storage, written } = *allocation;
+        let texture_usage = match (storage, written) {
+            (Storage::Buffer, _) => {
+                return Self::Buffer(device.create_buffer(&BufferDescriptor {
                     label: Some(label),
-                    size: Extent3d {
-                        width: TEXTURE_WIDTH,
-                        height: quads.div_ceil(TEXTURE_WIDTH.into()) as u32,
-                        depth_or_array_layers: 1,
-                    },
-                    mip_level_count: 1,
-                    sample_count: 1,
-                    dimension: wgpu::TextureDimension::D2,
-                    format: texture_format(precision),
-                    usage: usage | read | TextureUsages::COPY_DST,
-                    view_formats: &[],
-                });
-                let view = texture.create_view(&Default::default());
-                Self::Texture(texture, view)
+                    size: bytes,
+                    usage: BufferUsages::STORAGE | BufferUsages::COPY_DST | BufferUsages::COPY_SRC,
+                    mapped_at_creation: false,
+                }));
             }
-        }
+            (Storage::Texture, false) => TextureUsages::STORAGE_BINDING,
+            (Storage::Sampled, false) => TextureUsages::TEXTURE_BINDING,
+            (Storage::Texture, true) => TextureUsages::STORAGE_BINDING | TextureUsages::COPY_SRC,
+            (Storage::Sampled, true) => {
+                TextureUsages::TEXTURE_BINDING | TextureUsages::STORAGE_BINDING | TextureUsages::COPY_SRC
+            }
+        };
+        let texels = bytes.div_ceil(precision.quad_bytes());
+        let texture = device.create_texture(&wgpu::TextureDescriptor {
+            label: Some(label),
+            size: Extent3d {
+                width: TEXTURE_WIDTH,
+                height: texels.div_ceil(TEXTURE_WIDTH.into()) as u32,
+                depth_or_array_layers: 1,
+            },
+            mip_level_count: 1,
+            sample_count: 1,
+            dimension: wgpu::TextureDimension::D2,
+            format: texture_format(precision),
+            usage: texture_usage | TextureUsages::COPY_DST,
+            view_formats: &[],
+        });
+        let view = texture.create_view(&Default::default());
+        Self::Texture(texture, view)
     }
 
     /// The most vec4s that one binding can hold on `device`.
@@ -241,7 +226,7 @@ pub(super) fn filled(gpu: &Gpu, label: &str, bytes: &[u8], usage: BufferUsages) 
 /// Fills a [`Memory`] from front to back in pieces, holding only a few megabytes at a time.
 pub(super) struct Upload<'a> {
     gpu: &'a Gpu,
-    target: &'a Memory,
+    target: Memory,
     /// Less than a row, which waits for the rest of it.
     staged: Vec<u8>,
     /// Bytes that are written.
@@ -254,7 +239,7 @@ pub(super) struct Upload<'a> {
 }
 
 impl<'a> Upload<'a> {
-    pub fn new(gpu: &'a Gpu, target: &'a Memory) -> Self {
+    pub fn new(gpu: &'a Gpu, target: Memory) -> Self {
         Self {
             gpu,
             target,
@@ -281,20 +266,6 @@ impl<'a> Upload<'a> {
         if self.offset - self.submitted >= UPLOAD {
             self.submit();
         }
-    }
-
-    /// The next weights, for [`Precision::F16`].
-    pub fn push_f16(&mut self, weights: &[f32]) {
-        let mut halves = vec![half::f16::ZERO; weights.len()];
-        halves.convert_from_f32_slice(weights);
-        self.push(bytemuck::cast_slice(&halves));
-    }
-
-    /// The next weights, for [`Precision::Int8`]: ±127 is the number's `largest`, which are over and over the same.
-    pub fn push_int8(&mut self, weights: &[f32], largest: &[f32]) {
-        let scales: Vec<f32> = largest.iter().map(|l| if *l > 0.0 { 127.0 / l } else { 0.0 }).collect();
-        let quantized = weights.iter().zip(scales.iter().cycle()).map(|(w, s)| (w * s).round() as i8 as u8);
-        self.push(&quantized.collect::<Vec<_>>());
     }
 
     fn write(&mut self, bytes: &[u8]) {

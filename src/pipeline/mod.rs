@@ -11,15 +11,14 @@
 
 #[cfg(not(target_arch = "wasm32"))]
 mod ceilings;
-mod choice;
 mod compile;
 #[cfg(test)]
 mod conformance;
-mod deny;
 pub(crate) mod examine;
+mod executable;
 mod input;
+mod list;
 mod memory;
-mod plan;
 mod profile;
 mod requirements;
 mod slice;
@@ -29,39 +28,38 @@ mod tune;
 mod wait;
 
 use std::{
-    cmp,
     collections::BTreeMap,
     fmt,
     ops::Range,
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use wgpu::{BindGroup, Buffer, BufferUsages, CommandEncoder, ComputePipeline};
+use wgpu::{Buffer, BufferUsages, CommandEncoder};
 
 #[cfg(not(target_arch = "wasm32"))]
 pub use ceilings::Ceilings;
 pub use compile::Checks;
 pub use input::{Input, InputError, TextureSource};
-pub use plan::{PlannedDispatch, plan};
+pub use list::{PlannedDispatch, plan};
 pub use profile::LayerTime;
 pub use slice::Slices;
 pub use ticket::Ticket;
 pub use tune::{Candidate, Choice, TuneError, Tuning};
 
 use crate::{
-    deny::{Denial, Denials},
     gpu::{Gpu, Shortfall},
-    kernels::{self, Algorithm, Dispatch, Place, Precision, RowsLayout, Style, activation_quads},
-    network::{MAX_WEIGHT, Network, NetworkError, Shape},
+    kernels::{Algorithm, Precision, Style, activation_quads},
+    lower::{Inference, LayerOutput},
+    network::{Layer, Network, NetworkError},
+    program::{Algorithms, Options, ProgramError, Step},
     scopes::Scopes,
+    select::{self, Denial, Denials},
+    shape::Shape,
     weights::{Weights, WeightsError},
 };
+use executable::Executable;
 use input::Layout;
 use memory::Memory;
-use plan::{Algorithms, Parameters, Plan};
-
-/// The most pictures of a batch.
-pub const MAX_BATCH: usize = 1024;
 
 /// A network on a device, ready to run any number of times.
 ///
@@ -76,55 +74,30 @@ pub struct Pipeline {
     weights: Weights,
     settings: Settings,
     style: Style,
-    input: Memory,
-    /// How the input is laid out; channels last and padded, as every activation, where `None`.
-    rows_layout: Option<RowsLayout>,
-    /// Even steps write the first, odd steps the second.
-    activations: [Memory; 2],
-    steps: Vec<Step>,
-    /// Where each layer's output is found: after how many steps.
-    done: Vec<usize>,
-    /// The largest outputs and their indices, and how many there are a picture.
-    top: Option<Top>,
+    inference: Inference,
+    executable: Executable,
     /// Where tickets read the largest outputs from.
     ring: ticket::Ring,
     /// Layers that each run copies, by the step after which it does.
     kept: Vec<Kept>,
-    device_bytes: u64,
     /// The number of the run that began last.
     runs: AtomicU64,
-}
-
-/// One layer's dispatches. They write the same activation.
-#[derive(Debug)]
-struct Step {
-    layer: usize,
-    kernel: String,
-    dispatches: Vec<(ComputePipeline, BindGroup, [u32; 3])>,
 }
 
 /// A copy of one layer's activation.
 #[derive(Debug)]
 struct Kept {
     layer: String,
-    after: usize,
+    output: LayerOutput,
     quads: u64,
     buffer: Buffer,
 }
 
 /// That an activation is copied to a buffer after some step.
 struct Copy<'a> {
-    after: usize,
+    output: LayerOutput,
     quads: u64,
     buffer: &'a Buffer,
-}
-
-#[derive(Debug)]
-struct Top {
-    k: usize,
-    pipeline: ComputePipeline,
-    bind_group: BindGroup,
-    entries: Buffer,
 }
 
 /// One of the largest outputs.
@@ -247,174 +220,56 @@ impl<'a> Builder<'a> {
         let Self { gpu, network, weights, settings, progress } = self;
         let Settings { batch, top, precision, checks, .. } = settings;
         let device = gpu.device();
-        plan::check_batch(batch)?;
         for layer in settings.algorithms.keys().chain(&settings.keep) {
             network.position(layer)?;
         }
         let denials = gpu.denials().and(&settings.denials);
-        let style = settings.style.map_or_else(|| deny::style(gpu, &denials), Ok)?;
+        let allowed = || select::allowed_style(gpu.info(), device.features(), &denials);
+        let denied = || PipelineError::Denied { denials: denials.clone() };
+        let style = settings.style.or_else(allowed).ok_or_else(denied)?;
         let mut algorithms = settings.algorithms.clone();
-        deny::algorithms(network, style, batch, &denials, &mut algorithms);
+        select::avoid_algorithms(network, style, batch, &denials, &mut algorithms);
         requirements::check(gpu, network, &settings, style)?;
-        if let Some(reason) = choice::refusal(gpu, style) {
+        if let Some(reason) = select::refusal(gpu.info(), device.features(), style) {
             return Err(PipelineError::Style { reason });
         }
         weights.check(network)?;
 
         let limit = Memory::limit(device, style.storage);
-        let largest = |shape: Shape| (activation_quads(shape) * batch) as u64;
-
+        let options = Options { style, batch, precision, algorithms: &algorithms, limit, top: top.max(1) };
+        let inference = Inference::lower(network, options)?;
         let scopes = Scopes::push(device);
-
-        let rows_layout = plan::rows_layout(network);
-        let plans = Plan::all(network, &algorithms, batch, style, precision, limit)?;
-        let classes = network.output().len();
-        let top = top.clamp(1, classes);
-        let top_dispatch =
-            (network.output() == Shape::vector(classes)).then(|| kernels::top_k(top, classes, batch, style.storage));
-        let dispatches = plans.iter().flat_map(|p| &p.dispatches).chain(&top_dispatch);
-
-        // Compilation and upload both take long; neither needs the other.
-        let upload = || -> Result<Vec<Option<Parameters>>, PipelineError> {
-            let total = plans.iter().map(Plan::weight_bytes).sum();
-            let mut done = 0;
-            let mut report = |bytes| {
-                done += bytes;
-                if let Some(Progress(progress)) = progress {
-                    progress(done, total);
-                }
-            };
-            let mut upload = |plan: &Plan| {
-                // Without memory for one layer, the others are not tried.
-                let scopes = Scopes::push(device);
-                let parameters = plan.upload(gpu, weights, style.storage, &mut report)?;
-                scopes.pop_now().map_or(Ok(parameters), |error| Err(error.into()))
-            };
-            let uploaded = plans.iter().map(&mut upload).collect();
-            weights.release();
-            uploaded
-        };
-        let compile = || {
-            input::compile_kernels(gpu, Layout::new(network.input(), rows_layout), style.storage, batch)?;
-            compile::compile_all(gpu, dispatches.map(|d| &d.kernel), checks)
-        };
-        #[cfg(target_arch = "wasm32")]
-        let (compiled, parameters) = (compile()?, upload()?);
-        #[cfg(not(target_arch = "wasm32"))]
-        let (compiled, parameters) = std::thread::scope(|threads| {
-            let compiled = threads.spawn(compile);
-            let parameters = upload();
-            let compiled = compiled.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            Ok::<_, PipelineError>((compiled?, parameters?))
-        })?;
-
-        let input_quads = rows_layout.map_or(activation_quads(network.input()), |l| l.quads());
-        let input = Memory::new(device, "input", (input_quads * batch) as u64, style.storage);
-        let mut sizes = [1, 1];
-        let mut writers = 0;
-        for (layer, plan) in network.layers().iter().zip(&plans) {
-            if !plan.dispatches.is_empty() {
-                sizes[writers % 2] = cmp::max(sizes[writers % 2], largest(layer.output));
-                writers += 1;
-            }
-        }
-        let activations = sizes.map(|quads| Memory::new(device, "activation", quads, style.storage));
-
-        // What lies between the dispatches of one layer; layers share it.
-        let scratch = [0, 1].map(|i| {
-            let quads = plans.iter().map(|p| p.scratch[i]).max().unwrap_or(0).max(1);
-            Memory::new(device, "scratch", quads as u64, style.storage.of_scratch()[i])
-        });
-
-        let bind = |dispatch: &Dispatch, x: &Memory, y: wgpu::BindingResource<'_>, parameters: Option<&Parameters>| {
-            let compiled = &compiled[&dispatch.kernel];
-            let uniform = memory::filled(gpu, "uniform", &dispatch.uniform, BufferUsages::UNIFORM);
-            let mut resources = vec![(0, x.binding()), (1, y), (2, uniform.as_entire_binding())];
-            if let Some(parameters) = parameters {
-                resources.extend(dispatch.chunk.map(|i| (3, parameters.weights[i].binding())));
-                resources.extend(dispatch.bias.map(|kind| (4, parameters.biases[&kind].as_entire_binding())));
-                let scales = parameters.scales.as_ref().filter(|_| dispatch.kernel.weights == Some(Precision::Int8));
-                resources.extend(scales.map(|scales| (5, scales.as_entire_binding())));
-            }
-            let entry = |(binding, resource)| wgpu::BindGroupEntry { binding, resource };
-            let entries: Vec<_> = resources.into_iter().map(entry).collect();
-            let bind_group = device.create_bind_group(&wgpu::BindGroupDescriptor {
-                label: Some(&dispatch.kernel.label()),
-                layout: &compiled.layout,
-                entries: &entries,
-            });
-            (compiled.pipeline.clone(), bind_group, dispatch.workgroups)
-        };
-
-        let mut steps: Vec<Step> = Vec::new();
-        let mut done = Vec::new();
-        for (layer, (plan, parameters)) in plans.iter().zip(&parameters).enumerate() {
-            if let Some(first) = plan.dispatches.first() {
-                let x = if steps.is_empty() { &input } else { &activations[(steps.len() - 1) % 2] };
-                let y = &activations[steps.len() % 2];
-                let mut bound = Vec::new();
-                for dispatch in &plan.dispatches {
-                    let place = |place, outer| match place {
-                        Place::Layer => outer,
-                        Place::Scratch(i) => &scratch[i],
-                    };
-                    let y = place(dispatch.writes, y).binding();
-                    bound.push(bind(dispatch, place(dispatch.reads, x), y, parameters.as_ref()));
-                }
-                steps.push(Step { layer, kernel: first.kernel.label(), dispatches: bound });
-            }
-            done.push(steps.len());
-        }
-        let last = if steps.is_empty() { &input } else { &activations[(steps.len() - 1) % 2] };
-        let top = top_dispatch.map(|dispatch| {
-            let entries = device.create_buffer(&wgpu::BufferDescriptor {
-                label: Some("top"),
-                size: (batch * top * size_of::<Entry>()) as u64,
-                usage: BufferUsages::STORAGE | BufferUsages::COPY_SRC,
-                mapped_at_creation: false,
-            });
-            let (pipeline, bind_group, _) = bind(&dispatch, last, entries.as_entire_binding(), None);
-            Top { k: top, pipeline, bind_group, entries }
-        });
-        let ring = ticket::Ring::new(device, settings.tickets, batch, top.as_ref().map_or(0, |top| top.k));
+        input::compile_kernels(gpu, Layout::new(network.input(), inference.input_layout), style.storage, batch)?;
+        let progress = progress.map(|Progress(progress)| progress);
+        let executable = Executable::load(gpu, &inference.program, weights, checks, progress)?;
+        let ring = ticket::Ring::new(device, settings.tickets, batch, inference.top.map_or(0, |(_, k)| k));
 
         let mut kept = Vec::new();
         for name in &settings.keep {
             let index = network.position(name)?;
-            let quads = largest(network.layers()[index].output);
+            let output = inference.layers[index];
+            let quads = (activation_quads(network.layers()[index].output) * batch) as u64;
             let buffer = device.create_buffer(&wgpu::BufferDescriptor {
                 label: Some(name),
-                size: activations[0].copy_size(quads),
+                size: executable.memory(output.array).copy_size(quads),
                 usage: BufferUsages::STORAGE | BufferUsages::COPY_DST | BufferUsages::COPY_SRC,
                 mapped_at_creation: false,
             });
-            kept.push(Kept { layer: name.clone(), after: done[index], quads, buffer });
+            kept.push(Kept { layer: name.clone(), output, quads, buffer });
         }
-        kept.sort_by_key(|kept| kept.after);
-
         if let Some(error) = scopes.pop_now() {
             return Err(error.into());
         }
-        let device_bytes = input.size()
-            + activations.iter().map(Memory::size).sum::<u64>()
-            + scratch.iter().map(Memory::size).sum::<u64>()
-            + parameters.iter().flatten().map(Parameters::size).sum::<u64>()
-            + kept.iter().map(|kept| kept.buffer.size()).sum::<u64>();
         Ok(Pipeline {
             gpu: gpu.clone(),
             network: network.clone(),
             weights: weights.clone(),
             settings,
             style,
-            input,
-            rows_layout,
-            activations,
-            steps,
-            done,
-            top,
+            inference,
+            executable,
             ring,
             kept,
-            device_bytes,
             runs: AtomicU64::new(0),
         })
     }
@@ -474,13 +329,28 @@ impl Pipeline {
     }
 
     /// Layer and kernel of each step.
-    pub fn kernels(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.steps.iter().map(|s| (self.network.layers()[s.layer].name.as_str(), s.kernel.as_str()))
+    pub fn kernels(&self) -> impl Iterator<Item = (&str, String)> {
+        self.steps().map(|(layer, kernel)| (layer.name.as_str(), kernel))
     }
 
     /// Bytes of buffers and textures on the device.
     pub fn device_bytes(&self) -> u64 {
-        self.device_bytes
+        self.executable.bytes() + self.kept.iter().map(|kept| kept.buffer.size()).sum::<u64>()
+    }
+
+    /// The layer of each step, and its first kernel in a few words.
+    fn steps(&self) -> impl Iterator<Item = (&Layer, String)> {
+        let Inference { program, forward, .. } = &self.inference;
+        let step = |step: &Step| {
+            let kernel = program.dispatches_of(step).first().map(|dispatch| dispatch.kernel.label());
+            (&self.network.layers()[step.layer], kernel.unwrap_or_default())
+        };
+        program.steps[..*forward].iter().map(step)
+    }
+
+    /// Where the input lies.
+    fn input(&self) -> &Memory {
+        self.executable.memory(self.inference.input)
     }
 
     /// Writes the input: `batch` pictures in CHW order, as the network sees them. It takes effect with the next
@@ -494,7 +364,7 @@ impl Pipeline {
     pub fn write_input(&self, input: &[f32]) -> Result<(), RunError> {
         let input = self.lay_out(input)?;
         let scopes = Scopes::push(self.gpu.device());
-        self.input.write(self.gpu.queue(), &input);
+        self.input().write(self.gpu.queue(), &input);
         scopes.pop_now().map_or(Ok(()), |error| Err(error.into()))
     }
 
@@ -504,10 +374,10 @@ impl Pipeline {
         if input.len() != shape.len() * self.batch() {
             return Err(RunError::Input { expected: shape.len() * self.batch(), found: input.len() });
         }
-        let quads = self.rows_layout.map_or(activation_quads(shape), |l| l.quads());
+        let quads = self.inference.input_layout.map_or(activation_quads(shape), |l| l.quads());
         let mut laid_out = vec![0.0f32; quads * 4 * self.batch()];
         for (picture, out) in input.chunks_exact(shape.len()).zip(laid_out.chunks_exact_mut(quads * 4)) {
-            match self.rows_layout {
+            match self.inference.input_layout {
                 Some(layout) => layout.write(picture, out),
                 None => from_chw(picture, shape, out),
             }
@@ -519,7 +389,7 @@ impl Pipeline {
     /// submits it.
     pub fn encode(&self, encoder: &mut CommandEncoder) {
         self.begin_run();
-        self.encode_kept(encoder, 0..self.steps.len());
+        self.encode_kept(encoder, 0..self.inference.forward);
         self.encode_top(encoder);
     }
 
@@ -538,52 +408,41 @@ impl Pipeline {
 
     /// The same with further copies.
     fn encode_copies(&self, encoder: &mut CommandEncoder, steps: Range<usize>, further: Vec<Copy<'_>>) {
-        let kept = self.kept.iter().map(|kept| Copy { after: kept.after, quads: kept.quads, buffer: &kept.buffer });
+        let kept = self.kept.iter().map(|kept| Copy { output: kept.output, quads: kept.quads, buffer: &kept.buffer });
         let within = |copy: &Copy<'_>| {
-            (steps.start < copy.after && copy.after <= steps.end) || (copy.after == 0 && steps.start == 0)
+            let after = copy.output.steps;
+            (steps.start < after && after <= steps.end) || (after == 0 && steps.start == 0)
         };
         let mut copies: Vec<_> = kept.chain(further).filter(within).collect();
         // The end of the pass is where an activation can be copied before later layers write over it.
-        copies.sort_by_key(|copy| copy.after);
+        copies.sort_by_key(|copy| copy.output.steps);
         let mut from = steps.start;
-        for Copy { after, quads, buffer } in copies {
-            self.encode_steps(encoder, from..after, None);
-            from = after;
-            self.after(after).copy_to(encoder, quads, buffer);
+        for Copy { output, quads, buffer } in copies {
+            self.executable.encode(encoder, from..output.steps, None);
+            from = output.steps;
+            self.executable.memory(output.array).copy_to(encoder, quads, buffer);
         }
-        self.encode_steps(encoder, from..steps.end, None);
+        self.executable.encode(encoder, from..steps.end, None);
     }
 
     fn encode_top(&self, encoder: &mut CommandEncoder) {
-        if let Some(top) = &self.top {
-            let mut pass = begin(encoder, None);
-            pass.set_pipeline(&top.pipeline);
-            pass.set_bind_group(0, &top.bind_group, &[]);
-            pass.dispatch_workgroups(self.batch() as u32, 1, 1);
-        }
+        let Inference { program, forward, .. } = &self.inference;
+        self.executable.encode(encoder, *forward..program.steps.len(), None);
     }
 
-    fn encode_steps(
-        &self,
-        encoder: &mut CommandEncoder,
-        steps: Range<usize>,
-        timestamp_writes: Option<wgpu::ComputePassTimestampWrites<'_>>,
-    ) {
-        if steps.is_empty() {
-            return;
-        }
-        let mut pass = begin(encoder, timestamp_writes);
-        for (pipeline, bind_group, [x, y, z]) in self.steps[steps].iter().flat_map(|s| &s.dispatches) {
-            pass.set_pipeline(pipeline);
-            pass.set_bind_group(0, bind_group, &[]);
-            pass.dispatch_workgroups(*x, *y, *z);
+    /// The buffer of the largest outputs, and how many there are for a picture.
+    fn top(&self) -> Option<(&Buffer, usize)> {
+        let (array, k) = self.inference.top?;
+        match self.executable.memory(array) {
+            Memory::Buffer(buffer) => Some((buffer, k)),
+            Memory::Texture(..) => None,
         }
     }
 
     /// The largest outputs of each picture as the last run left them on the device: `batch` × `k` of [`Entry`], largest
     /// first. A storage buffer for shaders of the host; `None` where the network does not end in a vector.
     pub fn top_buffer(&self) -> Option<&Buffer> {
-        self.top.as_ref().map(|top| &top.entries)
+        self.top().map(|(entries, _)| entries)
     }
 
     /// The activation of a layer that [`Builder::keep`] named, as the last run left it on the device. A storage buffer
@@ -591,11 +450,6 @@ impl Pipeline {
     /// zeros.
     pub fn kept(&self, name: &str) -> Option<&Buffer> {
         self.kept.iter().find(|kept| kept.layer == name).map(|kept| &kept.buffer)
-    }
-
-    /// The activation after `steps` steps.
-    fn after(&self, steps: usize) -> &Memory {
-        if steps == 0 { &self.input } else { &self.activations[(steps - 1) % 2] }
     }
 
     /// Runs the network and reads the last layer: `batch` outputs, CHW each. As [`Pipeline::encode`], it leaves the largest outputs
@@ -628,7 +482,7 @@ impl Pipeline {
                 let copies = self.copies(&layers)?;
                 self.encode_input(encoder, &input)?;
                 self.begin_run();
-                self.encode_copies(encoder, 0..self.steps.len(), copies);
+                self.encode_copies(encoder, 0..self.inference.forward, copies);
                 self.encode_top(encoder);
                 Ok(reads)
             })
@@ -653,7 +507,7 @@ impl Pipeline {
     /// [`RunError::Layer`] when a name is unknown.
     pub fn encode_layers(&self, encoder: &mut CommandEncoder, layers: &[(&str, &Buffer)]) -> Result<(), RunError> {
         let copies = self.copies(layers)?;
-        let last = copies.iter().map(|copy| copy.after).max().unwrap_or(0);
+        let last = copies.iter().map(|copy| copy.output.steps).max().unwrap_or(0);
         self.begin_run();
         self.encode_copies(encoder, 0..last, copies);
         Ok(())
@@ -661,8 +515,8 @@ impl Pipeline {
 
     fn copies<'b>(&self, layers: &[(&str, &'b Buffer)]) -> Result<Vec<Copy<'b>>, RunError> {
         let copy = |&(name, buffer): &(&str, &'b Buffer)| {
-            let (after, shape) = self.output(name)?;
-            Ok(Copy { after, quads: (activation_quads(shape) * self.batch()) as u64, buffer })
+            let (output, quads) = self.output(name)?;
+            Ok(Copy { output, quads, buffer })
         };
         layers.iter().map(copy).collect()
     }
@@ -673,14 +527,15 @@ impl Pipeline {
     ///
     /// [`RunError::Layer`] when the name is unknown.
     pub fn activation_bytes(&self, name: &str) -> Result<u64, RunError> {
-        let (steps, shape) = self.output(name)?;
-        Ok(self.after(steps).copy_size((activation_quads(shape) * self.batch()) as u64))
+        let (output, quads) = self.output(name)?;
+        Ok(self.executable.memory(output.array).copy_size(quads))
     }
 
-    /// After how many steps the layer called `name` is done, and its output's shape.
-    fn output(&self, name: &str) -> Result<(usize, Shape), RunError> {
+    /// Where the output of the layer called `name` is, and its vec4s.
+    fn output(&self, name: &str) -> Result<(LayerOutput, u64), RunError> {
         let index = self.network.position(name)?;
-        Ok((self.done[index], self.network.layers()[index].output))
+        let quads = activation_quads(self.network.layers()[index].output) * self.batch();
+        Ok((self.inference.layers[index], quads as u64))
     }
 
     /// Runs the network and reads the largest outputs of each picture, largest first.
@@ -704,24 +559,26 @@ impl Pipeline {
     }
 
     async fn run_top_on(&self, input: Option<&[f32]>) -> Result<Vec<Vec<Entry>>, RunError> {
-        let Some(top) = &self.top else { return Err(RunError::NotAVector { output: self.network.output() }) };
+        let Some((entries, k)) = self.top() else {
+            return Err(RunError::NotAVector { output: self.network.output() });
+        };
         let reading = self
             .submit(|encoder| {
                 if let Some(input) = input {
                     self.encode_input(encoder, input)?;
                 }
                 self.encode(encoder);
-                let buffer = self.readback(top.entries.size());
-                encoder.copy_buffer_to_buffer(&top.entries, 0, &buffer, 0, top.entries.size());
+                let buffer = self.readback(entries.size());
+                encoder.copy_buffer_to_buffer(entries, 0, &buffer, 0, entries.size());
                 Ok(vec![buffer])
             })
             .await?;
-        pictures(self.read(reading).await?.concat(), top.k)
+        pictures(self.read(reading).await?.concat(), k)
     }
 
     /// Records the writing of an input that is laid out already.
     fn encode_input(&self, encoder: &mut CommandEncoder, laid_out: &[f32]) -> Result<(), RunError> {
-        let staged = self.input.copy_from(self.gpu.device(), encoder, laid_out);
+        let staged = self.input().copy_from(self.gpu.device(), encoder, laid_out);
         staged.ok_or_else(|| RunError::Device("there is no buffer for the input".into()))
     }
 
@@ -836,12 +693,9 @@ pub enum PipelineError {
     /// The weights are not those of the network.
     #[error(transparent)]
     Tensors(#[from] WeightsError),
-    /// The batch is empty or too large.
-    #[error("expected a batch of 1 to {MAX_BATCH} pictures, found {found}: split the pictures")]
-    Batch {
-        /// The batch asked for.
-        found: usize,
-    },
+    /// The network cannot be lowered to dispatches, or its weights not be packed.
+    #[error(transparent)]
+    Program(ProgramError),
     /// The adapter cannot run the kernels asked for.
     #[error("these kernels do not run on this adapter: {reason}; leave the choice of style to the library")]
     Style {
@@ -872,44 +726,6 @@ pub enum PipelineError {
         /// What is denied.
         denials: Denials,
     },
-    /// A piece of weights that cannot be split further is larger than a binding.
-    #[error(
-        "layer `{layer}` needs {needed} bytes of weights at once, the adapter binds at most {limit}: use another adapter"
-    )]
-    Weights {
-        /// The layer.
-        layer: String,
-        /// Bytes needed.
-        needed: u64,
-        /// Bytes that a binding may have.
-        limit: u64,
-    },
-    /// A dispatch has more workgroups than a device can count.
-    #[error("layer `{layer}` takes {found} workgroups, a dispatch has at most 4294836225: use a smaller batch")]
-    Workgroups {
-        /// The layer.
-        layer: String,
-        /// Workgroups of its dispatch.
-        found: u128,
-    },
-    /// The weights of a layer, with the zeros that its kernel needs between them, are more than is sensible.
-    #[error(
-        "layer `{layer}` takes {found} numbers of packed weights, expected at most {MAX_WEIGHT}: use another style or algorithm"
-    )]
-    PackedWeights {
-        /// The layer.
-        layer: String,
-        /// Numbers of its packed weights.
-        found: usize,
-    },
-    /// A weight is beyond the largest half.
-    #[error("layer `{layer}` has a weight of {value}, f16 holds at most 65504: use f32 or int8")]
-    Overflow {
-        /// The layer.
-        layer: String,
-        /// The weight.
-        value: f32,
-    },
     /// A shader does not compile on this adapter.
     #[error("kernel `{kernel}` does not compile on this adapter: {reason}; please report it with the adapter's name")]
     Shader {
@@ -926,6 +742,15 @@ pub enum PipelineError {
         "the device refused to build the network: {0}; if it is not lost, please report it with the adapter's name"
     )]
     Device(String),
+}
+
+impl From<ProgramError> for PipelineError {
+    fn from(error: ProgramError) -> Self {
+        match error {
+            ProgramError::Weights(error) => Self::Tensors(error),
+            other => Self::Program(other),
+        }
+    }
 }
 
 impl From<wgpu::Error> for PipelineError {

@@ -8,6 +8,7 @@ use wgpu::{
 };
 
 use super::{Input, Pipeline, RunError};
+use crate::network::Layer;
 
 /// A layer's time on the device.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,20 +29,17 @@ impl Pipeline {
     ///
     /// [`RunError::Device`] when the device is lost.
     pub async fn profile(&self) -> Result<Option<Vec<LayerTime>>, RunError> {
-        if self.steps.is_empty() {
+        let steps = self.inference.forward;
+        if steps == 0 {
             return Ok(Some(Vec::new()));
         }
         // The first layer is computed twice, since the first pass is not measured.
-        let times = self.intervals(1 + self.steps.len(), |encoder, pass, writes| {
+        let times = self.intervals(1 + steps, |encoder, pass, writes| {
             let step = pass.saturating_sub(1);
-            self.encode_steps(encoder, step..step + 1, Some(writes));
+            self.executable.encode(encoder, step..step + 1, Some(writes));
         });
-        let time = |(step, ms): (&super::Step, f64)| LayerTime {
-            layer: self.network.layers()[step.layer].name.clone(),
-            kernel: step.kernel.clone(),
-            ms,
-        };
-        Ok(times.await?.map(|times| self.steps.iter().zip(times).map(time).collect()))
+        let time = |((layer, kernel), ms): ((&Layer, String), f64)| LayerTime { layer: layer.name.clone(), kernel, ms };
+        Ok(times.await?.map(|times| self.steps().zip(times).map(time).collect()))
     }
 
     /// Fills the input by `input`, and measures by timestamps how long that takes; `None` where the device has none. For

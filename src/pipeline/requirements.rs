@@ -1,24 +1,23 @@
 //! What a device must offer for a network: known before the device is made.
 
-use std::{cmp, iter};
+use std::cmp;
 
 use wgpu::{Features, Limits};
 
-use super::{
-    Pipeline, PipelineError, Settings, choice,
-    memory::QUAD,
-    plan::{self, Algorithms, Plan},
-};
+use super::{Pipeline, PipelineError, Settings};
 use crate::{
     gpu::{BASE_LIMITS, Gpu, shortfalls},
-    kernels::{Family, Precision, Storage, Style, TEXTURE_WIDTH, activation_quads},
+    kernels::{Family, Precision, Storage, Style, TEXTURE_WIDTH},
+    lower::Inference,
     network::Network,
+    program::{Algorithms, Options, PackedWeights, Parameter, QUAD, Role},
+    select,
 };
 
 impl Style {
     /// What suits `adapter` best, on a device that is made with all of [`Pipeline::required_features`].
     pub fn for_adapter(adapter: &wgpu::Adapter) -> Self {
-        choice::style(&adapter.get_info(), adapter.features())
+        select::style(&adapter.get_info(), adapter.features())
     }
 }
 
@@ -39,7 +38,7 @@ impl Pipeline {
     ///
     /// # Errors
     ///
-    /// [`PipelineError::Batch`] when the batch is not of 1 to [`MAX_BATCH`](crate::MAX_BATCH) pictures.
+    /// [`ProgramError::Batch`](crate::ProgramError::Batch) when the batch is not of 1 to [`MAX_BATCH`](crate::MAX_BATCH) pictures.
     pub fn required_limits(network: &Network, batch: usize, style: Style) -> Result<Limits, PipelineError> {
         // Of the precisions, this one needs the most.
         let mut limits = limits(network, &Algorithms::new(), batch, style, Precision::F32)?;
@@ -91,35 +90,42 @@ fn limits(
     style: Style,
     precision: Precision,
 ) -> Result<Limits, PipelineError> {
-    // Weights are split to what a binding holds: more than any does here, and the plans say what the pieces need.
-    let plans = Plan::all(network, algorithms, batch, style, precision, 1 << 40)?;
-    let activations = network.layers().iter().flat_map(|l| [l.input, l.output]).map(|s| activation_quads(s) * batch);
-    let input = plan::rows_layout(network).map_or(0, |layout| layout.quads() * batch);
-    let activations = activations.chain([input]).max().unwrap_or(0) as u64;
-    let weights = plans.iter().map(|p| p.least_weights(style.storage) as u64).max().unwrap_or(0);
-    let scratch = [0, 1].map(|i| plans.iter().map(|p| p.scratch[i]).max().unwrap_or(0) as u64);
-    let workgroups = plans.iter().flat_map(|p| &p.dispatches).flat_map(|d| d.workgroups);
+    // Weights are split to what a binding holds: more than any does here, and then the least that they can be split to.
+    let options = Options { style, batch, precision, algorithms, limit: 1 << 40, top: 0 };
+    let Inference { program, input, layers, .. } = Inference::lower(network, options)?;
     let mut limits = BASE_LIMITS;
+    let workgroups = program.dispatches.iter().flat_map(|dispatch| dispatch.workgroups);
     limits.max_compute_workgroups_per_dimension =
-        workgroups.chain(iter::once(limits.max_compute_workgroups_per_dimension)).max().unwrap_or_default();
-    let scratch = style.storage.of_scratch().into_iter().zip(scratch);
-    for (storage, quads) in scratch.chain([(style.storage, activations.max(weights))]) {
-        match storage {
-            Storage::Buffer => {
-                let bytes = cmp::max(limits.max_storage_buffer_binding_size, quads * QUAD);
-                limits.max_storage_buffer_binding_size = bytes;
-                limits.max_buffer_size = cmp::max(limits.max_buffer_size, bytes);
+        workgroups.chain([limits.max_compute_workgroups_per_dimension]).max().unwrap_or_default();
+    let mut bind = |storage, quads: u64, quad_bytes| match storage {
+        Storage::Buffer => {
+            let bytes = cmp::max(limits.max_storage_buffer_binding_size, quads * quad_bytes);
+            limits.max_storage_buffer_binding_size = bytes;
+            limits.max_buffer_size = cmp::max(limits.max_buffer_size, bytes);
+        }
+        Storage::Texture | Storage::Sampled => {
+            let rows = quads.div_ceil(TEXTURE_WIDTH.into()) as u32;
+            limits.max_texture_dimension_2d = limits.max_texture_dimension_2d.max(TEXTURE_WIDTH).max(rows);
+        }
+    };
+    for array in program.arrays.iter().filter(|array| array.role != Role::Parameter) {
+        bind(array.storage, array.len(), QUAD);
+    }
+    for parameter in &program.parameters {
+        match parameter {
+            Parameter::Weights(PackedWeights { packing, .. }) => {
+                let quads = packing.block_len() * packing.groups() / 4;
+                bind(style.storage, quads as u64, packing.precision().quad_bytes());
             }
-            Storage::Texture | Storage::Sampled => {
-                let rows = quads.div_ceil(TEXTURE_WIDTH.into()) as u32;
-                limits.max_texture_dimension_2d = limits.max_texture_dimension_2d.max(TEXTURE_WIDTH).max(rows);
-            }
+            Parameter::Vector(vector) => bind(Storage::Buffer, program.get(vector.array).len(), QUAD),
         }
     }
     if style.storage != Storage::Buffer {
         limits.max_storage_textures_per_shader_stage = if style.storage == Storage::Texture { 3 } else { 1 };
-        // Activations come and go through buffers: the input, what is read, and what is kept.
-        let bytes = activations.next_multiple_of(TEXTURE_WIDTH.into()) * QUAD;
+        // Activations come and go through buffers: the input, those that are read, and those that are kept.
+        let activations = layers.iter().map(|layer| layer.array).chain([input]);
+        let quads = activations.map(|array| program.get(array).len()).max().unwrap_or(0);
+        let bytes = quads.next_multiple_of(TEXTURE_WIDTH.into()) * QUAD;
         limits.max_buffer_size = cmp::max(limits.max_buffer_size, bytes);
     }
     Ok(limits)

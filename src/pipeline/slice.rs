@@ -42,8 +42,7 @@ impl Slices {
     /// Where nothing can be measured: with the time that a whole run takes, shared out to the layers by their
     /// arithmetic or the memory that they touch, whichever is more, at 8 operations a byte.
     pub fn modelled(pipeline: &Pipeline, whole: Duration) -> Self {
-        let layers = pipeline.network.layers();
-        let costs: Vec<f64> = pipeline.steps.iter().map(|s| cost(&layers[s.layer], pipeline.batch())).collect();
+        let costs: Vec<f64> = pipeline.steps().map(|(layer, _)| cost(layer, pipeline.batch())).collect();
         let unit = whole.as_secs_f64() / costs.iter().sum::<f64>();
         Self::new(costs.iter().map(|c| c * unit).collect())
     }
@@ -127,9 +126,9 @@ impl Pipeline {
         };
         let rest = slices.costs.get(next..).unwrap_or_default();
         let count = rest.iter().take_while(affordable).count().max(least);
-        let end = (next + count).min(self.steps.len());
+        let end = (next + count).min(self.inference.forward);
         self.encode_kept(encoder, next..end);
-        let complete = end == self.steps.len();
+        let complete = end == self.inference.forward;
         slices.next = (!complete).then_some(end);
         if complete {
             self.encode_top(encoder);

@@ -25,14 +25,16 @@ impl Pipeline {
     /// [`RunError::NotAVector`] when the network's output has no largest entries, [`RunError::Busy`] when all tickets
     /// are open. Nothing is recorded then.
     pub fn ticket(&self, encoder: &mut CommandEncoder) -> Result<Ticket, RunError> {
-        let Some(top) = &self.top else { return Err(RunError::NotAVector { output: self.network.output() }) };
+        let Some((entries, _)) = self.top() else {
+            return Err(RunError::NotAVector { output: self.network.output() });
+        };
         let slots = &self.ring.slots;
         let Some(slot) = slots.iter().find(|s| s.claim()) else {
             let lost = slots.iter().any(|s| matches!(*s.state(), State::Lost));
             let lost = lost.then(|| RunError::Device("an earlier ticket was not read".into()));
             return Err(lost.unwrap_or(RunError::Busy { tickets: slots.len() }));
         };
-        encoder.copy_buffer_to_buffer(&top.entries, 0, &slot.buffer, 0, top.entries.size());
+        encoder.copy_buffer_to_buffer(entries, 0, &slot.buffer, 0, entries.size());
         let mapping = Mapping { slot: slot.clone(), done: false };
         encoder.map_buffer_on_submit(&slot.buffer, MapMode::Read, .., move |result| mapping.finish(result));
         Ok(Ticket { slot: Some(slot.clone()) })

@@ -8,10 +8,11 @@ use serde::{Deserialize, Serialize};
 #[cfg(target_arch = "wasm32")]
 use web_time::Instant;
 
-use super::{Builder, PipelineError, RunError, choice, deny, plan::rows_layouts};
+use super::{Builder, PipelineError, RunError};
 use crate::{
-    kernels::{Algorithm, Style},
-    network::{Network, Op},
+    kernels::{Algorithm, RowsLayout, Style},
+    network::{Layer, Network},
+    select,
     weights::{Weights, splitmix},
 };
 
@@ -83,8 +84,8 @@ impl Builder<'_> {
             measurements.push((style, Algorithm::Direct));
             let mut algorithms: Vec<Algorithm> = convolutions
                 .iter()
-                .flat_map(|n| n.layers().iter().zip(rows_layouts(n)))
-                .flat_map(|(layer, rows_layout)| choice::algorithms(style, layer, rows_layout))
+                .flat_map(layers_and_layouts)
+                .flat_map(|(layer, layout)| layer.algorithms(style, layout))
                 .collect();
             algorithms.sort();
             algorithms.dedup();
@@ -120,7 +121,7 @@ impl Builder<'_> {
     /// The network up to its last convolution, with its weights; `None` where there is none.
     fn convolutions(&self) -> Result<(Option<Network>, Weights), PipelineError> {
         let layers = self.network.layers();
-        let Some(last) = layers.iter().rposition(|l| matches!(l.op, Op::Conv(_))) else {
+        let Some(last) = layers.iter().rposition(Layer::has_algorithms) else {
             return Ok((None, self.weights.clone()));
         };
         let network = Network::new(
@@ -143,11 +144,13 @@ impl Builder<'_> {
         builder.settings.keep.clear();
         builder.settings.algorithms.clear();
         let denials = builder.gpu.denials().and(&builder.settings.denials);
-        for (layer, rows_layout) in network.layers().iter().zip(rows_layouts(network)) {
-            let algorithm = match layer.op {
-                Op::Conv(_) if choice::algorithms(style, layer, rows_layout).contains(&algorithm) => algorithm,
-                Op::Conv(_) => Algorithm::Direct,
-                _ => deny::algorithm(style, layer, builder.settings.batch, &denials),
+        for (layer, layout) in layers_and_layouts(network) {
+            let algorithm = match layer.algorithms(style, layout) {
+                algorithms if algorithms.len() < 2 => {
+                    select::allowed_algorithm(style, layer, builder.settings.batch, &denials)
+                }
+                algorithms if algorithms.contains(&algorithm) => algorithm,
+                _ => Algorithm::Direct,
             };
             builder.settings.algorithms.insert(layer.name.clone(), algorithm);
         }
@@ -181,11 +184,17 @@ impl Builder<'_> {
     }
 }
 
+/// The layers, each with how its input is laid out.
+fn layers_and_layouts(network: &Network) -> impl Iterator<Item = (&Layer, Option<RowsLayout>)> {
+    let first = |index| network.layers().first().filter(|_| index == 0).and_then(Layer::input_layout);
+    network.layers().iter().enumerate().map(move |(index, layer)| (layer, first(index)))
+}
+
 /// The style whose layers, each by its best algorithm, take least together; only styles with all layers count.
 fn quickest(network: &Network, candidates: &[Candidate]) -> Option<(Choice, f64)> {
     let mut best: Option<(Choice, f64)> = None;
     let mut styles: Vec<Style> = Vec::new();
-    let is_convolution = |name: &str| network.layer(name).is_ok_and(|l| matches!(l.op, Op::Conv(_)));
+    let is_convolution = |name: &str| network.layer(name).is_ok_and(Layer::has_algorithms);
     // What is measured by another algorithm are convolutions alone.
     let measures_all = |c: &&Candidate| c.algorithm == Algorithm::Direct || !is_convolution(&c.layer);
     for candidate in candidates.iter().filter(measures_all) {
@@ -201,7 +210,7 @@ fn quickest(network: &Network, candidates: &[Candidate]) -> Option<(Choice, f64)
             // Layers that compute nothing have no time.
             if let Some(least) = of_layer.min_by(|a, b| a.ms.total_cmp(&b.ms)) {
                 sum += least.ms;
-                if matches!(layer.op, Op::Conv(_)) {
+                if layer.has_algorithms() {
                     algorithms.insert(layer.name.clone(), least.algorithm);
                 }
             }
@@ -233,7 +242,8 @@ mod tests {
     use super::*;
     use crate::{
         kernels::{Family, Storage},
-        network::{Conv, Linear, Shape},
+        layers::{Conv, Linear},
+        shape::Shape,
     };
 
     #[test]

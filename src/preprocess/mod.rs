@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 pub use error::PictureError;
 pub use picture::{Damage, Picture};
 
-use crate::network::Shape;
+use crate::shape::Shape;
 
 /// How a picture becomes the network's input, in order: resize, centre crop, channel order, then
 /// `(x · scale − mean) / std` for each channel with x in 0…255.

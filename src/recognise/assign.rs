@@ -7,7 +7,8 @@ use super::{
     norms::{Folded, fold_norms},
 };
 use crate::{
-    network::{Layer, Network, Op},
+    layers::Op,
+    network::{Layer, Network},
     weights::{Tensor, Weights, WeightsError},
 };
 
@@ -18,6 +19,9 @@ pub(crate) fn assign(
     weights: &Weights,
     order: &[String],
 ) -> Result<(BTreeMap<String, Tensor>, String), WeightsError> {
+    if weights.check(network).is_ok() {
+        return Ok((weights.tensors.clone(), "tensors by the names of its layers".into()));
+    }
     let Folded { tensors, norms, .. } = fold_norms(weights, order)?;
     let weights = Weights { tensors, metadata: BTreeMap::new() };
     let found: Vec<Module<'_>> = modules(&weights, order).into_iter().filter(Module::is_layer).collect();
@@ -45,7 +49,9 @@ pub(crate) fn assign(
     let mut tensors = BTreeMap::new();
     let mut used: Vec<String> = Vec::new();
     for (layer, module) in layers.iter().zip(pairs) {
-        let Some([weight_shape, bias_shape]) = layer.op.parameters(layer.input) else { continue };
+        let Ok([(_, weight_shape), (_, bias_shape)]) = <[_; 2]>::try_from(layer.op.parameters(layer.input)) else {
+            continue;
+        };
         let Some(weight) = module.weight else { continue };
         let in_file = [format!("{}.weight", module.name), format!("{}.bias", module.name)];
         // A fully connected layer may be written as a convolution over its whole input.

@@ -13,8 +13,10 @@ use self::{
 };
 use crate::{
     alexnet::{AlexNet, Variant},
-    network::{Layer, MaxPool, Network, NetworkError, Op, Window},
+    layers::{MaxPool, Op},
+    network::{Layer, Network, NetworkError},
     weights::{Tensor, Weights, WeightsError},
+    window::Window,
 };
 
 /// The layers of an AlexNet that learn, in order.
@@ -334,6 +336,8 @@ pub(crate) fn graph(network: &Network, tensors: &BTreeMap<String, Tensor>) -> Re
             Op::Dropout => format!("drop{number}"),
             Op::AdaptiveAvgPool(_) => "avgpool".into(),
             Op::Softmax => "prob".into(),
+            // No AlexNet has others.
+            _ => layer.name.clone(),
         };
         // Two of a kind between the same layers.
         let taken = |name: &str| layers.iter().any(|(other, _): &(String, Op)| other == name);

@@ -6,8 +6,11 @@ use super::{Budget, Tensor, affine::Affine, gather};
 use crate::{
     activation::Activation,
     alexnet::Variant,
-    network::{AdaptiveAvgPool, Conv, Linear, MAX_ACTIVATION, MaxPool, Network, Op, Padding, Shape, Window},
+    layers::{AdaptiveAvgPool, AvgPool, Conv, Linear, MaxPool, Op},
+    network::Network,
     preprocess::Preprocessing,
+    shape::{MAX_ACTIVATION, Shape},
+    window::{Padding, Window},
 };
 
 /// A file's graph as a network, its tensors under the network's names, and the preprocessing the file speaks of.
@@ -392,8 +395,12 @@ impl Chain {
 
     /// Whether no number of the last layer's output is negative.
     fn is_positive(&self) -> bool {
-        let same =
-            |op: &Op| matches!(op, Op::MaxPool(_) | Op::Dropout | Op::AdaptiveAvgPool(_) | Op::LocalResponseNorm(_));
+        let same = |op: &Op| {
+            matches!(
+                op,
+                Op::MaxPool(_) | Op::AvgPool(_) | Op::Dropout | Op::AdaptiveAvgPool(_) | Op::LocalResponseNorm(_)
+            )
+        };
         match self.layers.iter().rev().find(|(_, op)| !same(op)) {
             Some((_, Op::Conv(Conv { activation, .. }) | Op::Linear(Linear { activation, .. }))) => {
                 activation.is_positive()
@@ -411,9 +418,16 @@ impl Chain {
         let wins_nothing = |padding: Padding, kernel: [usize; 2]| {
             padding.top.max(padding.bottom) < kernel[0] && padding.left.max(padding.right) < kernel[1]
         };
+        if window.kernel.contains(&0) || window.dilation.contains(&0) {
+            return Err(format!(
+                "a kernel and a dilation of at least 1, found {:?} and {:?}",
+                window.kernel, window.dilation
+            ));
+        }
+        let span = window.span();
         let together = joined(window.padding, self.waiting.padding);
         // Zeros are no larger than anything that is not negative.
-        let same = (self.waiting.lowest || self.is_positive()) && wins_nothing(together, window.kernel);
+        let same = (self.waiting.lowest || self.is_positive()) && wins_nothing(together, span);
         if !same {
             self.settle_padding()?;
         }
@@ -421,7 +435,7 @@ impl Chain {
             let p = window.padding;
             let shape = self.shape();
             let after = |axis: usize, size: usize, before: usize, after: usize| {
-                let (kernel, stride) = (window.kernel[axis], window.stride[axis]);
+                let (kernel, stride) = (span[axis], window.stride[axis]);
                 let room = size.checked_add(before)?.checked_add(after)?.checked_sub(kernel)?;
                 let mut last = room.checked_add(stride.checked_sub(1)?)? / stride;
                 if last.checked_mul(stride)? >= size + before {
@@ -440,28 +454,37 @@ impl Chain {
         Ok(())
     }
 
-    /// An average pooling over windows that count their padding: an adaptive one where it is that, else a convolution that sees
-    /// each channel by itself.
-    pub fn average_pool(&mut self, name: &str, window: Window) -> Result<(), String> {
+    /// An average pooling over windows: an adaptive one where it is that.
+    pub fn average_pool(&mut self, name: &str, mut pool: AvgPool) -> Result<(), String> {
         self.spatial()?;
         if self.waiting.padding == NONE
-            && let Some(output) = self.adaptive(window)
+            && let Some(output) = self.adaptive(&pool)
         {
             return self.push(name, Op::AdaptiveAvgPool(AdaptiveAvgPool { output }));
         }
-        let channels = self.shape.channels;
-        let conv = Conv { out_channels: channels, window, groups: channels, activation: Activation::None };
-        Op::Conv(conv).output(self.shape())?;
-        let [rows, columns] = window.kernel;
-        let count = rows.checked_mul(columns).and_then(|n| n.checked_mul(channels)).unwrap_or(usize::MAX);
-        self.budget.take(count.saturating_mul(4))?;
-        let share = (1.0 / (rows * columns) as f64) as f32;
-        let weight = Tensor::from_f32([channels, 1, rows, columns], vec![share; count]);
-        self.conv(name, conv, weight, None)
+        // Zeros around what has none, or whose zeros count, are as its own.
+        let joins = !self.waiting.lowest && !pool.ceil && (pool.count_padding || pool.window.padding == NONE);
+        let counts = joins && self.waiting.padding != NONE || pool.count_padding && pool.window.padding != NONE;
+        let affine = &self.waiting.affine;
+        if !affine.is_by_channel(self.shape.channels) || counts && !affine.keeps_zero() {
+            self.settle_affine()?;
+        }
+        if !joins {
+            self.settle_padding()?;
+        } else if self.waiting.padding != NONE {
+            pool.window.padding = joined(pool.window.padding, self.take_padding());
+            pool.count_padding = true;
+        }
+        self.append(name, Op::AvgPool(pool))
     }
 
     /// The output of the adaptive pooling that takes its averages over the same windows.
-    fn adaptive(&self, window: Window) -> Option<[usize; 2]> {
+    fn adaptive(&self, pool: &AvgPool) -> Option<[usize; 2]> {
+        let window = pool.window;
+        let rounded = pool.ceil && window.output(self.shape).ok()? != window.output_ceil(self.shape).ok()?;
+        if rounded || window.dilation != [1, 1] {
+            return None;
+        }
         let sizes = [self.shape.height, self.shape.width];
         let mut output = [0; 2];
         for axis in 0..2 {
@@ -603,7 +626,7 @@ mod tests {
             (7, 3, 3, None),
         ] {
             let mut chain = chain(size);
-            chain.average_pool("a", Window::square(kernel, stride)).unwrap();
+            chain.average_pool("a", AvgPool::new(kernel, stride)).unwrap();
             let adaptive = matches!(chain.layers[..], [(_, Op::AdaptiveAvgPool(_))]);
             assert_eq!(adaptive.then(|| side(&chain)), expected, "{size}, kernel {kernel}, stride {stride}");
             assert_eq!(side(&chain), (size - kernel) / stride + 1);

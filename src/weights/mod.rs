@@ -656,7 +656,7 @@ impl Weights {
 
     /// Reproducible random weights for `network`, without a file: tensor i (weight and bias of each layer in
     /// order) is drawn from [`splitmix::uniform`] with seed `seed + i`; weights within √(6 / fan-in) (He et
-    /// al. 2015), biases within 0.1.
+    /// al. 2015), biases within 0.1, the scales and variances of batch normalisations within 0.1 of 1.
     pub fn random(network: &Network, seed: u64) -> Self {
         let mut tensors = BTreeMap::new();
         for (i, (name, shape)) in network.parameters().enumerate() {
@@ -665,7 +665,10 @@ impl Weights {
                 1 if shape.len() == 1 => 0.1,
                 fan_in => (6.0 / fan_in as f64).sqrt() as f32,
             };
-            let values = splitmix::uniform(seed.wrapping_add(i as u64), count, bound);
+            let mut values = splitmix::uniform(seed.wrapping_add(i as u64), count, bound);
+            if name.ends_with(".running_var") || shape.len() == 1 && name.ends_with(".weight") {
+                values.iter_mut().for_each(|value| *value += 1.0);
+            }
             tensors.insert(name, Tensor::from_f32(shape, values));
         }
         Self { tensors, metadata: BTreeMap::new() }

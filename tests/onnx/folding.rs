@@ -24,7 +24,7 @@ fn kinds(layers: &[Op]) -> String {
             }
         }
         Op::MaxPool(_) => "max",
-        Op::AdaptiveAvgPool(_) => "average",
+        Op::AvgPool(_) | Op::AdaptiveAvgPool(_) => "average",
         Op::LocalResponseNorm(_) => "norm",
         Op::Softmax => "softmax",
         _ => "other",
@@ -194,4 +194,28 @@ fn pads_go_into_the_next_layer() {
 fn pads_of_nothing_are_nothing() {
     let graph = conv().ints("p", [0; 8]).node("Pad c, p -> q", []).node("Relu q -> y", []);
     assert_eq!(kinds(&graph.check()), "conv+relu");
+}
+
+/// Windows with gaps, with padding that counts or does not, and beyond the padding.
+#[test]
+fn poolings_of_every_kind() {
+    let kernel = ("kernel_shape", [3, 2].into());
+    let pads = ("pads", [1, 1, 2, 0].into());
+    let strides = ("strides", [2, 3].into());
+    for count in [0, 1] {
+        for ceil in [0, 1] {
+            let rounding = [("count_include_pad", count.into()), ("ceil_mode", ceil.into())];
+            let [count, ceil] = rounding;
+            let all = [kernel.clone(), pads.clone(), strides.clone(), count.clone(), ceil.clone()];
+            assert_eq!(kinds(&conv().node("AveragePool c -> y", all).check()), "conv average");
+            let gaps = [kernel.clone(), ("dilations", [2, 3].into()), pads.clone(), count, ceil.clone()];
+            conv().node("AveragePool c -> y", gaps).check();
+            let gaps = [kernel.clone(), ("dilations", [2, 3].into()), pads.clone(), ceil];
+            assert_eq!(kinds(&conv().node("MaxPool c -> y", gaps).check()), "conv max");
+        }
+        // What is added before shows in padding that counts.
+        let count = [kernel.clone(), pads.clone(), ("count_include_pad", count.into())];
+        let shifted = Graph::new([1, 3, 8, 7]).random("k", [1, 3, 1, 1]).node("Add x, k -> s", []);
+        shifted.node("AveragePool s -> y", count).check();
+    }
 }

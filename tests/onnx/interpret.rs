@@ -402,10 +402,10 @@ fn conv(node: &Node, x: &Array, w: &Array, bias: Option<&Array>) -> Array {
 
 fn pool(node: &Node, x: &Array) -> Array {
     let kernel: Vec<usize> = node.ints("kernel_shape").unwrap().iter().map(|&v| v as usize).collect();
-    let [strides, _, before, after] = window(node, x, &kernel);
+    let [strides, dilations, before, after] = window(node, x, &kernel);
     let out: Vec<usize> = (0..kernel.len())
         .map(|i| {
-            let room = x.shape[i + 2] + before[i] + after[i] - kernel[i];
+            let room = x.shape[i + 2] + before[i] + after[i] - (kernel[i] - 1) * dilations[i] - 1;
             let ceil = node.int("ceil_mode") == Some(1);
             let mut last = if ceil { room.div_ceil(strides[i]) } else { room / strides[i] };
             // No window begins behind the input.
@@ -416,17 +416,18 @@ fn pool(node: &Node, x: &Array) -> Array {
         })
         .collect();
     Array::new([&x.shape[..2], &out[..]].concat(), |o| {
-        let mut inside = Vec::new();
+        let (mut inside, mut all) = (Vec::new(), 0);
         for k in indices(&kernel) {
-            let place: Option<Vec<usize>> = (0..k.len())
-                .map(|i| (o[i + 2] * strides[i] + k[i]).checked_sub(before[i]).filter(|&p| p < x.shape[i + 2]))
-                .collect();
+            let at: Vec<usize> = (0..k.len()).map(|i| o[i + 2] * strides[i] + k[i] * dilations[i]).collect();
+            // Padding counts, and what is past it does not.
+            all += usize::from((0..k.len()).all(|i| at[i] < before[i] + x.shape[i + 2] + after[i]));
+            let place: Option<Vec<usize>> =
+                (0..k.len()).map(|i| at[i].checked_sub(before[i]).filter(|&p| p < x.shape[i + 2])).collect();
             inside.extend(place.map(|p| x.at(&[&o[..2], &p[..]].concat())));
         }
         if node.op == "MaxPool" {
             return inside.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         }
-        let all: usize = kernel.iter().product();
         let count = if node.int("count_include_pad") == Some(1) { all } else { inside.len() };
         inside.iter().sum::<f64>() / count as f64
     })

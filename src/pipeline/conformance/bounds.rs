@@ -14,13 +14,19 @@ use naga::{
     valid::FunctionInfo,
 };
 
-use super::{Algorithms, Plan, Shader, rows_layout};
+use super::{Shader, job::LIMIT};
 use crate::{
     alexnet::Variant,
     kernels::{
-        self, Algorithm, Dispatch, Family, Kernel, Place, Precision, Storage, Style, TEXTURE_WIDTH, activation_quads,
+        self, Algorithm, Family, Kernel, Precision, Storage, Style, TEXTURE_WIDTH,
+        binding::{X, Y},
     },
-    network::{AdaptiveAvgPool, Conv, Linear, LocalResponseNorm, MaxPool, Network, Op, Padding, Shape, Window},
+    layers::{AdaptiveAvgPool, AvgPool, BatchNorm, Conv, Linear, LocalResponseNorm, MaxPool, Op},
+    lower::Inference,
+    network::Network,
+    program::{Algorithms, Array, Bound, Dispatch, Options, Program, Role, read, write},
+    shape::Shape,
+    window::{Padding, Window},
 };
 
 /// A value as far as indices depend on it. Booleans are words of 0 and 1, signed numbers their bits.
@@ -650,50 +656,25 @@ fn walk_all(walk: &Walk, shaders: &mut BTreeMap<Kernel, Shader>) -> Result<usize
     let Walk { network, style, algorithm, precision, batch } = walk;
     let algorithms: Algorithms =
         network.layers().iter().filter_map(|l| Some((l.name.clone(), (*algorithm)?))).collect();
-    let plans = Plan::all(network, &algorithms, *batch, *style, *precision, (128 << 20) / 16);
-    let plans = plans.map_err(|e| e.to_string())?;
-    let mut walked = 0;
-    let input = rows_layout(network).map_or(activation_quads(network.input()), |l| l.quads()) * batch;
-    let mut x = input;
-    for (layer, plan) in network.layers().iter().zip(&plans) {
-        let y = activation_quads(layer.output) * batch;
-        for dispatch in &plan.dispatches {
-            let place = |place, outer| match place {
-                Place::Layer => outer,
-                Place::Scratch(i) => plan.scratch[i],
-            };
-            let mut quads = plan.parameter_quads(dispatch);
-            quads.extend([(0, place(dispatch.reads, x)), (1, place(dispatch.writes, y))]);
-            let shader = shaders.entry(dispatch.kernel.clone()).or_insert_with(|| Shader::new(&dispatch.kernel));
-            walk_dispatch(dispatch, &quads, shader).map_err(|finding| format!("{walk}: {finding}"))?;
-            walked += 1;
-        }
-        if !plan.dispatches.is_empty() {
-            x = y;
-        }
+    let (style, precision, batch) = (*style, *precision, *batch);
+    let options = Options { style, batch, precision, algorithms: &algorithms, limit: LIMIT, top: 5 };
+    let program = Inference::lower(network, options).map_err(|e| e.to_string())?.program;
+    for dispatch in &program.dispatches {
+        let shader = shaders.entry(dispatch.kernel.clone()).or_insert_with(|| Shader::new(&dispatch.kernel));
+        walk_dispatch(&program, dispatch, shader).map_err(|finding| format!("{walk}: {finding}"))?;
     }
-    Ok(walked)
+    Ok(program.dispatches.len())
 }
 
-fn walk_dispatch(dispatch: &Dispatch, quads: &BTreeMap<u32, usize>, shader: &Shader) -> Result<(), String> {
-    let kernel = &dispatch.kernel;
-    let storage = |binding| match binding {
-        0 => kernel.reads,
-        1 => kernel.writes,
-        3 => kernel.storage,
-        _ => Storage::Buffer,
+fn walk_dispatch(program: &Program, dispatch: &Dispatch, shader: &Shader) -> Result<(), String> {
+    let length = |bound: &Bound| {
+        let array = program.get(bound.array);
+        (bound.number, if array.storage == Storage::Buffer { array.bytes } else { array.len() })
     };
-    let length = |(&binding, &quads): (&u32, &usize)| {
-        let bytes = match (binding, kernel.weights) {
-            (3, Some(precision)) => precision.quad_bytes(),
-            _ => 16,
-        };
-        let length = if storage(binding) == Storage::Buffer { quads as u64 * bytes } else { quads as u64 };
-        (binding, length)
-    };
-    let lengths = quads.iter().map(length).collect();
+    let lengths = dispatch.bound.iter().map(length).collect();
     let dispatched = Dispatched { uniform: &dispatch.uniform, workgroups: dispatch.workgroups, lengths };
-    let lanes = if kernel.features().is_empty() { &[Lanes::InOrder][..] } else { &[Lanes::InOrder, Lanes::Last] };
+    let lanes =
+        if dispatch.kernel.features().is_empty() { &[Lanes::InOrder][..] } else { &[Lanes::InOrder, Lanes::Last] };
     for &lanes in lanes {
         let reach = walk(&dispatched, shader, lanes);
         if let Some(finding) = reach.findings.first() {
@@ -718,7 +699,7 @@ fn edges() -> Vec<(Op, Shape, usize)> {
         }
     }
     let uneven = Padding { top: 0, left: 2, bottom: 1, right: 0 };
-    let cells = Window { kernel: [5, 11], stride: [2, 4], padding: uneven };
+    let cells = Window { kernel: [5, 11], stride: [2, 4], padding: uneven, dilation: [1, 1] };
     for (conv, input) in [
         (Conv::new(1, 1), Shape::new(1, 1, 1)),
         (Conv::new(5, 3).padding(1), Shape::new(3, 1, 1)),
@@ -739,6 +720,35 @@ fn edges() -> Vec<(Op, Shape, usize)> {
         all.push((Op::Linear(Linear::new(10)), Shape::new(5, 3, 2), batch));
         all.push((Op::Linear(Linear::new(131)), Shape::vector(77), batch));
     }
+    let gaps = |kernel, stride: usize, dilation: [usize; 2], padding: Padding| Window {
+        dilation,
+        padding,
+        ..Window::square(kernel, stride)
+    };
+    for (window, input) in [
+        (gaps(3, 1, [2, 2], 2.into()), Shape::new(8, 9, 7)),
+        (gaps(3, 2, [3, 1], uneven), Shape::new(3, 9, 8)),
+        (gaps(2, 1, [4, 5], Padding::default()), Shape::new(5, 5, 6)),
+    ] {
+        for batch in [1, 3] {
+            let conv = Conv { window, ..Conv::new(10, 1) };
+            all.push((Op::Conv(conv), input, batch));
+            all.push((
+                Op::Conv(Conv { out_channels: 3 * input.channels, ..conv.groups(input.channels) }),
+                input,
+                batch,
+            ));
+            all.push((Op::MaxPool(MaxPool { window }), input, batch));
+            for (count, ceil) in [(false, true), (true, false), (true, true)] {
+                all.push((
+                    Op::AvgPool(AvgPool::new(1, 1).window(window).count_padding(count).ceil(ceil)),
+                    input,
+                    batch,
+                ));
+            }
+        }
+    }
+    all.push((Op::BatchNorm(BatchNorm::new(1e-5)), Shape::new(7, 5, 3), 2));
     let max = |pool| Op::MaxPool(pool);
     let average = |h, w| Op::AdaptiveAvgPool(AdaptiveAvgPool { output: [h, w] });
     all.extend([
@@ -828,15 +838,18 @@ fn no_kernel_of_a_whole_network_reaches_past_its_bindings() {
     }
 }
 
-/// The largest outputs, and the sums that a split leaves.
+/// The largest outputs.
 #[test]
 fn top_k_reaches_no_further_than_its_bindings() {
     for storage in Storage::ALL {
-        for (k, classes, batch) in [(1, 1, 1), (5, 10, 2), (5, 1000, 3), (257, 257, 1)] {
-            let dispatch = kernels::top_k(k, classes, batch, storage);
-            let quads = BTreeMap::from([(0, classes.div_ceil(4) * batch), (1, (k * batch).div_ceil(2))]);
-            let shader = Shader::new(&dispatch.kernel);
-            walk_dispatch(&dispatch, &quads, &shader).unwrap();
+        for (k, classes, batch) in [(1, 1usize, 1), (5, 10, 2), (5, 1000, 3), (257, 257, 1)] {
+            let mut program = Program::default();
+            let x = Array::quads("x", classes.div_ceil(4) * batch, storage, Role::Input);
+            let y = Array { bytes: (8 * k * batch) as u64, ..Array::quads("y", 0, Storage::Buffer, Role::Output) };
+            let (x, y) = (program.array(x), program.array(y));
+            program.dispatch(kernels::top_k(k, classes, batch), &[read(X, x), write(Y, y)]).unwrap();
+            let dispatch = &program.dispatches[0];
+            walk_dispatch(&program, dispatch, &Shader::new(&dispatch.kernel)).unwrap();
         }
     }
 }

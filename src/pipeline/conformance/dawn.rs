@@ -9,15 +9,15 @@ use std::{
     process::{Command, Output},
 };
 
-use naga::{AddressSpace, ImageClass, StorageAccess, StorageFormat, TypeInner};
 use serde_json::{Value, json};
 
-use super::{Shader, job::Job, narrow_layers, wgsl};
+use super::{job::Job, narrow_layers, wgsl};
 use crate::{
     alexnet::AlexNet,
     doctor::{Case, Finding, NetworkFinding, Variant, Vectors},
     gpu::{Gpu, GpuOptions},
-    kernels::{Family, Kernel, Precision, Style},
+    kernels::{Access, Binding, Family, Kernel, Precision, Storage, Style, binding::UNIFORM},
+    program::{ArrayId, Dispatch, Program},
 };
 
 /// How Python is called, and the package that has Dawn.
@@ -51,8 +51,9 @@ impl Dawn {
         let list = json!({ "shaders": shaders, "jobs": listed });
         fs::write(path("jobs.json".into()), list.to_string()).unwrap();
         for (number, job) in jobs.iter().enumerate() {
-            for (index, array) in job.arrays.iter().enumerate() {
-                fs::write(path(format!("{number}-{index}")), &array.bytes).unwrap();
+            let uniforms = job.inference.program.dispatches.iter().map(|dispatch| &dispatch.uniform);
+            for (index, bytes) in job.bytes.iter().chain(uniforms).enumerate() {
+                fs::write(path(format!("{number}-{index}")), bytes).unwrap();
             }
         }
         good(self.call().arg(folder.path()).output().unwrap());
@@ -61,7 +62,7 @@ impl Dawn {
                 return Err(error);
             }
             for index in job.results() {
-                job.arrays[index].bytes = fs::read(path(format!("{number}-{index}.out"))).unwrap();
+                job.bytes[index] = fs::read(path(format!("{number}-{index}.out"))).unwrap();
             }
             Ok(())
         };
@@ -85,48 +86,44 @@ fn shader(kernel: &Kernel) -> Value {
 
 /// The entries of the kernel's bind group layout, in WebGPU's words.
 fn entries(kernel: &Kernel) -> Vec<Value> {
-    let module = Shader::new(kernel).module;
-    let entry = |(_, variable): (_, &naga::GlobalVariable)| {
-        let binding = variable.binding.as_ref()?.binding;
-        Some(match (variable.space, &module.types[variable.ty].inner) {
-            (AddressSpace::Uniform, _) => json!({ "binding": binding, "buffer": { "type": "uniform" } }),
-            (AddressSpace::Storage { access }, _) => {
-                let written = access.contains(StorageAccess::STORE);
-                let buffer = json!({ "type": if written { "storage" } else { "read-only-storage" } });
-                json!({ "binding": binding, "buffer": buffer })
-            }
-            (_, TypeInner::Image { class: ImageClass::Storage { format, access }, .. }) => {
-                let written = access.contains(StorageAccess::STORE);
-                let format = match format {
-                    StorageFormat::Rgba32Float => "rgba32float",
-                    StorageFormat::Rgba16Float => "rgba16float",
-                    StorageFormat::Rgba8Snorm => "rgba8snorm",
-                    other => panic!("{}: a texture of {other:?}", kernel.label()),
-                };
-                let access = if written { "write-only" } else { "read-only" };
-                json!({ "binding": binding, "storage_texture": { "access": access, "format": format } })
-            }
-            _ => json!({ "binding": binding, "texture": { "sample_type": "unfilterable-float" } }),
-        })
+    let entry = |&Binding { number, access, storage, precision }: &Binding| match (storage, access) {
+        (Storage::Buffer, Access::Read) => json!({ "binding": number, "buffer": { "type": "read-only-storage" } }),
+        (Storage::Buffer, _) => json!({ "binding": number, "buffer": { "type": "storage" } }),
+        (Storage::Sampled, Access::Read) => {
+            json!({ "binding": number, "texture": { "sample_type": "unfilterable-float" } })
+        }
+        (_, access) => {
+            let access = if access == Access::Read { "read-only" } else { "write-only" };
+            json!({ "binding": number, "storage_texture": { "access": access, "format": format(precision) } })
+        }
     };
-    module.global_variables.iter().filter_map(entry).collect()
+    let uniform = json!({ "binding": UNIFORM, "buffer": { "type": "uniform" } });
+    kernel.bindings.iter().map(entry).chain([uniform]).collect()
 }
 
-/// All of a job but the bytes. Its kernels are known by their numbers.
-fn listed(job: &Job, numbers: &BTreeMap<&Kernel, usize>) -> Value {
-    let format = |precision| match precision {
+/// A texture's format, in WebGPU's words.
+fn format(precision: Precision) -> &'static str {
+    match precision {
         Precision::F32 => "rgba32float",
         Precision::F16 => "rgba16float",
         Precision::Int8 => "rgba8snorm",
-    };
-    let arrays = job.arrays.iter().map(|a| json!({ "size": a.bytes.len(), "format": a.texture.map(format) }));
-    let dispatches = job.dispatches.iter().map(|dispatch| {
-        let bindings: Vec<_> = dispatch.bindings.iter().collect();
+    }
+}
+
+/// All of a job but the bytes. Its kernels are known by their numbers, and uniforms are the last arrays.
+fn listed(job: &Job, numbers: &BTreeMap<&Kernel, usize>) -> Value {
+    let Program { arrays, dispatches, .. } = &job.inference.program;
+    let array = |id: usize| json!({ "size": arrays[id].bytes, "format": job.texture(ArrayId(id)).map(format) });
+    let uniform = |dispatch: &Dispatch| json!({ "size": dispatch.uniform.len(), "format": null });
+    let all: Vec<Value> = (0..arrays.len()).map(array).chain(dispatches.iter().map(uniform)).collect();
+    let dispatch = |(index, dispatch): (usize, &Dispatch)| {
+        let bound = dispatch.bound.iter().map(|bound| (bound.number, bound.array.0));
+        let bindings: Vec<_> = bound.chain([(UNIFORM, arrays.len() + index)]).collect();
         json!({ "shader": numbers[&dispatch.kernel], "bindings": bindings, "workgroups": dispatch.workgroups })
-    });
+    };
     json!({
-        "arrays": arrays.collect::<Vec<_>>(),
-        "dispatches": dispatches.collect::<Vec<_>>(),
+        "arrays": all,
+        "dispatches": dispatches.iter().enumerate().map(dispatch).collect::<Vec<_>>(),
         "results": job.results(),
     })
 }
@@ -140,7 +137,7 @@ fn dawn_computes_the_same() {
     let dawn = Dawn { python: env::var_os("ALEXNET_PYTHON").unwrap_or_else(|| "python3".into()), package };
     let (adapter, subgroups) = dawn.adapter();
     println!("Dawn on {adapter}");
-    // It packs, and knows how many lanes the driver has.
+    // It knows how many lanes the driver has.
     let gpu = Gpu::open(&GpuOptions { adapter: env::var("ALEXNET_ADAPTER").ok(), backends: None }).unwrap();
     let lanes = |style: &Style| if let Family::Broadcast { lanes } = style.family { lanes } else { 0 };
     let most = gpu.styles().iter().map(lanes).max().unwrap();
@@ -152,7 +149,7 @@ fn dawn_computes_the_same() {
         let case = Case::new(&layer).unwrap();
         checks.extend(case.variants_of(styles.clone()).into_iter().map(|variant| (case.clone(), variant)));
     }
-    let mut jobs: Vec<Job> = checks.iter().map(|(case, variant)| Job::of_case(&gpu, case, *variant)).collect();
+    let mut jobs: Vec<Job> = checks.iter().map(|(case, variant)| Job::of_case(case, *variant)).collect();
     let outcomes = dawn.run(&mut jobs);
     let kernels: BTreeSet<_> = jobs.iter().flat_map(Job::kernels).collect();
     let findings: Vec<Finding> = checks
@@ -168,7 +165,7 @@ fn dawn_computes_the_same() {
     let names = vectors.known_layers(&network).unwrap();
     let mut whole = Vec::new();
     for style in styles {
-        let mut jobs = [Job::of_network(&gpu, &network, &weights, &input, style, 5)];
+        let mut jobs = [Job::of_network(&network, &weights, &input, style, 5)];
         let outcome = dawn.run(&mut jobs).remove(0).map_err(Into::into).and_then(|()| {
             let activations: Vec<_> =
                 names.iter().map(|name| jobs[0].output(network.position(name).unwrap())).collect();

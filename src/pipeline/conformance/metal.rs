@@ -6,16 +6,12 @@ use std::{borrow::Cow, collections::HashMap, env, ffi::OsString, fs, path::PathB
 use half::f16;
 use tempfile::TempDir;
 
-use super::{
-    Shader,
-    job::{Array, Bound, Job},
-    narrow_layers,
-};
+use super::{Shader, job::Job, narrow_layers};
 use crate::{
     doctor::{Case, Finding},
-    gpu::{Gpu, GpuOptions},
-    kernels::{Family, Kernel, Precision, Storage, Style},
+    kernels::{Access, Family, Kernel, Precision, Storage, Style, binding::UNIFORM},
     pipeline::Checks,
+    program::{Bound, Dispatch},
 };
 
 /// Where the programs are, and the files that they read and write.
@@ -54,22 +50,25 @@ impl Processor {
 
     /// Runs the job's dispatches, one after the other.
     fn run(&mut self, job: &mut Job) {
-        for Bound { kernel, bindings, workgroups } in &job.dispatches {
-            let program = self.program(kernel);
+        for Dispatch { kernel, uniform, workgroups, bound, .. } in job.inference.program.dispatches.clone() {
+            let program = self.program(&kernel);
             let folder = self.path("bindings");
             let bind = |binding: u32, bytes: &[u8]| fs::write(folder.join(binding.to_string()), bytes).unwrap();
             let _ = fs::remove_dir_all(&folder);
             fs::create_dir(&folder).unwrap();
-            for (&binding, &array) in bindings {
-                let Array { bytes, texture } = &job.arrays[array];
-                bind(binding, &texture.map_or(bytes.into(), |precision| texels(bytes, precision)));
+            for Bound { number, array, .. } in &bound {
+                let bytes = &job.bytes[array.0];
+                bind(*number, &job.texture(*array).map_or(bytes.into(), |precision| texels(bytes, precision)));
             }
+            bind(UNIFORM, &uniform);
             // The sizes of the others, for checks of which there are none.
             bind(7, &[]);
             let workgroups = workgroups.map(|n| n.to_string());
             let output = Command::new(program).arg(&folder).args(workgroups).output().unwrap();
             assert!(output.status.success(), "{}: {output:?}", kernel.label());
-            job.arrays[bindings[&1]].bytes = fs::read(folder.join("1")).unwrap();
+            for Bound { number, array, .. } in bound.iter().filter(|bound| bound.access != Access::Read) {
+                job.bytes[array.0] = fs::read(folder.join(number.to_string())).unwrap();
+            }
         }
     }
 }
@@ -101,9 +100,8 @@ fn call(msl: &str) -> String {
 #[ignore = "needs a C++ compiler: scripts/test-shaders.sh msl"]
 fn msl_computes_the_same() {
     let compiler = env::var_os("CXX").unwrap_or_else(|| "c++".into());
-    let gpu = Gpu::open(&GpuOptions { adapter: env::var("ALEXNET_ADAPTER").ok(), backends: None }).unwrap();
     let mut processor = Processor { compiler, folder: tempfile::tempdir().unwrap(), programs: HashMap::new() };
-    // The broadcast kernels whatever the device, which only packs.
+    // The broadcast kernels too, which no device has to run.
     let styles = [Family::Tiled, Family::Broadcast { lanes: 8 }]
         .into_iter()
         .flat_map(|family| Storage::ALL.map(|storage| Style { family, storage }));
@@ -113,7 +111,7 @@ fn msl_computes_the_same() {
             let case = Case::new(layer).unwrap();
             let variants = case.variants_of(styles.clone());
             let run = |v| {
-                let mut job = Job::of_case(&gpu, &case, v);
+                let mut job = Job::of_case(&case, v);
                 processor.run(&mut job);
                 case.finding(v, Ok(job.output(0)))
             };

@@ -7,7 +7,7 @@ use super::{
     size,
     text::{self, Fields},
 };
-use crate::{network::Shape, weights::graph::USUAL_SIDES};
+use crate::{shape::Shape, weights::graph::USUAL_SIDES};
 
 /// The largest side that is tried.
 const MAX_SIDE: usize = 2048;

@@ -24,9 +24,12 @@ use super::{
 };
 use crate::{
     activation::Activation,
+    layers::{AvgPool, Conv, LocalResponseNorm, LrnConvention, Op},
     model::ModelOptions,
-    network::{Conv, LocalResponseNorm, LrnConvention, MAX_LAYERS, Op, Padding, Shape, Window},
+    network::MAX_LAYERS,
     preprocess::Preprocessing,
+    shape::Shape,
+    window::{Padding, Window},
 };
 
 /// Layers of sequential networks have a weight and a bias.
@@ -239,9 +242,6 @@ impl Net {
         match layer.r#type.as_str() {
             "Convolution" => {
                 let p = layer.convolution_param.clone().unwrap_or_default();
-                if p.dilation.iter().any(|&d| d != 1) {
-                    return Err("dilation of 1, found another".into());
-                }
                 if p.axis.is_some_and(|axis| axis != 1) {
                     return Err("channels in axis 1, found another".into());
                 }
@@ -249,7 +249,8 @@ impl Net {
                 let stride = pair(&p.stride, p.stride_h, p.stride_w, Some(1))?;
                 let [top, left] = pair(&p.pad, p.pad_h, p.pad_w, Some(0))?;
                 let padding = Padding { top, left, bottom: top, right: left };
-                let window = Window { kernel, stride, padding };
+                let dilation = pair(&p.dilation, None, None, Some(1))?;
+                let window = Window { kernel, stride, padding, dilation };
                 let (out_channels, groups) = (size(p.num_output)?, size(p.group.unwrap_or(1))?);
                 let mut blobs = blobs()?.into_iter();
                 let weight = blobs.next().ok_or("a weight, found none: is this a trained network?")?;
@@ -378,13 +379,13 @@ fn pool(chain: &mut Chain, name: &str, p: &PoolingParameter) -> Result<(), Strin
     };
     let stride = pair(&one(p.stride), p.stride_h, p.stride_w, Some(1))?;
     let [top, left] = pair(&one(p.pad), p.pad_h, p.pad_w, Some(0))?;
-    let window = Window { kernel, stride, padding: Padding { top, left, bottom: top, right: left } };
+    let window =
+        Window { kernel, stride, padding: Padding { top, left, bottom: top, right: left }, ..Window::square(1, 1) };
+    let ceil = p.round_mode != 1;
     match p.pool {
-        0 => {
-            let rounding = if p.round_mode == 1 { Rounding::Floor } else { Rounding::Ceil };
-            chain.max_pool(name, window, rounding)
-        }
-        1 => chain.average_pool(name, window),
+        0 => chain.max_pool(name, window, if ceil { Rounding::Ceil } else { Rounding::Floor }),
+        // Padding counts, and what is past it does not (pooling_layer.cpp).
+        1 => chain.average_pool(name, AvgPool::new(1, 1).window(window).count_padding(true).ceil(ceil)),
         other => Err(format!("the maximum or the average, found method {other}")),
     }
 }

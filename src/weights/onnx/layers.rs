@@ -9,8 +9,10 @@ use super::{
 };
 use crate::{
     activation::Activation,
-    network::{AdaptiveAvgPool, Conv, LocalResponseNorm, LrnConvention, Op, Padding, Shape, Window},
+    layers::{AdaptiveAvgPool, AvgPool, Conv, LocalResponseNorm, LrnConvention, Op},
+    shape::Shape,
     weights::{Tensor, affine::Affine, clip, graph::Rounding},
+    window::{Padding, Window},
 };
 
 /// What [`Walk::layer`] knows.
@@ -118,18 +120,18 @@ impl Walk<'_> {
             }
             "MaxPool" => {
                 self.maps(view)?;
-                if node.pair("dilations")?.is_some_and(|d| d != [1, 1]) {
-                    return Err("dilations of 1, found others".into());
-                }
-                let window = self.window(node, None, [1, 1])?;
+                let window = self.window(node, None)?;
                 let rounding = if node.flag("ceil_mode") { Rounding::Ceil } else { Rounding::Floor };
                 self.chain.max_pool(name, window, rounding)?;
                 View::maps(self.batch, self.chain.shape())
             }
             "AveragePool" => {
                 self.maps(view)?;
-                let window = self.average(node)?;
-                self.chain.average_pool(name, window)?;
+                let pool = AvgPool::new(1, 1)
+                    .window(self.window(node, None)?)
+                    .count_padding(node.flag("count_include_pad"))
+                    .ceil(node.flag("ceil_mode"));
+                self.chain.average_pool(name, pool)?;
                 View::maps(self.batch, self.chain.shape())
             }
             "GlobalAveragePool" => {
@@ -241,9 +243,7 @@ impl Walk<'_> {
         let [out_channels, _, kh, kw] = *weight.shape() else {
             return Err(format!("a weight of four dimensions, found {:?}", weight.shape()));
         };
-        let dilations = node.pair("dilations")?.unwrap_or([1, 1]);
-        let window = self.window(node, Some([kh, kw]), dilations)?;
-        let weight = if dilations == [1, 1] { weight } else { self.dilated(&weight, window.kernel, dilations)? };
+        let window = self.window(node, Some([kh, kw]))?;
         let conv =
             Conv { out_channels, window, groups: node.size("group")?.unwrap_or(1), activation: Activation::None };
         self.chain.conv(name, conv, weight, bias)?;
@@ -268,7 +268,7 @@ impl Walk<'_> {
     fn maximum(&mut self, name: &str, [rows, columns]: [bool; 2]) -> Result<(), String> {
         let shape = self.chain.shape();
         let kernel = [if rows { shape.height } else { 1 }, if columns { shape.width } else { 1 }];
-        let window = Window { kernel, stride: [1, 1], padding: Padding::default() };
+        let window = Window { kernel, ..Window::square(1, 1) };
         self.chain.max_pool(name, window, Rounding::Floor)
     }
 

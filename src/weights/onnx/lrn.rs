@@ -5,7 +5,7 @@ use super::{
     shapes::axis_of,
     view::{Axis, View},
 };
-use crate::network::{LocalResponseNorm, LrnConvention};
+use crate::layers::{LocalResponseNorm, LrnConvention};
 
 /// (k + a · Σ x²)^power of the last activation x, the sum over neighbouring channels once there is a window.
 #[derive(Clone)]

@@ -33,7 +33,8 @@ use super::{
     Budget, Weights, WeightsError,
     graph::{Chain, Graph},
 };
-use crate::network::{MAX_LAYERS, Shape};
+use crate::network::MAX_LAYERS;
+use crate::shape::Shape;
 
 /// Graphs of sequential networks have tens of nodes, and as many initializers.
 const MAX_NODES: usize = MAX_LAYERS;

@@ -6,7 +6,7 @@ use super::{
     node::Node,
     shapes::{axis_of, broadcast, broadcast_strides, permutation, reshape, squeeze, unsqueeze, without},
 };
-use crate::{network::Shape, weights::Budget};
+use crate::{shape::Shape, weights::Budget};
 
 /// An axis of activations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

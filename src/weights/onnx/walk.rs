@@ -12,7 +12,7 @@ use super::{
     view::View,
 };
 use crate::{
-    network::Op,
+    layers::Op,
     preprocess::Preprocessing,
     weights::{Graph, Tensor, WeightsError, clip, graph::Chain},
 };

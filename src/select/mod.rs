@@ -1,15 +1,35 @@
-//! Which kernels run on which adapter. One table, measured: PERFORMANCE.md has the figures.
+//! Which kernels run on which adapter: what suits it best, and what its driver gets wrong. Measured: docs/experiments.md.
+
+mod avoid;
+mod deny;
 
 use wgpu::{AdapterInfo, DeviceType, Features};
 
+pub(crate) use avoid::{allowed_algorithm, allowed_style, avoid_algorithms};
+pub use deny::{Denial, Denials, UnknownVariant};
+
 use crate::{
-    gpu::{Gpu, subgroup_lanes},
-    kernels::{Algorithm, Family, Gemm, RowsLayout, Storage, Style, Winograd},
-    network::{Layer, Op, Window},
+    kernels::{Algorithm, Family, Gemm, Storage, Style},
+    window::Window,
 };
 
+/// Lanes of a subgroup where their number is fixed and `features` have subgroups.
+pub(crate) fn subgroup_lanes(info: &AdapterInfo, features: Features) -> Option<u32> {
+    let fixed = info.subgroup_min_size == info.subgroup_max_size;
+    (fixed && features.contains(Features::SUBGROUP)).then_some(info.subgroup_min_size)
+}
+
+/// Every style that runs on a device with `features`; of those that broadcast, the one with the most lanes first.
+pub(crate) fn styles(info: &AdapterInfo, features: Features) -> Vec<Style> {
+    let subgroups = features.contains(Features::SUBGROUP);
+    let lanes = [16, 8, 4].into_iter().filter(|&lanes| subgroups && lanes <= info.subgroup_min_size);
+    let families = [Family::Tiled].into_iter().chain(lanes.map(|lanes| Family::Broadcast { lanes }));
+    let all = |family| Storage::ALL.map(|storage| Style { family, storage });
+    families.flat_map(all).collect()
+}
+
 /// The style that suits an adapter best, on a device with `features`.
-pub(super) fn style(info: &AdapterInfo, features: Features) -> Style {
+pub(crate) fn style(info: &AdapterInfo, features: Features) -> Style {
     let tiled = Style { family: Family::Tiled, storage: Storage::Buffer };
     if info.device_type != DeviceType::Cpu {
         return tiled;
@@ -34,16 +54,8 @@ const MOST_PARTS: usize = 16;
 /// The most vec4s that the parts' sums may take for each picture: 4 MB.
 const MOST_PARTS_QUADS: usize = 1 << 18;
 
-/// How `layer` is computed best in `style`.
-pub(super) fn algorithm(style: Style, layer: &Layer, batch: usize) -> Algorithm {
-    let gemm = match layer.op {
-        Op::Conv(conv) => match winograd_tile(style.family, conv.window, batch) {
-            Some(tile) => return Algorithm::Winograd { tile },
-            None => Gemm::conv(&conv, layer.input, layer.output, batch),
-        },
-        Op::Linear(linear) => Gemm::linear(&linear, layer.input, batch),
-        _ => return Algorithm::Direct,
-    };
+/// Into how many parts k of a product is split, where its tiles are too few to fill a GPU.
+pub(crate) fn split(style: Style, gemm: &Gemm, batch: usize) -> Algorithm {
     if style.family != Family::Tiled || gemm.is_matvec(style.family) {
         return Algorithm::Direct;
     }
@@ -56,11 +68,12 @@ pub(super) fn algorithm(style: Style, layer: &Layer, batch: usize) -> Algorithm 
 }
 
 /// Outputs along each side of a tile by which a convolution is quicker than directly.
-fn winograd_tile(family: Family, window: Window, batch: usize) -> Option<usize> {
+pub(crate) fn winograd_tile(family: Family, window: Window, batch: usize) -> Option<usize> {
     // SwiftShader has four lanes and slow arithmetic, so that fewer multiplications pay for more passes and memory. Elsewhere
     // it takes a few pictures until the products are large enough to pay for the passes, and for larger weights.
     let pays = family == Family::Broadcast { lanes: 4 } || batch >= 4;
     let quicker = match (window.stride, window.kernel) {
+        _ if window.dilation != [1, 1] => false,
         ([1, 1], [5, 5]) => true,
         ([1, 1], [3, 3]) => pays,
         ([1, 1], _) => false,
@@ -70,27 +83,15 @@ fn winograd_tile(family: Family, window: Window, batch: usize) -> Option<usize> 
     quicker.then_some(4)
 }
 
-/// Every algorithm that may suit `layer` in `style`, for measuring.
-pub(super) fn algorithms(style: Style, layer: &Layer, rows_layout: Option<RowsLayout>) -> Vec<Algorithm> {
-    let Op::Conv(conv) = layer.op else { return vec![Algorithm::Direct] };
-    let winograd = [2, 3, 4]
-        .into_iter()
-        .filter(|&tile| Winograd::new(&conv, layer.input, layer.output, 1, tile, rows_layout).is_some())
-        .map(|tile| Algorithm::Winograd { tile });
-    let split =
-        [2, 4, 8, 16].map(|parts| Algorithm::SplitK { parts }).into_iter().filter(|_| style.family == Family::Tiled);
-    [Algorithm::Direct].into_iter().chain(winograd).chain(split).collect()
-}
-
-/// Why `gpu` cannot run `style`, if so.
-pub(super) fn refusal(gpu: &Gpu, style: Style) -> Option<String> {
+/// Why a device with `features` cannot run `style`, if so.
+pub(crate) fn refusal(info: &AdapterInfo, features: Features, style: Style) -> Option<String> {
     let Family::Broadcast { lanes } = style.family else { return None };
-    if !gpu.device().features().contains(Features::SUBGROUP) {
+    if !features.contains(Features::SUBGROUP) {
         return Some("the device was made without the subgroup feature".into());
     }
     if !matches!(lanes, 4 | 8 | 16) {
         return Some(format!("expected 4, 8 or 16 lanes, found {lanes}"));
     }
-    let least = gpu.info().subgroup_min_size;
+    let least = info.subgroup_min_size;
     (least < lanes).then(|| format!("expected subgroups of at least {lanes} lanes, found {least}"))
 }

@@ -2,36 +2,32 @@
 
 use std::iter;
 
-use super::{Algorithms, PipelineError, choice};
+use super::{Denials, style, styles};
 use crate::{
-    deny::Denials,
-    gpu::Gpu,
     kernels::{Algorithm, Style},
     network::{Layer, Network},
+    program::Algorithms,
 };
 
-/// The style that suits `gpu` best of those that are not denied.
-pub(super) fn style(gpu: &Gpu, denials: &Denials) -> Result<Style, PipelineError> {
-    let best = choice::style(gpu.info(), gpu.device().features());
-    let mut others = gpu.styles();
+/// The style that suits an adapter best of those that are not denied, if any.
+pub(crate) fn allowed_style(info: &wgpu::AdapterInfo, features: wgpu::Features, denials: &Denials) -> Option<Style> {
+    let best = style(info, features);
+    let mut others = styles(info, features);
     // Where the choice is between a family and a storage, the family matters more.
     others.sort_by_key(|style| (style.family != best.family, style.storage != best.storage));
-    iter::once(best)
-        .chain(others)
-        .find(|&style| !denials.style(style))
-        .ok_or_else(|| PipelineError::Denied { denials: denials.clone() })
+    iter::once(best).chain(others).find(|&style| !denials.style(style))
 }
 
 /// How `layer` is computed best in `style` of what is not denied.
-pub(super) fn algorithm(style: Style, layer: &Layer, batch: usize, denials: &Denials) -> Algorithm {
-    match choice::algorithm(style, layer, batch) {
+pub(crate) fn allowed_algorithm(style: Style, layer: &Layer, batch: usize, denials: &Denials) -> Algorithm {
+    match layer.algorithm(style, batch) {
         best if best != Algorithm::Direct && denials.algorithm(style, best) => Algorithm::Direct,
         best => best,
     }
 }
 
 /// Has those layers computed directly that are not in `algorithms` and whose best algorithm is denied in `style`.
-pub(super) fn algorithms(
+pub(crate) fn avoid_algorithms(
     network: &Network,
     style: Style,
     batch: usize,
@@ -39,8 +35,8 @@ pub(super) fn algorithms(
     algorithms: &mut Algorithms,
 ) {
     for layer in network.layers() {
-        let allowed = algorithm(style, layer, batch, denials);
-        if allowed != choice::algorithm(style, layer, batch) {
+        let allowed = allowed_algorithm(style, layer, batch, denials);
+        if allowed != layer.algorithm(style, batch) {
             algorithms.entry(layer.name.clone()).or_insert(allowed);
         }
     }

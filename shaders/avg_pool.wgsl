@@ -1,0 +1,67 @@
+// Average pooling. One invocation computes four channels of one output pixel.
+//
+// x: [n][in_height][in_width][quads], y: [n][out_height][out_width][quads]
+// Workgroups: (out_width · quads / ${WORKGROUP}, out_height, n).
+
+//% include "input.wgsl"
+//% include "output.wgsl"
+
+struct AvgPool {
+  in_height: u32,
+  in_width: u32,
+  quads: u32,
+  out_height: u32,
+  out_width: u32,
+  kernel_height: u32,
+  kernel_width: u32,
+  stride_y: u32,
+  stride_x: u32,
+  pad_top: u32,
+  pad_left: u32,
+  dilation_y: u32,  // from one row of a window to the next
+  dilation_x: u32,
+  // What counts of a window, from the start of the padding on: from here to there along each axis.
+  first_row: u32,
+  first_column: u32,
+  end_row: u32,
+  end_column: u32,
+}
+@group(0) @binding(2) var<uniform> p: AvgPool;
+
+// How many of the positions `start`, `start` + `step`, …, `count` of them, lie before `limit`.
+fn before(start: u32, count: u32, step: u32, limit: u32) -> u32 {
+  return min((max(limit, start) - start + step - 1u) / step, count);
+}
+
+@compute @workgroup_size(${WORKGROUP})
+fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_index) thread: u32) {
+//% include "grid.wgsl"
+  let id = vec3u(workgroup.x * ${WORKGROUP}u + thread, workgroup.y, workgroup.z);
+  if id.x >= p.out_width * p.quads {
+    return;
+  }
+  let c = id.x % p.quads;
+  let top = id.y * p.stride_y;
+  let left = id.x / p.quads * p.stride_x;
+  let rows = before(top, p.kernel_height, p.dilation_y, p.end_row)
+    - before(top, p.kernel_height, p.dilation_y, p.first_row);
+  let columns = before(left, p.kernel_width, p.dilation_x, p.end_column)
+    - before(left, p.kernel_width, p.dilation_x, p.first_column);
+  let picture = id.z * p.in_height;
+  var sum = vec4f(0.0);
+  for (var i = 0u; i < p.kernel_height; i++) {
+    // Wraps around in the padding, and is then too large.
+    let row = top + i * p.dilation_y - p.pad_top;
+    if row >= p.in_height {
+      continue;
+    }
+    for (var j = 0u; j < p.kernel_width; j++) {
+      let column = left + j * p.dilation_x - p.pad_left;
+      if column >= p.in_width {
+        continue;
+      }
+      sum += load_x(((picture + row) * p.in_width + column) * p.quads + c);
+    }
+  }
+  store_y((id.z * p.out_height + id.y) * p.out_width * p.quads + id.x, sum / (f32(rows) * f32(columns)));
+}

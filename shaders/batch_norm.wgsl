@@ -1,0 +1,32 @@
+// Batch normalisation at inference: y = scale · x + shift for each channel, and an activation function.
+//
+// One invocation computes four channels of one pixel.
+//
+// x, y: [n][height][width][quads]; scales, bias: [quads]
+// Workgroups: (width · quads / ${WORKGROUP}, height, n).
+
+//% include "input.wgsl"
+//% include "output.wgsl"
+//% include "activate.wgsl"
+
+struct BatchNorm {
+  height: u32,
+  width: u32,
+  quads: u32,
+  relu: u32,
+}
+@group(0) @binding(2) var<uniform> p: BatchNorm;
+@group(0) @binding(4) var<storage, read> bias: array<vec4f>;
+@group(0) @binding(5) var<storage, read> scales: array<vec4f>;
+
+@compute @workgroup_size(${WORKGROUP})
+fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_index) thread: u32) {
+//% include "grid.wgsl"
+  let id = vec3u(workgroup.x * ${WORKGROUP}u + thread, workgroup.y, workgroup.z);
+  if id.x >= p.width * p.quads {
+    return;
+  }
+  let c = id.x % p.quads;
+  let i = (id.z * p.height + id.y) * p.width * p.quads + id.x;
+  store_y(i, activate(fma(scales[c], load_x(i), bias[c]), c, p.relu != 0u));
+}

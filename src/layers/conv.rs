@@ -1,0 +1,232 @@
+//! Convolution: shaders/gemm_*.wgsl, matvec_*.wgsl, winograd_*.wgsl or grouped_conv.wgsl.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Operation, product::lower_product};
+use crate::{
+    activation::Activation,
+    kernels::{
+        Algorithm, Convolution, Family, Gemm, GroupedConv, RowsLayout, Style, Winograd,
+        binding::{BIAS, WEIGHTS, X, Y},
+    },
+    program::{Lowering, ProgramError, WeightArrays, read, write},
+    select,
+    shape::Shape,
+    window::{Padding, Window, positions},
+};
+
+/// Two-dimensional convolution (cross-correlation, as in every framework) with bias.
+///
+/// Weights are OIHW: `out_channels × in_channels / groups × kernel[0] × kernel[1]`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Conv {
+    /// Filters.
+    pub out_channels: usize,
+    /// Kernel, stride and padding.
+    #[serde(flatten)]
+    pub window: Window,
+    /// Input and output channels are split in this many groups that do not see each other.
+    pub groups: usize,
+    /// What follows, computed with the layer.
+    #[serde(flatten, with = "crate::activation")]
+    pub activation: Activation,
+}
+
+impl Conv {
+    /// `out_channels` square filters of side `kernel`; stride 1, no padding, one group, no activation function.
+    pub const fn new(out_channels: usize, kernel: usize) -> Self {
+        Self { out_channels, window: Window::square(kernel, 1), groups: 1, activation: Activation::None }
+    }
+
+    /// The same with a stride.
+    pub const fn stride(mut self, stride: usize) -> Self {
+        self.window.stride = [stride, stride];
+        self
+    }
+
+    /// The same with gaps between the numbers of a window.
+    pub const fn dilation(mut self, dilation: usize) -> Self {
+        self.window.dilation = [dilation, dilation];
+        self
+    }
+
+    /// The same with zeros around the input.
+    pub fn padding(mut self, padding: impl Into<Padding>) -> Self {
+        self.window.padding = padding.into();
+        self
+    }
+
+    /// The same in groups.
+    pub const fn groups(mut self, groups: usize) -> Self {
+        self.groups = groups;
+        self
+    }
+
+    /// The same followed by a ReLU.
+    pub const fn relu(self) -> Self {
+        self.activation(Activation::Relu)
+    }
+
+    /// The same followed by an activation function.
+    pub const fn activation(mut self, activation: Activation) -> Self {
+        self.activation = activation;
+        self
+    }
+}
+
+impl From<&Conv> for Convolution {
+    fn from(conv: &Conv) -> Self {
+        let Conv { out_channels, window, groups, activation } = *conv;
+        Self { out_channels, window, groups, activation }
+    }
+}
+
+impl Operation for Conv {
+    fn output(&self, input: Shape) -> Result<Shape, String> {
+        self.activation.check()?;
+        let Self { out_channels, groups, .. } = *self;
+        let divides = |channels: usize| channels.is_multiple_of(groups);
+        if groups == 0 || out_channels == 0 || !divides(input.channels) || !divides(out_channels) {
+            return Err(format!(
+                "input and output channels that {groups} groups divide, found {} in and {out_channels} out",
+                input.channels
+            ));
+        }
+        let [height, width] = self.window.output(input)?;
+        Ok(Shape::new(out_channels, height, width))
+    }
+
+    fn parameters(&self, input: Shape) -> Vec<(&'static str, Vec<usize>)> {
+        let [height, width] = self.window.kernel;
+        let weight = vec![self.out_channels, input.channels / self.groups, height, width];
+        vec![("weight", weight), ("bias", vec![self.out_channels])]
+    }
+
+    fn reads(&self, input: Shape, _: Shape) -> u64 {
+        let [height, width] = self.window.kernel.map(|n| n as u64);
+        (input.channels / self.groups) as u64 * height * width
+    }
+
+    fn multiply_adds(&self, input: Shape, output: Shape) -> u64 {
+        output.len() as u64 * self.reads(input, output)
+    }
+
+    fn describe(&self) -> String {
+        let groups = if self.groups == 1 { String::new() } else { format!(", {} groups", self.groups) };
+        format!("convolution {}{groups}", self.window.describe())
+    }
+
+    fn activation(&self) -> Activation {
+        self.activation
+    }
+
+    fn reference(&self, input: Shape, output: Shape, x: &[f64], parameters: &[Vec<f64>]) -> Vec<f64> {
+        let [weight, bias] = parameters else { return vec![] };
+        let Window { kernel: [kh, kw], stride, padding, dilation } = self.window;
+        let (in_group, out_group) = (input.channels / self.groups, output.channels / self.groups);
+        let mut y = Vec::with_capacity(output.len());
+        for (o, oy, ox) in output.indices() {
+            let rows = positions(oy, (stride[0], padding.top), (kh, dilation[0]), input.height);
+            let columns = positions(ox, (stride[1], padding.left), (kw, dilation[1]), input.width);
+            let mut sum = bias[o];
+            for i in 0..in_group {
+                let plane = (o / out_group * in_group + i) * input.height;
+                for (iy, ky) in rows.clone() {
+                    let (row, filter) = ((plane + iy) * input.width, ((o * in_group + i) * kh + ky) * kw);
+                    sum += columns.clone().map(|(ix, kx)| x[row + ix] * weight[filter + kx]).sum::<f64>();
+                }
+            }
+            y.push(self.activation.apply(sum));
+        }
+        y
+    }
+
+    fn sums_products(&self) -> bool {
+        true
+    }
+
+    fn input_layout(&self, input: Shape, output: Shape) -> Option<RowsLayout> {
+        RowsLayout::of(self.into(), input, output)
+    }
+
+    fn algorithm(&self, style: Style, input: Shape, output: Shape, batch: usize) -> Algorithm {
+        match select::winograd_tile(style.family, self.window, batch) {
+            Some(tile) => Algorithm::Winograd { tile },
+            None => select::split(style, &Gemm::conv(self.into(), input, output, batch), batch),
+        }
+    }
+
+    fn algorithms(&self, style: Style, input: Shape, output: Shape, layout: Option<RowsLayout>) -> Vec<Algorithm> {
+        let applies = |&tile: &usize| Winograd::new(self.into(), input, output, 1, tile, layout).is_some();
+        let winograd = [2, 3, 4].into_iter().filter(applies).map(|tile| Algorithm::Winograd { tile });
+        let split = [2, 4, 8, 16].map(|parts| Algorithm::SplitK { parts });
+        let split = split.into_iter().filter(|_| style.family == Family::Tiled);
+        [Algorithm::Direct].into_iter().chain(winograd).chain(split).collect()
+    }
+
+    fn lower(&self, lowering: &mut Lowering<'_>) -> Result<(), ProgramError> {
+        let (input, output, layout) = (lowering.input, lowering.output, lowering.input_layout);
+        let (style, batch) = (lowering.options.style, lowering.options.batch);
+        let algorithm = lowering.algorithm.unwrap_or_else(|| self.algorithm(style, input, output, batch));
+        if let Algorithm::Winograd { tile } = algorithm
+            && let Some(winograd) = Winograd::new(self.into(), input, output, batch, tile, layout)
+        {
+            return lower_winograd(lowering, &winograd);
+        }
+        if let Some(grouped) = GroupedConv::where_it_pays(self.into(), input, output, batch, style) {
+            return lower_grouped(lowering, &grouped);
+        }
+        let gemm = Gemm::conv(self.into(), input, output, batch).with_rows_layout(layout);
+        lower_product(lowering, gemm.split(algorithm.parts(), style))
+    }
+}
+
+fn lower_grouped(lowering: &mut Lowering<'_>, grouped: &GroupedConv) -> Result<(), ProgramError> {
+    let (x, y) = (lowering.x(), lowering.y());
+    let WeightArrays { chunks, .. } = lowering.weights(grouped.packing(), None)?;
+    let bias = lowering.channel_bias();
+    for (blocks, weights) in &chunks {
+        let bound = [read(X, x), write(Y, y), read(WEIGHTS, *weights), read(BIAS, bias)];
+        lowering.dispatch(grouped.work(blocks), &bound)?;
+    }
+    Ok(())
+}
+
+/// Two or three steps for each part of the tiles, or five: the input is transformed, multiplied with the weights, transformed back.
+fn lower_winograd(lowering: &mut Lowering<'_>, winograd: &Winograd) -> Result<(), ProgramError> {
+    let style = lowering.options.style;
+    let packing = winograd.packing(style);
+    let zeros = vec![0.0; packing.bias_len()];
+    let WeightArrays { chunks, .. } = lowering.weights(packing, Some(winograd.clone()))?;
+    let no_bias = lowering.bias(zeros.len() / 4, move |_| zeros.clone());
+    let bias = lowering.channel_bias();
+    let [storage, other] = style.storage.of_scratch();
+    let [quads, other_quads] = winograd.scratch(style.family);
+    let [first, second] = [lowering.scratch(quads, storage), lowering.scratch(other_quads, other)];
+    let (layer_input, layer_output) = (lowering.x(), lowering.y());
+    for tiles in winograd.parts(style.family) {
+        let steps = winograd.transform_input(style, &tiles);
+        let (mut x, last) = (layer_input, steps.len() - 1);
+        for (step, work) in steps.into_iter().enumerate() {
+            let y = if step == last { first } else { second };
+            lowering.dispatch(work, &[read(X, x), write(Y, y)])?;
+            x = y;
+        }
+        let products = winograd.products(tiles.len());
+        for (blocks, weights) in &chunks {
+            let bound = [read(X, first), write(Y, second), read(WEIGHTS, *weights), read(BIAS, no_bias)];
+            lowering.dispatch(products.product(style, blocks), &bound)?;
+        }
+        let steps = winograd.transform_output(style, &tiles);
+        let (mut x, last) = (second, steps.len() - 1);
+        for (step, work) in steps.into_iter().enumerate() {
+            if step == last {
+                lowering.dispatch(work, &[read(X, x), write(Y, layer_output), read(BIAS, bias)])?;
+            } else {
+                lowering.dispatch(work, &[read(X, x), write(Y, first)])?;
+                x = first;
+            }
+        }
+    }
+    Ok(())
+}

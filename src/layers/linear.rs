@@ -1,0 +1,108 @@
+//! Fully connected layer: shaders/matvec_*.wgsl or gemm_*.wgsl.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Operation, product::lower_product};
+use crate::{
+    activation::Activation,
+    kernels::{Algorithm, Gemm, Style},
+    program::{Lowering, ProgramError},
+    select,
+    shape::Shape,
+};
+
+/// Fully connected layer with bias on the input flattened in CHW order. Weights are
+/// `out_features × in_features`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Linear {
+    /// Outputs.
+    pub out_features: usize,
+    /// What follows, computed with the layer.
+    #[serde(flatten, with = "crate::activation")]
+    pub activation: Activation,
+}
+
+impl Linear {
+    /// `out_features` outputs, no activation function.
+    pub const fn new(out_features: usize) -> Self {
+        Self { out_features, activation: Activation::None }
+    }
+
+    /// The same followed by a ReLU.
+    pub const fn relu(self) -> Self {
+        self.activation(Activation::Relu)
+    }
+
+    /// The same followed by an activation function.
+    pub const fn activation(mut self, activation: Activation) -> Self {
+        self.activation = activation;
+        self
+    }
+}
+
+impl Linear {
+    fn gemm(&self, input: Shape, batch: usize) -> Gemm {
+        Gemm::linear(self.out_features, self.activation, input, batch)
+    }
+}
+
+impl Operation for Linear {
+    fn output(&self, _: Shape) -> Result<Shape, String> {
+        self.activation.check()?;
+        if self.out_features == 0 {
+            return Err("at least one output, found 0".into());
+        }
+        Ok(Shape::vector(self.out_features))
+    }
+
+    fn parameters(&self, input: Shape) -> Vec<(&'static str, Vec<usize>)> {
+        vec![("weight", vec![self.out_features, input.len()]), ("bias", vec![self.out_features])]
+    }
+
+    fn reads(&self, input: Shape, _: Shape) -> u64 {
+        input.len() as u64
+    }
+
+    fn multiply_adds(&self, input: Shape, output: Shape) -> u64 {
+        output.len() as u64 * input.len() as u64
+    }
+
+    fn describe(&self) -> String {
+        "fully connected".into()
+    }
+
+    fn activation(&self) -> Activation {
+        self.activation
+    }
+
+    fn reference(&self, _: Shape, _: Shape, x: &[f64], parameters: &[Vec<f64>]) -> Vec<f64> {
+        let [weight, bias] = parameters else { return vec![] };
+        let sum = |(w, b): (&[f64], &f64)| b + w.iter().zip(x).map(|(a, b)| a * b).sum::<f64>();
+        let row = |pair| self.activation.apply(sum(pair));
+        weight.chunks_exact(x.len()).zip(bias).map(row).collect()
+    }
+
+    fn sums_products(&self) -> bool {
+        true
+    }
+
+    fn has_precisions(&self) -> bool {
+        true
+    }
+
+    fn flattens(&self) -> bool {
+        true
+    }
+
+    fn algorithm(&self, style: Style, input: Shape, _: Shape, batch: usize) -> Algorithm {
+        select::split(style, &self.gemm(input, batch), batch)
+    }
+
+    fn lower(&self, lowering: &mut Lowering<'_>) -> Result<(), ProgramError> {
+        let (input, output, style) = (lowering.input, lowering.output, lowering.options.style);
+        let batch = lowering.options.batch;
+        let algorithm = lowering.algorithm.unwrap_or_else(|| self.algorithm(style, input, output, batch));
+        let gemm = self.gemm(input, batch).with_precision(lowering.options.precision);
+        lower_product(lowering, gemm.split(algorithm.parts(), style))
+    }
+}

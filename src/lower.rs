@@ -1,0 +1,83 @@
+//! A network to a program.
+
+use crate::{
+    kernels::{
+        RowsLayout, Storage, activation_quads,
+        binding::{X, Y},
+        top_k,
+    },
+    network::{Layer, Network},
+    program::{Array, ArrayId, Lowering, MAX_BATCH, Options, Pass, Program, ProgramError, Role, read, write},
+    shape::Shape,
+};
+
+/// Where a layer's output is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LayerOutput {
+    /// After how many steps it is there.
+    pub steps: usize,
+    pub array: ArrayId,
+}
+
+/// A network's forward pass.
+#[derive(Clone, Debug)]
+pub(crate) struct Inference {
+    pub program: Program,
+    pub input: ArrayId,
+    /// How the input is laid out; channels last and padded, as every activation, where `None`.
+    pub input_layout: Option<RowsLayout>,
+    /// One for each layer; that of a layer which computes nothing is its input.
+    pub layers: Vec<LayerOutput>,
+    /// How many steps compute the layers; what follows finds the largest outputs.
+    pub forward: usize,
+    /// The largest outputs, and how many there are for an image.
+    pub top: Option<(ArrayId, usize)>,
+}
+
+impl Inference {
+    /// Lowers every layer, in order.
+    pub fn lower(network: &Network, options: Options<'_>) -> Result<Self, ProgramError> {
+        let Options { style, batch, top, .. } = options;
+        if !(1..=MAX_BATCH).contains(&batch) {
+            return Err(ProgramError::Batch { found: batch });
+        }
+        let mut program = Program::default();
+        let input_layout = network.layers().first().and_then(Layer::input_layout);
+        let quads = input_layout.map_or(activation_quads(network.input()), |layout| layout.quads());
+        let input = program.array(Array::quads("input", quads * batch, style.storage, Role::Input));
+        let mut layers = Vec::new();
+        let mut x = input;
+        for (index, layer) in network.layers().iter().enumerate() {
+            let layout = input_layout.filter(|_| index == 0);
+            let shapes = [layer.input, layer.output];
+            let mut lowering = Lowering::new(&mut program, options, (&layer.name, shapes), x, layout);
+            layer.op.operation().lower(&mut lowering)?;
+            x = lowering.finish();
+            program.end_step(Pass::FORWARD, index);
+            layers.push(LayerOutput { steps: program.steps.len(), array: x });
+        }
+        let output = network.output();
+        let has_top = top > 0 && output == Shape::vector(output.channels);
+        let top = if has_top { Some(find_top(&mut program, x, output.channels, options)?) } else { None };
+        program.end_step(Pass::TOP, network.layers().len() - 1);
+        let forward = program.steps.iter().filter(|step| step.pass == Pass::FORWARD).count();
+        Ok(Self { program, input, input_layout, layers, forward, top })
+    }
+}
+
+/// The largest of `classes` outputs.
+fn find_top(
+    program: &mut Program,
+    x: ArrayId,
+    classes: usize,
+    Options { batch, top, .. }: Options<'_>,
+) -> Result<(ArrayId, usize), ProgramError> {
+    let k = top.min(classes);
+    // Pairs of an index and a value.
+    let bytes = (batch * k * 8) as u64;
+    let entries = Array { bytes, ..Array::quads("top", 0, Storage::Buffer, Role::Output) };
+    let entries = program.array(entries);
+    let dispatched = program.dispatch(top_k(k, classes, batch), &[read(X, x), write(Y, entries)]);
+    dispatched.map_err(|found| ProgramError::Workgroups { layer: "top".into(), found })?;
+    Ok((entries, k))
+}

@@ -1,0 +1,175 @@
+//! A layer on its way into a program.
+
+use std::{collections::BTreeMap, ops::Range, sync::Arc};
+
+use super::{
+    Array, ArrayId, Bound, Parameter, Program, ProgramError, QUAD, Role,
+    parameters::{Numbers, PackedWeights, Vector},
+    read, write,
+};
+use crate::{
+    kernels::{
+        Algorithm, Packing, Precision, RowsLayout, Storage, Style, Winograd, Work, activation_quads,
+        binding::{X, Y},
+    },
+    shape::{MAX_WEIGHT, Shape},
+};
+
+/// Algorithms that somebody chose, by the layer's name.
+pub(crate) type Algorithms = BTreeMap<String, Algorithm>;
+
+/// How a network is lowered.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Options<'a> {
+    pub style: Style,
+    /// Images of a run.
+    pub batch: usize,
+    /// How fully connected layers' weights are held.
+    pub precision: Precision,
+    /// Algorithms of single layers; what suits the style best where there is none.
+    pub algorithms: &'a Algorithms,
+    /// The most vec4s of one binding.
+    pub limit: u64,
+    /// How many of the largest outputs are found, in networks that end in a vector; 0 for none.
+    pub top: usize,
+}
+
+/// The arrays of a layer's packed weights.
+pub(crate) struct WeightArrays {
+    /// Ranges of column blocks, and the array that they are in.
+    pub chunks: Vec<(Range<u32>, ArrayId)>,
+    /// What each column's weights are multiplied with, for [`Precision::Int8`].
+    pub scales: Option<ArrayId>,
+}
+
+/// A layer on its way into a program.
+pub(crate) struct Lowering<'a> {
+    pub options: Options<'a>,
+    /// The algorithm that somebody chose.
+    pub algorithm: Option<Algorithm>,
+    /// How the layer's input is laid out, where not as every activation.
+    pub input_layout: Option<RowsLayout>,
+    /// The layer's name, which its tensors begin with.
+    pub name: &'a str,
+    /// The shape of its input.
+    pub input: Shape,
+    /// The shape of its output.
+    pub output: Shape,
+    x: ArrayId,
+    y: Option<ArrayId>,
+    program: &'a mut Program,
+}
+
+impl<'a> Lowering<'a> {
+    /// A layer that reads `x`.
+    pub fn new(
+        program: &'a mut Program,
+        options: Options<'a>,
+        (name, [input, output]): (&'a str, [Shape; 2]),
+        x: ArrayId,
+        input_layout: Option<RowsLayout>,
+    ) -> Self {
+        let algorithm = options.algorithms.get(name).copied();
+        Self { options, algorithm, input_layout, name, input, output, x, y: None, program }
+    }
+
+    /// Where the layer's output is, now that it is lowered.
+    pub fn finish(self) -> ArrayId {
+        self.y.unwrap_or(self.x)
+    }
+
+    /// Where it reads its input.
+    pub fn x(&self) -> ArrayId {
+        self.x
+    }
+
+    /// Where it writes its output. A layer that never asks computes nothing: its output is its input.
+    pub fn y(&mut self) -> ArrayId {
+        if let Some(y) = self.y {
+            return y;
+        }
+        let quads = activation_quads(self.output) * self.options.batch;
+        let y = Array::quads("activation", quads, self.options.style.storage, Role::Temporary);
+        let y = self.program.array(y);
+        self.y = Some(y);
+        y
+    }
+
+    /// An array between the dispatches of the layer.
+    pub fn scratch(&mut self, quads: usize, storage: Storage) -> ArrayId {
+        self.program.array(Array::quads("scratch", quads, storage, Role::Temporary))
+    }
+
+    /// Adds a dispatch.
+    pub fn dispatch(&mut self, work: Work, bound: &[Bound]) -> Result<(), ProgramError> {
+        let fail = |found| ProgramError::Workgroups { layer: self.name.to_string(), found };
+        self.program.dispatch(work, bound).map_err(fail)
+    }
+
+    /// Adds a dispatch that reads the layer's input and writes its output.
+    pub fn pointwise(&mut self, work: Work) -> Result<(), ProgramError> {
+        let bound = [read(X, self.x), write(Y, self.y())];
+        self.dispatch(work, &bound)
+    }
+
+    /// The layer's weights, packed so, in arrays that fit a binding.
+    pub fn weights(&mut self, packing: Packing, winograd: Option<Winograd>) -> Result<WeightArrays, ProgramError> {
+        let layer = self.name.to_string();
+        let Options { style: Style { storage, .. }, limit, .. } = self.options;
+        if packing.packed_len() > MAX_WEIGHT {
+            return Err(ProgramError::PackedWeights { layer, found: packing.packed_len() });
+        }
+        let precision = packing.precision();
+        let quad_bytes = precision.quad_bytes();
+        // A buffer is limited in bytes, a texture in texels.
+        let quads = match storage {
+            Storage::Buffer => limit * QUAD / quad_bytes,
+            Storage::Texture | Storage::Sampled => limit,
+        };
+        // In a browser, usize is smaller than a limit may be.
+        let numbers = usize::try_from(quads.saturating_mul(4)).unwrap_or(usize::MAX);
+        let Some(ranges) = packing.chunks(numbers) else {
+            let needed = packing.block_bytes() * packing.groups() as u64;
+            return Err(ProgramError::WeightBlock { layer, needed, limit: quads * quad_bytes });
+        };
+        let array = |blocks: &Range<u32>| {
+            let quads = packing.groups() * blocks.len() * packing.block_len() / 4;
+            let bytes = quads as u64 * quad_bytes;
+            Array { label: "weights", bytes, precision, storage, role: Role::Parameter }
+        };
+        let chunks: Vec<_> = ranges.into_iter().map(|r| (r.clone(), self.program.array(array(&r)))).collect();
+        let scales = (precision == Precision::Int8)
+            .then(|| Array::quads("scales", packing.bias_len() / 4, Storage::Buffer, Role::Parameter))
+            .map(|array| self.program.array(array));
+        let packed = PackedWeights { layer, packing, winograd, chunks: chunks.clone(), scales };
+        self.program.parameters.push(Parameter::Weights(packed));
+        Ok(WeightArrays { chunks, scales })
+    }
+
+    /// `quads` vec4s that `numbers` makes of the model's weights, in a storage buffer.
+    pub fn vector(&mut self, label: &'static str, quads: usize, numbers: Numbers) -> ArrayId {
+        let array = self.program.array(Array::quads(label, quads, Storage::Buffer, Role::Parameter));
+        self.program.parameters.push(Parameter::Vector(Vector { array, numbers }));
+        array
+    }
+
+    /// The layer's bias, as `form` lays it out in `quads` vec4s.
+    pub fn bias(&mut self, quads: usize, form: impl Fn(&[f32]) -> Vec<f32> + Send + Sync + 'static) -> ArrayId {
+        let name = format!("{}.bias", self.name);
+        let numbers: Numbers = Arc::new(move |weights| {
+            let bias = weights.tensor(&name)?;
+            Ok(form(&bias.finite(&name, bias.numbers())?))
+        });
+        self.vector("bias", quads, numbers)
+    }
+
+    /// The layer's bias, one number for each channel of the output, padded to whole quads.
+    pub fn channel_bias(&mut self) -> ArrayId {
+        let len = self.output.channels.next_multiple_of(4);
+        self.bias(len / 4, move |bias| {
+            let mut quads = bias.to_vec();
+            quads.resize(len, 0.0);
+            quads
+        })
+    }
+}

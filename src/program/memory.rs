@@ -1,0 +1,95 @@
+//! Memory planned by liveness: arrays share where their lives do not overlap.
+
+use std::{cmp::Reverse, ops::RangeInclusive};
+
+use super::{Array, ArrayId, Program, Role};
+use crate::kernels::{Access, Precision, Storage};
+
+/// A piece of memory, which one array has, or several in turns.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Allocation {
+    /// The label of the first array that it was made for.
+    pub label: &'static str,
+    pub bytes: u64,
+    pub precision: Precision,
+    pub storage: Storage,
+    /// Whether dispatches write it.
+    pub written: bool,
+}
+
+/// Which memory each array of a program has.
+#[derive(Clone, Debug)]
+pub(crate) struct MemoryPlan {
+    pub allocations: Vec<Allocation>,
+    /// Index of each array's allocation.
+    of: Vec<usize>,
+}
+
+impl MemoryPlan {
+    /// Index of the allocation of an array.
+    pub fn of(&self, id: ArrayId) -> usize {
+        self.of[id.0]
+    }
+}
+
+/// An allocation of temporaries, and when each of them lives.
+struct Shared {
+    index: usize,
+    kind: (Storage, Precision),
+    lives: Vec<RangeInclusive<usize>>,
+}
+
+impl Program {
+    /// Gives temporaries of one kind the same memory where their lives do not overlap: the largest first, each to the first
+    /// allocation that is free while it lives ("greedy by size": Pisarchyk, Lee 2020, "Efficient memory management for deep neural
+    /// net inference"). Everything else has memory of its own.
+    pub fn plan_memory(&self) -> MemoryPlan {
+        let mut allocations: Vec<Allocation> = Vec::new();
+        let mut allocate = |array: &Array| {
+            let Array { label, bytes, precision, storage, role } = *array;
+            allocations.push(Allocation { label, bytes, precision, storage, written: role != Role::Parameter });
+            allocations.len() - 1
+        };
+        let mut of = vec![0; self.arrays.len()];
+        let (mut temporaries, others): (Vec<usize>, Vec<usize>) =
+            (0..self.arrays.len()).partition(|&index| self.arrays[index].role == Role::Temporary);
+        for index in others {
+            of[index] = allocate(&self.arrays[index]);
+        }
+        temporaries.sort_by_key(|&index| Reverse(self.arrays[index].bytes));
+        let lives = self.lives();
+        let mut all: Vec<Shared> = Vec::new();
+        for index in temporaries {
+            let array = &self.arrays[index];
+            let (kind, life) = ((array.storage, array.precision), &lives[index]);
+            let overlaps = |other: &RangeInclusive<usize>| life.start() <= other.end() && other.start() <= life.end();
+            match all.iter_mut().find(|shared| shared.kind == kind && !shared.lives.iter().any(overlaps)) {
+                Some(shared) => {
+                    shared.lives.push(life.clone());
+                    of[index] = shared.index;
+                }
+                None => {
+                    of[index] = allocate(array);
+                    all.push(Shared { index: of[index], kind, lives: vec![life.clone()] });
+                }
+            }
+        }
+        MemoryPlan { allocations, of }
+    }
+
+    /// From which dispatch to which each array is needed: from the first that binds it to the last, and to the end of the step that
+    /// writes it, where a host may copy it. None where nothing binds it.
+    fn lives(&self) -> Vec<RangeInclusive<usize>> {
+        let mut lives = vec![usize::MAX..=0; self.arrays.len()];
+        for step in &self.steps {
+            for index in step.dispatches.clone() {
+                for bound in &self.dispatches[index].bound {
+                    let end = if bound.access == Access::Read { index } else { step.dispatches.end - 1 };
+                    let life = &mut lives[bound.array.0];
+                    *life = index.min(*life.start())..=end.max(*life.end());
+                }
+            }
+        }
+        lives
+    }
+}

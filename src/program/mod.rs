@@ -1,0 +1,171 @@
+//! A computation as a value, without a device: arrays, and dispatches that bind them.
+//!
+//! `lower.rs` makes one of a network. A device runs it, and so do the tests' harnesses; lists, limits and measurements read it.
+
+mod error;
+mod lowering;
+mod memory;
+mod parameters;
+
+use std::ops::Range;
+
+pub use error::ProgramError;
+pub(crate) use lowering::{Algorithms, Lowering, Options, WeightArrays};
+pub(crate) use memory::{Allocation, MemoryPlan};
+pub(crate) use parameters::{PackedWeights, Parameter, Sink};
+
+use crate::kernels::{Access, Binding, Kernel, Precision, Storage, Work};
+
+/// The most pictures of a batch.
+pub const MAX_BATCH: usize = 1024;
+
+/// Bytes of one `vec4<f32>`.
+pub(crate) const QUAD: u64 = 16;
+
+/// Which of a program's arrays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct ArrayId(pub usize);
+
+/// A flat array of `vec4<f32>`, or of weights in quads of [`Precision::quad_bytes`].
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Array {
+    pub label: &'static str,
+    pub bytes: u64,
+    pub precision: Precision,
+    /// Where it lives.
+    pub storage: Storage,
+    pub role: Role,
+}
+
+impl Array {
+    /// An array of `quads` vec4s.
+    pub fn quads(label: &'static str, quads: usize, storage: Storage, role: Role) -> Self {
+        Self { label, bytes: quads as u64 * QUAD, precision: Precision::F32, storage, role }
+    }
+
+    /// How many quads it holds.
+    pub fn len(&self) -> u64 {
+        self.bytes.div_ceil(self.precision.quad_bytes())
+    }
+}
+
+/// What an array is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// Written before a run, by the host.
+    Input,
+    /// Written once, before the first run ([`Parameter`]).
+    Parameter,
+    /// Zero before the first run, and kept from each run to the next.
+    #[cfg_attr(not(test), expect(dead_code, reason = "inference has no state"))]
+    State,
+    /// Written and then read within a run: shares memory with others whose lives do not overlap.
+    Temporary,
+    /// Written by a run and kept until the next, for the host to read.
+    Output,
+}
+
+/// An array in a binding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Bound {
+    pub number: u32,
+    pub access: Access,
+    pub array: ArrayId,
+}
+
+/// An array that is read, in the binding of this number.
+pub(crate) const fn read(number: u32, array: ArrayId) -> Bound {
+    Bound { number, access: Access::Read, array }
+}
+
+/// An array that is written.
+pub(crate) const fn write(number: u32, array: ArrayId) -> Bound {
+    Bound { number, access: Access::Write, array }
+}
+
+/// One dispatch of a kernel.
+#[derive(Clone, Debug)]
+pub(crate) struct Dispatch {
+    pub kernel: Kernel,
+    /// The bytes of its uniform.
+    pub uniform: Vec<u8>,
+    pub workgroups: [u32; 3],
+    /// Multiply-adds of its matrix product, if it is one: with the channels that pad a quad.
+    pub multiply_adds: u64,
+    /// An array for each binding of the kernel, by number.
+    pub bound: Vec<Bound>,
+}
+
+/// Which part of a computation a step belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Pass(pub &'static str);
+
+impl Pass {
+    /// A network's layers, in order.
+    pub const FORWARD: Self = Self("forward");
+    /// The largest outputs.
+    pub const TOP: Self = Self("top");
+}
+
+/// Consecutive dispatches that are measured, and spread over frames, as one: those of a layer in a pass.
+#[derive(Clone, Debug)]
+pub(crate) struct Step {
+    pub pass: Pass,
+    /// Index of the layer that it computes.
+    pub layer: usize,
+    pub dispatches: Range<usize>,
+}
+
+/// Arrays, and the dispatches that read and write them, one after the other.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Program {
+    pub arrays: Vec<Array>,
+    pub dispatches: Vec<Dispatch>,
+    /// All dispatches, in order.
+    pub steps: Vec<Step>,
+    /// What fills the arrays of [`Role::Parameter`].
+    pub parameters: Vec<Parameter>,
+}
+
+impl Program {
+    /// Adds an array.
+    pub fn array(&mut self, array: Array) -> ArrayId {
+        self.arrays.push(array);
+        ArrayId(self.arrays.len() - 1)
+    }
+
+    /// The array called so.
+    pub fn get(&self, id: ArrayId) -> &Array {
+        &self.arrays[id.0]
+    }
+
+    /// Adds a dispatch. Where the arrays live says which kernel of its shader it is.
+    ///
+    /// # Errors
+    ///
+    /// The number of workgroups, where they are more than a device can count.
+    pub fn dispatch(&mut self, work: Work, bound: &[Bound]) -> Result<(), u128> {
+        let Work { mut kernel, uniform, workgroups, multiply_adds } = work.folded()?;
+        let mut bound = bound.to_vec();
+        bound.sort_by_key(|b| b.number);
+        for &Bound { number, access, array } in &bound {
+            let Array { storage, precision, .. } = *self.get(array);
+            kernel = kernel.with_binding(Binding { number, access, storage, precision });
+        }
+        self.dispatches.push(Dispatch { kernel, uniform, workgroups, multiply_adds, bound });
+        Ok(())
+    }
+
+    /// Ends a step with all dispatches since the last one; none where there are none.
+    pub fn end_step(&mut self, pass: Pass, layer: usize) {
+        let begin = self.steps.last().map_or(0, |step| step.dispatches.end);
+        if begin < self.dispatches.len() {
+            self.steps.push(Step { pass, layer, dispatches: begin..self.dispatches.len() });
+        }
+    }
+
+    /// The dispatches of a step.
+    pub fn dispatches_of(&self, step: &Step) -> &[Dispatch] {
+        &self.dispatches[step.dispatches.clone()]
+    }
+}

@@ -1,0 +1,152 @@
+//! What slides over an input.
+
+use serde::{Deserialize, Serialize};
+
+use crate::shape::{MAX_ACTIVATION, Shape};
+
+/// Rows and columns of zeros (convolution) or of nothing (pooling) around the input.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Padding {
+    /// Rows above.
+    pub top: usize,
+    /// Columns to the left.
+    pub left: usize,
+    /// Rows below.
+    pub bottom: usize,
+    /// Columns to the right.
+    pub right: usize,
+}
+
+impl From<usize> for Padding {
+    fn from(p: usize) -> Self {
+        Self { top: p, left: p, bottom: p, right: p }
+    }
+}
+
+/// What slides over the input in a convolution or a pooling layer: `[rows, columns]` each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Window {
+    /// Size of the window.
+    pub kernel: [usize; 2],
+    /// Step between two windows.
+    pub stride: [usize; 2],
+    /// Padding around the input.
+    #[serde(default)]
+    pub padding: Padding,
+    /// Step between two numbers of a window: 1 for neighbours.
+    #[serde(default = "neighbours")]
+    pub dilation: [usize; 2],
+}
+
+fn neighbours() -> [usize; 2] {
+    [1, 1]
+}
+
+impl Window {
+    /// A square window of side `kernel` that moves by `stride`, without padding.
+    pub const fn square(kernel: usize, stride: usize) -> Self {
+        let padding = Padding { top: 0, left: 0, bottom: 0, right: 0 };
+        Self { kernel: [kernel, kernel], stride: [stride, stride], padding, dilation: [1, 1] }
+    }
+
+    /// Its size, and its stride where that is not 1, in words.
+    pub(crate) fn describe(&self) -> String {
+        let ([rows, columns], [down, right]) = (self.kernel, self.stride);
+        let stride = match [down, right] {
+            [1, 1] => String::new(),
+            _ if down == right => format!(", stride {down}"),
+            _ => format!(", stride {down}×{right}"),
+        };
+        let dilation = match self.dilation {
+            [1, 1] => String::new(),
+            [y, x] if y == x => format!(", dilation {y}"),
+            [y, x] => format!(", dilation {y}×{x}"),
+        };
+        format!("{rows}×{columns}{stride}{dilation}")
+    }
+
+    /// Rows and columns that a window spans: (kernel − 1) · dilation + 1.
+    pub(crate) fn span(&self) -> [usize; 2] {
+        [0, 1].map(|axis| (self.kernel[axis] - 1) * self.dilation[axis] + 1)
+    }
+
+    /// Rows and columns of the output: ⌊(in + padding − span) / stride⌋ + 1.
+    pub(crate) fn output(&self, input: Shape) -> Result<[usize; 2], String> {
+        let padded = self.padded(input)?;
+        Ok([0, 1].map(|axis| (padded[axis] - self.span()[axis]) / self.stride[axis] + 1))
+    }
+
+    /// The same rounded up, but for windows that would start past the input (PyTorch's and ONNX's `ceil_mode`).
+    pub(crate) fn output_ceil(&self, input: Shape) -> Result<[usize; 2], String> {
+        let padded = self.padded(input)?;
+        let ends = [input.height + self.padding.top, input.width + self.padding.left];
+        Ok([0, 1].map(|axis| {
+            let count = (padded[axis] - self.span()[axis]).div_ceil(self.stride[axis]) + 1;
+            count.min((ends[axis] - 1) / self.stride[axis] + 1)
+        }))
+    }
+
+    /// Rows and columns of the input with its padding, which are at least a window's.
+    fn padded(&self, input: Shape) -> Result<[usize; 2], String> {
+        let padding = self.padding;
+        let axes = [
+            ("height", input.height, padding.top, padding.bottom),
+            ("width", input.width, padding.left, padding.right),
+        ];
+        let mut all = [0; 2];
+        for (axis, (name, size, before, after)) in axes.into_iter().enumerate() {
+            let (kernel, stride, dilation) = (self.kernel[axis], self.stride[axis], self.dilation[axis]);
+            if kernel == 0 || stride == 0 || dilation == 0 {
+                return Err(format!(
+                    "kernel, stride and dilation of at least 1 in {name}, found {kernel}, {stride} and {dilation}"
+                ));
+            }
+            if kernel.max(stride).max(dilation) > MAX_ACTIVATION || (kernel - 1) * dilation > MAX_ACTIVATION {
+                return Err(format!("kernel, stride and dilation of at most {MAX_ACTIVATION} in {name}"));
+            }
+            if before.max(after) > MAX_ACTIVATION {
+                return Err(format!("padding of at most {MAX_ACTIVATION} in {name}"));
+            }
+            let (padded, span) = (size + before + after, self.span()[axis]);
+            if padded < span {
+                return Err(format!("a padded {name} of at least {span}, found {padded}"));
+            }
+            all[axis] = padded;
+        }
+        Ok(all)
+    }
+
+    /// Checks that every window of an output of so many rows and columns has something of the input.
+    pub(crate) fn reaches_input(&self, input: Shape, output: [usize; 2]) -> Result<(), String> {
+        let p = self.padding;
+        let axes = [("height", input.height, p.top, p.bottom), ("width", input.width, p.left, p.right)];
+        for (axis, (name, size, before, after)) in axes.into_iter().enumerate() {
+            let span = self.span()[axis];
+            if before.max(after) >= span {
+                return Err(format!(
+                    "padding smaller than the kernel in {name} ({span}), found {before} before and {after} after"
+                ));
+            }
+            // With gaps, a window may step over all of a small input.
+            let misses = |o: usize| {
+                let (start, dilation) = (o * self.stride[axis], self.dilation[axis]);
+                start + before.saturating_sub(start).next_multiple_of(dilation) >= before + size
+            };
+            if self.dilation[axis] > 1 && (0..output[axis]).any(misses) {
+                return Err(format!("a dilation with which every window meets the input in {name}"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The input positions `o · stride − before + (0..kernel) · dilation` that exist, each with its kernel position.
+pub(crate) fn positions(
+    o: usize,
+    (stride, before): (usize, usize),
+    (kernel, dilation): (usize, usize),
+    size: usize,
+) -> impl Iterator<Item = (usize, usize)> + Clone {
+    let position = move |k: usize| Some(((o * stride + k * dilation).checked_sub(before)?, k));
+    (0..kernel).filter_map(position).filter(move |&(position, _)| position < size)
+}
