@@ -1,4 +1,4 @@
-//! Which kernels run on which adapter. One table, measured: PERFORMANCE.md has the figures.
+//! Which kernels run on which adapter. One table, measured: docs/experiments.md has the figures.
 
 use wgpu::{AdapterInfo, DeviceType, Features};
 
