@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Times PyTorch on a CUDA GPU with the same network and input size, in f32 without TF32, for PERFORMANCE.md's table of GPUs.
+"""Times PyTorch on a CUDA GPU with the same network and input size, in f32 without TF32, for comparison with this project.
 
     pytorch.py [BATCH...]     by default 1 16 64 256
 

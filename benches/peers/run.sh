@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Times this project and the public runtimes on the same network, adapter and run, and prints PERFORMANCE.md's tables.
+# Times this project and the public runtimes on the same network, adapter and run, and prints tables for benches/results.
 #   benches/peers/run.sh [--slow] [--batch N] [--rounds N] [ADAPTER...]
 # ADAPTER: system (what Vulkan finds here), mesa25, swiftshader (Debian 12); by default all three.
 # Peers come from PyPI and crates.io, into target/peers: ONNX Runtime on the processor and with WebGPU, ncnn on the

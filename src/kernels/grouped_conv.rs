@@ -10,7 +10,7 @@ use super::{
 use crate::shape::Shape;
 
 /// How many times as many multiply-adds a matrix product may take, with what pads its groups and blocks. It reads each number
-/// once for many outputs, and so is quicker up to that (measured: PERFORMANCE.md).
+/// once for many outputs, and so is quicker up to that (measured: docs/experiments.md).
 const PRODUCT_ADVANTAGE: usize = 12;
 
 /// A convolution of which each output channel meets the input channels of its own group, and none of others but those that share

@@ -1,7 +1,11 @@
+<<<<<<< HEAD:src/select/mod.rs
 //! Which kernels run on which adapter: what suits it best, and what its driver gets wrong. Measured: docs/experiments.md.
 
 mod avoid;
 mod deny;
+=======
+//! Which kernels run on which adapter. One table, measured: docs/experiments.md has the figures.
+>>>>>>> docs:src/pipeline/choice.rs
 
 use wgpu::{AdapterInfo, DeviceType, Features};
 
