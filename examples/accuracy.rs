@@ -21,7 +21,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let labels = labels.get(8..).ok_or("the labels are cut short")?;
 
     let model = Model::embedded()?;
-    let gpu = Gpu::open(&GpuOptions::default())?;
+    let gpu = Gpu::open_blocking(&GpuOptions::default())?;
     let pipeline = Pipeline::builder(&gpu, &model.network, &model.weights).batch(BATCH).top(1).build()?;
     let classifier = Classifier::from_pipeline(pipeline, model.preprocessing, model.labels.clone());
 
@@ -33,7 +33,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             batch.extend(classifier.preprocess(&picture)?);
         }
         batch.resize(model.network.input().len() * BATCH, 0.0);
-        let predictions = pollster::block_on(classifier.classify_input(&batch))?;
+        let predictions = classifier.classify_input_blocking(&batch)?;
         for (&label, top) in labels.iter().zip(predictions) {
             confusion[usize::from(label)][top[0].index] += 1;
         }

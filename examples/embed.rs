@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use alexnet_wgpu::{Gpu, Model, Picture, Pipeline, Slices, Style, TextureSource, Ticket, wgpu};
+use alexnet_wgpu::{FrameBudget, Gpu, KernelConfig, Model, Picture, Pipeline, TextureSource, Ticket, wgpu};
 use wgpu::{TextureFormat, TextureUsages, util::DeviceExt as _};
 
 /// The target that the frames are drawn into.
@@ -38,11 +38,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     let model = Model::embedded()?;
     let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
     let adapter = pollster::block_on(instance.request_adapter(&Default::default()))?;
-    let style = Style::for_adapter(&adapter);
+    let config = KernelConfig::for_adapter(&adapter);
     let own = wgpu::Limits::default();
     let (device, queue) = pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor {
-        required_features: Pipeline::required_features(style) | (adapter.features() & wgpu::Features::TIMESTAMP_QUERY),
-        required_limits: Pipeline::required_limits(&model.network, 1, style)?.or_better_values_from(&own),
+        required_features: Pipeline::required_features(config) | (adapter.features() & wgpu::Features::TIMESTAMP_QUERY),
+        required_limits: Pipeline::required_limits(&model.network, 1, config)?.or_better_values_from(&own),
         ..Default::default()
     }))?;
     println!("{}", device.adapter_info().name);
@@ -52,12 +52,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     let gpu = Gpu::from_device(device.clone(), queue.clone())?;
     let pipeline = Pipeline::builder(&gpu, &model.network, &model.weights).top(1).build()?;
     let input = pipeline.texture_input(&TextureSource::new(&scene.target), &model.preprocessing, 0)?;
-    let mut slices = match pollster::block_on(pipeline.profile())? {
-        Some(times) => Slices::measured(&times),
-        None => Slices::modelled(&pipeline, 4 * BUDGET),
+    let mut slices = match pipeline.profile_blocking()? {
+        Some(times) => FrameBudget::measured(&times),
+        None => FrameBudget::modelled(&pipeline, 4 * BUDGET),
     };
     // Scaling a whole frame down takes a processor longer than many a layer.
-    if let Some(cost) = pollster::block_on(pipeline.profile_input(&input))? {
+    if let Some(cost) = pipeline.profile_input_blocking(&input)? {
         slices.set_input_cost(cost);
     }
 

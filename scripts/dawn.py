@@ -2,7 +2,7 @@
 """Runs compute shaders through Dawn, Chrome's WebGPU, out of one of two Python packages.
 
     dawn.py PACKAGE            says which adapter there is, and whether it has subgroups, as JSON; exit 3 where there is none
-    dawn.py PACKAGE FOLDER     runs what FOLDER/jobs.json lists; src/pipeline/conformance/dawn.rs writes it
+    dawn.py PACKAGE FOLDER     runs what FOLDER/jobs.json lists; src/conformance/dawn.rs writes it
 
 PACKAGE is wgpudawn, a recent Dawn, or dawn-python, one of 2025 that takes older drivers.
 

@@ -48,7 +48,7 @@ test_spirv() {
     each spv "$program" --target-env vulkan1.1
 }
 
-# wgpu's default compiler on DX12 knows no shader model above 5.1: what it is given is the same text (src/pipeline/conformance.rs),
+# wgpu's default compiler on DX12 knows no shader model above 5.1: what it is given is the same text (src/conformance/mod.rs),
 # but DXC reads later models only. Subgroups are none of model 5's; and glslang cannot make an array of a zero.
 test_glslang() {
     local program file

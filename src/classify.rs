@@ -3,8 +3,8 @@
 use crate::{
     gpu::Gpu,
     model::Model,
-    pipeline::{Pipeline, PipelineError, RunError},
-    preprocess::{Picture, Preprocessing, PreprocessingError},
+    picture::{Picture, Preprocessing, PreprocessingError},
+    runtime::{Pipeline, PipelineError, RunError, TopEntry},
 };
 
 /// A class and how likely it is.
@@ -31,13 +31,13 @@ impl Classifier {
     ///
     /// # Errors
     ///
-    /// As [`crate::Builder::build`].
+    /// As [`crate::PipelineBuilder::build`].
     pub fn new(gpu: &Gpu, model: &Model, top: usize) -> Result<Self, PipelineError> {
         let pipeline = Pipeline::builder(gpu, &model.network, &model.weights).top(top).build()?;
         Ok(Self::from_pipeline(pipeline, model.preprocessing, model.labels.clone()))
     }
 
-    /// A classifier around a pipeline of any batch and style. `labels` are in index order.
+    /// A classifier around a pipeline of any batch and kernel configuration. `labels` are in index order.
     pub fn from_pipeline(pipeline: Pipeline, preprocessing: Preprocessing, labels: Vec<String>) -> Self {
         Self { pipeline, preprocessing, labels }
     }
@@ -72,13 +72,38 @@ impl Classifier {
     ///
     /// As [`Pipeline::run_top`].
     pub async fn classify_input(&self, input: &[f32]) -> Result<Vec<Vec<Prediction>>, ClassifyError> {
-        let prediction = |entry: &crate::Entry| {
+        Ok(self.predictions(self.pipeline.run_top(input).await?))
+    }
+
+    /// [`Classifier::classify`], waiting.
+    ///
+    /// # Errors
+    ///
+    /// As [`Classifier::classify`].
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn classify_blocking(&self, picture: &Picture) -> Result<Vec<Prediction>, ClassifyError> {
+        let mut predictions = self.classify_input_blocking(&self.preprocess(picture)?)?;
+        Ok(predictions.pop().unwrap_or_default())
+    }
+
+    /// [`Classifier::classify_input`], waiting.
+    ///
+    /// # Errors
+    ///
+    /// As [`Pipeline::run_top`].
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn classify_input_blocking(&self, input: &[f32]) -> Result<Vec<Vec<Prediction>>, ClassifyError> {
+        Ok(self.predictions(self.pipeline.run_top_blocking(input)?))
+    }
+
+    /// The entries of each picture with their labels.
+    fn predictions(&self, top: Vec<Vec<TopEntry>>) -> Vec<Vec<Prediction>> {
+        let prediction = |entry: &TopEntry| {
             let index = entry.index as usize;
             let label = self.labels.get(index).cloned().unwrap_or_else(|| format!("class {index}"));
             Prediction { index, label, probability: entry.value }
         };
-        let top = self.pipeline.run_top(input).await?;
-        Ok(top.iter().map(|entries| entries.iter().map(prediction).collect()).collect())
+        top.iter().map(|entries| entries.iter().map(prediction).collect()).collect()
     }
 }
 

@@ -8,7 +8,7 @@
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! // The best adapter there is; a real GPU before a software one. A program that owns a device already uses
 //! // `Gpu::from_device(device, queue)` instead.
-//! let gpu = Gpu::open(&GpuOptions::default())?;
+//! let gpu = Gpu::open_blocking(&GpuOptions::default())?;
 //!
 //! // A network with its weights, preprocessing and labels. `Model::open(path, …)` reads a file.
 //! let model = Model::embedded()?;
@@ -18,7 +18,7 @@
 //!
 //! // One submission and one small readback a picture.
 //! let picture = Picture::open("examples/pictures/ankle-boot.png")?;
-//! let classes = pollster::block_on(classifier.classify(&picture))?;
+//! let classes = classifier.classify_blocking(&picture)?;
 //! assert_eq!(classes[0].label, "Ankle boot");
 //! # Ok(())
 //! # }
@@ -28,7 +28,7 @@
 //! without waiting:
 //!
 //! ```
-//! use alexnet_wgpu::{Gpu, Input, Model, Pipeline, RunError, TextureSource, Ticket, wgpu};
+//! use alexnet_wgpu::{Gpu, Input, Model, Pipeline, RunError, TopEntry, TextureSource, Ticket, wgpu};
 //!
 //! /// Once, on the host's device; `camera` is a view of any render target that shaders can read.
 //! fn prepare(
@@ -58,54 +58,50 @@
 #![warn(missing_docs)]
 
 mod activation;
-mod alexnet;
 mod classify;
+#[cfg(test)]
+mod conformance;
 pub mod doctor;
 #[cfg(not(target_arch = "wasm32"))]
 mod files;
-mod fold;
 mod gpu;
-#[cfg(not(target_arch = "wasm32"))]
-mod kept_pipelines;
 mod kernels;
 mod layers;
 mod lower;
 mod model;
 mod network;
-mod notes;
-mod pipeline;
-mod preprocess;
+mod picture;
 mod program;
-mod recognise;
 pub mod reference;
-mod scopes;
+mod runtime;
 mod select;
 mod shape;
-mod trained;
+mod text;
 mod weights;
 mod window;
 
 pub use activation::Activation;
-pub use alexnet::{AlexNet, UnknownNetwork, Variant, imagenet_labels};
 pub use classify::{Classifier, ClassifyError, Prediction};
 #[cfg(not(target_arch = "wasm32"))]
 pub use files::write_atomically;
 pub use gpu::{AdapterSummary, Gpu, GpuError, GpuOptions, Shortfall};
-pub use kernels::{Algorithm, Family, Precision, Storage, Style, UnknownPrecision};
+pub use kernels::{Algorithm, Checks, Family, KernelConfig, Precision, Storage, UnknownPrecision};
 pub use layers::{AdaptiveAvgPool, AvgPool, BatchNorm, Conv, Linear, LocalResponseNorm, LrnConvention, MaxPool, Op};
-pub use model::{GivenPreprocessing, Model, ModelOptions, Origin, UnknownPreprocessing};
-pub use network::{Layer, Network, NetworkBuilder, NetworkError};
-pub use notes::UnknownNetworkJson;
-#[cfg(not(target_arch = "wasm32"))]
-pub use pipeline::Ceilings;
-pub use pipeline::{
-    Builder, Candidate, Checks, Choice, Entry, Input, InputError, LayerTime, Pipeline, PipelineError, PlannedDispatch,
-    RunError, Slices, TextureSource, Ticket, TuneError, Tuning, plan,
+pub use model::{
+    AlexNet, Format, GivenPreprocessing, Model, ModelOptions, Origin, UnknownNetwork, UnknownNetworkJson,
+    UnknownPreprocessing, Variant, imagenet_labels,
 };
-pub use preprocess::{ChannelOrder, Damage, Picture, PictureError, Preprocessing, PreprocessingError, Resize};
+pub use network::{Layer, Network, NetworkBuilder, NetworkError};
+pub use picture::{ChannelOrder, Damage, Picture, PictureError, Preprocessing, PreprocessingError, Resize};
 pub use program::{MAX_BATCH, ProgramError};
-pub use select::{Denial, Denials, UnknownVariant};
+#[cfg(not(target_arch = "wasm32"))]
+pub use runtime::Roofline;
+pub use runtime::{
+    Candidate, FrameBudget, Input, InputError, LayerTime, Pipeline, PipelineBuilder, PipelineError, PlannedDispatch,
+    RunError, TextureSource, Ticket, TopEntry, TuneError, TunedConfig, Tuning, plan,
+};
+pub use select::{BlockedVariant, Blocklist, UnknownVariant};
 pub use shape::Shape;
-pub use weights::{DType, Format, Tensor, Weights, WeightsError, splitmix};
+pub use weights::{DType, Tensor, Weights, WeightsError, splitmix};
 pub use wgpu;
 pub use window::{Padding, Window};

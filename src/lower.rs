@@ -37,14 +37,14 @@ pub(crate) struct Inference {
 impl Inference {
     /// Lowers every layer, in order.
     pub fn lower(network: &Network, options: Options<'_>) -> Result<Self, ProgramError> {
-        let Options { style, batch, top, .. } = options;
+        let Options { config, batch, top, .. } = options;
         if !(1..=MAX_BATCH).contains(&batch) {
             return Err(ProgramError::Batch { found: batch });
         }
         let mut program = Program::default();
         let input_layout = network.layers().first().and_then(Layer::input_layout);
         let quads = input_layout.map_or(activation_quads(network.input()), |layout| layout.quads());
-        let input = program.array(Array::quads("input", quads * batch, style.storage, Role::Input));
+        let input = program.array(Array::quads("input", quads * batch, config.storage, Role::Input));
         let mut layers = Vec::new();
         let mut x = input;
         for (index, layer) in network.layers().iter().enumerate() {
@@ -75,7 +75,7 @@ fn find_top(
     let k = top.min(classes);
     // Pairs of an index and a value.
     let bytes = (batch * k * 8) as u64;
-    let entries = Array { bytes, ..Array::quads("top", 0, Storage::Buffer, Role::Output) };
+    let entries = Array { bytes, ..Array::quads("top", 0, Storage::StorageBuffer, Role::Output) };
     let entries = program.array(entries);
     let dispatched = program.dispatch(top_k(k, classes, batch), &[read(X, x), write(Y, entries)]);
     dispatched.map_err(|found| ProgramError::Workgroups { layer: "top".into(), found })?;

@@ -9,9 +9,10 @@ use std::collections::HashSet;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    kernels::{Algorithm, Family, RowsLayout, Storage, Style},
+    kernels::{Algorithm, Family, KernelConfig, RowsLayout, Storage},
     layers::{AdaptiveAvgPool, AvgPool, BatchNorm, Conv, Linear, LocalResponseNorm, MaxPool, Op},
     shape::{MAX_ACTIVATION, MAX_WEIGHT, Shape},
+    text::nearest,
 };
 
 /// A network has at most this many layers. (Sequential networks have tens.)
@@ -58,19 +59,19 @@ impl Layer {
     }
 
     /// How it is computed best.
-    pub(crate) fn algorithm(&self, style: Style, batch: usize) -> Algorithm {
-        self.op.operation().algorithm(style, self.input, self.output, batch)
+    pub(crate) fn algorithm(&self, config: KernelConfig, batch: usize) -> Algorithm {
+        self.op.operation().algorithm(config, self.input, self.output, batch)
     }
 
-    /// Whether there are algorithms to choose from, in some style.
+    /// Whether there are algorithms to choose from, in some kernel configuration.
     pub(crate) fn has_algorithms(&self) -> bool {
-        let tiled = Style { family: Family::Tiled, storage: Storage::Buffer };
+        let tiled = KernelConfig { family: Family::WorkgroupTiled, storage: Storage::StorageBuffer };
         self.algorithms(tiled, self.input_layout()).len() > 1
     }
 
     /// Every algorithm that may suit it, for measuring; `layout` is its input's.
-    pub(crate) fn algorithms(&self, style: Style, layout: Option<RowsLayout>) -> Vec<Algorithm> {
-        self.op.operation().algorithms(style, self.input, self.output, layout)
+    pub(crate) fn algorithms(&self, config: KernelConfig, layout: Option<RowsLayout>) -> Vec<Algorithm> {
+        self.op.operation().algorithms(config, self.input, self.output, layout)
     }
 
     /// How it wants a network's input laid out, if not as every activation.
@@ -197,14 +198,6 @@ impl Network {
     pub fn multiply_adds(&self) -> u64 {
         self.layers.iter().map(Layer::multiply_adds).sum()
     }
-}
-
-/// The member of `names` closest to `name` in edits, for messages. Names come from files, and to compare two takes memory and
-/// time in the product of their lengths: the first characters of the first few thousand must do.
-pub(crate) fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let start = |name: &str| name.chars().take(64).collect::<String>().to_lowercase();
-    let name = start(name);
-    names.take(MAX_LAYERS).min_by_key(|other| strsim::damerau_levenshtein(&start(other), &name))
 }
 
 /// Adds layers one by one; see [`Network::builder`].

@@ -12,9 +12,9 @@ use std::{
 };
 
 use alexnet_wgpu::{
-    AlexNet, Algorithm, Conv, Denials, Entry, Family, Gpu, Input, InputError, LayerTime, Linear, Model, Network,
-    Picture, Pipeline, PipelineError, Preprocessing, RunError, Shape, Slices, Storage, Style, Tensor, TextureSource,
-    Weights, splitmix, wgpu,
+    AlexNet, Algorithm, Blocklist, Conv, Family, FrameBudget, Gpu, Input, InputError, KernelConfig, LayerTime, Linear,
+    Model, Network, Picture, Pipeline, PipelineError, Preprocessing, RunError, Shape, Storage, Tensor, TextureSource,
+    TopEntry, Weights, splitmix, wgpu,
 };
 use pollster::block_on;
 use wgpu::{BufferUsages, Features, Limits, TextureFormat, TextureUsages, util::DeviceExt as _};
@@ -40,13 +40,13 @@ fn host(required_features: Features, required_limits: Limits) -> (wgpu::Device, 
     block_on(adapter().request_device(&descriptor)).unwrap()
 }
 
-/// One style of each family and each storage.
-fn styles() -> [Style; 3] {
-    let best = Style::for_adapter(&adapter());
+/// One kernel configuration of each family and each storage.
+fn configs() -> [KernelConfig; 3] {
+    let best = KernelConfig::for_adapter(&adapter());
     [
-        Style { family: Family::Tiled, storage: Storage::Buffer },
-        Style { storage: Storage::Buffer, ..best },
-        Style { storage: Storage::Texture, ..best },
+        KernelConfig { family: Family::WorkgroupTiled, storage: Storage::StorageBuffer },
+        KernelConfig { storage: Storage::StorageBuffer, ..best },
+        KernelConfig { storage: Storage::StorageTexture, ..best },
     ]
 }
 
@@ -104,17 +104,17 @@ mod requirements {
     fn are_enough() {
         let (network, weights) = tiny();
         let input = noise(&network, 1);
-        for style in styles() {
-            let limits = Pipeline::required_limits(&network, 1, style).unwrap();
-            let (device, queue) = host(Pipeline::required_features(style), limits);
+        for config in configs() {
+            let limits = Pipeline::required_limits(&network, 1, config).unwrap();
+            let (device, queue) = host(Pipeline::required_features(config), limits);
             let gpu = Gpu::from_device(device, queue).unwrap();
-            let build = |gpu| Pipeline::builder(gpu, &network, &weights).style(style).build().unwrap();
+            let build = |gpu| Pipeline::builder(gpu, &network, &weights).kernel_config(config).build().unwrap();
             let [found, expected] = [&gpu, common::gpu()].map(|gpu| block_on(build(gpu).run(&input)).unwrap());
-            assert_eq!(found, expected, "{style:?}");
+            assert_eq!(found, expected, "{config:?}");
         }
         assert_eq!(
-            Style::for_adapter(&adapter()),
-            Pipeline::builder(common::gpu(), &network, &weights).build().unwrap().style()
+            KernelConfig::for_adapter(&adapter()),
+            Pipeline::builder(common::gpu(), &network, &weights).build().unwrap().kernel_config()
         );
     }
 
@@ -122,8 +122,8 @@ mod requirements {
     #[test]
     fn every_style_is_named() {
         let gpu = common::gpu();
-        let (found, expected) = (gpu.styles(), common::styles(gpu));
-        assert!(found.len() == expected.len() && expected.iter().all(|style| found.contains(style)), "{found:?}");
+        let (found, expected) = (gpu.kernel_configs(), common::configs(gpu));
+        assert!(found.len() == expected.len() && expected.iter().all(|config| found.contains(config)), "{found:?}");
     }
 
     /// The full network: its weights come in pieces of 16 MiB then.
@@ -131,13 +131,13 @@ mod requirements {
     fn are_enough_for_large_layers() {
         let network = Network::builder("wide", Shape::vector(9216)).linear("fc6", Linear::new(4096)).build().unwrap();
         let weights = Weights::random(&network, 1);
-        let style = Style::for_adapter(&adapter());
-        let limits = Pipeline::required_limits(&network, 1, style).unwrap();
+        let config = KernelConfig::for_adapter(&adapter());
+        let limits = Pipeline::required_limits(&network, 1, config).unwrap();
         assert!(limits.max_storage_buffer_binding_size < 32 << 20);
-        let (device, queue) = host(Pipeline::required_features(style), limits);
+        let (device, queue) = host(Pipeline::required_features(config), limits);
         let gpu = Gpu::from_device(device, queue).unwrap();
         let input = noise(&network, 1);
-        let build = |gpu| Pipeline::builder(gpu, &network, &weights).style(style).build().unwrap();
+        let build = |gpu| Pipeline::builder(gpu, &network, &weights).kernel_config(config).build().unwrap();
         let [found, expected] = [&gpu, common::gpu()].map(|gpu| block_on(build(gpu).run(&input)).unwrap());
         assert_eq!(found, expected);
     }
@@ -155,17 +155,17 @@ mod requirements {
         let weights = Weights::random(&network, 1);
         const BATCH: usize = 32;
         let input: Vec<f32> = (0..BATCH as u64).flat_map(|seed| noise(&network, seed)).collect();
-        let device = |batch, style| {
-            let limits = Pipeline::required_limits(&network, batch, style).unwrap();
-            let (device, queue) = host(Pipeline::required_features(style), limits);
+        let device = |batch, config| {
+            let limits = Pipeline::required_limits(&network, batch, config).unwrap();
+            let (device, queue) = host(Pipeline::required_features(config), limits);
             Gpu::from_device(device, queue).unwrap()
         };
-        for style in styles() {
+        for config in configs() {
             let build = |gpu: &Gpu| {
-                let builder = Pipeline::builder(gpu, &network, &weights).style(style).batch(BATCH);
+                let builder = Pipeline::builder(gpu, &network, &weights).kernel_config(config).batch(BATCH);
                 builder.keep("conv1").build()
             };
-            let [found, expected] = [&device(BATCH, style), common::gpu()].map(|gpu| {
+            let [found, expected] = [&device(BATCH, config), common::gpu()].map(|gpu| {
                 let pipeline = build(gpu).unwrap();
                 let layers = block_on(pipeline.run_layers(&input, &["conv1", "fc"])).unwrap();
                 let top = block_on(pipeline.run_top(&input)).unwrap();
@@ -174,16 +174,16 @@ mod requirements {
                     own.encode(encoder);
                     pipeline.encode(encoder);
                 });
-                assert_eq!(read::<Entry>(gpu, pipeline.top_buffer().unwrap()), top.concat());
+                assert_eq!(read::<TopEntry>(gpu, pipeline.top_buffer().unwrap()), top.concat());
                 (layers, top, read::<u32>(gpu, pipeline.kept("conv1").unwrap()))
             });
-            assert!(found == expected, "{style:?}");
+            assert!(found == expected, "{config:?}");
             assert_eq!(found.0[0].len(), BATCH * 96 * 56 * 56);
 
-            let error = build(&device(1, style)).unwrap_err();
+            let error = build(&device(1, config)).unwrap_err();
             let PipelineError::Requirements { shortfalls, .. } = &error else { panic!("{error}") };
             let lacking = shortfalls.iter().find(|s| s.limit == "maxBufferSize").expect("the buffers are too small");
-            assert_eq!(lacking.needed, Pipeline::required_limits(&network, BATCH, style).unwrap().max_buffer_size);
+            assert_eq!(lacking.needed, Pipeline::required_limits(&network, BATCH, config).unwrap().max_buffer_size);
         }
     }
 
@@ -191,19 +191,19 @@ mod requirements {
     #[test]
     fn every_shortfall_is_listed() {
         let (network, weights) = tiny();
-        let tiled = Style { family: Family::Tiled, storage: Storage::Buffer };
+        let tiled = KernelConfig { family: Family::WorkgroupTiled, storage: Storage::StorageBuffer };
         let limits = Pipeline::required_limits(&network, 1, tiled).unwrap();
         let (device, queue) = host(Features::empty(), limits);
         let gpu = Gpu::from_device(device, queue).unwrap();
-        let style = Style { family: Family::Broadcast { lanes: 4 }, storage: Storage::Buffer };
+        let config = KernelConfig { family: Family::SubgroupBroadcast { lanes: 4 }, storage: Storage::StorageBuffer };
         // conv1 alone has 5 × 55 × 55 numbers a picture.
-        let builder = Pipeline::builder(&gpu, &network, &weights).style(style).batch(1024);
+        let builder = Pipeline::builder(&gpu, &network, &weights).kernel_config(config).batch(1024);
         let error = builder.algorithm("conv1", Algorithm::Direct).build().unwrap_err();
         let PipelineError::Requirements { features, shortfalls, .. } = &error else { panic!("{error}") };
         assert_eq!(*features, Features::SUBGROUP);
         let names: Vec<&str> = shortfalls.iter().map(|s| s.limit).collect();
         assert_eq!(names, ["maxBufferSize", "maxStorageBufferBindingSize"]);
-        let needed = Pipeline::required_limits(&network, 1024, style).unwrap().max_buffer_size;
+        let needed = Pipeline::required_limits(&network, 1024, config).unwrap().max_buffer_size;
         let text = error.to_string();
         assert!(text.contains("SUBGROUP") && text.contains(&format!("maxBufferSize of at least {needed}")), "{text}");
     }
@@ -249,11 +249,11 @@ mod inputs {
         (0..pipeline.batch()).map(picture).collect()
     }
 
-    fn probe(side: usize, interleaved: bool, style: Option<Style>, batch: usize) -> Pipeline {
+    fn probe(side: usize, interleaved: bool, config: Option<KernelConfig>, batch: usize) -> Pipeline {
         let (network, weights) = identity(side, interleaved);
         let mut builder = Pipeline::builder(common::gpu(), &network, &weights).keep("out").batch(batch);
-        if let Some(style) = style {
-            builder = builder.style(style);
+        if let Some(config) = config {
+            builder = builder.kernel_config(config);
         }
         builder.build().unwrap()
     }
@@ -349,7 +349,7 @@ mod inputs {
         println!("largest difference: {largest:.2} of 255");
     }
 
-    /// In every style, in both layouts, and with zeros before the rows.
+    /// In every kernel configuration, in both layouts, and with zeros before the rows.
     #[test]
     fn every_layout() {
         let preprocessing = Preprocessing::torchvision(64);
@@ -357,15 +357,15 @@ mod inputs {
         let expected = preprocessing.apply(&Picture::from_rgb8(200, 120, rgb.clone()).unwrap()).unwrap();
         let format = TextureFormat::Rgba8Unorm;
         let view = texture(format, [200, 120], &texels(format, &rgb), format);
-        for style in common::styles(common::gpu()) {
+        for config in common::configs(common::gpu()) {
             for interleaved in [false, true] {
-                let pipeline = probe(64, interleaved, Some(style), 2);
+                let pipeline = probe(64, interleaved, Some(config), 2);
                 // The other picture of the batch stays as it is.
                 pipeline.write_input(&vec![0.25; 2 * 3 * 64 * 64]).unwrap();
                 let input = pipeline.texture_input(&TextureSource::new(&view), &preprocessing, 1).unwrap();
                 let found = fill(&pipeline, &input);
-                assert!(difference(&preprocessing, &found[1], &expected) < 2.001, "{style:?} {interleaved}");
-                assert!(found[0].iter().all(|&v| v == 0.25), "{style:?} {interleaved}");
+                assert!(difference(&preprocessing, &found[1], &expected) < 2.001, "{config:?} {interleaved}");
+                assert!(found[0].iter().all(|&v| v == 0.25), "{config:?} {interleaved}");
             }
         }
         // Padding makes conv1's rows begin with zeros: torchvision's network, against the written input.
@@ -416,7 +416,7 @@ mod inputs {
     #[test]
     fn buffers() {
         let gpu = common::gpu();
-        for style in common::styles(gpu) {
+        for config in common::configs(gpu) {
             for (interleaved, channels) in [(true, 3), (false, 3), (false, 5), (false, 8)] {
                 let (network, weights) = match channels {
                     3 => identity(16, interleaved),
@@ -425,7 +425,7 @@ mod inputs {
                         (network.build().unwrap(), Weights::default())
                     }
                 };
-                let builder = Pipeline::builder(gpu, &network, &weights).keep("out").batch(2).style(style);
+                let builder = Pipeline::builder(gpu, &network, &weights).keep("out").batch(2).kernel_config(config);
                 let pipeline = builder.build().unwrap();
                 let numbers = [noise(&network, 1), noise(&network, 2)].concat();
                 pipeline.write_input(&numbers).unwrap();
@@ -446,7 +446,7 @@ mod inputs {
                     input.encode(encoder);
                     pipeline.encode(encoder);
                 });
-                assert!(written == read::<f32>(gpu, pipeline.kept("out").unwrap()), "{style:?} {channels}");
+                assert!(written == read::<f32>(gpu, pipeline.kept("out").unwrap()), "{config:?} {channels}");
             }
         }
     }
@@ -529,7 +529,7 @@ mod inputs {
 mod results {
     use super::*;
 
-    fn same(found: &[Vec<Entry>], expected: &[Vec<Entry>]) {
+    fn same(found: &[Vec<TopEntry>], expected: &[Vec<TopEntry>]) {
         assert_eq!(found, expected);
     }
 
@@ -563,7 +563,7 @@ mod results {
         pipeline.encode(&mut encoder);
         let mut ticket = pipeline.ticket(&mut encoder).unwrap();
         assert!(ticket.poll().is_none());
-        let entries: Vec<Entry> = read(gpu, pipeline.top_buffer().unwrap());
+        let entries: Vec<TopEntry> = read(gpu, pipeline.top_buffer().unwrap());
         assert_eq!(entries, expected.concat());
         drop(encoder);
         assert!(matches!(ticket.poll(), Some(Err(RunError::NotSubmitted))));
@@ -583,10 +583,10 @@ mod results {
         wait(gpu);
         same(&ticket.poll().unwrap().unwrap(), &expected);
         // Calling back, before the result has come and after.
-        let results: Arc<Mutex<Vec<Vec<Vec<Entry>>>>> = Arc::default();
+        let results: Arc<Mutex<Vec<Vec<Vec<TopEntry>>>>> = Arc::default();
         let push = |results: &Arc<Mutex<Vec<_>>>| {
             let results = results.clone();
-            move |result: Result<Vec<Vec<Entry>>, RunError>| results.lock().unwrap().push(result.unwrap())
+            move |result: Result<Vec<Vec<TopEntry>>, RunError>| results.lock().unwrap().push(result.unwrap())
         };
         submit_ticket().unwrap().on_ready(push(&results));
         wait(gpu);
@@ -640,9 +640,9 @@ mod results {
     fn cost_no_allocation() {
         let (network, weights) = tiny();
         let (instance, adapter) = instance();
-        let style = Style::for_adapter(&adapter);
+        let config = KernelConfig::for_adapter(&adapter);
         let descriptor =
-            wgpu::DeviceDescriptor { required_features: Pipeline::required_features(style), ..Default::default() };
+            wgpu::DeviceDescriptor { required_features: Pipeline::required_features(config), ..Default::default() };
         let (device, queue) = block_on(adapter.request_device(&descriptor)).unwrap();
         let gpu = &Gpu::from_device(device, queue).unwrap();
         let pipeline = Pipeline::builder(gpu, &network, &weights).keep("conv3").tickets(1).build().unwrap();
@@ -659,7 +659,7 @@ mod results {
         let view = frame.create_view(&Default::default());
         let preprocessing = Preprocessing::torchvision(227);
         let input = pipeline.texture_input(&TextureSource::new(&view), &preprocessing, 0).unwrap();
-        let mut slices = Slices::modelled(&pipeline, Duration::from_secs(1));
+        let mut slices = FrameBudget::modelled(&pipeline, Duration::from_secs(1));
 
         let count = || {
             // Only some backends know what memory they gave; all have the objects.
@@ -724,8 +724,8 @@ mod results {
         let (network, weights) = tiny();
         let gpu = common::gpu();
         let input = noise(&network, 3);
-        for style in styles() {
-            let builder = Pipeline::builder(gpu, &network, &weights).style(style).keep("conv3").keep("fc7");
+        for config in configs() {
+            let builder = Pipeline::builder(gpu, &network, &weights).kernel_config(config).keep("conv3").keep("fc7");
             let pipeline = builder.build().unwrap();
             let layers = block_on(pipeline.run_layers(&input, &["conv3", "fc7"])).unwrap();
             let expected = block_on(pipeline.run_top(&input)).unwrap();
@@ -733,8 +733,8 @@ mod results {
             let module = gpu.device().create_shader_module(wgpu::ShaderModuleDescriptor {
                 label: None,
                 source: wgpu::ShaderSource::Wgsl(
-                    "struct Entry { index: u32, value: f32 }
-                     @group(0) @binding(0) var<storage, read> top: array<Entry>;
+                    "struct TopEntry { index: u32, value: f32 }
+                     @group(0) @binding(0) var<storage, read> top: array<TopEntry>;
                      @group(0) @binding(1) var<storage, read> conv3: array<vec4f>;
                      @group(0) @binding(2) var<storage, read> fc7: array<vec4f>;
                      @group(0) @binding(3) var<storage, read_write> out: array<f32>;
@@ -783,7 +783,7 @@ mod results {
             let plane = network.layer("conv3").unwrap().output;
             let conv3 = layers[0][5 * plane.height * plane.width];
             let second = expected[0][1];
-            assert_eq!(read::<f32>(gpu, &out), [second.index as f32, second.value, conv3, layers[1][6]], "{style:?}");
+            assert_eq!(read::<f32>(gpu, &out), [second.index as f32, second.value, conv3, layers[1][6]], "{config:?}");
         }
         let error = Pipeline::builder(gpu, &network, &weights).keep("conv9").build().unwrap_err();
         assert!(matches!(error, PipelineError::Layer(_)), "{error}");
@@ -801,7 +801,7 @@ mod results {
         };
         let left = |pipeline: &Pipeline| {
             let [conv2, fc7] = ["conv2", "fc7"].map(|name| read::<f32>(gpu, pipeline.kept(name).unwrap()));
-            (conv2, fc7, read::<Entry>(gpu, pipeline.top_buffer().unwrap()))
+            (conv2, fc7, read::<TopEntry>(gpu, pipeline.top_buffer().unwrap()))
         };
         let expected = inputs.each_ref().map(|input| {
             let pipeline = pipeline();
@@ -905,8 +905,8 @@ mod slices {
         assert_ne!(expected[0], expected[1]);
 
         let layers = pipeline.kernels().count();
-        let measured = block_on(pipeline.profile()).unwrap().map(|times| Slices::measured(&times));
-        let modelled = Slices::modelled(&pipeline, Duration::from_millis(40));
+        let measured = block_on(pipeline.profile()).unwrap().map(|times| FrameBudget::measured(&times));
+        let modelled = FrameBudget::modelled(&pipeline, Duration::from_millis(40));
         let mut counts = Vec::new();
         for mut slices in [modelled].into_iter().chain(measured) {
             for (budget, number) in [(0.0, 0), (0.5, 1), (8.0, 0), (15.0, 1), (1e6, 0)] {
@@ -942,7 +942,7 @@ mod slices {
     struct Watched {
         pipeline: Pipeline,
         own: Input,
-        expected: Vec<Vec<Entry>>,
+        expected: Vec<Vec<TopEntry>>,
     }
 
     impl Watched {
@@ -961,16 +961,16 @@ mod slices {
         let gpu = common::gpu();
         let (network, weights) = tiny();
         let Watched { pipeline, own, expected } = Watched::new(gpu, &network, &weights);
-        let record = |encoder: &mut wgpu::CommandEncoder, slices: &mut Slices| {
+        let record = |encoder: &mut wgpu::CommandEncoder, slices: &mut FrameBudget| {
             pipeline.encode_slice(encoder, slices, Duration::ZERO, |encoder| own.encode(encoder))
         };
-        let slice = |slices: &mut Slices| {
+        let slice = |slices: &mut FrameBudget| {
             let mut complete = false;
             submit(gpu, |encoder| complete = record(encoder, slices));
             complete
         };
-        let mut slices = Slices::modelled(&pipeline, Duration::from_secs(1));
-        let mut after = |other: &dyn Fn(&mut Slices)| {
+        let mut slices = FrameBudget::modelled(&pipeline, Duration::from_secs(1));
+        let mut after = |other: &dyn Fn(&mut FrameBudget)| {
             for _ in 0..3 {
                 assert!(!slice(&mut slices));
             }
@@ -982,7 +982,7 @@ mod slices {
                 frames += 1;
             }
             assert_eq!(frames, pipeline.kernels().count());
-            assert_eq!(read::<Entry>(gpu, pipeline.top_buffer().unwrap()), expected[0]);
+            assert_eq!(read::<TopEntry>(gpu, pipeline.top_buffer().unwrap()), expected[0]);
         };
         // The other run leaves its own picture in the input.
         after(&|_| assert_ne!(block_on(pipeline.run_top(&noise(&network, 2))).unwrap(), expected));
@@ -993,9 +993,9 @@ mod slices {
             after(&|_| _ = block_on(pipeline.profile_input(&other)).unwrap().unwrap());
         }
 
-        // Slices that come from another pipeline have nothing of this one: they begin anew too.
+        // FrameBudget that come from another pipeline have nothing of this one: they begin anew too.
         let another = Pipeline::builder(gpu, &network, &weights).build().unwrap();
-        let mut slices = Slices::modelled(&another, Duration::from_secs(1));
+        let mut slices = FrameBudget::modelled(&another, Duration::from_secs(1));
         for pipeline in [&pipeline, &another] {
             block_on(pipeline.run_top(&noise(&network, 2))).unwrap();
         }
@@ -1018,7 +1018,7 @@ mod slices {
         let layers = pipeline.kernels().count();
         let second = Duration::from_secs(1);
         for (budget, frames) in [(Duration::ZERO, 1 + layers), (second, 2), (3 * second, 1)] {
-            let mut slices = Slices::modelled(&pipeline, second / 2);
+            let mut slices = FrameBudget::modelled(&pipeline, second / 2);
             slices.set_input_cost(second);
             let mut begun = Vec::new();
             for frame in 0..frames {
@@ -1032,7 +1032,7 @@ mod slices {
                 assert_eq!(complete, frame + 1 == frames, "frame {frame} of {frames}");
             }
             assert_eq!(begun, [0]);
-            assert_eq!(read::<Entry>(gpu, pipeline.top_buffer().unwrap()), expected[0]);
+            assert_eq!(read::<TopEntry>(gpu, pipeline.top_buffer().unwrap()), expected[0]);
         }
     }
 }
@@ -1045,7 +1045,7 @@ mod losses {
     #[test]
     fn tickets_end_and_a_new_device_does() {
         let model = Model::embedded().unwrap();
-        let features = Pipeline::required_features(Style::for_adapter(&adapter()));
+        let features = Pipeline::required_features(KernelConfig::for_adapter(&adapter()));
         let (device, queue) = host(features, Limits::default());
         // wgpu panics on what nobody catches: this test fails then.
         let gpu = Gpu::from_device(device.clone(), queue).unwrap();
@@ -1118,8 +1118,8 @@ mod losses {
     fn uploads_end_with_their_device() {
         let network = Network::builder("wide", Shape::vector(9216)).linear("fc6", Linear::new(4096)).build().unwrap();
         let weights = Weights::random(&network, 1);
-        let style = Style::for_adapter(&adapter());
-        let (device, queue) = host(Pipeline::required_features(style), Limits::default());
+        let config = KernelConfig::for_adapter(&adapter());
+        let (device, queue) = host(Pipeline::required_features(config), Limits::default());
         let gpu = Gpu::from_device(device.clone(), queue).unwrap();
         let progress = |done, total| {
             if done > total / 3 {
@@ -1135,18 +1135,18 @@ mod losses {
     #[test]
     fn a_new_device_has_its_own_denials() {
         let (network, weights) = tiny();
-        let deny = |names: &str| common::gpu().clone().deny(names.parse::<Denials>().unwrap().0);
-        let storage = |pipeline: &Pipeline| pipeline.style().storage;
+        let deny = |names: &str| common::gpu().clone().avoid(names.parse::<Blocklist>().unwrap().0);
+        let storage = |pipeline: &Pipeline| pipeline.kernel_config().storage;
         let [texture, buffer, neither] = ["texture", "buffer", ""].map(deny);
         let builder = |gpu| Pipeline::builder(gpu, &network, &weights);
         let pipeline = builder(&texture).build().unwrap();
-        assert_eq!(storage(&pipeline), Storage::Buffer);
-        assert_eq!(storage(&pipeline.rebuild(&buffer).unwrap()), Storage::Texture);
+        assert_eq!(storage(&pipeline), Storage::StorageBuffer);
+        assert_eq!(storage(&pipeline.rebuild(&buffer).unwrap()), Storage::StorageTexture);
 
-        let told = ["buffer", "sampled"].into_iter().fold(builder(&neither), |b, name| b.deny(name.parse().unwrap()));
+        let told = ["buffer", "sampled"].into_iter().fold(builder(&neither), |b, name| b.avoid(name.parse().unwrap()));
         let told = told.build().unwrap();
-        assert_eq!(storage(&told.rebuild(&neither).unwrap()), Storage::Texture);
-        assert!(matches!(told.rebuild(&texture), Err(PipelineError::Denied { .. })));
+        assert_eq!(storage(&told.rebuild(&neither).unwrap()), Storage::StorageTexture);
+        assert!(matches!(told.rebuild(&texture), Err(PipelineError::Blocked { .. })));
     }
 }
 
@@ -1159,7 +1159,7 @@ mod sharing {
         let gpu = common::gpu();
         let networks = [AlexNet::UNGROUPED, AlexNet::CAFFE, AlexNet::TORCHVISION]
             .map(|net| net.width(0.1).head(16, 16).classes(12).network().unwrap());
-        let pipelines: Vec<(Pipeline, Vec<Vec<Entry>>)> = networks
+        let pipelines: Vec<(Pipeline, Vec<Vec<TopEntry>>)> = networks
             .iter()
             .map(|network| {
                 let pipeline = Pipeline::builder(gpu, network, &Weights::random(network, 5)).build().unwrap();
@@ -1262,7 +1262,7 @@ mod memory {
     }
 
     /// The network whose activations are AlexNet's and whose weights are few, and a pipeline that has run.
-    fn warm(network: &Network, weights: &Weights) -> (Pipeline, Vec<f32>, Vec<Vec<Entry>>) {
+    fn warm(network: &Network, weights: &Weights) -> (Pipeline, Vec<f32>, Vec<Vec<TopEntry>>) {
         let pipeline = Pipeline::builder(common::gpu(), network, weights).build().unwrap();
         let input = noise(network, 1);
         let top = block_on(pipeline.run_top(&input)).unwrap();

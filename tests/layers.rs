@@ -1,24 +1,24 @@
-//! Every layer, in every style that the device can run, against the f64 twin: odd shapes by name, then random
+//! Every layer, in every kernel configuration that the device can run, against the f64 twin: odd shapes by name, then random
 //! ones.
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod common;
 
 use alexnet_wgpu::{
-    Activation, AdaptiveAvgPool, Algorithm, AvgPool, BatchNorm, Conv, Family, Linear, LocalResponseNorm, LrnConvention,
-    MaxPool, Network, Op, Padding, Pipeline, Precision, RunError, Shape, Storage, Style, Weights, Window, reference,
-    splitmix,
+    Activation, AdaptiveAvgPool, Algorithm, AvgPool, BatchNorm, Conv, Family, KernelConfig, Linear, LocalResponseNorm,
+    LrnConvention, MaxPool, Network, Op, Padding, Pipeline, Precision, RunError, Shape, Storage, Weights, Window,
+    reference, splitmix,
 };
 use pollster::block_on;
 use proptest::prelude::*;
 
-/// Runs one layer on `batch` random pictures in every style; `Err` says where it differs from the twin.
+/// Runs one layer on `batch` random pictures in every kernel configuration; `Err` says where it differs from the twin.
 fn check(op: Op, input: Shape, batch: usize) -> Result<(), String> {
-    check_in(&common::styles(common::gpu()), op, input, batch)
+    check_in(&common::configs(common::gpu()), op, input, batch)
 }
 
-/// The same in some styles.
-fn check_in(styles: &[Style], op: Op, input: Shape, batch: usize) -> Result<(), String> {
+/// The same in some kernel configurations.
+fn check_in(configs: &[KernelConfig], op: Op, input: Shape, batch: usize) -> Result<(), String> {
     let network = Network::new("one layer", input, [("layer".to_string(), op)]).map_err(|e| e.to_string())?;
     let layer = &network.layers()[0];
     let weights = Weights::random(&network, 7);
@@ -45,11 +45,11 @@ fn check_in(styles: &[Style], op: Op, input: Shape, batch: usize) -> Result<(), 
         _ => &[Precision::F32],
     };
     let algorithms = algorithms.iter().flat_map(|a| precisions.iter().map(move |p| (a, p)));
-    let ways = styles.iter().flat_map(|&s| algorithms.clone().map(move |a| (s, a)));
-    for (style, (&(algorithm, factor), &precision)) in ways {
+    let ways = configs.iter().flat_map(|&s| algorithms.clone().map(move |a| (s, a)));
+    for (config, (&(algorithm, factor), &precision)) in ways {
         let tolerance = tolerance * factor;
         let pipeline = Pipeline::builder(common::gpu(), &network, &weights)
-            .style(style)
+            .kernel_config(config)
             .algorithm("layer", algorithm)
             .precision(precision)
             .batch(batch)
@@ -58,7 +58,7 @@ fn check_in(styles: &[Style], op: Op, input: Shape, batch: usize) -> Result<(), 
         let error = common::layer_error(layer, &weights, precision, &x, &found)?;
         if error.is_nan() || error > tolerance {
             return Err(format!(
-                "{style:?} {algorithm:?} {precision} {op:?} of {input}, batch {batch}: error {error:e}"
+                "{config:?} {algorithm:?} {precision} {op:?} of {input}, batch {batch}: error {error:e}"
             ));
         }
     }
@@ -180,21 +180,22 @@ fn convolutions_in_groups_of_few_channels() {
 /// More workgroups than a dispatch has along an axis: rows, tiles of rows, and pictures.
 #[test]
 fn layers_of_very_tall_and_wide_activations() {
-    let tiled = Style { family: Family::Tiled, storage: Storage::Buffer };
+    let tiled = KernelConfig { family: Family::WorkgroupTiled, storage: Storage::StorageBuffer };
     let tall = Shape::new(1, 70_000, 1);
-    let styles = [vec![tiled], common::styles(common::gpu()).into_iter().rev().take(1).collect()].concat();
-    for style in styles {
+    let configs = [vec![tiled], common::configs(common::gpu()).into_iter().rev().take(1).collect()].concat();
+    for config in configs {
         let max = Op::MaxPool(MaxPool { window: Window { kernel: [2, 1], ..Window::square(1, 1) } });
-        check_in(&[style], max, tall, 1).unwrap();
-        check_in(&[style], Op::AdaptiveAvgPool(AdaptiveAvgPool { output: [66_000, 1] }), tall, 1).unwrap();
-        check_in(&[style], Op::LocalResponseNorm(LocalResponseNorm::CAFFE), tall, 1).unwrap();
+        check_in(&[config], max, tall, 1).unwrap();
+        check_in(&[config], Op::AdaptiveAvgPool(AdaptiveAvgPool { output: [66_000, 1] }), tall, 1).unwrap();
+        check_in(&[config], Op::LocalResponseNorm(LocalResponseNorm::CAFFE), tall, 1).unwrap();
     }
     // A grouped convolution has a workgroup for each row, a depthwise one of every picture.
     check_in(&[tiled], Op::Conv(Conv::new(4, 1).groups(4)), Shape::new(4, 66_000, 1), 2).unwrap();
     // 29 rows a tile: 66,207 of them.
-    if let Some(style) = common::styles(common::gpu()).into_iter().find(|s| s.family == Family::Broadcast { lanes: 8 })
+    if let Some(config) =
+        common::configs(common::gpu()).into_iter().find(|s| s.family == Family::SubgroupBroadcast { lanes: 8 })
     {
-        check_in(&[style], Op::Conv(Conv::new(1, 1)), Shape::new(1, 1200, 1600), 1).unwrap();
+        check_in(&[config], Op::Conv(Conv::new(1, 1)), Shape::new(1, 1200, 1600), 1).unwrap();
     }
 }
 
@@ -202,11 +203,11 @@ fn layers_of_very_tall_and_wide_activations() {
 #[test]
 fn activation_functions() {
     // Where numbers are read from and written to is of no concern to them: one storage a family.
-    let styles = common::styles(common::gpu()).into_iter().filter(|style| match style.family {
-        Family::Broadcast { .. } => style.storage == Storage::Texture,
-        Family::Tiled => style.storage == Storage::Buffer,
+    let configs = common::configs(common::gpu()).into_iter().filter(|config| match config.family {
+        Family::SubgroupBroadcast { .. } => config.storage == Storage::StorageTexture,
+        Family::WorkgroupTiled => config.storage == Storage::StorageBuffer,
     });
-    let styles: Vec<Style> = styles.collect();
+    let configs: Vec<KernelConfig> = configs.collect();
     let leaky = Activation::LeakyRelu { slope: 0.1 };
     for activation in [Activation::Relu6, leaky, Activation::Sigmoid, Activation::Tanh] {
         let conv = |conv: Conv, input| (Op::Conv(conv.activation(activation)), input, 2);
@@ -216,11 +217,11 @@ fn activation_functions() {
             conv(Conv::new(64, 3).groups(64), Shape::new(64, 5, 6)),
             conv(Conv::new(33, 2).groups(11), Shape::new(22, 4, 5)),
         ] {
-            check_in(&styles, op, input, batch).unwrap();
+            check_in(&configs, op, input, batch).unwrap();
         }
         for batch in [1, 3, 17] {
             let linear = Op::Linear(Linear::new(13).activation(activation));
-            check_in(&styles, linear, Shape::new(5, 3, 2), batch).unwrap();
+            check_in(&configs, linear, Shape::new(5, 3, 2), batch).unwrap();
         }
         let network = Network::builder("padded", Shape::new(3, 6, 6))
             .conv("conv", Conv::new(6, 3).activation(activation))
@@ -231,18 +232,18 @@ fn activation_functions() {
         let input = splitmix::uniform(5, network.input().len(), 2.0);
         let picture: Vec<f64> = input.iter().map(|&v| v.into()).collect();
         let expected = reference::run(&network, &weights, &picture).unwrap();
-        for &style in &styles {
-            let pipeline = Pipeline::builder(common::gpu(), &network, &weights).style(style).build().unwrap();
+        for &config in &configs {
+            let pipeline = Pipeline::builder(common::gpu(), &network, &weights).kernel_config(config).build().unwrap();
             let error = reference::relative_error(&block_on(pipeline.run(&input)).unwrap(), &expected[1]);
-            assert!(error < 2e-6, "{style:?} {activation:?}: error {error:e}");
+            assert!(error < 2e-6, "{config:?} {activation:?}: error {error:e}");
         }
     }
 }
 
-/// In parts, for GPUs: of more channels and tiles than the other styles need for that.
+/// In parts, for GPUs: of more channels and tiles than the other kernel configurations need for that.
 #[test]
 fn winograd_of_more_tiles_than_are_computed_at_once() {
-    let tiled = Style { family: Family::Tiled, storage: Storage::Buffer };
+    let tiled = KernelConfig { family: Family::WorkgroupTiled, storage: Storage::StorageBuffer };
     check_in(&[tiled], Op::Conv(Conv::new(1024, 5)), Shape::new(1, 49, 49), 1).unwrap();
 }
 
@@ -280,7 +281,8 @@ fn pooling_of_odd_shapes() {
 #[test]
 fn average_pooling_of_very_wide_activations() {
     let wide = Op::AdaptiveAvgPool(AdaptiveAvgPool { output: [1, 1_100_000] });
-    let storages = [Storage::Buffer, Storage::Texture].map(|storage| Style { family: Family::Tiled, storage });
+    let storages = [Storage::StorageBuffer, Storage::StorageTexture]
+        .map(|storage| KernelConfig { family: Family::WorkgroupTiled, storage });
     check_in(&storages, wide, Shape::new(1, 1, 4096), 1).unwrap();
 }
 
@@ -308,20 +310,20 @@ fn softmax_and_dropout() {
 fn top_k_orders_by_value_then_index() {
     let values = [0.5, 2.0, -1.0, 2.0, f32::MIN, 0.0, 7.0];
     let network = Network::builder("top", Shape::vector(7)).dropout("identity").build().unwrap();
-    for style in common::styles(common::gpu()) {
+    for config in common::configs(common::gpu()) {
         let weights = Weights::default();
         let pipeline =
-            Pipeline::builder(common::gpu(), &network, &weights).style(style).top(7).batch(2).build().unwrap();
+            Pipeline::builder(common::gpu(), &network, &weights).kernel_config(config).top(7).batch(2).build().unwrap();
         let top = block_on(pipeline.run_top(&[values, values.map(|v| -v)].concat())).unwrap();
         let indices: Vec<Vec<u32>> = top.iter().map(|t| t.iter().map(|e| e.index).collect()).collect();
-        assert_eq!(indices, [[6, 1, 3, 0, 5, 2, 4], [4, 2, 5, 0, 1, 3, 6]], "{style:?}");
+        assert_eq!(indices, [[6, 1, 3, 0, 5, 2, 4], [4, 2, 5, 0, 1, 3, 6]], "{config:?}");
         assert_eq!(top[0][0].value, 7.0);
 
         // Where an output is not a number there is no answer, rather than a wrong one.
         for at in 0..14 {
             let mut values = [values, values].concat();
             values[at] = f32::NAN;
-            assert!(matches!(block_on(pipeline.run_top(&values)), Err(RunError::NotANumber)), "{style:?} {at}");
+            assert!(matches!(block_on(pipeline.run_top(&values)), Err(RunError::NotANumber)), "{config:?} {at}");
         }
     }
 }

@@ -5,8 +5,8 @@
 mod common;
 
 use alexnet_wgpu::{
-    AlexNet, Algorithm, Builder, Conv, Linear, MaxPool, Network, Pipeline, Precision, Shape, Style, Weights, reference,
-    splitmix,
+    AlexNet, Algorithm, Conv, KernelConfig, Linear, MaxPool, Network, Pipeline, PipelineBuilder, Precision, Shape,
+    Weights, reference, splitmix,
 };
 use pollster::block_on;
 use safetensors::SafeTensors;
@@ -50,7 +50,7 @@ fn reference_file(network: &Network) -> String {
     format!("{}/assets/reference/{}-seed{SEED}.safetensors", env!("CARGO_MANIFEST_DIR"), network.name())
 }
 
-fn check(alexnet: AlexNet, styles: &[Style]) {
+fn check(alexnet: AlexNet, configs: &[KernelConfig]) {
     let network = alexnet.network().unwrap();
     let bytes = std::fs::read(reference_file(&network)).unwrap();
     let file = SafeTensors::deserialize(&bytes).unwrap();
@@ -62,42 +62,42 @@ fn check(alexnet: AlexNet, styles: &[Style]) {
         .filter(|name| file.tensor(&format!("{name}.l2")).is_ok())
         .collect();
     assert!(names.len() >= 12, "{names:?}");
-    for &style in styles {
+    for &config in configs {
         let start = std::time::Instant::now();
-        let pipeline = Pipeline::builder(common::gpu(), &network, &weights).style(style).build().unwrap();
+        let pipeline = Pipeline::builder(common::gpu(), &network, &weights).kernel_config(config).build().unwrap();
         let built = start.elapsed();
         let start = std::time::Instant::now();
         let activations = block_on(pipeline.run_layers(&input, &names)).unwrap();
-        println!("{} {style:?}: built in {built:.2?}, ran in {:.2?}", network.name(), start.elapsed());
+        println!("{} {config:?}: built in {built:.2?}, ran in {:.2?}", network.name(), start.elapsed());
         for (name, activation) in names.iter().zip(&activations) {
             let expected = vector(&file, name);
             assert_eq!(network.layer(name).unwrap().output_dims(), expected.shape, "{name}");
             let norm = activation.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>().sqrt();
             let norm_error = (norm / expected.norm - 1.0).abs();
-            assert!(norm_error <= 1e-5, "{name} {style:?}: norm {norm}, expected {}", expected.norm);
+            assert!(norm_error <= 1e-5, "{name} {config:?}: norm {norm}, expected {}", expected.norm);
             let found: Vec<f32> = expected.index.iter().map(|&i| activation[i]).collect();
             let error = reference::relative_error(&found, &expected.value);
             println!("  {name:8} {error:.1e} (norm {norm_error:.1e})");
             // The positions of prob leave out its peak, so an error relative to them says little: it is whole below.
-            assert!(error <= 1e-5 || *name == "prob", "{name} {style:?}: error {error:e}");
+            assert!(error <= 1e-5 || *name == "prob", "{name} {config:?}: error {error:e}");
         }
         for name in ["fc8", "prob"] {
             let found = &activations[names.iter().position(|n| *n == name).unwrap()];
             let error = reference::relative_error(found, &f64s(&file, &format!("{name}.all")));
             println!("  {name:8} {error:.1e} whole");
-            assert!(error <= 1e-5, "{name} {style:?}: {error:e}");
+            assert!(error <= 1e-5, "{name} {config:?}: {error:e}");
         }
         let probabilities = activations.last().unwrap();
         let differences = probabilities.iter().zip(f64s(&file, "prob.all")).map(|(&p, e)| (f64::from(p) - e).abs());
         let difference = differences.fold(0.0, f64::max);
         println!("  prob     {difference:.1e} largest difference");
-        assert!(difference <= 1e-5, "{style:?}: {difference:e}");
+        assert!(difference <= 1e-5, "{config:?}: {difference:e}");
 
         let top = &block_on(pipeline.run_top(&input)).unwrap()[0];
         let mut order: Vec<usize> = (0..probabilities.len()).collect();
         order.sort_by(|&a, &b| probabilities[b].total_cmp(&probabilities[a]));
         let found: Vec<usize> = top.iter().map(|e| e.index as usize).collect();
-        assert_eq!(found, order[..5], "{style:?}");
+        assert_eq!(found, order[..5], "{config:?}");
     }
 }
 
@@ -141,7 +141,7 @@ fn batches_repeat_single_pictures() {
     let (weights, first) = seeded(&network);
     let pictures: Vec<Vec<f32>> =
         (0..3).map(|i| splitmix::uniform(i, network.input().len(), 2.0)).chain([first]).collect();
-    let layers = |builder: Builder<'_>, input: &[f32], name: &str| {
+    let layers = |builder: PipelineBuilder<'_>, input: &[f32], name: &str| {
         block_on(builder.build().unwrap().run_layers(input, &[name])).unwrap().remove(0)
     };
     let builder = |batch| Pipeline::builder(common::gpu(), &network, &weights).batch(batch);
@@ -158,11 +158,11 @@ fn batches_repeat_single_pictures() {
     assert!(reference::relative_error(&run(4, &pictures.concat(), "fc8"), &alone) < 1e-6);
 }
 
-/// The style that the library chooses, for whole networks in reasonable time; each layer's test forces all.
-fn chosen() -> [Style; 1] {
+/// The kernel configuration that the library chooses, for whole networks in reasonable time; each layer's test forces all.
+fn chosen() -> [KernelConfig; 1] {
     let network = AlexNet::UNGROUPED.width(0.1).head(8, 8).network().unwrap();
     let weights = Weights::random(&network, 0);
-    [Pipeline::builder(common::gpu(), &network, &weights).build().unwrap().style()]
+    [Pipeline::builder(common::gpu(), &network, &weights).build().unwrap().kernel_config()]
 }
 
 /// With f16 and int8 weights in the fully connected layers the outputs stay near those of the reference.

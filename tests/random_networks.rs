@@ -10,8 +10,8 @@ mod common;
 use std::fmt;
 
 use alexnet_wgpu::{
-    Activation, AdaptiveAvgPool, Algorithm, AvgPool, BatchNorm, Checks, Conv, Linear, LocalResponseNorm, LrnConvention,
-    MaxPool, Network, Op, Padding, Pipeline, Precision, Shape, Style, Weights, Window, splitmix,
+    Activation, AdaptiveAvgPool, Algorithm, AvgPool, BatchNorm, Checks, Conv, KernelConfig, Linear, LocalResponseNorm,
+    LrnConvention, MaxPool, Network, Op, Padding, Pipeline, Precision, Shape, Weights, Window, splitmix,
 };
 use pollster::block_on;
 
@@ -39,7 +39,7 @@ impl Choices {
 /// A network and how it is computed.
 struct Case {
     network: Network,
-    style: Style,
+    config: KernelConfig,
     algorithms: Vec<(String, Algorithm)>,
     precision: Precision,
     batch: usize,
@@ -47,9 +47,9 @@ struct Case {
 
 impl fmt::Display for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { network, style, algorithms, precision, batch } = self;
+        let Self { network, config, algorithms, precision, batch } = self;
         let network = serde_json::to_string(network).map_err(|_| fmt::Error)?;
-        write!(f, "{style:?} {algorithms:?} {precision}, batch {batch}: {network}")
+        write!(f, "{config:?} {algorithms:?} {precision}, batch {batch}: {network}")
     }
 }
 
@@ -85,15 +85,15 @@ impl Case {
         });
         let algorithms = if nobody_chose { vec![] } else { algorithms.collect() };
         let network = Network::new("random", input, layers).unwrap();
-        let style = c.one_of(&common::styles(common::gpu()));
+        let config = c.one_of(&common::configs(common::gpu()));
         let precision = c.one_of(&[Precision::F32, Precision::F32, Precision::F16, Precision::Int8]);
-        Self { network, style, algorithms, precision, batch: c.one_of(&[1, 1, 1, 2, 3, 5, 9, 17]) }
+        Self { network, config, algorithms, precision, batch: c.one_of(&[1, 1, 1, 2, 3, 5, 9, 17]) }
     }
 
     /// Every layer's activation for the batch.
     fn run(&self, weights: &Weights, input: &[f32], checks: Checks) -> Result<Vec<Vec<f32>>, String> {
         let builder = Pipeline::builder(common::gpu(), &self.network, weights);
-        let builder = builder.style(self.style).precision(self.precision).batch(self.batch).checks(checks);
+        let builder = builder.kernel_config(self.config).precision(self.precision).batch(self.batch).checks(checks);
         let algorithms = self.algorithms.iter();
         let builder = algorithms.fold(builder, |b, (layer, algorithm)| b.algorithm(layer, *algorithm));
         let pipeline = builder.build().map_err(|e| e.to_string())?;

@@ -4,9 +4,10 @@
 mod common;
 
 use alexnet_wgpu::{
-    AlexNet, Algorithm, Conv, Denials, Family, GivenPreprocessing, Gpu, GpuError, GpuOptions, MAX_BATCH, MaxPool,
-    Model, ModelOptions, Network, Pipeline, PipelineError, Precision, Preprocessing, PreprocessingError, ProgramError,
-    Resize, RunError, Shape, Storage, Style, Tensor, TuneError, Variant, Weights, WeightsError, wgpu,
+    AlexNet, Algorithm, Blocklist, Conv, Family, GivenPreprocessing, Gpu, GpuError, GpuOptions, KernelConfig,
+    MAX_BATCH, MaxPool, Model, ModelOptions, Network, Pipeline, PipelineError, Precision, Preprocessing,
+    PreprocessingError, ProgramError, Resize, RunError, Shape, Storage, Tensor, TuneError, Variant, Weights,
+    WeightsError, wgpu,
 };
 use pollster::block_on;
 
@@ -204,20 +205,22 @@ fn builders_and_runs_refuse_nonsense() {
     let builder = || Pipeline::builder(common::gpu(), &network, &weights);
     for batch in [0, MAX_BATCH + 1] {
         assert!(matches!(builder().batch(batch).build(), Err(PipelineError::Program(ProgramError::Batch { .. }))));
-        for family in [Family::Tiled, Family::Broadcast { lanes: 4 }, Family::Broadcast { lanes: 8 }] {
-            let style = Style { family, storage: Storage::Buffer };
-            let limits = Pipeline::required_limits(&network, batch, style);
-            assert!(matches!(limits, Err(PipelineError::Program(ProgramError::Batch { .. }))), "{style:?}");
-            let planned = alexnet_wgpu::plan(&network, batch, style, Precision::F32);
-            assert!(matches!(planned, Err(PipelineError::Program(ProgramError::Batch { .. }))), "{style:?}");
+        for family in
+            [Family::WorkgroupTiled, Family::SubgroupBroadcast { lanes: 4 }, Family::SubgroupBroadcast { lanes: 8 }]
+        {
+            let config = KernelConfig { family, storage: Storage::StorageBuffer };
+            let limits = Pipeline::required_limits(&network, batch, config);
+            assert!(matches!(limits, Err(PipelineError::Program(ProgramError::Batch { .. }))), "{config:?}");
+            let planned = alexnet_wgpu::plan(&network, batch, config, Precision::F32);
+            assert!(matches!(planned, Err(PipelineError::Program(ProgramError::Batch { .. }))), "{config:?}");
         }
     }
     let misspelt = builder().algorithm("cnv1", Algorithm::Direct).build().unwrap_err();
     assert!(misspelt.to_string().contains("did you mean `conv1`?"), "{misspelt}");
     // A tile that there is no algorithm for: the layer is computed directly.
     builder().algorithm("conv2", Algorithm::Winograd { tile: usize::MAX }).build().unwrap();
-    let wide = Style { family: Family::Broadcast { lanes: 128 }, storage: Storage::Buffer };
-    assert!(matches!(builder().style(wide).build(), Err(PipelineError::Style { .. })));
+    let wide = KernelConfig { family: Family::SubgroupBroadcast { lanes: 128 }, storage: Storage::StorageBuffer };
+    assert!(matches!(builder().kernel_config(wide).build(), Err(PipelineError::KernelConfig { .. })));
 
     let pipeline = builder().build().unwrap();
     assert!(matches!(block_on(pipeline.run(&[0.0; 3])), Err(RunError::Input { .. })));
@@ -237,29 +240,32 @@ fn tuning_keeps_to_what_is_not_denied() {
     let weights = Weights::random(&network, 1);
     let gpu = common::gpu();
     let builder = |names: &str| {
-        let denials: Denials = names.parse().unwrap();
-        denials.0.into_iter().fold(Pipeline::builder(gpu, &network, &weights), |builder, denial| builder.deny(denial))
+        let blocklist: Blocklist = names.parse().unwrap();
+        blocklist
+            .0
+            .into_iter()
+            .fold(Pipeline::builder(gpu, &network, &weights), |builder, blocked| builder.avoid(blocked))
     };
     match block_on(builder("broadcast, texture, sampled, winograd").tune(|_, _| {})) {
         Ok(tuning) => {
-            let tiled = Style { family: Family::Tiled, storage: Storage::Buffer };
-            assert!(tuning.candidates.iter().all(|c| c.style == tiled), "{:?}", tuning.candidates);
+            let tiled = KernelConfig { family: Family::WorkgroupTiled, storage: Storage::StorageBuffer };
+            assert!(tuning.candidates.iter().all(|c| c.config == tiled), "{:?}", tuning.candidates);
             let winograd = |a: &Algorithm| matches!(a, Algorithm::Winograd { .. });
             assert!(!tuning.candidates.iter().any(|c| winograd(&c.algorithm)), "{:?}", tuning.candidates);
-            assert_eq!(tuning.choice.style, tiled);
+            assert_eq!(tuning.choice.config, tiled);
             assert!(!tuning.choice.algorithms.values().any(winograd), "{:?}", tuning.choice);
         }
         Err(TuneError::NoTimestamps) => println!("skipped: the device has no timestamps"),
         Err(error) => panic!("{error}"),
     }
     let error = block_on(builder("broadcast, tiled").tune(|_, _| {})).unwrap_err();
-    assert!(matches!(error, TuneError::Pipeline(PipelineError::Denied { .. })), "{error}");
+    assert!(matches!(error, TuneError::Pipeline(PipelineError::Blocked { .. })), "{error}");
 }
 
 /// What is listed without a device fits one with WebGPU's default limits, or is an error.
 #[test]
 fn plans_fit_the_default_limits() {
-    let tiled = Style { family: Family::Tiled, storage: Storage::Buffer };
+    let tiled = KernelConfig { family: Family::WorkgroupTiled, storage: Storage::StorageBuffer };
     let plan = |network: &Network, batch| alexnet_wgpu::plan(network, batch, tiled, Precision::F32);
     // More rows than a dispatch has workgroups along an axis.
     let tall = Network::builder("tall", Shape::new(1, 70_000, 1)).max_pool("pool", MaxPool::new(1, 1)).build().unwrap();
@@ -298,13 +304,13 @@ fn groups_take_the_memory_of_their_weights() {
 #[test]
 fn adapters_that_are_not_there() {
     let options = GpuOptions { adapter: Some("no such adapter".into()), backends: None };
-    let error = Gpu::open(&options).unwrap_err();
+    let error = Gpu::open_blocking(&options).unwrap_err();
     assert!(matches!(error, GpuError::NoAdapter { .. }));
     let text = error.to_string();
     assert!(text.contains("no such adapter") && text.contains("`alexnet adapters`"), "{text}");
     // Nobody has both Metal and DirectX.
     let foreign = if cfg!(target_vendor = "apple") { wgpu::Backends::DX12 } else { wgpu::Backends::METAL };
-    assert!(Gpu::open(&GpuOptions { adapter: None, backends: Some(foreign) }).is_err());
+    assert!(Gpu::open_blocking(&GpuOptions { adapter: None, backends: Some(foreign) }).is_err());
 }
 
 /// A host's device that was made with limits below WebGPU's defaults.

@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use crate::{
     failure::{Failure, printable},
-    options::AdapterArgs,
+    options::{self, AdapterArgs},
 };
 
 const EXAMPLES: &str = "\
@@ -37,12 +37,12 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<ExitCode, Failure> {
-    let adapters = pollster::block_on(Gpu::adapters(None));
+    let adapters = Gpu::adapters_blocking(None);
     let options = AdapterArgs::default().options()?;
     let allowed = options.allowed(adapters.clone());
     if allowed.is_empty() {
-        // The library says what was looked for, and where to get a driver.
-        Gpu::open(&options)?;
+        // Says what was looked for, and where to get a driver.
+        options::open(&options)?;
     }
     let picked = reason(&allowed, adapters.len()).map(|reason| (allowed[0].index, reason));
     print(&adapters, picked.as_ref(), args.json).map_err(Failure::output)?;

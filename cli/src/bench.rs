@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use alexnet_wgpu::{Ceilings, LayerTime, Network, Pipeline, Precision, reference, splitmix};
+use alexnet_wgpu::{LayerTime, Network, Pipeline, Precision, Roofline, reference, splitmix};
 use serde::Serialize;
 
 use crate::{
@@ -63,12 +63,13 @@ struct Report<'a> {
     /// ‖output − f32's‖ / ‖f32's‖ of the last fully connected layer.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<f64>,
-    roofline: Roofline,
+    roofline: Limits,
     layers: Vec<Layer>,
 }
 
+/// What the adapter can do at most.
 #[derive(Serialize)]
-struct Roofline {
+struct Limits {
     gflops: f64,
     gbps: f64,
 }
@@ -106,7 +107,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     let bar = progress::bar(args.runs as usize, "runs");
     let once = || -> Result<f64, Failure> {
         let start = Instant::now();
-        pollster::block_on(pipeline.run_top_again())?;
+        pipeline.run_top_again_blocking()?;
         Ok(start.elapsed().as_secs_f64() * 1e3)
     };
     // The first run still compiles on some drivers, and a GPU that was idle takes a while to reach its full clock.
@@ -115,12 +116,12 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     while once().map(|_| start.elapsed() < WARM_UP)? {}
     let mut times: Vec<f64> = (0..args.runs).map(|_| once().inspect(|_| bar.inc(1))).collect::<Result<_, _>>()?;
     times.sort_by(f64::total_cmp);
-    let layers = pollster::block_on(pipeline.profile())?.unwrap_or_default();
+    let layers = pipeline.profile_blocking()?.unwrap_or_default();
     bar.finish_and_clear();
-    let ceilings = Ceilings::measure(&gpu)?;
+    let roofline = Roofline::measure(&gpu)?;
 
     let layer = |time: LayerTime| {
-        let rates = Rates::new(&network, &time.layer, batch, precision, time.ms, &ceilings);
+        let rates = Rates::new(&network, &time.layer, batch, precision, time.ms, &roofline);
         Layer { name: time.layer, kernel: time.kernel, ms: time.ms, rates }
     };
     let info = gpu.info();
@@ -137,7 +138,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
         first_ms,
         device_bytes: pipeline.device_bytes(),
         error,
-        roofline: Roofline { gflops: ceilings.gflops, gbps: ceilings.gbps },
+        roofline: Limits { gflops: roofline.gflops, gbps: roofline.gbps },
         layers: layers.into_iter().map(layer).collect(),
     };
     print(&report, &network, args.json).map_err(Failure::output)?;
@@ -148,7 +149,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
 fn difference(network: &Network, input: &[f32], pipeline: &Pipeline, exact: &Pipeline) -> Result<Option<f64>, Failure> {
     let Some(last) = network.layers().iter().rfind(|l| l.parameters().next().is_some()) else { return Ok(None) };
     let run = |pipeline: &Pipeline| -> Result<Vec<f32>, Failure> {
-        Ok(pollster::block_on(pipeline.run_layers(input, &[&last.name]))?.remove(0))
+        Ok(pipeline.run_layers_blocking(input, &[&last.name])?.remove(0))
     };
     let exact: Vec<f64> = run(exact)?.into_iter().map(f64::from).collect();
     Ok(Some(reference::relative_error(&run(pipeline)?, &exact)))

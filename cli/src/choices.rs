@@ -2,7 +2,7 @@
 
 use std::{io::Write, path::PathBuf};
 
-use alexnet_wgpu::{Choice, Gpu, Network, Precision, write_atomically};
+use alexnet_wgpu::{Gpu, Network, Precision, TunedConfig, write_atomically};
 use serde::{Deserialize, Serialize};
 
 use crate::{failure::Failure, files};
@@ -12,7 +12,7 @@ use crate::{failure::Failure, files};
 pub struct Tuned {
     #[serde(flatten)]
     key: Key,
-    pub choice: Choice,
+    pub choice: TunedConfig,
     /// Milliseconds for the batch.
     ms: f64,
 }
@@ -49,7 +49,7 @@ pub fn place() -> Option<PathBuf> {
 
 /// What was found for this adapter, network, batch and precision. A file that cannot be read is as none: it is only what
 /// `alexnet tune` writes again.
-pub fn load(gpu: &Gpu, network: &Network, batch: usize, precision: Precision) -> Option<Choice> {
+pub fn load(gpu: &Gpu, network: &Network, batch: usize, precision: Precision) -> Option<TunedConfig> {
     let key = Key::new(gpu, network, batch, precision);
     all().into_iter().find(|tuned| tuned.key == key).map(|tuned| tuned.choice)
 }
@@ -60,7 +60,7 @@ pub fn store(
     network: &Network,
     batch: usize,
     precision: Precision,
-    choice: &Choice,
+    choice: &TunedConfig,
     ms: f64,
 ) -> Result<PathBuf, Failure> {
     let place = place().ok_or_else(|| Failure::run("the system names no folder for caches: set HOME"))?;

@@ -162,7 +162,7 @@ impl<'a> Labelled<'a> {
     /// An inner error is the picture's; an outer one would meet the next pictures as well.
     fn new(classifier: &'a Classifier, image: &Path, picture: Prepared) -> Result<Result<Self, String>, Failure> {
         let start = Instant::now();
-        match pollster::block_on(classifier.classify_input(&picture.input)) {
+        match classifier.classify_input_blocking(&picture.input) {
             Ok(tops) => {
                 let top = tops.into_iter().flatten().collect();
                 Ok(Ok(Self { classifier, top, preprocess: picture.took, inference: start.elapsed() }))

@@ -7,7 +7,7 @@ use std::{
 };
 
 use alexnet_wgpu::{
-    AdapterSummary, Algorithm, Denials, Gpu, Model, Network, Precision, Variant,
+    AdapterSummary, Algorithm, Blocklist, Gpu, Model, Network, Precision, Variant,
     doctor::{self, Case, Finding, InputFinding, NetworkFinding, Vectors},
 };
 use serde::Serialize;
@@ -15,7 +15,7 @@ use serde::Serialize;
 use crate::{
     adapters,
     failure::{Failure, printable},
-    options::AdapterArgs,
+    options::{self, AdapterArgs},
     progress,
 };
 
@@ -48,10 +48,10 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     let options = args.adapters.options()?;
-    let adapters = options.allowed(pollster::block_on(Gpu::adapters(options.listed())));
+    let adapters = options.allowed(Gpu::adapters_blocking(options.listed()));
     if adapters.is_empty() {
-        // The library says what was looked for, and where to get a driver.
-        Gpu::open(&options)?;
+        // Says what was looked for, and where to get a driver.
+        options::open(&options)?;
     }
 
     let mut layers = doctor::distinct_layers(&networks(args.quick)?);
@@ -59,7 +59,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
         layers.extend(doctor::further_layers()?);
     }
     let vectors = if args.quick { &Vectors::ALL[..1] } else { &Vectors::ALL };
-    let mut examinations: Vec<Examination<'_>> = adapters.iter().map(Examination::new).collect();
+    let mut examinations: Vec<Examination<'_>> = adapters.iter().map(Examination::new).collect::<Result<_, _>>()?;
     let open = examinations.iter().filter(|e| e.gpu.is_ok()).count();
     let bar = progress::bar(open * (layers.len() + 1 + vectors.len()), "checks");
     // By layers first: the twin takes longer than most adapters.
@@ -108,15 +108,18 @@ struct Examination<'a> {
 
 struct Verdict {
     healthy: bool,
-    denials: Denials,
+    blocklist: Blocklist,
     wrong_precisions: Vec<Precision>,
     text: String,
 }
 
 impl<'a> Examination<'a> {
-    fn new(adapter: &'a AdapterSummary) -> Self {
-        let gpu = pollster::block_on(adapter.open()).map_err(|e| e.to_string());
-        Self { adapter, gpu, layers: Vec::new(), inputs: Vec::new(), networks: Vec::new(), denied: Vec::new() }
+    fn new(adapter: &'a AdapterSummary) -> Result<Self, Failure> {
+        let gpu = match adapter.open_blocking() {
+            Ok(gpu) => Ok(options::as_told(gpu)?),
+            Err(error) => Err(error.to_string()),
+        };
+        Ok(Self { adapter, gpu, layers: Vec::new(), inputs: Vec::new(), networks: Vec::new(), denied: Vec::new() })
     }
 
     fn check_layer(&mut self, case: &Case) {
@@ -133,33 +136,33 @@ impl<'a> Examination<'a> {
     fn check_network(&mut self, vectors: &Vectors) {
         let Ok(gpu) = &self.gpu else { return };
         let finding = pollster::block_on(vectors.check(gpu));
-        let denials = doctor::denials(&self.layers);
-        if !finding.is_right() && !denials.0.is_empty() {
-            self.denied.push(pollster::block_on(vectors.check(&gpu.clone().deny(denials.0))));
+        let blocklist = doctor::blocklist(&self.layers);
+        if !finding.is_right() && !blocklist.0.is_empty() {
+            self.denied.push(pollster::block_on(vectors.check(&gpu.clone().avoid(blocklist.0))));
         }
         self.networks.push(finding);
     }
 
     fn verdict(&self) -> Verdict {
-        let denials = doctor::denials(&self.layers);
-        let wrong_precisions = doctor::wrong_precisions(&self.layers, &denials);
+        let blocklist = doctor::blocklist(&self.layers);
+        let wrong_precisions = doctor::wrong_precisions(&self.layers, &blocklist);
         let networks_right = self.networks.iter().all(NetworkFinding::is_right);
         let inputs_right = self.inputs.iter().all(InputFinding::is_right);
         let (healthy, mut text) = match &self.gpu {
             Err(reason) => (false, format!("not usable: {reason}")),
-            Ok(_) if denials.0.is_empty() && networks_right && !wrong_precisions.is_empty() => {
+            Ok(_) if blocklist.0.is_empty() && networks_right && !wrong_precisions.is_empty() => {
                 (false, format!("wrong: {}. Please report this text, to the driver's makers too", in_precisions(&wrong_precisions)))
             }
-            Ok(_) if denials.0.is_empty() && networks_right && !inputs_right => (
+            Ok(_) if blocklist.0.is_empty() && networks_right && !inputs_right => (
                 false,
                 "wrong: this driver miscomputes how pictures come from textures or buffers, as listed above. Pictures from \
                  memory and files are right. Please report this text, to the driver's makers too"
                     .into(),
             ),
-            Ok(_) if denials.0.is_empty() && networks_right => {
+            Ok(_) if blocklist.0.is_empty() && networks_right => {
                 (true, "healthy: every kernel variant and every network computes what it should".into())
             }
-            Ok(_) if denials.0.is_empty() => (
+            Ok(_) if blocklist.0.is_empty() => (
                 false,
                 "wrong: each layer is right by itself and yet a network is not. Please report this text, and use another \
                  adapter (--adapter) until then"
@@ -168,23 +171,23 @@ impl<'a> Examination<'a> {
             Ok(_) if networks_right || self.denied.iter().all(NetworkFinding::is_right) => (
                 false,
                 format!(
-                    "wrong: this driver miscomputes {denials}. Avoid that with --deny {denials} or the environment \
-                     variable ALEXNET_DENY={denials}: without it, the networks come out right. Please report this text, \
+                    "wrong: this driver miscomputes {blocklist}. Avoid that with --deny {blocklist} or the environment \
+                     variable ALEXNET_DENY={blocklist}: without it, the networks come out right. Please report this text, \
                      to the driver's makers too"
                 ),
             ),
             Ok(_) => (
                 false,
                 format!(
-                    "not usable: this driver miscomputes {denials}, and avoiding that does not help. Use another adapter \
+                    "not usable: this driver miscomputes {blocklist}, and avoiding that does not help. Use another adapter \
                      (--adapter), update the driver, and please report this text"
                 ),
             ),
         };
-        if !wrong_precisions.is_empty() && !denials.0.is_empty() {
+        if !wrong_precisions.is_empty() && !blocklist.0.is_empty() {
             text += &format!("; {}", in_precisions(&wrong_precisions));
         }
-        Verdict { healthy, denials, wrong_precisions, text }
+        Verdict { healthy, blocklist, wrong_precisions, text }
     }
 
     fn print(&self, json: bool, first: bool) -> io::Result<()> {
@@ -231,7 +234,7 @@ impl<'a> Examination<'a> {
             writeln!(out, "  network   {}", network_line(finding))?;
         }
         for finding in &self.denied {
-            writeln!(out, "  network   with --deny {}: {}", verdict.denials, network_line(finding))?;
+            writeln!(out, "  network   with --deny {}: {}", verdict.blocklist, network_line(finding))?;
         }
         writeln!(out, "  verdict   {}", printable(&verdict.text))
     }
@@ -257,7 +260,7 @@ impl<'a> Examination<'a> {
     fn record(&'a self, verdict: &'a Verdict) -> Record<'a> {
         let layer = |finding: &'a Finding| Layer {
             layer: &finding.layer,
-            variant: finding.variant.denial().to_string(),
+            variant: finding.variant.blocked().to_string(),
             algorithm: finding.variant.algorithm,
             dtype: finding.variant.precision.name(),
             batch: finding.variant.batch,
@@ -279,7 +282,7 @@ impl<'a> Examination<'a> {
             NetworkRecord {
                 network: &finding.network,
                 right: finding.is_right(),
-                style: outcome.ok().map(|o| doctor::Variant::direct(o.style).to_string()),
+                config: outcome.ok().map(|o| doctor::KernelVariant::direct(o.config).to_string()),
                 worst_layer: outcome.ok().map(|o| o.worst_layer.as_str()),
                 worst_error: outcome.ok().map(|o| o.worst),
                 fc8_error: outcome.ok().map(|o| o.fc8),
@@ -293,7 +296,7 @@ impl<'a> Examination<'a> {
             system: format!("{} {}", env::consts::OS, env::consts::ARCH),
             adapter: adapters::Record::new(self.adapter, None),
             healthy: verdict.healthy,
-            deny: verdict.denials.0.iter().map(ToString::to_string).collect(),
+            deny: verdict.blocklist.0.iter().map(ToString::to_string).collect(),
             wrong_dtypes: verdict.wrong_precisions.iter().map(|precision| precision.name()).collect(),
             verdict: &verdict.text,
             layers: self.layers.iter().map(layer).collect(),
@@ -319,7 +322,7 @@ fn network_line(finding: &NetworkFinding) -> String {
     let what = match &finding.outcome {
         Ok(o) => format!(
             "by {}: fc8 within {:.1e}, worst {} within {:.1e}, top 5 {}, {:.1} ms",
-            doctor::Variant::direct(o.style),
+            doctor::KernelVariant::direct(o.config),
             o.fc8,
             o.worst_layer,
             o.worst,
@@ -384,7 +387,8 @@ struct Input<'a> {
 struct NetworkRecord<'a> {
     network: &'a str,
     right: bool,
-    style: Option<String>,
+    #[serde(rename = "style")]
+    config: Option<String>,
     worst_layer: Option<&'a str>,
     worst_error: Option<f64>,
     fc8_error: Option<f64>,

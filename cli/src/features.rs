@@ -97,7 +97,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     let message = format!("putting {} on {}", model.network.name(), gpu.info().name);
     let builder = Pipeline::builder(&gpu, &model.network, &model.weights);
     let pipeline = args.model.built(progress::build(message, builder))?;
-    let activations = pollster::block_on(pipeline.run_layers(&input, &[&layer.name]))?;
+    let activations = pipeline.run_layers_blocking(&input, &[&layer.name])?;
     format.write(&args.output, layer, activations.concat())?;
     Ok(ExitCode::SUCCESS)
 }

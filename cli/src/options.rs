@@ -1,13 +1,14 @@
 //! Options that several subcommands share: which model, on which adapter.
 
 use std::{
+    env,
     io::{self, IsTerminal, Write},
     path::{Path, PathBuf},
 };
 
 use alexnet_wgpu::{
-    Builder, Denial, GivenPreprocessing, Gpu, GpuOptions, Model, ModelOptions, Network, Pipeline, PipelineError,
-    Precision, Variant, Weights, WeightsError, wgpu::Backends,
+    BlockedVariant, Blocklist, Checks, GivenPreprocessing, Gpu, GpuError, GpuOptions, Model, ModelOptions, Network,
+    Pipeline, PipelineBuilder, PipelineError, Precision, Variant, Weights, WeightsError, wgpu::Backends,
 };
 use clap::ValueEnum;
 
@@ -212,13 +213,19 @@ pub struct ComputeArgs {
 
 impl ComputeArgs {
     /// A pipeline in the making, tuned where it was.
-    pub fn builder<'a>(&self, gpu: &'a Gpu, network: &'a Network, weights: &'a Weights, batch: usize) -> Builder<'a> {
+    pub fn builder<'a>(
+        &self,
+        gpu: &'a Gpu,
+        network: &'a Network,
+        weights: &'a Weights,
+        batch: usize,
+    ) -> PipelineBuilder<'a> {
         let builder = Pipeline::builder(gpu, network, weights).batch(batch).precision(self.dtype);
         // What was tuned may have been denied since.
-        let untuned = self.untuned || !gpu.denials().0.is_empty();
+        let untuned = self.untuned || !gpu.blocklist().0.is_empty();
         let tuned = if untuned { None } else { choices::load(gpu, network, batch, self.dtype) };
         match tuned {
-            Some(choice) => builder.choice(&choice),
+            Some(tuned) => builder.tuned(&tuned),
             None => builder,
         }
     }
@@ -305,19 +312,41 @@ pub struct GpuArgs {
     /// Keep away from a kernel variant that the driver gets wrong, as `alexnet doctor` names it; also several, with
     /// commas between them. The environment variable ALEXNET_DENY says the same
     #[arg(long, value_name = "VARIANT", value_delimiter = ',')]
-    deny: Vec<Denial>,
+    deny: Vec<BlockedVariant>,
 }
 
 impl GpuArgs {
     /// Opens the best adapter that fits.
     pub fn open(&self) -> Result<Gpu, Failure> {
-        let gpu = Gpu::open(&self.choice.options()?)?.deny(self.deny.iter().copied());
+        let gpu = as_told(open(&self.choice.options()?)?)?.avoid(self.deny.iter().copied());
         Ok(match files::cache() {
             // SAFETY: a folder of this command in the user's own cache.
             Some(folder) => unsafe { gpu.keep_pipelines(&folder.join("pipelines")) },
             None => gpu,
         })
     }
+}
+
+/// Opens an adapter; where there is none, says where they come from.
+pub fn open(options: &GpuOptions) -> Result<Gpu, Failure> {
+    Gpu::open_blocking(options).map_err(|error| match &error {
+        GpuError::NoAdapter { found, .. } if found.is_empty() => Failure::run(format!(
+            "{error} (Debian and Ubuntu: apt install mesa-vulkan-drivers; Fedora: dnf install mesa-vulkan-drivers)"
+        )),
+        GpuError::NoAdapter { .. } => Failure::run(format!("{error}; `alexnet adapters` lists them")),
+        _ => error.into(),
+    })
+}
+
+/// The same device as the environment says: ALEXNET_DENY names kernel variants to avoid, and ALEXNET_SHADER_CHECKS=1 has shaders
+/// check every index.
+pub fn as_told(gpu: Gpu) -> Result<Gpu, Failure> {
+    let deny: Blocklist = match env::var_os("ALEXNET_DENY") {
+        Some(names) => names.to_string_lossy().parse().map_err(|e| Failure::run(format!("ALEXNET_DENY: {e}")))?,
+        None => Blocklist::default(),
+    };
+    let checks = env::var_os("ALEXNET_SHADER_CHECKS").is_some_and(|value| value == "1");
+    Ok(gpu.avoid(deny.0).with_checks(if checks { Checks::On } else { Checks::Off }))
 }
 
 /// A graphics interface.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use alexnet_wgpu::{Builder, Pipeline, PipelineError};
+use alexnet_wgpu::{Pipeline, PipelineBuilder, PipelineError};
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// Shows that `work` goes on until it is done.
@@ -14,7 +14,7 @@ pub fn while_working<T>(message: impl Into<String>, work: impl FnOnce() -> T) ->
 }
 
 /// Builds a pipeline, with a bar over the weights that are uploaded.
-pub fn build(message: impl Into<String>, builder: Builder<'_>) -> Result<Pipeline, PipelineError> {
+pub fn build(message: impl Into<String>, builder: PipelineBuilder<'_>) -> Result<Pipeline, PipelineError> {
     let bar = waiting(message);
     let report = |uploaded, total| {
         sized(&bar, total, UPLOAD);
@@ -39,18 +39,18 @@ fn waiting(message: impl Into<String>) -> ProgressBar {
 fn sized(bar: &ProgressBar, total: u64, template: &str) {
     if total > 0 && bar.length() != Some(total) {
         bar.set_length(total);
-        bar.set_style(style(template));
+        bar.set_style(config(template));
     }
 }
 
-fn style(template: &str) -> ProgressStyle {
+fn config(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
 /// A bar over steps, whose number is told later.
 pub fn steps(message: &'static str) -> ProgressBar {
-    let style = ProgressStyle::with_template("{msg} {bar:30} {pos} of {len}, {eta} left");
-    ProgressBar::new(1).with_message(message).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+    let config = ProgressStyle::with_template("{msg} {bar:30} {pos} of {len}, {eta} left");
+    ProgressBar::new(1).with_message(message).with_style(config.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
 /// A bar over so many things, which are called `what`; one alone needs none.
@@ -58,8 +58,10 @@ pub fn bar(count: usize, what: &'static str) -> ProgressBar {
     if count < 2 {
         return ProgressBar::hidden();
     }
-    let style = ProgressStyle::with_template("{bar:30} {pos} of {len} {msg}, {eta} left");
-    ProgressBar::new(count as u64).with_message(what).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+    let config = ProgressStyle::with_template("{bar:30} {pos} of {len} {msg}, {eta} left");
+    ProgressBar::new(count as u64)
+        .with_message(what)
+        .with_style(config.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
 /// A bar over the bytes of a file that comes from afar.
@@ -71,7 +73,7 @@ pub fn download(name: &str) -> ProgressBar {
 pub fn downloading(bar: &ProgressBar, total: Option<u64>, have: u64) {
     match total {
         Some(total) => sized(bar, total, DOWNLOAD),
-        None => bar.set_style(style("{spinner} {msg} {bytes}, {bytes_per_sec}")),
+        None => bar.set_style(config("{spinner} {msg} {bytes}, {bytes_per_sec}")),
     }
     bar.set_position(have);
     bar.reset_eta();

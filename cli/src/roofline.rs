@@ -1,6 +1,6 @@
 //! What a layer does and reads, beside what an adapter can at most.
 
-use alexnet_wgpu::{Ceilings, Layer, Network, Op, Precision};
+use alexnet_wgpu::{Layer, Network, Op, Precision, Roofline};
 use serde::Serialize;
 
 /// How well a layer uses an adapter.
@@ -20,7 +20,7 @@ impl Rates {
         batch: usize,
         precision: Precision,
         ms: f64,
-        ceilings: &Ceilings,
+        roofline: &Roofline,
     ) -> Self {
         let Ok(layer) = network.layer(name) else { return Self::default() };
         if ms <= 0.0 {
@@ -31,7 +31,7 @@ impl Rates {
         Self {
             gflops: operations / (ms * 1e6),
             gbps: bytes / (ms * 1e6),
-            share_of_roofline: ceilings.share(operations, bytes, ms / 1e3),
+            share_of_roofline: roofline.share(operations, bytes, ms / 1e3),
         }
     }
 }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use alexnet_wgpu::{
-    Algorithm, Candidate, Ceilings, Family, Network, Pipeline, Precision, Storage, Style, TuneError, Tuning,
+    Algorithm, Candidate, Family, KernelConfig, Network, Pipeline, Precision, Roofline, Storage, TuneError, Tuning,
 };
 use serde::Serialize;
 
@@ -59,14 +59,15 @@ struct Report<'a> {
     gflops: f64,
     gbps: f64,
     candidates: Vec<Row<'a>>,
-    choice: &'a alexnet_wgpu::Choice,
+    choice: &'a alexnet_wgpu::TunedConfig,
     ms: f64,
 }
 
 #[derive(Serialize)]
 struct Row<'a> {
     layer: &'a str,
-    style: Style,
+    #[serde(rename = "style")]
+    config: KernelConfig,
     algorithm: Algorithm,
     kernel: &'a str,
     ms: f64,
@@ -80,31 +81,31 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     let (batch, precision) = (args.measured.batch, args.dtype);
     let builder = Pipeline::builder(&gpu, &network, &weights).batch(batch).precision(precision).top(1);
     let bar = progress::steps("measuring");
-    let tuned = pollster::block_on(builder.tune(|done, of| {
+    let tuned = builder.tune_blocking(|done, of| {
         bar.set_length(of as u64);
         bar.set_position(done as u64);
-    }));
+    });
     bar.finish_and_clear();
     let tuning = match tuned {
         Err(TuneError::Pipeline(error)) => args.measured.built(Err(error))?,
         tuned => tuned?,
     };
-    let ceilings = Ceilings::measure(&gpu)?;
+    let roofline = Roofline::measure(&gpu)?;
     let kept = if args.dry_run {
         None
     } else {
         Some(choices::store(&gpu, &network, batch, precision, &tuning.choice, tuning.ms)?)
     };
 
-    let row = |candidate| row(&network, batch, precision, &ceilings, candidate);
+    let row = |candidate| row(&network, batch, precision, &roofline, candidate);
     let report = Report {
         network: network.name(),
         adapter: &gpu.info().name,
         driver: &gpu.info().driver_info,
         batch,
         dtype: precision.name(),
-        gflops: ceilings.gflops,
-        gbps: ceilings.gbps,
+        gflops: roofline.gflops,
+        gbps: roofline.gbps,
         candidates: tuning.candidates.iter().map(row).collect(),
         choice: &tuning.choice,
         ms: tuning.ms,
@@ -120,24 +121,24 @@ fn row<'a>(
     network: &Network,
     batch: usize,
     precision: Precision,
-    ceilings: &Ceilings,
+    roofline: &Roofline,
     candidate: &'a Candidate,
 ) -> Row<'a> {
-    let Candidate { layer, style, algorithm, kernel, ms } = candidate;
-    let rates = Rates::new(network, layer, batch, precision, *ms, ceilings);
-    Row { layer, style: *style, algorithm: *algorithm, kernel, ms: *ms, rates }
+    let Candidate { layer, config, algorithm, kernel, ms } = candidate;
+    let rates = Rates::new(network, layer, batch, precision, *ms, roofline);
+    Row { layer, config: *config, algorithm: *algorithm, kernel, ms: *ms, rates }
 }
 
-/// A style and an algorithm in a few letters.
-fn short(style: Style, algorithm: Algorithm) -> String {
-    let family = match style.family {
-        Family::Tiled => "tiled".to_string(),
-        Family::Broadcast { lanes } => format!("broadcast{lanes}"),
+/// A kernel configuration and an algorithm in a few letters.
+fn short(config: KernelConfig, algorithm: Algorithm) -> String {
+    let family = match config.family {
+        Family::WorkgroupTiled => "tiled".to_string(),
+        Family::SubgroupBroadcast { lanes } => format!("broadcast{lanes}"),
     };
-    let storage = match style.storage {
-        Storage::Buffer => "buffers",
-        Storage::Texture => "textures",
-        Storage::Sampled => "sampled textures",
+    let storage = match config.storage {
+        Storage::StorageBuffer => "buffers",
+        Storage::StorageTexture => "textures",
+        Storage::SampledTexture => "sampled textures",
     };
     match algorithm {
         Algorithm::Direct => format!("{family} {storage} direct"),
@@ -165,11 +166,11 @@ fn print(report: &Report<'_>, tuning: &Tuning, network: &Network, json: bool) ->
         rows.sort_by(|a, b| a.ms.total_cmp(&b.ms));
         writeln!(out, "{}", layer.name)?;
         for row in rows {
-            let chosen = row.style == tuning.choice.style
+            let chosen = row.config == tuning.choice.config
                 && tuning.choice.algorithms.get(row.layer).is_none_or(|a| *a == row.algorithm);
             let mark = if chosen { '*' } else { ' ' };
             let (ms, share) = (row.ms, 100.0 * row.rates.share_of_roofline);
-            writeln!(out, "{mark} {:32} {ms:9.3} ms {share:5.1} % of the roofline", short(row.style, row.algorithm))?;
+            writeln!(out, "{mark} {:32} {ms:9.3} ms {share:5.1} % of the roofline", short(row.config, row.algorithm))?;
         }
     }
     writeln!(out, "* chosen: {:.1} ms in all", tuning.ms)

@@ -6,12 +6,12 @@ use wgpu::{TextureFormat, TextureUsages, util::DeviceExt as _};
 
 use crate::{
     gpu::Gpu,
-    kernels::{Algorithm, Family, Storage, Style},
+    kernels::{Algorithm, Family, KernelConfig, Storage},
     layers::Conv,
     network::Network,
-    pipeline::{Pipeline, TextureSource},
-    preprocess::{ChannelOrder, Picture, Preprocessing, Resize},
-    select::Denial,
+    picture::{ChannelOrder, Picture, Preprocessing, Resize},
+    runtime::{Pipeline, TextureSource},
+    select::BlockedVariant,
     shape::Shape,
     weights::{Tensor, Weights, splitmix},
 };
@@ -36,7 +36,7 @@ pub struct InputFinding {
     /// Where the picture lay.
     pub source: Source,
     /// The kernels of the network.
-    pub style: Style,
+    pub config: KernelConfig,
     /// Whether the network begins as AlexNet does, with a convolution that has its input's channels interleaved.
     pub interleaved: bool,
     /// The largest difference to the same picture from memory, in proportion to the range of a picture's samples; why
@@ -61,7 +61,7 @@ impl fmt::Display for InputFinding {
             Source::Buffer => "buffer",
         };
         let layout = if self.interleaved { "interleaved" } else { "padded" };
-        write!(f, "input from a {source}, {layout} {}", Denial::of(self.style, Algorithm::Direct))
+        write!(f, "input from a {source}, {layout} {}", BlockedVariant::of(self.config, Algorithm::Direct))
     }
 }
 
@@ -99,20 +99,20 @@ fn identity(interleaved: bool) -> Result<(Network, Weights), String> {
 /// what the network then sees with what it sees of the same picture by [`Preprocessing::apply`].
 pub async fn check_inputs(gpu: &Gpu) -> Vec<InputFinding> {
     let mut findings = Vec::new();
-    let storages: BTreeSet<Storage> = gpu.styles().into_iter().map(|style| style.storage).collect();
+    let storages: BTreeSet<Storage> = gpu.kernel_configs().into_iter().map(|config| config.storage).collect();
     for storage in storages {
-        let style = Style { family: Family::Tiled, storage };
+        let config = KernelConfig { family: Family::WorkgroupTiled, storage };
         for (interleaved, source) in [false, true].into_iter().flat_map(|i| Source::ALL.map(|s| (i, s))) {
             // Rows and columns are resized one after the other, each rounded to 8 bits.
             let tolerance = if source == Source::Texture { 2.001 / 255.0 } else { 0.0 };
-            let error = difference(gpu, style, interleaved, source).await;
-            findings.push(InputFinding { source, style, interleaved, error, tolerance });
+            let error = difference(gpu, config, interleaved, source).await;
+            findings.push(InputFinding { source, config, interleaved, error, tolerance });
         }
     }
     findings
 }
 
-async fn difference(gpu: &Gpu, style: Style, interleaved: bool, source: Source) -> Result<f64, String> {
+async fn difference(gpu: &Gpu, config: KernelConfig, interleaved: bool, source: Source) -> Result<f64, String> {
     let [width, height] = [37, 29];
     let noise = splitmix::uniform(5, (3 * width * height) as usize, 127.0);
     let rgb: Vec<u8> = noise.iter().map(|sample| (sample + 127.5) as u8).collect();
@@ -122,7 +122,7 @@ async fn difference(gpu: &Gpu, style: Style, interleaved: bool, source: Source) 
 
     let (network, weights) = identity(interleaved)?;
     let pipeline = Pipeline::builder(gpu, &network, &weights)
-        .style(style)
+        .kernel_config(config)
         .algorithm("out", Algorithm::Direct)
         .build()
         .map_err(|e| e.to_string())?;

@@ -9,24 +9,27 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "snake_case")]
 pub enum Storage {
     /// Storage buffers. For GPUs.
-    Buffer,
+    #[serde(rename = "buffer")]
+    StorageBuffer,
     /// rgba32float storage textures, for reading too, which lavapipe does quickest. Some of what lies between the dispatches of
     /// one layer is in storage buffers, which it writes quickest.
-    Texture,
+    #[serde(rename = "texture")]
+    StorageTexture,
     /// rgba32float textures that are sampled where they are read: what SwiftShader reads quickest.
-    Sampled,
+    #[serde(rename = "sampled")]
+    SampledTexture,
 }
 
 impl Storage {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Buffer, Self::Texture, Self::Sampled];
+    pub const ALL: [Self; 3] = [Self::StorageBuffer, Self::StorageTexture, Self::SampledTexture];
 
-    /// As [`Denial`](crate::Denial) has it.
+    /// As [`BlockedVariant`](crate::BlockedVariant) has it.
     pub fn name(self) -> &'static str {
         match self {
-            Self::Buffer => "buffer",
-            Self::Texture => "texture",
-            Self::Sampled => "sampled",
+            Self::StorageBuffer => "buffer",
+            Self::StorageTexture => "texture",
+            Self::SampledTexture => "sampled",
         }
     }
 
@@ -35,9 +38,9 @@ impl Storage {
     /// product reads over and over is in the first array.
     pub(crate) fn of_scratch(self) -> [Self; 2] {
         match self {
-            Self::Buffer => [Self::Buffer; 2],
-            Self::Texture => [Self::Texture, Self::Buffer],
-            Self::Sampled => [Self::Sampled; 2],
+            Self::StorageBuffer => [Self::StorageBuffer; 2],
+            Self::StorageTexture => [Self::StorageTexture, Self::StorageBuffer],
+            Self::SampledTexture => [Self::SampledTexture; 2],
         }
     }
 }
@@ -47,10 +50,12 @@ impl Storage {
 #[serde(rename_all = "snake_case")]
 pub enum Family {
     /// Tiles in workgroup memory; needs nothing beyond WebGPU's defaults. For GPUs.
-    Tiled,
+    #[serde(rename = "tiled")]
+    WorkgroupTiled,
     /// Tiles in registers, one operand by subgroup broadcast, or with four lanes by swapping them. For adapters that are a
     /// processor; needs subgroups of at least `lanes` lanes.
-    Broadcast {
+    #[serde(rename = "broadcast")]
+    SubgroupBroadcast {
         /// Lanes a workgroup uses: 4, 8 or 16.
         lanes: u32,
     },
@@ -58,20 +63,20 @@ pub enum Family {
 
 /// A choice of kernels for one adapter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Style {
+pub struct KernelConfig {
     /// Kernels of the convolutions and fully connected layers.
     pub family: Family,
     /// Where they read and write.
     pub storage: Storage,
 }
 
-impl Style {
+impl KernelConfig {
     /// How many of `lanes` a kernel uses that does little but read: from storage buffers lavapipe (Mesa 25) reads with four
     /// twice as fast as with eight.
     pub(super) fn streaming_lanes(self, lanes: u32) -> u32 {
         match self.storage {
-            Storage::Buffer => lanes.min(4),
-            Storage::Texture | Storage::Sampled => lanes,
+            Storage::StorageBuffer => lanes.min(4),
+            Storage::StorageTexture | Storage::SampledTexture => lanes,
         }
     }
 }
@@ -147,7 +152,7 @@ pub enum Algorithm {
         tile: usize,
     },
     /// As the definition says, with the sum over k split in `parts` that are added up in a second pass: for layers with
-    /// too few outputs to fill a GPU. For [`Family::Tiled`]; with other kernels, for fully connected layers of at most 16
+    /// too few outputs to fill a GPU. For [`Family::WorkgroupTiled`]; with other kernels, for fully connected layers of at most 16
     /// pictures, or where the parts would take more than 16 MB, the layer is computed directly.
     SplitK {
         /// At least 2.
@@ -163,4 +168,14 @@ impl Algorithm {
             Self::Direct | Self::Winograd { .. } => 1,
         }
     }
+}
+
+/// Whether shaders are made with the checks that wgpu adds to every access.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Checks {
+    /// Every index is checked by the shader.
+    On,
+    /// Indices are trusted: they are bounded by construction, which tests prove.
+    #[default]
+    Off,
 }

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::{
-    Family, Kernel, Packing, Precision, RowsLayout, Style, WORKGROUP, Work, dilated,
+    Family, Kernel, KernelConfig, Packing, Precision, RowsLayout, WORKGROUP, Work, dilated,
     packing::{Inputs, Order},
     relu_flag,
 };
@@ -129,9 +129,9 @@ impl Gemm {
         self
     }
 
-    /// The same product with k split in `parts`, where `style` can and the parts' sums stay small.
-    pub fn split(mut self, parts: usize, style: Style) -> Self {
-        let splits = style.family == Family::Tiled && !self.is_matvec(style.family);
+    /// The same product with k split in `parts`, where `config` can and the parts' sums stay small.
+    pub fn split(mut self, parts: usize, config: KernelConfig) -> Self {
+        let splits = config.family == Family::WorkgroupTiled && !self.is_matvec(config.family);
         if splits && parts.saturating_mul(self.output_quads()) <= MAX_PARTS_QUADS {
             self.parts = parts.max(1);
         }
@@ -149,8 +149,8 @@ impl Gemm {
     }
 
     /// Workgroups of a dispatch for all column blocks.
-    pub fn workgroups(&self, style: Style) -> usize {
-        let Tiling { columns, rows, .. } = self.tiling(style);
+    pub fn workgroups(&self, config: KernelConfig) -> usize {
+        let Tiling { columns, rows, .. } = self.tiling(config);
         self.rows().div_ceil(rows) * self.group_out_channels().div_ceil(columns) * self.groups * self.parts
     }
 
@@ -192,8 +192,8 @@ impl Gemm {
     /// Whether it is a product with a vector, or with a few at once.
     pub fn is_matvec(&self, family: Family) -> bool {
         let most = match family {
-            Family::Broadcast { .. } => BROADCAST_MATVEC_ROWS,
-            Family::Tiled => TILED_MATVEC_ROWS,
+            Family::SubgroupBroadcast { .. } => BROADCAST_MATVEC_ROWS,
+            Family::WorkgroupTiled => TILED_MATVEC_ROWS,
         };
         self.is_fully_connected() && self.rows() <= most
     }
@@ -206,8 +206,8 @@ impl Gemm {
         self.conv.out_channels / self.groups
     }
 
-    fn tiling(&self, style: Style) -> Tiling {
-        let matvec = self.is_matvec(style.family);
+    fn tiling(&self, config: KernelConfig) -> Tiling {
+        let matvec = self.is_matvec(config.family);
         // Sums of parts are added up before anything else.
         let activation = if self.parts > 1 { Activation::None } else { self.conv.activation };
         let kernel = |shader, mut settings: Vec<_>, constants| {
@@ -216,13 +216,13 @@ impl Gemm {
             kernel.with_activation(activation, self.conv.out_channels)
         };
         let order = Order::Rows;
-        match style.family {
-            Family::Broadcast { lanes: 4 } if matvec => {
+        match config.family {
+            Family::SubgroupBroadcast { lanes: 4 } if matvec => {
                 let rows = self.rows().next_power_of_two();
                 let kernel = kernel("matvec_quads", vec![("ROWS", rows as u32)], vec![]);
                 Tiling { kernel, columns: 16, rows, order: Order::TransposedRows }
             }
-            Family::Broadcast { lanes: 4 } => {
+            Family::SubgroupBroadcast { lanes: 4 } => {
                 // Tiles of equal rows: with so few lanes compiling is quick, and a 16-row layer is not padded to 32.
                 let rows = self.equal_rows(32).next_multiple_of(4);
                 let column_quads = 2;
@@ -230,9 +230,9 @@ impl Gemm {
                 let kernel = kernel("gemm_quads", settings, vec![]);
                 Tiling { kernel, columns: 16 * column_quads as usize, rows, order: Order::Lanes }
             }
-            Family::Broadcast { lanes } => {
+            Family::SubgroupBroadcast { lanes } => {
                 let (shader, lanes, rows) = if matvec {
-                    ("matvec_broadcast", style.streaming_lanes(lanes), self.rows().next_power_of_two())
+                    ("matvec_broadcast", config.streaming_lanes(lanes), self.rows().next_power_of_two())
                 } else if self.is_fully_connected() {
                     // A row a picture: tiles of equal rows, of which a batch of 16 would leave half of a larger one idle.
                     ("gemm_broadcast", lanes, self.equal_rows(BROADCAST_ROWS))
@@ -243,14 +243,14 @@ impl Gemm {
                 let settings = vec![("LANES", lanes), ("ROWS", rows as u32)];
                 Tiling { kernel: kernel(shader, settings, vec![]), columns: lanes as usize * 4, rows, order }
             }
-            Family::Tiled if matvec => {
+            Family::WorkgroupTiled if matvec => {
                 // More rows at once would leave too few workgroups to keep a large GPU's memory busy.
                 let rows = self.rows().next_power_of_two().min(4);
                 let constants = vec![("COLUMN_THREADS", 4), ("SLICES", 64)];
                 let kernel = kernel("matvec_tiled", vec![("ROWS", rows as u32)], constants);
                 Tiling { kernel, columns: 16, rows, order }
             }
-            Family::Tiled => {
+            Family::WorkgroupTiled => {
                 let (column_threads, row_threads) = (16, 8);
                 let settings = vec![
                     ("COLUMN_THREADS", column_threads),
@@ -265,9 +265,9 @@ impl Gemm {
         }
     }
 
-    /// How the kernel of `style` wants this layer's weights.
-    pub fn packing(&self, style: Style) -> Packing {
-        let Tiling { columns, order, .. } = self.tiling(style);
+    /// How the kernel of `config` wants this layer's weights.
+    pub fn packing(&self, config: KernelConfig) -> Packing {
+        let Tiling { columns, order, .. } = self.tiling(config);
         let ([kh, kw], tap_quads) = self.taps();
         let k = kh * kw * tap_quads * 4;
         Packing {
@@ -279,10 +279,10 @@ impl Gemm {
             inputs: Inputs::Group(self.group_in_channels()),
             tap: tap_quads * 4,
             rows_layout: self.rows_layout,
-            block_k: match style.family {
+            block_k: match config.family {
                 // matvec_broadcast.wgsl reads as many k a turn as a block has columns.
-                Family::Broadcast { .. } => k.next_multiple_of(columns),
-                Family::Tiled => k,
+                Family::SubgroupBroadcast { .. } => k.next_multiple_of(columns),
+                Family::WorkgroupTiled => k,
             },
             blocks: self.group_out_channels().div_ceil(columns),
             precision: self.precision,
@@ -291,9 +291,9 @@ impl Gemm {
 
     /// The product with the weights of `chunk`, a range of column blocks. It binds x, y, the weights, and where k is not split a
     /// bias, packed as the weights are.
-    pub fn product(&self, style: Style, chunk: &Range<u32>) -> Work {
-        let Tiling { kernel, rows: tile_rows, .. } = self.tiling(style);
-        let packing = self.packing(style);
+    pub fn product(&self, config: KernelConfig, chunk: &Range<u32>) -> Work {
+        let Tiling { kernel, rows: tile_rows, .. } = self.tiling(config);
+        let packing = self.packing(config);
         let window = self.conv.window;
         let quads = |channels: usize| channels.div_ceil(4) as u32;
         let ([kernel_height, kernel_width], tap_quads) = self.taps();

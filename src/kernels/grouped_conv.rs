@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::{
-    Convolution, Gemm, Kernel, Packing, Precision, Style, WORKGROUP, Work, dilated,
+    Convolution, Gemm, Kernel, KernelConfig, Packing, Precision, WORKGROUP, Work, dilated,
     packing::{Inputs, Order},
     relu_flag,
 };
@@ -50,13 +50,19 @@ struct Uniform {
 }
 
 impl GroupedConv {
-    /// The convolution of `batch` pictures, where it is quicker so than as a matrix product in `style`.
-    pub fn where_it_pays(conv: Convolution, input: Shape, output: Shape, batch: usize, style: Style) -> Option<Self> {
+    /// The convolution of `batch` pictures, where it is quicker so than as a matrix product in `config`.
+    pub fn where_it_pays(
+        conv: Convolution,
+        input: Shape,
+        output: Shape,
+        batch: usize,
+        config: KernelConfig,
+    ) -> Option<Self> {
         if conv.groups == 1 {
             return None;
         }
         let grouped = Self { conv, input, output, batch };
-        let product = Gemm::conv(conv, input, output, batch).packing(style).packed_len();
+        let product = Gemm::conv(conv, input, output, batch).packing(config).packed_len();
         (product > PRODUCT_ADVANTAGE * grouped.packing().packed_len()).then_some(grouped)
     }
 

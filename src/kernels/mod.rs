@@ -1,17 +1,17 @@
 //! The Rust half of each shader: its settings, its uniform, how its weights are packed and how many workgroups it takes.
 
-#[cfg(not(target_arch = "wasm32"))]
-pub(crate) mod ceiling;
 mod config;
 mod gemm;
 mod grouped_conv;
 mod packing;
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) mod roofline;
 mod rows_layout;
 mod templates;
 mod top_k;
 mod winograd;
 
-pub use config::{Algorithm, Family, Precision, Storage, Style, UnknownPrecision};
+pub use config::{Algorithm, Checks, Family, KernelConfig, Precision, Storage, UnknownPrecision};
 use gemm::{BROADCAST_ROWS, TILED_ROWS};
 pub(crate) use gemm::{Convolution, Gemm};
 pub(crate) use grouped_conv::GroupedConv;
@@ -157,7 +157,9 @@ impl Kernel {
         if let Some(precision @ (Precision::F16 | Precision::Int8)) = self.weights() {
             label += &format!(" {precision}");
         }
-        if let Some(texture) = self.bindings.iter().map(|binding| binding.storage).find(|&s| s != Storage::Buffer) {
+        if let Some(texture) =
+            self.bindings.iter().map(|binding| binding.storage).find(|&s| s != Storage::StorageBuffer)
+        {
             label += &format!(" {}", texture.name());
         }
         if self.grid.is_some() {

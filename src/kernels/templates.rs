@@ -18,8 +18,8 @@ const SHADERS: &[(&str, &str)] = shaders![
     "avg_pool",
     "batch_norm",
     "buffer_input",
-    "ceiling_multiply",
-    "ceiling_read",
+    "roofline_multiply",
+    "roofline_read",
     "gemm",
     "gemm_broadcast",
     "gemm_quads",
@@ -82,9 +82,9 @@ fn templates() -> &'static minijinja::Environment<'static> {
 /// Shaders of small programs in tests.
 #[cfg(test)]
 const TEST_SHADERS: &[(&str, &str)] = &[
-    ("test_add", include_str!("../pipeline/executable/test_add.wgsl")),
-    ("test_split", include_str!("../pipeline/executable/test_split.wgsl")),
-    ("test_accumulate", include_str!("../pipeline/executable/test_accumulate.wgsl")),
+    ("test_add", include_str!("../runtime/executable/test_add.wgsl")),
+    ("test_split", include_str!("../runtime/executable/test_split.wgsl")),
+    ("test_accumulate", include_str!("../runtime/executable/test_accumulate.wgsl")),
 ];
 
 impl Kernel {

@@ -10,7 +10,7 @@
 use std::ops::Range;
 
 use super::{
-    BROADCAST_ROWS, Convolution, Family, Gemm, Kernel, Packing, RowsLayout, Style, TILED_ROWS, WORKGROUP, Work,
+    BROADCAST_ROWS, Convolution, Family, Gemm, Kernel, KernelConfig, Packing, RowsLayout, TILED_ROWS, WORKGROUP, Work,
     relu_flag,
 };
 use crate::{
@@ -27,8 +27,8 @@ const POINTS: [f64; 7] = [0.0, 1.0, -1.0, 0.5, -2.0, -0.5, 2.0];
 /// caches, while a GPU has enough to do.
 fn quads_at_once(family: Family) -> usize {
     match family {
-        Family::Broadcast { .. } => 1 << 18,
-        Family::Tiled => 1 << 21,
+        Family::SubgroupBroadcast { .. } => 1 << 18,
+        Family::WorkgroupTiled => 1 << 21,
     }
 }
 
@@ -198,7 +198,7 @@ impl Winograd {
         let tiles = self.batch * self.tiles_y() * self.tiles_x();
         let [first, second] = self.scratch_of(1, family);
         // Whole tiles of the matrix product, and parts of much the same size.
-        let rows = if family == Family::Tiled { TILED_ROWS } else { BROADCAST_ROWS };
+        let rows = if family == Family::WorkgroupTiled { TILED_ROWS } else { BROADCAST_ROWS };
         let most = (quads_at_once(family) / first.max(second) / rows * rows).max(rows);
         let at_once = tiles.div_ceil(tiles.div_ceil(most)).next_multiple_of(rows);
         (0..tiles).step_by(at_once).map(|first| first..tiles.min(first + at_once)).collect()
@@ -219,17 +219,17 @@ impl Winograd {
         Gemm::conv(conv, Shape::new(i, 1, tiles), Shape::new(o, 1, tiles), 1).with_groups_apart()
     }
 
-    /// How the matrix product of `style` wants the transformed weights.
-    pub fn packing(&self, style: Style) -> Packing {
+    /// How the matrix product of `config` wants the transformed weights.
+    pub fn packing(&self, config: KernelConfig) -> Packing {
         // One kernel for all parts, so that one packing serves them.
-        self.products(1).packing(style)
+        self.products(1).packing(config)
     }
 
     fn sharing(&self, family: Family) -> Sharing {
         match family {
-            Family::Tiled => Sharing::Workgroup,
-            Family::Broadcast { .. } if self.reach() <= WHOLE_REACH => Sharing::Tiles,
-            Family::Broadcast { .. } => Sharing::Lines,
+            Family::WorkgroupTiled => Sharing::Workgroup,
+            Family::SubgroupBroadcast { .. } if self.reach() <= WHOLE_REACH => Sharing::Tiles,
+            Family::SubgroupBroadcast { .. } => Sharing::Lines,
         }
     }
 
@@ -293,9 +293,9 @@ impl Winograd {
 
     /// What transforms the input of `tiles`, one after the other: the last writes the first of [`Winograd::scratch`], and one before it
     /// the second. The first reads the layer's input.
-    pub fn transform_input(&self, style: Style, tiles: &Range<usize>) -> Vec<Work> {
+    pub fn transform_input(&self, config: KernelConfig, tiles: &Range<usize>) -> Vec<Work> {
         let (pixels, lines) = (self.input_pixels(), self.reach());
-        match self.sharing(style.family) {
+        match self.sharing(config.family) {
             Sharing::Tiles => vec![self.step("winograd_input_tiles", WORKGROUP, pixels, tiles, 1)],
             Sharing::Workgroup => vec![self.step("winograd_input_workgroup", WORKGROUP_QUADS, pixels, tiles, 1)],
             Sharing::Lines => ["winograd_input_rows", "winograd_input_columns"]
@@ -306,13 +306,13 @@ impl Winograd {
 
     /// What transforms the products of `tiles` back, one after the other: the first reads the second of [`Winograd::scratch`], and
     /// where another follows it, writes the first. The last binds the bias, and writes the layer's output.
-    pub fn transform_output(&self, style: Style, tiles: &Range<usize>) -> Vec<Work> {
+    pub fn transform_output(&self, config: KernelConfig, tiles: &Range<usize>) -> Vec<Work> {
         let pixels = Pixels::of(self.output);
         let last = |shader, workgroup, lines| {
             let work = self.step(shader, workgroup, pixels, tiles, lines);
             Work { kernel: work.kernel.with_activation(self.conv.activation, self.conv.out_channels), ..work }
         };
-        match self.sharing(style.family) {
+        match self.sharing(config.family) {
             Sharing::Tiles => vec![last("winograd_output_tiles", WORKGROUP, 1)],
             Sharing::Workgroup => vec![last("winograd_output_workgroup", WORKGROUP_QUADS, 1)],
             Sharing::Lines => vec![

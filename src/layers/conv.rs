@@ -6,7 +6,7 @@ use super::{Operation, product::lower_product};
 use crate::{
     activation::Activation,
     kernels::{
-        Algorithm, Convolution, Family, Gemm, GroupedConv, RowsLayout, Style, Winograd,
+        Algorithm, Convolution, Family, Gemm, GroupedConv, KernelConfig, RowsLayout, Winograd,
         binding::{BIAS, WEIGHTS, X, Y},
     },
     program::{Lowering, ProgramError, WeightArrays, read, write},
@@ -149,35 +149,41 @@ impl Operation for Conv {
         RowsLayout::of(self.into(), input, output)
     }
 
-    fn algorithm(&self, style: Style, input: Shape, output: Shape, batch: usize) -> Algorithm {
-        match select::winograd_tile(style.family, self.window, batch) {
+    fn algorithm(&self, config: KernelConfig, input: Shape, output: Shape, batch: usize) -> Algorithm {
+        match select::winograd_tile(config.family, self.window, batch) {
             Some(tile) => Algorithm::Winograd { tile },
-            None => select::split(style, &Gemm::conv(self.into(), input, output, batch), batch),
+            None => select::split(config, &Gemm::conv(self.into(), input, output, batch), batch),
         }
     }
 
-    fn algorithms(&self, style: Style, input: Shape, output: Shape, layout: Option<RowsLayout>) -> Vec<Algorithm> {
+    fn algorithms(
+        &self,
+        config: KernelConfig,
+        input: Shape,
+        output: Shape,
+        layout: Option<RowsLayout>,
+    ) -> Vec<Algorithm> {
         let applies = |&tile: &usize| Winograd::new(self.into(), input, output, 1, tile, layout).is_some();
         let winograd = [2, 3, 4].into_iter().filter(applies).map(|tile| Algorithm::Winograd { tile });
         let split = [2, 4, 8, 16].map(|parts| Algorithm::SplitK { parts });
-        let split = split.into_iter().filter(|_| style.family == Family::Tiled);
+        let split = split.into_iter().filter(|_| config.family == Family::WorkgroupTiled);
         [Algorithm::Direct].into_iter().chain(winograd).chain(split).collect()
     }
 
     fn lower(&self, lowering: &mut Lowering<'_>) -> Result<(), ProgramError> {
         let (input, output, layout) = (lowering.input, lowering.output, lowering.input_layout);
-        let (style, batch) = (lowering.options.style, lowering.options.batch);
-        let algorithm = lowering.algorithm.unwrap_or_else(|| self.algorithm(style, input, output, batch));
+        let (config, batch) = (lowering.options.config, lowering.options.batch);
+        let algorithm = lowering.algorithm.unwrap_or_else(|| self.algorithm(config, input, output, batch));
         if let Algorithm::Winograd { tile } = algorithm
             && let Some(winograd) = Winograd::new(self.into(), input, output, batch, tile, layout)
         {
             return lower_winograd(lowering, &winograd);
         }
-        if let Some(grouped) = GroupedConv::where_it_pays(self.into(), input, output, batch, style) {
+        if let Some(grouped) = GroupedConv::where_it_pays(self.into(), input, output, batch, config) {
             return lower_grouped(lowering, &grouped);
         }
         let gemm = Gemm::conv(self.into(), input, output, batch).with_rows_layout(layout);
-        lower_product(lowering, gemm.split(algorithm.parts(), style))
+        lower_product(lowering, gemm.split(algorithm.parts(), config))
     }
 }
 
@@ -194,18 +200,18 @@ fn lower_grouped(lowering: &mut Lowering<'_>, grouped: &GroupedConv) -> Result<(
 
 /// Two or three steps for each part of the tiles, or five: the input is transformed, multiplied with the weights, transformed back.
 fn lower_winograd(lowering: &mut Lowering<'_>, winograd: &Winograd) -> Result<(), ProgramError> {
-    let style = lowering.options.style;
-    let packing = winograd.packing(style);
+    let config = lowering.options.config;
+    let packing = winograd.packing(config);
     let zeros = vec![0.0; packing.bias_len()];
     let WeightArrays { chunks, .. } = lowering.weights(packing, Some(winograd.clone()))?;
     let no_bias = lowering.bias(zeros.len() / 4, move |_| zeros.clone());
     let bias = lowering.channel_bias();
-    let [storage, other] = style.storage.of_scratch();
-    let [quads, other_quads] = winograd.scratch(style.family);
+    let [storage, other] = config.storage.of_scratch();
+    let [quads, other_quads] = winograd.scratch(config.family);
     let [first, second] = [lowering.scratch(quads, storage), lowering.scratch(other_quads, other)];
     let (layer_input, layer_output) = (lowering.x(), lowering.y());
-    for tiles in winograd.parts(style.family) {
-        let steps = winograd.transform_input(style, &tiles);
+    for tiles in winograd.parts(config.family) {
+        let steps = winograd.transform_input(config, &tiles);
         let (mut x, last) = (layer_input, steps.len() - 1);
         for (step, work) in steps.into_iter().enumerate() {
             let y = if step == last { first } else { second };
@@ -215,9 +221,9 @@ fn lower_winograd(lowering: &mut Lowering<'_>, winograd: &Winograd) -> Result<()
         let products = winograd.products(tiles.len());
         for (blocks, weights) in &chunks {
             let bound = [read(X, first), write(Y, second), read(WEIGHTS, *weights), read(BIAS, no_bias)];
-            lowering.dispatch(products.product(style, blocks), &bound)?;
+            lowering.dispatch(products.product(config, blocks), &bound)?;
         }
-        let steps = winograd.transform_output(style, &tiles);
+        let steps = winograd.transform_output(config, &tiles);
         let (mut x, last) = (second, steps.len() - 1);
         for (step, work) in steps.into_iter().enumerate() {
             if step == last {

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{Operation, product::lower_product};
 use crate::{
     activation::Activation,
-    kernels::{Algorithm, Gemm, Style},
+    kernels::{Algorithm, Gemm, KernelConfig},
     program::{Lowering, ProgramError},
     select,
     shape::Shape,
@@ -94,15 +94,15 @@ impl Operation for Linear {
         true
     }
 
-    fn algorithm(&self, style: Style, input: Shape, _: Shape, batch: usize) -> Algorithm {
-        select::split(style, &self.gemm(input, batch), batch)
+    fn algorithm(&self, config: KernelConfig, input: Shape, _: Shape, batch: usize) -> Algorithm {
+        select::split(config, &self.gemm(input, batch), batch)
     }
 
     fn lower(&self, lowering: &mut Lowering<'_>) -> Result<(), ProgramError> {
-        let (input, output, style) = (lowering.input, lowering.output, lowering.options.style);
+        let (input, output, config) = (lowering.input, lowering.output, lowering.options.config);
         let batch = lowering.options.batch;
-        let algorithm = lowering.algorithm.unwrap_or_else(|| self.algorithm(style, input, output, batch));
+        let algorithm = lowering.algorithm.unwrap_or_else(|| self.algorithm(config, input, output, batch));
         let gemm = self.gemm(input, batch).with_precision(lowering.options.precision);
-        lower_product(lowering, gemm.split(algorithm.parts(), style))
+        lower_product(lowering, gemm.split(algorithm.parts(), config))
     }
 }

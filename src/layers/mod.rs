@@ -23,7 +23,7 @@ pub use max_pool::MaxPool;
 
 use crate::{
     activation::Activation,
-    kernels::{Algorithm, RowsLayout, Style},
+    kernels::{Algorithm, KernelConfig, RowsLayout},
     program::{Lowering, ProgramError},
     shape::Shape,
 };
@@ -152,12 +152,18 @@ pub(crate) trait Operation {
     }
 
     /// How it is computed best.
-    fn algorithm(&self, _style: Style, _input: Shape, _output: Shape, _batch: usize) -> Algorithm {
+    fn algorithm(&self, _style: KernelConfig, _input: Shape, _output: Shape, _batch: usize) -> Algorithm {
         Algorithm::Direct
     }
 
     /// Every algorithm that may suit it, for measuring.
-    fn algorithms(&self, _style: Style, _input: Shape, _output: Shape, _layout: Option<RowsLayout>) -> Vec<Algorithm> {
+    fn algorithms(
+        &self,
+        _style: KernelConfig,
+        _input: Shape,
+        _output: Shape,
+        _layout: Option<RowsLayout>,
+    ) -> Vec<Algorithm> {
         vec![Algorithm::Direct]
     }
 

@@ -33,7 +33,7 @@ pub enum ProgramError {
     },
     /// The weights of a layer, with the zeros that its kernel needs between them, are more than is sensible.
     #[error(
-        "layer `{layer}` takes {found} numbers of packed weights, expected at most {MAX_WEIGHT}: use another style or algorithm"
+        "layer `{layer}` takes {found} numbers of packed weights, expected at most {MAX_WEIGHT}: use another kernel configuration or algorithm"
     )]
     PackedWeights {
         /// The layer.

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     kernels::{
-        Algorithm, Packing, Precision, RowsLayout, Storage, Style, Winograd, Work, activation_quads,
+        Algorithm, KernelConfig, Packing, Precision, RowsLayout, Storage, Winograd, Work, activation_quads,
         binding::{X, Y},
     },
     shape::{MAX_WEIGHT, Shape},
@@ -21,12 +21,12 @@ pub(crate) type Algorithms = BTreeMap<String, Algorithm>;
 /// How a network is lowered.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Options<'a> {
-    pub style: Style,
+    pub config: KernelConfig,
     /// Images of a run.
     pub batch: usize,
     /// How fully connected layers' weights are held.
     pub precision: Precision,
-    /// Algorithms of single layers; what suits the style best where there is none.
+    /// Algorithms of single layers; what suits the kernel configuration best where there is none.
     pub algorithms: &'a Algorithms,
     /// The most vec4s of one binding.
     pub limit: u64,
@@ -89,7 +89,7 @@ impl<'a> Lowering<'a> {
             return y;
         }
         let quads = activation_quads(self.output) * self.options.batch;
-        let y = Array::quads("activation", quads, self.options.style.storage, Role::Temporary);
+        let y = Array::quads("activation", quads, self.options.config.storage, Role::Temporary);
         let y = self.program.array(y);
         self.y = Some(y);
         y
@@ -115,7 +115,7 @@ impl<'a> Lowering<'a> {
     /// The layer's weights, packed so, in arrays that fit a binding.
     pub fn weights(&mut self, packing: Packing, winograd: Option<Winograd>) -> Result<WeightArrays, ProgramError> {
         let layer = self.name.to_string();
-        let Options { style: Style { storage, .. }, limit, .. } = self.options;
+        let Options { config: KernelConfig { storage, .. }, limit, .. } = self.options;
         if packing.packed_len() > MAX_WEIGHT {
             return Err(ProgramError::PackedWeights { layer, found: packing.packed_len() });
         }
@@ -123,8 +123,8 @@ impl<'a> Lowering<'a> {
         let quad_bytes = precision.quad_bytes();
         // A buffer is limited in bytes, a texture in texels.
         let quads = match storage {
-            Storage::Buffer => limit * QUAD / quad_bytes,
-            Storage::Texture | Storage::Sampled => limit,
+            Storage::StorageBuffer => limit * QUAD / quad_bytes,
+            Storage::StorageTexture | Storage::SampledTexture => limit,
         };
         // In a browser, usize is smaller than a limit may be.
         let numbers = usize::try_from(quads.saturating_mul(4)).unwrap_or(usize::MAX);
@@ -139,7 +139,7 @@ impl<'a> Lowering<'a> {
         };
         let chunks: Vec<_> = ranges.into_iter().map(|r| (r.clone(), self.program.array(array(&r)))).collect();
         let scales = (precision == Precision::Int8)
-            .then(|| Array::quads("scales", packing.bias_len() / 4, Storage::Buffer, Role::Parameter))
+            .then(|| Array::quads("scales", packing.bias_len() / 4, Storage::StorageBuffer, Role::Parameter))
             .map(|array| self.program.array(array));
         let packed = PackedWeights { layer, packing, winograd, chunks: chunks.clone(), scales };
         self.program.parameters.push(Parameter::Weights(packed));
@@ -148,7 +148,7 @@ impl<'a> Lowering<'a> {
 
     /// `quads` vec4s that `numbers` makes of the model's weights, in a storage buffer.
     pub fn vector(&mut self, label: &'static str, quads: usize, numbers: Numbers) -> ArrayId {
-        let array = self.program.array(Array::quads(label, quads, Storage::Buffer, Role::Parameter));
+        let array = self.program.array(Array::quads(label, quads, Storage::StorageBuffer, Role::Parameter));
         self.program.parameters.push(Parameter::Vector(Vector { array, numbers }));
         array
     }

@@ -2,41 +2,45 @@
 
 use std::iter;
 
-use super::{Denials, style, styles};
+use super::{Blocklist, kernel_config, kernel_configs};
 use crate::{
-    kernels::{Algorithm, Style},
+    kernels::{Algorithm, KernelConfig},
     network::{Layer, Network},
     program::Algorithms,
 };
 
-/// The style that suits an adapter best of those that are not denied, if any.
-pub(crate) fn allowed_style(info: &wgpu::AdapterInfo, features: wgpu::Features, denials: &Denials) -> Option<Style> {
-    let best = style(info, features);
-    let mut others = styles(info, features);
+/// The kernel configuration that suits an adapter best of those that are not denied, if any.
+pub(crate) fn allowed_config(
+    info: &wgpu::AdapterInfo,
+    features: wgpu::Features,
+    blocklist: &Blocklist,
+) -> Option<KernelConfig> {
+    let best = kernel_config(info, features);
+    let mut others = kernel_configs(info, features);
     // Where the choice is between a family and a storage, the family matters more.
-    others.sort_by_key(|style| (style.family != best.family, style.storage != best.storage));
-    iter::once(best).chain(others).find(|&style| !denials.style(style))
+    others.sort_by_key(|config| (config.family != best.family, config.storage != best.storage));
+    iter::once(best).chain(others).find(|&config| !blocklist.blocks(config))
 }
 
-/// How `layer` is computed best in `style` of what is not denied.
-pub(crate) fn allowed_algorithm(style: Style, layer: &Layer, batch: usize, denials: &Denials) -> Algorithm {
-    match layer.algorithm(style, batch) {
-        best if best != Algorithm::Direct && denials.algorithm(style, best) => Algorithm::Direct,
+/// How `layer` is computed best in `config` of what is not denied.
+pub(crate) fn allowed_algorithm(config: KernelConfig, layer: &Layer, batch: usize, blocklist: &Blocklist) -> Algorithm {
+    match layer.algorithm(config, batch) {
+        best if best != Algorithm::Direct && blocklist.blocks_algorithm(config, best) => Algorithm::Direct,
         best => best,
     }
 }
 
-/// Has those layers computed directly that are not in `algorithms` and whose best algorithm is denied in `style`.
+/// Has those layers computed directly that are not in `algorithms` and whose best algorithm is denied in `config`.
 pub(crate) fn avoid_algorithms(
     network: &Network,
-    style: Style,
+    config: KernelConfig,
     batch: usize,
-    denials: &Denials,
+    blocklist: &Blocklist,
     algorithms: &mut Algorithms,
 ) {
     for layer in network.layers() {
-        let allowed = allowed_algorithm(style, layer, batch, denials);
-        if allowed != layer.algorithm(style, batch) {
+        let allowed = allowed_algorithm(config, layer, batch, blocklist);
+        if allowed != layer.algorithm(config, batch) {
             algorithms.entry(layer.name.clone()).or_insert(allowed);
         }
     }

@@ -1,19 +1,15 @@
-<<<<<<< HEAD:src/select/mod.rs
 //! Which kernels run on which adapter: what suits it best, and what its driver gets wrong. Measured: docs/experiments.md.
 
 mod avoid;
-mod deny;
-=======
-//! Which kernels run on which adapter. One table, measured: docs/experiments.md has the figures.
->>>>>>> docs:src/pipeline/choice.rs
+mod blocklist;
 
 use wgpu::{AdapterInfo, DeviceType, Features};
 
-pub(crate) use avoid::{allowed_algorithm, allowed_style, avoid_algorithms};
-pub use deny::{Denial, Denials, UnknownVariant};
+pub(crate) use avoid::{allowed_algorithm, allowed_config, avoid_algorithms};
+pub use blocklist::{BlockedVariant, Blocklist, UnknownVariant};
 
 use crate::{
-    kernels::{Algorithm, Family, Gemm, Storage, Style},
+    kernels::{Algorithm, Family, Gemm, KernelConfig, Storage},
     window::Window,
 };
 
@@ -23,23 +19,25 @@ pub(crate) fn subgroup_lanes(info: &AdapterInfo, features: Features) -> Option<u
     (fixed && features.contains(Features::SUBGROUP)).then_some(info.subgroup_min_size)
 }
 
-/// Every style that runs on a device with `features`; of those that broadcast, the one with the most lanes first.
-pub(crate) fn styles(info: &AdapterInfo, features: Features) -> Vec<Style> {
+/// Every kernel configuration that runs on a device with `features`; of those that broadcast, the one with the most lanes first.
+pub(crate) fn kernel_configs(info: &AdapterInfo, features: Features) -> Vec<KernelConfig> {
     let subgroups = features.contains(Features::SUBGROUP);
     let lanes = [16, 8, 4].into_iter().filter(|&lanes| subgroups && lanes <= info.subgroup_min_size);
-    let families = [Family::Tiled].into_iter().chain(lanes.map(|lanes| Family::Broadcast { lanes }));
-    let all = |family| Storage::ALL.map(|storage| Style { family, storage });
+    let families = [Family::WorkgroupTiled].into_iter().chain(lanes.map(|lanes| Family::SubgroupBroadcast { lanes }));
+    let all = |family| Storage::ALL.map(|storage| KernelConfig { family, storage });
     families.flat_map(all).collect()
 }
 
-/// The style that suits an adapter best, on a device with `features`.
-pub(crate) fn style(info: &AdapterInfo, features: Features) -> Style {
-    let tiled = Style { family: Family::Tiled, storage: Storage::Buffer };
+/// The kernel configuration that suits an adapter best, on a device with `features`.
+pub(crate) fn kernel_config(info: &AdapterInfo, features: Features) -> KernelConfig {
+    let tiled = KernelConfig { family: Family::WorkgroupTiled, storage: Storage::StorageBuffer };
     if info.device_type != DeviceType::Cpu {
         return tiled;
     }
     match subgroup_lanes(info, features) {
-        Some(lanes @ (4 | 8 | 16)) => Style { family: Family::Broadcast { lanes }, storage: cpu_storage(info) },
+        Some(lanes @ (4 | 8 | 16)) => {
+            KernelConfig { family: Family::SubgroupBroadcast { lanes }, storage: cpu_storage(info) }
+        }
         _ => tiled,
     }
 }
@@ -48,7 +46,7 @@ pub(crate) fn style(info: &AdapterInfo, features: Features) -> Style {
 /// lane where a texture is sampled. SwiftShader loads lane by lane from both buffers and storage textures, and whole texels
 /// from sampled ones.
 fn cpu_storage(info: &AdapterInfo) -> Storage {
-    if info.name.contains("SwiftShader") { Storage::Sampled } else { Storage::Texture }
+    if info.name.contains("SwiftShader") { Storage::SampledTexture } else { Storage::StorageTexture }
 }
 
 /// Workgroups of a tiled product that a large GPU runs at once and then some; fewer leave parts of it idle.
@@ -59,11 +57,11 @@ const MOST_PARTS: usize = 16;
 const MOST_PARTS_QUADS: usize = 1 << 18;
 
 /// Into how many parts k of a product is split, where its tiles are too few to fill a GPU.
-pub(crate) fn split(style: Style, gemm: &Gemm, batch: usize) -> Algorithm {
-    if style.family != Family::Tiled || gemm.is_matvec(style.family) {
+pub(crate) fn split(config: KernelConfig, gemm: &Gemm, batch: usize) -> Algorithm {
+    if config.family != Family::WorkgroupTiled || gemm.is_matvec(config.family) {
         return Algorithm::Direct;
     }
-    let fill = ENOUGH_WORKGROUPS / gemm.workgroups(style).max(1);
+    let fill = ENOUGH_WORKGROUPS / gemm.workgroups(config).max(1);
     let fit = MOST_PARTS_QUADS * batch / gemm.output_quads().max(1);
     match fill.min(fit).min(MOST_PARTS) {
         0 | 1 => Algorithm::Direct,
@@ -75,7 +73,7 @@ pub(crate) fn split(style: Style, gemm: &Gemm, batch: usize) -> Algorithm {
 pub(crate) fn winograd_tile(family: Family, window: Window, batch: usize) -> Option<usize> {
     // SwiftShader has four lanes and slow arithmetic, so that fewer multiplications pay for more passes and memory. Elsewhere
     // it takes a few pictures until the products are large enough to pay for the passes, and for larger weights.
-    let pays = family == Family::Broadcast { lanes: 4 } || batch >= 4;
+    let pays = family == Family::SubgroupBroadcast { lanes: 4 } || batch >= 4;
     let quicker = match (window.stride, window.kernel) {
         _ if window.dilation != [1, 1] => false,
         ([1, 1], [5, 5]) => true,
@@ -87,9 +85,9 @@ pub(crate) fn winograd_tile(family: Family, window: Window, batch: usize) -> Opt
     quicker.then_some(4)
 }
 
-/// Why a device with `features` cannot run `style`, if so.
-pub(crate) fn refusal(info: &AdapterInfo, features: Features, style: Style) -> Option<String> {
-    let Family::Broadcast { lanes } = style.family else { return None };
+/// Why a device with `features` cannot run `config`, if so.
+pub(crate) fn refusal(info: &AdapterInfo, features: Features, config: KernelConfig) -> Option<String> {
+    let Family::SubgroupBroadcast { lanes } = config.family else { return None };
     if !features.contains(Features::SUBGROUP) {
         return Some("the device was made without the subgroup feature".into());
     }

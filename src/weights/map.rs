@@ -17,10 +17,10 @@ use super::WeightsError;
 
 /// A file that is mapped into memory.
 #[cfg(not(target_arch = "wasm32"))]
-pub(super) type Map = Option<Arc<memmap2::Mmap>>;
+pub(crate) type Map = Option<Arc<memmap2::Mmap>>;
 /// There are no files in a browser.
 #[cfg(target_arch = "wasm32")]
-pub(super) type Map = Option<std::convert::Infallible>;
+pub(crate) type Map = Option<std::convert::Infallible>;
 
 /// Bytes of the largest file that is copied wherever it lies.
 #[cfg(not(target_arch = "wasm32"))]
@@ -32,7 +32,7 @@ const COPIED_FROM_AFAR: u64 = 2 << 30;
 
 /// The bytes of a file, and its map where it is mapped.
 #[cfg(not(target_arch = "wasm32"))]
-pub(super) fn map(path: &Path) -> Result<(Bytes, Map), WeightsError> {
+pub(crate) fn map(path: &Path) -> Result<(Bytes, Map), WeightsError> {
     struct Mapped(Arc<memmap2::Mmap>);
     impl AsRef<[u8]> for Mapped {
         fn as_ref(&self) -> &[u8] {
@@ -60,7 +60,7 @@ pub(super) fn map(path: &Path) -> Result<(Bytes, Map), WeightsError> {
 
 /// There are no files in a browser.
 #[cfg(target_arch = "wasm32")]
-pub(super) fn map(path: &Path) -> Result<(Bytes, Map), WeightsError> {
+pub(crate) fn map(path: &Path) -> Result<(Bytes, Map), WeightsError> {
     Err(WeightsError::Read { path: path.into(), source: std::io::ErrorKind::Unsupported.into() })
 }
 
@@ -116,7 +116,7 @@ const MAPPED_AROUND: usize = 2 << 20;
 /// Lets go of the memory that `bytes` take, where they lie in the map: they are read from the file again when they are needed
 /// again.
 #[cfg(unix)]
-pub(super) fn release(map: &memmap2::Mmap, bytes: &[u8]) {
+pub(crate) fn release(map: &memmap2::Mmap, bytes: &[u8]) {
     let Some(start) = (bytes.as_ptr() as usize).checked_sub(map.as_ptr() as usize) else { return };
     // And what lies before: reading these bytes brought some of that back, where it had been released.
     let around = start.min(MAPPED_AROUND);

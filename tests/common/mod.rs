@@ -4,30 +4,38 @@
 
 use std::sync::OnceLock;
 
-use alexnet_wgpu::{Family, Gpu, GpuOptions, Layer, Op, Precision, Storage, Style, Tensor, Weights, reference, wgpu};
+use alexnet_wgpu::{
+    Checks, Family, Gpu, GpuOptions, KernelConfig, Layer, Op, Precision, Storage, Tensor, Weights, reference, wgpu,
+};
 
 /// The device that the tests run on: the best of the machine, or the one that the environment variable
-/// `ALEXNET_ADAPTER` names.
+/// `ALEXNET_ADAPTER` names. With `ALEXNET_SHADER_CHECKS=1`, shaders check every index.
 pub fn gpu() -> &'static Gpu {
     static GPU: OnceLock<Gpu> = OnceLock::new();
     GPU.get_or_init(|| {
         let _ = env_logger::try_init();
         let options = GpuOptions { adapter: std::env::var("ALEXNET_ADAPTER").ok(), backends: None };
-        let gpu = Gpu::open(&options).unwrap_or_else(|e| panic!("{e}"));
+        let checks = std::env::var("ALEXNET_SHADER_CHECKS").is_ok_and(|value| value == "1");
+        let gpu = Gpu::open_blocking(&options).unwrap_or_else(|e| panic!("{e}")).with_checks(if checks {
+            Checks::On
+        } else {
+            Checks::Off
+        });
         let info = gpu.info();
         println!("adapter: {} ({}, {})", info.name, info.backend, info.driver_info);
         gpu
     })
 }
 
-/// Every style that the device can run.
-pub fn styles(gpu: &Gpu) -> Vec<Style> {
-    let mut families = vec![Family::Tiled];
+/// Every kernel configuration that the device can run.
+pub fn configs(gpu: &Gpu) -> Vec<KernelConfig> {
+    let mut families = vec![Family::WorkgroupTiled];
     if gpu.device().features().contains(wgpu::Features::SUBGROUP) {
         let lanes = gpu.info().subgroup_min_size;
-        families.extend([4, 8, 16].into_iter().filter(|&l| l <= lanes).map(|lanes| Family::Broadcast { lanes }));
+        families
+            .extend([4, 8, 16].into_iter().filter(|&l| l <= lanes).map(|lanes| Family::SubgroupBroadcast { lanes }));
     }
-    let all = |family| Storage::ALL.map(|storage| Style { family, storage });
+    let all = |family| Storage::ALL.map(|storage| KernelConfig { family, storage });
     families.into_iter().flat_map(all).collect()
 }
 

@@ -8,7 +8,7 @@ mod build;
 #[path = "../common/mod.rs"]
 mod common;
 mod interpret;
-#[path = "../../src/weights/onnx/proto.rs"]
+#[path = "../../src/model/formats/onnx/proto.rs"]
 #[allow(dead_code, reason = "the library reads more than the tests write")]
 mod proto;
 

@@ -178,7 +178,7 @@ fn measure(
         let mut waiting = Vec::with_capacity(at_once);
         let mut run = |input: &mut Vec<f32>, waiting: &mut Vec<usize>| -> Result<(), Failure> {
             input.resize(model.network.input().len() * pipeline.batch(), 0.0);
-            let outputs = pollster::block_on(pipeline.run(input))?;
+            let outputs = pipeline.run_blocking(input)?;
             let of_one = crops.count() * model.labels.len();
             for (class, outputs) in waiting.drain(..).zip(outputs.chunks_exact(of_one)) {
                 score.add(class, &score::mean(outputs, model.labels.len(), softmax)).map_err(Failure::run)?;

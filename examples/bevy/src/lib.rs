@@ -20,7 +20,7 @@ pub use headless::{headless, image_of};
 use std::{sync::Arc, time::Duration};
 
 use alexnet_wgpu::{
-    Family, GpuError, InputError, Model, Pipeline, PipelineError, Prediction, RunError, Storage, Style, WeightsError,
+    Family, GpuError, InputError, Model, Pipeline, PipelineError, Prediction, RunError, Storage, KernelConfig, WeightsError,
 };
 use bevy::{
     ecs::{lifecycle::HookContext, world::DeferredWorld},
@@ -69,9 +69,9 @@ impl AlexNetPlugin {
     ///
     /// None for a network that exists.
     pub fn wgpu_settings(&self, mut settings: WgpuSettings) -> Result<WgpuSettings, PipelineError> {
-        let style = Style { family: Family::Tiled, storage: Storage::Buffer };
-        let features = Pipeline::required_features(style);
-        let limits = Pipeline::required_limits(&self.model.network, 1, style)?;
+        let config = KernelConfig { family: Family::WorkgroupTiled, storage: Storage::StorageBuffer };
+        let features = Pipeline::required_features(config);
+        let limits = Pipeline::required_limits(&self.model.network, 1, config)?;
         settings.features |= features;
         settings.limits = settings.limits.or_better_values_from(&limits);
         settings.constrained_limits = settings.constrained_limits.map(|most| most.or_better_values_from(&limits));

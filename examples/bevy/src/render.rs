@@ -7,7 +7,7 @@ use std::{
 };
 
 use alexnet_wgpu::{
-    Entry, Gpu, Input, Pipeline, Prediction, Preprocessing, RunError, Slices, TextureSource, Ticket, wgpu,
+    TopEntry, Gpu, Input, Pipeline, Prediction, Preprocessing, RunError, FrameBudget, TextureSource, Ticket, wgpu,
 };
 use bevy::{
     app::SubApp,
@@ -62,7 +62,7 @@ pub struct Running {
 }
 
 struct Budget {
-    slices: Slices,
+    slices: FrameBudget,
     /// Seconds that a texel of a camera's image costs.
     texel: f64,
     /// What may be spent in a frame.
@@ -123,15 +123,15 @@ fn run_on(plugin: &AlexNetPlugin, device: wgpu::Device, queue: wgpu::Queue) -> R
 }
 
 /// What each layer costs.
-fn measure(pipeline: &Pipeline) -> Result<Slices, RunError> {
-    if let Some(times) = block_on(pipeline.profile())? {
-        return Ok(Slices::measured(&times));
+fn measure(pipeline: &Pipeline) -> Result<FrameBudget, RunError> {
+    if let Some(times) = pipeline.profile_blocking()? {
+        return Ok(FrameBudget::measured(&times));
     }
     // The first run may be slower than others.
-    block_on(pipeline.run_top_again())?;
+    pipeline.run_top_again_blocking()?;
     let start = Instant::now();
-    block_on(pipeline.run_top_again())?;
-    Ok(Slices::modelled(pipeline, start.elapsed()))
+    pipeline.run_top_again_blocking()?;
+    Ok(FrameBudget::modelled(pipeline, start.elapsed()))
 }
 
 /// Seconds that a texel of the input costs; nothing where there are no timestamps.
@@ -149,7 +149,7 @@ fn measure_texel(pipeline: &Pipeline, preprocessing: &Preprocessing) -> Result<f
     });
     let view = texture.create_view(&Default::default());
     let input = pipeline.texture_input(&TextureSource::new(&view), preprocessing, 0)?;
-    let cost = block_on(pipeline.profile_input(&input))?.unwrap_or_default();
+    let cost = pipeline.profile_input_blocking(&input)?.unwrap_or_default();
     Ok(cost.as_secs_f64() / f64::from(size.width * size.height))
 }
 
@@ -200,8 +200,8 @@ fn deliver(
     });
 }
 
-fn labels(entries: &[Entry], names: &[String]) -> Labels {
-    let prediction = |entry: &Entry| {
+fn labels(entries: &[TopEntry], names: &[String]) -> Labels {
+    let prediction = |entry: &TopEntry| {
         let index = entry.index as usize;
         let label = names.get(index).cloned().unwrap_or_else(|| format!("class {index}"));
         Prediction { index, label, probability: entry.value }

@@ -135,9 +135,9 @@ fn plugin() -> AlexNetPlugin {
 
 /// What the library says of a picture, as `alexnet classify` does.
 fn expected(picture: &Picture) -> Vec<Prediction> {
-    let gpu = Gpu::open(&GpuOptions::default()).unwrap();
+    let gpu = Gpu::open_blocking(&GpuOptions::default()).unwrap();
     let classifier = Classifier::new(&gpu, &Model::embedded().unwrap(), 5).unwrap();
-    block_on(classifier.classify(picture)).unwrap()
+    classifier.classify_blocking(picture).unwrap()
 }
 
 /// All that was logged as an error.
@@ -255,7 +255,7 @@ fn no_frame_waits_for_the_device() {
     let load = Pipeline::builder(&gpu, &model.network, &model.weights).build().unwrap();
     // As much as takes this device a second or two.
     let start = Instant::now();
-    block_on(load.run_top_again()).unwrap();
+    load.run_top_again_blocking().unwrap();
     let runs = (1.5 / start.elapsed().as_secs_f64()).ceil() as usize;
     let mut encoder = device.create_command_encoder(&default());
     (0..runs).for_each(|_| load.encode(&mut encoder));

@@ -364,12 +364,12 @@ impl Desk {
             self.answer.send(Answer::Loaded(id, Box::new(loaded)));
         } else if std::mem::take(&mut self.pending.adapters) {
             self.doing = Some(Work::Adapters);
-            self.answer.send(Answer::Adapters(pollster::block_on(Gpu::adapters(None))));
+            self.answer.send(Answer::Adapters(Gpu::adapters_blocking(None)));
         } else if let Some((id, picture)) = self.pending.classify.take() {
             self.doing = Some(Work::Classes(id));
             let engine = self.engine.as_ref().ok_or(NO_NETWORK)?;
             let start = Instant::now();
-            let classes = pollster::block_on(engine.classifier.classify(&picture)).map_err(|e| e.to_string())?;
+            let classes = engine.classifier.classify_blocking(&picture).map_err(|e| e.to_string())?;
             self.answer.send(Answer::Classified(id, classes, start.elapsed()));
         } else if let Some((id, picture, layer, contrast)) = self.pending.maps.take() {
             self.doing = Some(Work::Maps(id, layer.clone(), contrast));
@@ -412,7 +412,7 @@ impl Desk {
             }
             (Adapter::Other { name, backend }, _) => {
                 self.answer.send(Answer::Loading(format!("Opening {name}")));
-                let gpu = Gpu::open(&Adapter::options(name, backend)).map_err(|e| e.to_string())?;
+                let gpu = Gpu::open_blocking(&Adapter::options(name, backend)).map_err(|e| e.to_string())?;
                 let lost = Arc::new(AtomicBool::new(false));
                 let report = lost.clone();
                 gpu.device().set_device_lost_callback(move |reason, text| {
@@ -480,7 +480,7 @@ impl Desk {
             }
             // Devices share nothing: what another one computed comes through memory.
             Adapter::Other { .. } => {
-                let run = pollster::block_on(pipeline.run_layers(&input, &[&layer])).map_err(|e| e.to_string())?;
+                let run = pipeline.run_layers_blocking(&input, &[&layer]).map_err(|e| e.to_string())?;
                 let buffer = self.device.create_buffer_init(&wgpu::util::BufferInitDescriptor {
                     label: Some("activation"),
                     contents: bytemuck::cast_slice(&run.concat()),
@@ -503,7 +503,7 @@ impl Desk {
         let engine = self.engine.as_ref().ok_or(NO_NETWORK)?;
         let mut runs = Vec::new();
         for _ in 0..PROFILE_RUNS {
-            match pollster::block_on(engine.classifier.pipeline().profile()).map_err(|e| e.to_string())? {
+            match engine.classifier.pipeline().profile_blocking().map_err(|e| e.to_string())? {
                 Some(times) => runs.push(times),
                 None => return Ok(None),
             }
@@ -525,8 +525,7 @@ impl Desk {
             Input::Ready(input) => input,
             Input::Picture(picture) => {
                 let input = engine.classifier.preprocess(picture).map_err(|e| e.to_string())?;
-                let outputs =
-                    pollster::block_on(engine.classifier.pipeline().run(&input)).map_err(|e| e.to_string())?;
+                let outputs = engine.classifier.pipeline().run_blocking(&input).map_err(|e| e.to_string())?;
                 heat.probability = outputs.get(heat.class).copied().unwrap_or_default();
                 occlusion.input = Input::Ready(input);
                 return Ok(());
@@ -543,7 +542,7 @@ impl Desk {
         };
         let network = occluder.network();
         let inputs = occlusion::inputs(input, network.input(), heat.drops.len(), occluder.batch());
-        let outputs = pollster::block_on(occluder.run(&inputs)).map_err(|e| e.to_string())?;
+        let outputs = occluder.run_blocking(&inputs).map_err(|e| e.to_string())?;
         let left = Heat::PATCHES - heat.drops.len();
         for output in outputs.chunks_exact(network.output().len()).take(left) {
             let probability = output.get(heat.class).copied().unwrap_or_default();
@@ -591,7 +590,7 @@ mod tests {
     use super::*;
 
     fn desk() -> (Desk, Receiver<Answer>) {
-        let gpu = Gpu::open(&GpuOptions::default()).unwrap();
+        let gpu = Gpu::open_blocking(&GpuOptions::default()).unwrap();
         let (outbox, answers) = mpsc::channel();
         let answer = Answers { outbox, wake: Box::new(|| ()) };
         (Desk::new(gpu.device().clone(), gpu.queue().clone(), answer), answers)

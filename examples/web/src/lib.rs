@@ -4,7 +4,7 @@
 //! same numbers as the command does.
 
 use alexnet_wgpu::{
-    Denials, Gpu, GpuOptions, Model, Picture,
+    Blocklist, Gpu, GpuOptions, Model, Picture,
     doctor::{self, Case, Vectors},
 };
 use serde::Serialize;
@@ -27,8 +27,8 @@ fn error(error: impl std::fmt::Display) -> JsError {
 }
 
 async fn open(deny: &str) -> Result<Gpu, JsError> {
-    let denials: Denials = deny.parse().map_err(error)?;
-    Ok(Gpu::new(&GpuOptions::default()).await.map_err(error)?.deny(denials.0))
+    let blocklist: Blocklist = deny.parse().map_err(error)?;
+    Ok(Gpu::open(&GpuOptions::default()).await.map_err(error)?.avoid(blocklist.0))
 }
 
 #[wasm_bindgen]
@@ -46,7 +46,7 @@ impl Classifier {
 
     /// Which kernels run.
     pub fn kernels(&self) -> String {
-        format!("{:?}", self.0.pipeline().style())
+        format!("{:?}", self.0.pipeline().kernel_config())
     }
 
     /// What the bytes of a picture file show: JSON, an array of objects with index, label and probability.
@@ -133,7 +133,7 @@ pub async fn examine(deny: String) -> Result<String, JsError> {
     for vectors in Vectors::ALL {
         let found = vectors.check(&gpu).await;
         let outcome = found.outcome.as_ref().ok();
-        let kernels = outcome.map(|o| format!(" {}", doctor::Variant::direct(o.style))).unwrap_or_default();
+        let kernels = outcome.map(|o| format!(" {}", doctor::KernelVariant::direct(o.config))).unwrap_or_default();
         networks.push(Check {
             name: format!("{}{kernels}", found.network),
             right: found.is_right(),

@@ -23,10 +23,10 @@ use std::{
     process::ExitCode,
 };
 
-use alexnet_wgpu::{Family, PlannedDispatch, Precision, Storage, Style, Variant, plan, write_atomically};
+use alexnet_wgpu::{Family, KernelConfig, PlannedDispatch, Precision, Storage, Variant, plan, write_atomically};
 
 /// What runs on GPUs.
-const STYLE: Style = Style { family: Family::Tiled, storage: Storage::Buffer };
+const CONFIG: KernelConfig = KernelConfig { family: Family::WorkgroupTiled, storage: Storage::StorageBuffer };
 
 /// Batches whose plans are looked at: one picture, and enough for matrix products in every layer.
 const BATCHES: [usize; 2] = [1, 16];
@@ -48,7 +48,7 @@ fn pipelines() -> Result<Vec<Pipeline>, Box<dyn Error>> {
     let mut distinct = BTreeMap::new();
     for (batch, precision) in BATCHES.into_iter().flat_map(|batch| Precision::ALL.map(|p| (batch, p))) {
         for variant in Variant::ALL {
-            for dispatch in plan(&variant.standard().network()?, batch, STYLE, precision)? {
+            for dispatch in plan(&variant.standard().network()?, batch, CONFIG, precision)? {
                 let key = (name(&dispatch), dispatch.wgsl.clone());
                 let layer = dispatch.layer.clone();
                 let pipeline = distinct.entry(key).or_insert_with(|| Pipeline { dispatch, layers: BTreeSet::new() });

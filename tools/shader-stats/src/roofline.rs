@@ -14,7 +14,7 @@ use std::{collections::BTreeMap, error::Error, fs, path::Path};
 
 use alexnet_wgpu::{AlexNet, Layer, PlannedDispatch, plan};
 
-use crate::{BATCHES, STYLE, assembly::Loop, name, shader};
+use crate::{BATCHES, CONFIG, assembly::Loop, name, shader};
 
 struct Gpu {
     name: &'static str,
@@ -183,7 +183,7 @@ pub fn print(files: &[&str]) -> Result<(), Box<dyn Error>> {
     let network = AlexNet::UNGROUPED.network()?;
     for batch in BATCHES {
         let mut planned: BTreeMap<String, Vec<(PlannedDispatch, u32)>> = BTreeMap::new();
-        for dispatch in plan(&network, batch, STYLE, alexnet_wgpu::Precision::F32)? {
+        for dispatch in plan(&network, batch, CONFIG, alexnet_wgpu::Precision::F32)? {
             let invocations = shader::compile(&dispatch)?.invocations;
             planned.entry(dispatch.layer.clone()).or_default().push((dispatch, invocations));
         }

@@ -1,0 +1,114 @@
+//! Programs with the bytes of their arrays: for those that run shaders without wgpu, a processor (metal.rs) and Dawn (dawn.rs).
+
+use crate::{
+    doctor::{Case, KernelVariant},
+    kernels::{Kernel, KernelConfig, Precision, Storage, activation_quads},
+    lower::Inference,
+    network::Network,
+    program::{Algorithms, ArrayId, Options, Role, Sink},
+    runtime::{TopEntry, from_chw, to_chw},
+    weights::Weights,
+};
+
+/// The most vec4s of one binding that every WebGPU device has.
+pub(super) const LIMIT: u64 = (128 << 20) / 16;
+
+/// A network's program, and the bytes of its arrays.
+pub(super) struct Job {
+    network: Network,
+    batch: usize,
+    pub inference: Inference,
+    pub bytes: Vec<Vec<u8>>,
+}
+
+/// Fills arrays from their start.
+struct Fill<'a> {
+    bytes: &'a mut Vec<Vec<u8>>,
+    array: usize,
+}
+
+impl Sink for Fill<'_> {
+    fn begin(&mut self, array: ArrayId) {
+        self.array = array.0;
+        self.bytes[array.0].clear();
+    }
+
+    fn push(&mut self, bytes: &[u8]) {
+        self.bytes[self.array].extend_from_slice(bytes);
+    }
+}
+
+impl Job {
+    /// The kernels that `variant` is, on the case's input.
+    pub fn of_case(case: &Case, variant: KernelVariant) -> Self {
+        let KernelVariant { config, algorithm, precision, batch } = variant;
+        let algorithms = Algorithms::from([(case.network.name().to_string(), algorithm)]);
+        let options = Options { config, batch, precision, algorithms: &algorithms, limit: LIMIT, top: 0 };
+        Self::new(&case.network, case.weights(precision).unwrap(), &case.input(batch), options)
+    }
+
+    /// The whole network in f32 for one picture, as it is planned where nobody chose algorithms, and its `top` largest outputs.
+    pub fn of_network(network: &Network, weights: &Weights, input: &[f32], config: KernelConfig, top: usize) -> Self {
+        let (precision, algorithms) = (Precision::F32, &Algorithms::new());
+        Self::new(network, weights, input, Options { config, batch: 1, precision, algorithms, limit: LIMIT, top })
+    }
+
+    fn new(network: &Network, weights: &Weights, input: &[f32], options: Options<'_>) -> Self {
+        let batch = options.batch;
+        let inference = Inference::lower(network, options).unwrap();
+        // NaN until it is written.
+        let mut bytes: Vec<Vec<u8>> =
+            inference.program.arrays.iter().map(|array| vec![0xff; array.bytes as usize]).collect();
+        let layout = inference.input_layout;
+        let quads = layout.map_or(activation_quads(network.input()), |l| l.quads());
+        let mut x = vec![0.0; 4 * quads * batch];
+        for (picture, x) in input.chunks_exact(network.input().len()).zip(x.chunks_exact_mut(4 * quads)) {
+            match layout {
+                Some(layout) => layout.write(picture, x),
+                None => from_chw(picture, network.input(), x),
+            }
+        }
+        bytes[inference.input.0] = bytemuck::cast_slice(&x).to_vec();
+        let mut fill = Fill { bytes: &mut bytes, array: 0 };
+        for parameter in &inference.program.parameters {
+            parameter.pack(weights, &mut fill).unwrap();
+        }
+        for (array, bytes) in inference.program.arrays.iter().zip(&bytes) {
+            assert_eq!(array.bytes, bytes.len() as u64, "{array:?}");
+        }
+        Self { network: network.clone(), batch, inference, bytes }
+    }
+
+    /// What an array's texels hold, where it is a texture.
+    pub fn texture(&self, array: ArrayId) -> Option<Precision> {
+        let array = self.inference.program.get(array);
+        (array.storage != Storage::StorageBuffer).then_some(array.precision)
+    }
+
+    /// The kernels of all dispatches.
+    pub fn kernels(&self) -> impl Iterator<Item = &Kernel> {
+        self.inference.program.dispatches.iter().map(|dispatch| &dispatch.kernel)
+    }
+
+    /// The arrays that somebody will look at once it has run.
+    pub fn results(&self) -> Vec<usize> {
+        let layers = self.inference.layers.iter().map(|layer| layer.array.0);
+        let outputs = self.inference.program.arrays.iter().enumerate().filter(|(_, array)| array.role == Role::Output);
+        let mut results: Vec<usize> = layers.chain(outputs.map(|(index, _)| index)).collect();
+        results.dedup();
+        results
+    }
+
+    /// What came out of a layer; NaN where it has not run.
+    pub fn output(&self, layer: usize) -> Vec<f32> {
+        let y: Vec<f32> = bytemuck::pod_collect_to_vec(&self.bytes[self.inference.layers[layer].array.0]);
+        to_chw(&y, self.network.layers()[layer].output, self.batch)
+    }
+
+    /// The classes of the largest outputs.
+    pub fn top(&self) -> Vec<usize> {
+        let (top, _) = self.inference.top.unwrap();
+        let entries: Vec<TopEntry> = bytemuck::pod_collect_to_vec(&self.bytes[top.0]);
+        entries.iter().map(|entry| entry.index as usize).collect()
+    }
+}

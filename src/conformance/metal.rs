@@ -1,0 +1,121 @@
+//! naga's MSL as programs for a processor (scripts/metal): each kernel variant of each layer of narrow AlexNets, run on the
+//! bytes that a device would be given, against the f64 twin. It is not Apple's compiler that reads it.
+
+use std::{borrow::Cow, collections::HashMap, env, ffi::OsString, fs, path::PathBuf, process::Command};
+
+use half::f16;
+use tempfile::TempDir;
+
+use super::{Shader, job::Job, narrow_layers};
+use crate::{
+    doctor::{Case, Finding},
+    kernels::{Access, Checks, Family, Kernel, KernelConfig, Precision, Storage, binding::UNIFORM},
+    program::{Bound, Dispatch},
+};
+
+/// Where the programs are, and the files that they read and write.
+struct Processor {
+    compiler: OsString,
+    folder: TempDir,
+    programs: HashMap<Kernel, PathBuf>,
+}
+
+impl Processor {
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// The kernel's program, compiled where it is new.
+    fn program(&mut self, kernel: &Kernel) -> PathBuf {
+        if let Some(program) = self.programs.get(kernel) {
+            return program.clone();
+        }
+        let shader = Shader::new(kernel);
+        let msl = shader.msl((2, 4), Checks::Off);
+        let ([x, y, z], call) = (shader.module.entry_points[0].workgroup_size, call(&msl));
+        let program = self.path(&format!("{}-{}", self.programs.len(), kernel.shader));
+        let source = program.with_extension("cpp");
+        let text = format!(
+            "#include \"run.hpp\"\n{msl}\nvoid call() {{ {call}; }}\nconst uint3 threads_per_threadgroup{{{x}, {y}, {z}}};\n"
+        );
+        fs::write(&source, text).unwrap();
+        let headers = concat!("-I", env!("CARGO_MANIFEST_DIR"), "/scripts/metal");
+        let arguments = ["-std=c++20", "-O1", "-w", "-fno-strict-aliasing", headers, "-o"];
+        let output = Command::new(&self.compiler).args(arguments).args([&program, &source]).output().unwrap();
+        assert!(output.status.success(), "{}: {}", kernel.label(), String::from_utf8_lossy(&output.stderr));
+        self.programs.insert(kernel.clone(), program.clone());
+        program
+    }
+
+    /// Runs the job's dispatches, one after the other.
+    fn run(&mut self, job: &mut Job) {
+        for Dispatch { kernel, uniform, workgroups, bound, .. } in job.inference.program.dispatches.clone() {
+            let program = self.program(&kernel);
+            let folder = self.path("bindings");
+            let bind = |binding: u32, bytes: &[u8]| fs::write(folder.join(binding.to_string()), bytes).unwrap();
+            let _ = fs::remove_dir_all(&folder);
+            fs::create_dir(&folder).unwrap();
+            for Bound { number, array, .. } in &bound {
+                let bytes = &job.bytes[array.0];
+                bind(*number, &job.texture(*array).map_or(bytes.into(), |precision| texels(bytes, precision)));
+            }
+            bind(UNIFORM, &uniform);
+            // The sizes of the others, for checks of which there are none.
+            bind(7, &[]);
+            let workgroups = workgroups.map(|n| n.to_string());
+            let output = Command::new(program).arg(&folder).args(workgroups).output().unwrap();
+            assert!(output.status.success(), "{}: {output:?}", kernel.label());
+            for Bound { number, array, .. } in bound.iter().filter(|bound| bound.access != Access::Read) {
+                job.bytes[array.0] = fs::read(folder.join(number.to_string())).unwrap();
+            }
+        }
+    }
+}
+
+/// What a shader reads from the texture of weights whose bytes these are: that conversion is the device's.
+fn texels(bytes: &[u8], precision: Precision) -> Cow<'_, [u8]> {
+    let numbers: Vec<f32> = match precision {
+        Precision::F32 => return bytes.into(),
+        Precision::F16 => bytes.as_chunks().0.iter().map(|&half| f16::from_le_bytes(half).to_f32()).collect(),
+        Precision::Int8 => bytes.iter().map(|&byte| (f32::from(byte as i8) / 127.0).max(-1.0)).collect(),
+    };
+    bytemuck::cast_slice(&numbers).to_vec().into()
+}
+
+/// The call of a kernel in the words of its parameters' attributes; what has none is threadgroup memory.
+fn call(msl: &str) -> String {
+    let (_, rest) = msl.split_once("kernel void main_(").unwrap();
+    let (parameters, _) = rest.split_once("\n) {").unwrap();
+    let mut threadgroup = 0..;
+    let arguments = parameters.trim().lines().map(|parameter| match parameter.split_once("[[") {
+        Some((_, attribute)) => attribute.trim_end_matches("]]").to_string(),
+        None => format!("shared[{}]", threadgroup.next().unwrap()),
+    });
+    format!("main_({})", arguments.collect::<Vec<_>>().join(", "))
+}
+
+/// naga's MSL computes what the f64 twin computes. scripts/test-shaders.sh runs it.
+#[test]
+#[ignore = "needs a C++ compiler: scripts/test-shaders.sh msl"]
+fn msl_computes_the_same() {
+    let compiler = env::var_os("CXX").unwrap_or_else(|| "c++".into());
+    let mut processor = Processor { compiler, folder: tempfile::tempdir().unwrap(), programs: HashMap::new() };
+    // The broadcast kernels too, which no device has to run.
+    let configs = [Family::WorkgroupTiled, Family::SubgroupBroadcast { lanes: 8 }]
+        .into_iter()
+        .flat_map(|family| Storage::ALL.map(|storage| KernelConfig { family, storage }));
+    let findings: Vec<Finding> = narrow_layers()
+        .iter()
+        .flat_map(|layer| {
+            let case = Case::new(layer).unwrap();
+            let variants = case.variants_of(configs.clone());
+            let run = |v| {
+                let mut job = Job::of_case(&case, v);
+                processor.run(&mut job);
+                case.finding(v, Ok(job.output(0)))
+            };
+            variants.into_iter().map(run).collect::<Vec<_>>()
+        })
+        .collect();
+    super::report(&findings, processor.programs.len());
+}

@@ -1,0 +1,484 @@
+//! Every shader in every configuration that the planner can choose, without a device: parsed, validated with the
+//! capabilities that it declares and no more, held against WebGPU's default limits, and written for each backend.
+//!
+//! `ALEXNET_SHADERS=FOLDER` leaves what was written in a folder, for other compilers to read (scripts/test-shaders.sh).
+
+mod bounds;
+mod dawn;
+mod job;
+mod metal;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    process::Command,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use naga::{
+    AddressSpace, ImageClass, Module, ShaderStage, StorageAccess, TypeInner,
+    back::{PipelineConstants, hlsl, msl, pipeline_constants::process_overrides, spv},
+    proc::{BoundsCheckPolicies, BoundsCheckPolicy},
+    valid::{Capabilities, ModuleInfo, ValidationFlags, Validator},
+};
+use wgpu::{Features, Limits};
+
+use crate::{
+    doctor::{Case, Finding, check_inputs, distinct_layers, further_layers},
+    gpu::{Compiler, Gpu},
+    kernels::{
+        Access, Algorithm, Binding, Checks, Family, Kernel, KernelConfig, Precision, Storage,
+        binding::{UNIFORM, X, Y},
+        roofline,
+    },
+    layers::{Conv, LocalResponseNorm, MaxPool},
+    lower::Inference,
+    model::{AlexNet, Variant},
+    network::{Layer, Network},
+    program::{Algorithms, Options},
+    runtime::{buffer_kernel, texture_kernel},
+    shape::Shape,
+};
+
+/// Every kernel of every network in every kernel configuration, with every algorithm and at batches of every kind.
+fn kernels_of_all_plans() -> BTreeSet<Kernel> {
+    let mut networks: Vec<Network> = Variant::ALL.into_iter().map(|v| v.standard().network().unwrap()).collect();
+    networks.push(
+        Network::builder("odd", Shape::new(5, 9, 9))
+            .conv("depthwise", Conv::new(5, 3).groups(5))
+            .conv("grouped", Conv::new(10, 2).groups(5))
+            .local_response_norm("norm", LocalResponseNorm::PAPER)
+            .adaptive_avg_pool("pool", 2, 2)
+            .build()
+            .unwrap(),
+    );
+    networks.extend(
+        further_layers()
+            .unwrap()
+            .into_iter()
+            .map(|layer| Network::new("further", layer.input, [(layer.name.clone(), layer.op)]).unwrap()),
+    );
+    // More workgroups than a dispatch takes along an axis, and sizes whose products are beyond 32 bits.
+    networks.push(
+        Network::builder("tall", Shape::new(3, 70_000, 2))
+            .max_pool("pool1", MaxPool::new(1, 1))
+            .conv("conv", Conv::new(3, 1).groups(3))
+            .local_response_norm("norm", LocalResponseNorm::PAPER)
+            .adaptive_avg_pool("pool2", 66_000, 1)
+            .build()
+            .unwrap(),
+    );
+    let families =
+        [Family::WorkgroupTiled].into_iter().chain([4, 8, 16].map(|lanes| Family::SubgroupBroadcast { lanes }));
+    // None: what the library chooses. Each number of parts, and each tile, is another shader.
+    let algorithms = [None, Some(Algorithm::Direct)]
+        .into_iter()
+        .chain((2..=8).chain([16]).map(|parts| Some(Algorithm::SplitK { parts })))
+        .chain((2..=6).map(|tile| Some(Algorithm::Winograd { tile })));
+    let mut all = BTreeSet::new();
+    for family in families {
+        for storage in Storage::ALL {
+            let config = KernelConfig { family, storage };
+            for work in [roofline::read(config), roofline::multiply()] {
+                let bound = [Binding::read(X, storage), Binding::write(Y, storage)];
+                all.insert(bound.into_iter().fold(work.kernel, Kernel::with_binding));
+            }
+            for interleaved in [false, true] {
+                all.extend([texture_kernel(interleaved, storage), buffer_kernel(interleaved, storage)]);
+            }
+            for (network, algorithm) in networks.iter().flat_map(|n| algorithms.clone().map(move |a| (n, a))) {
+                let layers = network.layers().iter();
+                let algorithms: Algorithms = layers.filter_map(|l| Some((l.name.clone(), algorithm?))).collect();
+                for (batch, precision) in
+                    [1, 2, 3, 7, 8, 9, 16, 17, 64].into_iter().flat_map(|b| Precision::ALL.map(|p| (b, p)))
+                {
+                    let algorithms = &algorithms;
+                    let options = Options { config, batch, precision, algorithms, limit: job::LIMIT, top: 5 };
+                    let program = Inference::lower(network, options).unwrap().program;
+                    all.extend(program.dispatches.into_iter().map(|dispatch| dispatch.kernel));
+                }
+            }
+        }
+    }
+    all
+}
+
+/// A shader with its constants filled in.
+struct Shader {
+    label: String,
+    module: Module,
+    info: ModuleInfo,
+}
+
+impl Shader {
+    fn new(kernel: &Kernel) -> Self {
+        let label = kernel.label();
+        let source = kernel.source().unwrap();
+        let module =
+            naga::front::wgsl::parse_str(&source).unwrap_or_else(|e| panic!("{label}: {}", e.emit_to_string(&source)));
+        let validate =
+            |capabilities| Validator::new(ValidationFlags::all(), capabilities).validate(&module).map_err(Box::new);
+        let mut declared = capabilities(kernel.features());
+        // Halves that are unpacked to f32 are WebGPU's own, and not an extension.
+        declared.set(Capabilities::SHADER_FLOAT16_IN_FLOAT32, source.contains("unpack2x16float"));
+        let info = validate(declared).unwrap_or_else(|e| panic!("{label}: {}", e.emit_to_string(&source)));
+        for one in declared {
+            assert!(validate(declared - one).is_err(), "{label} declares {one:?} and does not use it");
+        }
+        let constants: PipelineConstants =
+            kernel.constants.iter().map(|&(name, value)| (name.to_string(), f64::from(value))).collect();
+        let (module, info) = process_overrides(&module, &info, Some((ShaderStage::Compute, "main")), &constants)
+            .unwrap_or_else(|e| panic!("{label}: {e}"));
+        let (module, info) = (module.into_owned(), info.into_owned());
+        Self { label, module, info }
+    }
+
+    /// SPIR-V, as wgpu-hal's Vulkan backend has it made.
+    fn spirv(&self, version: (u8, u8), checks: Checks) -> Vec<u32> {
+        let on = checks == Checks::On;
+        let options = spv::Options {
+            lang_version: version,
+            bounds_check_policies: policies(checks),
+            zero_initialize_workgroup_memory: spv::ZeroInitializeWorkgroupMemoryMode::None,
+            force_loop_bounding: on,
+            emit_int_div_checks: on,
+            ..Default::default()
+        };
+        let entry = spv::PipelineOptions { shader_stage: ShaderStage::Compute, entry_point: "main".into() };
+        let written = spv::write_vec(&self.module, &self.info, &options, Some(&entry));
+        written.unwrap_or_else(|e| panic!("{}: SPIR-V: {e}", self.label))
+    }
+
+    /// HLSL with bindings in registers one after the other, as wgpu's Vulkan backend numbers them.
+    fn hlsl(&self, shader_model: hlsl::ShaderModel, checks: Checks) -> String {
+        let on = checks == Checks::On;
+        let binding_map = (0..).zip(self.bindings()).map(|(register, (_, binding))| {
+            let resource = naga::ResourceBinding { group: 0, binding };
+            (resource, hlsl::BindTarget { register, restrict_indexing: on, ..Default::default() })
+        });
+        let options = hlsl::Options {
+            shader_model,
+            binding_map: binding_map.collect(),
+            fake_missing_bindings: false,
+            zero_initialize_workgroup_memory: false,
+            restrict_indexing: on,
+            force_loop_bounding: on,
+            ..Default::default()
+        };
+        let entry = hlsl::PipelineOptions { entry_point: Some((ShaderStage::Compute, "main".into())) };
+        let mut text = String::new();
+        let written = hlsl::Writer::new(&mut text, &options, &entry).write(&self.module, &self.info, None);
+        written.unwrap_or_else(|e| panic!("{}: HLSL: {e}", self.label));
+        text
+    }
+
+    /// MSL with buffers and textures at the numbers of their bindings.
+    fn msl(&self, version: (u8, u8), checks: Checks) -> String {
+        let on = checks == Checks::On;
+        let mut resources = msl::EntryPointResources { sizes_buffer: Some(7), ..Default::default() };
+        for (ty, binding) in self.bindings() {
+            let image = match &self.module.types[ty].inner {
+                TypeInner::Image { class, .. } => Some(matches!(class, ImageClass::Storage { .. })),
+                _ => None,
+            };
+            let slot = Some(binding as u8);
+            let target = match image {
+                Some(mutable) => msl::BindTarget { texture: slot, mutable, ..Default::default() },
+                None => msl::BindTarget { buffer: slot, mutable: binding == 1, ..Default::default() },
+            };
+            resources.resources.insert(naga::ResourceBinding { group: 0, binding }, target);
+        }
+        let options = msl::Options {
+            lang_version: version,
+            per_entry_point_map: BTreeMap::from([("main".to_string(), resources)]),
+            fake_missing_bindings: false,
+            bounds_check_policies: policies(checks),
+            zero_initialize_workgroup_memory: false,
+            force_loop_bounding: on,
+            emit_int_div_checks: on,
+            ..Default::default()
+        };
+        let entry =
+            msl::PipelineOptions { entry_point: Some((ShaderStage::Compute, "main".into())), ..Default::default() };
+        let written = msl::write_string(&self.module, &self.info, &options, &entry);
+        written.unwrap_or_else(|e| panic!("{}: MSL: {e}", self.label)).0
+    }
+
+    /// Type and number of everything in group 0, in order.
+    fn bindings(&self) -> Vec<(naga::Handle<naga::Type>, u32)> {
+        let variables = self.module.global_variables.iter();
+        let mut bindings: Vec<_> = variables.filter_map(|(_, v)| Some((v.ty, v.binding.as_ref()?.binding))).collect();
+        bindings.sort_by_key(|&(_, binding)| binding);
+        bindings
+    }
+
+    /// That it keeps within the limits that every WebGPU device has.
+    fn check_limits(&self) {
+        let (label, module, limits) = (&self.label, &self.module, Limits::default());
+        let [x, y, z] = module.entry_points[0].workgroup_size;
+        assert!(x * y * z <= limits.max_compute_invocations_per_workgroup, "{label}: {x}×{y}×{z} invocations");
+        assert!(x <= limits.max_compute_workgroup_size_x, "{label}: workgroups of {x} along x");
+        assert!(y <= limits.max_compute_workgroup_size_y, "{label}: workgroups of {y} along y");
+        assert!(z <= limits.max_compute_workgroup_size_z, "{label}: workgroups of {z} along z");
+
+        let mut layouter = naga::proc::Layouter::default();
+        layouter.update(module.to_ctx()).unwrap();
+        let (mut workgroup, mut storage, mut written, mut sampled) = (0, 0, 0, 0);
+        for (_, variable) in module.global_variables.iter() {
+            let size = layouter[variable.ty].size;
+            match (variable.space, &module.types[variable.ty].inner) {
+                (AddressSpace::WorkGroup, _) => workgroup += size,
+                (AddressSpace::Storage { .. }, _) => storage += 1,
+                (AddressSpace::Uniform, _) => {
+                    assert!(u64::from(size) <= limits.max_uniform_buffer_binding_size, "{label}: a uniform of {size}");
+                }
+                (_, TypeInner::Image { class: ImageClass::Storage { format, access }, .. }) => {
+                    written += 1;
+                    // WebGPU has these formats in storage textures, and textures that are read, though not written as well.
+                    use naga::StorageFormat::{Rgba8Snorm, Rgba16Float, Rgba32Float};
+                    let formats = match *access {
+                        StorageAccess::STORE => &[Rgba32Float][..],
+                        StorageAccess::LOAD => &[Rgba32Float, Rgba16Float, Rgba8Snorm],
+                        other => panic!("{label}: a storage texture with {other:?}"),
+                    };
+                    assert!(formats.contains(format), "{label}: {format:?}");
+                }
+                (_, TypeInner::Image { .. }) => sampled += 1,
+                (AddressSpace::Private | AddressSpace::Function, _) => {}
+                (space, _) => panic!("{label}: a variable in {space:?}"),
+            }
+        }
+        assert!(workgroup <= limits.max_compute_workgroup_storage_size, "{label}: {workgroup} bytes of a workgroup");
+        assert!(storage <= limits.max_storage_buffers_per_shader_stage, "{label}: {storage} storage buffers");
+        assert!(written <= limits.max_storage_textures_per_shader_stage, "{label}: {written} storage textures");
+        assert!(sampled <= limits.max_sampled_textures_per_shader_stage, "{label}: {sampled} sampled textures");
+    }
+}
+
+/// The checks that a kernel ships with: those that read what a host binds check every index (`compile_with_input`).
+fn shipped(kernel: &Kernel) -> Checks {
+    if ["texture_input", "buffer_input"].contains(&kernel.shader) { Checks::On } else { Checks::Off }
+}
+
+/// The shader models of HLSL that a kernel is written in: wgpu's default compiler on DX12, FXC, knows none above 5.1, where
+/// there are no subgroups.
+fn shader_models(kernel: &Kernel) -> Vec<hlsl::ShaderModel> {
+    let subgroups = kernel.features().contains(Features::SUBGROUP);
+    let old = (!subgroups).then_some(hlsl::ShaderModel::V5_1);
+    old.into_iter().chain([hlsl::ShaderModel::V6_0]).collect()
+}
+
+/// The shader for other compilers than naga. The language asks for a directive that naga 30 refuses.
+fn wgsl(kernel: &Kernel) -> String {
+    let subgroups = kernel.features().contains(Features::SUBGROUP);
+    let directive = if subgroups { "enable subgroups;\n" } else { "" };
+    directive.to_string() + &kernel.source().unwrap()
+}
+
+/// What naga calls a device's features.
+fn capabilities(features: Features) -> Capabilities {
+    let mut capabilities = Capabilities::empty();
+    for (feature, capability) in
+        [(Features::SUBGROUP, Capabilities::SUBGROUP), (Features::SHADER_F16, Capabilities::SHADER_FLOAT16)]
+    {
+        capabilities.set(capability, features.contains(feature));
+    }
+    capabilities
+}
+
+fn policies(checks: Checks) -> BoundsCheckPolicies {
+    let policy = match checks {
+        Checks::On => BoundsCheckPolicy::Restrict,
+        Checks::Off => BoundsCheckPolicy::Unchecked,
+    };
+    BoundsCheckPolicies {
+        index: policy,
+        buffer: policy,
+        image_load: policy,
+        binding_array: BoundsCheckPolicy::Unchecked,
+    }
+}
+
+/// That the kernel declares what its shader binds, and no more.
+fn check_bindings(kernel: &Kernel, shader: &Shader) {
+    let module = &shader.module;
+    let mut found = Vec::new();
+    for (_, variable) in module.global_variables.iter() {
+        let Some(binding) = &variable.binding else { continue };
+        let (access, storage, precision) = match (variable.space, &module.types[variable.ty].inner) {
+            (AddressSpace::Uniform, _) => {
+                assert_eq!(binding.binding, UNIFORM, "{}", shader.label);
+                continue;
+            }
+            (AddressSpace::Storage { access }, _) => {
+                let written = access.contains(StorageAccess::STORE);
+                // Of a buffer, what its quads are of is the shader's to know.
+                let precision = kernel.binding(binding.binding).map_or(Precision::F32, |b| b.precision);
+                (if written { Access::Write } else { Access::Read }, Storage::StorageBuffer, precision)
+            }
+            (_, TypeInner::Image { class: ImageClass::Storage { format, access }, .. }) => {
+                let written = access.contains(StorageAccess::STORE);
+                let precision = match format {
+                    naga::StorageFormat::Rgba16Float => Precision::F16,
+                    naga::StorageFormat::Rgba8Snorm => Precision::Int8,
+                    _ => Precision::F32,
+                };
+                (if written { Access::Write } else { Access::Read }, Storage::StorageTexture, precision)
+            }
+            _ => {
+                let precision = kernel.binding(binding.binding).map_or(Precision::F32, |b| b.precision);
+                (Access::Read, Storage::SampledTexture, precision)
+            }
+        };
+        found.push(Binding { number: binding.binding, access, storage, precision });
+    }
+    found.sort();
+    // What is sampled is written as a storage texture.
+    let declared = kernel.bindings.iter().map(|&binding| match binding {
+        Binding { access: Access::Write, storage: Storage::SampledTexture, .. } => {
+            Binding { storage: Storage::StorageTexture, ..binding }
+        }
+        other => other,
+    });
+    assert_eq!(found, declared.collect::<Vec<_>>(), "{}", shader.label);
+}
+
+#[test]
+fn every_shader_is_valid_on_every_backend() {
+    let folder = std::env::var_os("ALEXNET_SHADERS").map(PathBuf::from);
+    let kernels = kernels_of_all_plans();
+    assert!(kernels.len() > 60, "{}", kernels.len());
+    for (number, kernel) in kernels.iter().enumerate() {
+        let shader = Shader::new(kernel);
+        shader.check_limits();
+        check_bindings(kernel, &shader);
+        for checks in [Checks::On, Checks::Off] {
+            for version in [(1, 3), (1, 6)] {
+                shader.spirv(version, checks);
+            }
+            for model in shader_models(kernel) {
+                shader.hlsl(model, checks);
+            }
+            for version in [(2, 4), (3, 2)] {
+                shader.msl(version, checks);
+            }
+        }
+        if let Some(folder) = &folder {
+            std::fs::create_dir_all(folder).unwrap();
+            let write = |ending: &str, bytes: &[u8]| {
+                std::fs::write(folder.join(format!("{number:03}-{}.{ending}", kernel.shader)), bytes).unwrap();
+            };
+            write("wgsl", wgsl(kernel).as_bytes());
+            let checks = shipped(kernel);
+            write("spv", bytemuck::cast_slice(&shader.spirv((1, 3), checks)));
+            for model in shader_models(kernel) {
+                let ending = if model == hlsl::ShaderModel::V5_1 { "fxc.hlsl" } else { "hlsl" };
+                write(ending, shader.hlsl(model, checks).as_bytes());
+            }
+            write("metal", shader.msl((2, 4), checks).as_bytes());
+        }
+    }
+}
+
+/// Only kernels that say so use more than every WebGPU device has, and only kernel configurations that are asked for it have such.
+#[test]
+fn features_are_declared() {
+    for kernel in kernels_of_all_plans() {
+        let label = kernel.label();
+        let source = kernel.source().unwrap();
+        let code: Vec<&str> = source.lines().map(|line| line.split("//").next().unwrap_or_default()).collect();
+        let uses = |word: &str| code.iter().any(|line| line.contains(word));
+        let subgroups = uses("subgroup") || uses("quadSwap");
+        assert_eq!(kernel.features().contains(Features::SUBGROUP), subgroups, "{label}");
+        assert_eq!(kernel.features().contains(Features::SHADER_F16), uses("enable f16"), "{label}");
+    }
+    let network = Variant::Ungrouped.standard().network().unwrap();
+    for storage in Storage::ALL {
+        let tiled = KernelConfig { family: Family::WorkgroupTiled, storage };
+        let (precision, algorithms) = (Precision::F16, &Algorithms::new());
+        let options = Options { config: tiled, batch: 1, precision, algorithms, limit: job::LIMIT, top: 5 };
+        for dispatch in Inference::lower(&network, options).unwrap().program.dispatches {
+            assert_eq!(dispatch.kernel.features(), Features::empty(), "{}", dispatch.kernel.label());
+        }
+    }
+}
+
+/// The first Vulkan adapter, or the one that ALEXNET_ADAPTER names, as a device that takes SPIR-V as it is.
+fn passthrough_gpu() -> Gpu {
+    let name = std::env::var("ALEXNET_ADAPTER").ok();
+    let adapters = pollster::block_on(Gpu::adapters(Some(wgpu::Backends::VULKAN)));
+    let adapter = adapters.into_iter().find(|a| a.is_called(name.as_deref())).unwrap().adapter;
+    let descriptor = wgpu::DeviceDescriptor {
+        required_features: Features::PASSTHROUGH_SHADERS | adapter.features() & Features::SUBGROUP,
+        // SAFETY: passthrough shaders are experimental in that wgpu checks nothing of them; `hlsl_computes_the_same` makes
+        // them from shaders that were checked.
+        experimental_features: unsafe { wgpu::ExperimentalFeatures::enabled() },
+        ..Default::default()
+    };
+    let (device, queue) = pollster::block_on(adapter.request_device(&descriptor)).unwrap();
+    Gpu::from_device(device, queue).unwrap()
+}
+
+/// naga's HLSL, compiled to SPIR-V by Microsoft's compiler, computes on Vulkan what the f64 twin computes: each kernel
+/// variant of each layer of a narrow AlexNet. scripts/test-shaders.sh runs it, with DXC in ALEXNET_DXC.
+#[test]
+#[ignore = "needs DXC: scripts/test-shaders.sh dxc"]
+fn hlsl_computes_the_same() {
+    let library = std::env::var("ALEXNET_DXC").expect("ALEXNET_DXC names libdxcompiler");
+    let folder = tempfile::tempdir().unwrap();
+    let (path, compiled) = (folder.path().to_path_buf(), Arc::new(AtomicUsize::new(0)));
+    let count = compiled.clone();
+    let mut gpu = passthrough_gpu();
+    gpu.compiler = Some(Compiler(Arc::new(move |device, kernel| {
+        let number = count.fetch_add(1, Ordering::Relaxed);
+        let file = path.join(format!("{number}-{}.hlsl", kernel.shader));
+        std::fs::write(&file, Shader::new(kernel).hlsl(hlsl::ShaderModel::V6_0, shipped(kernel))).unwrap();
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/dxc.py");
+        let output = Command::new("python3").args([script, "--spirv", &library]).arg(&file).output().unwrap();
+        assert!(output.status.success(), "{}: {output:?}", kernel.label());
+        let bytes = std::fs::read(file.with_extension("spv")).unwrap();
+        let words: Vec<u32> = bytes.as_chunks().0.iter().copied().map(u32::from_le_bytes).collect();
+        let descriptor = wgpu::ShaderModuleDescriptorPassthrough {
+            label: Some(kernel.shader),
+            entry_points: vec![wgpu::PassthroughShaderEntryPoint { name: "main".into(), workgroup_size: (0, 0, 0) }]
+                .into(),
+            spirv: Some(words.into()),
+            ..Default::default()
+        };
+        // SAFETY: the SPIR-V is DXC's translation of a shader whose indices `compile` says are in range.
+        Some(unsafe { device.create_shader_module_passthrough(descriptor) })
+    })));
+    let mut findings = Vec::new();
+    for layer in narrow_layers() {
+        let case = Case::new(&layer).unwrap();
+        findings.extend(case.variants(&gpu).into_iter().map(|variant| pollster::block_on(case.check(&gpu, variant))));
+    }
+    report(&findings, compiled.load(Ordering::Relaxed));
+    for input in pollster::block_on(check_inputs(&gpu)) {
+        assert!(input.is_right(), "{input}: {:?}", input.error);
+    }
+}
+
+/// The layers of narrow AlexNets, and small ones of every other kind.
+fn narrow_layers() -> Vec<Layer> {
+    let networks = [AlexNet::CAFFE, AlexNet::TORCHVISION];
+    let mut layers = distinct_layers(&networks.map(|a| a.width(0.125).head(64, 64).classes(30).network().unwrap()));
+    layers.extend(further_layers().unwrap());
+    layers
+}
+
+/// Says how many there are and how near, and fails where one is wrong.
+fn report(findings: &[Finding], shaders: usize) {
+    let wrong: Vec<&Finding> = findings.iter().filter(|f| !f.is_right()).collect();
+    let worst = findings.iter().filter_map(|f| f.error.clone().ok()).fold(0.0, f64::max);
+    println!(
+        "{shaders} shaders, {} layers and variants, {} wrong, errors up to {worst:.1e}",
+        findings.len(),
+        wrong.len()
+    );
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    assert!(findings.len() > 50, "{}", findings.len());
+}

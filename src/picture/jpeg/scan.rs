@@ -1,0 +1,296 @@
+//! One scan of a JPEG: coefficients of one component or of several, block by block (T.81, annexes F and G).
+//!
+//! Damaged data is gone through as libjpeg does it, so that what it recovers is recovered here.
+
+use super::{
+    arithmetic::{Arithmetic, Places},
+    huffman::{Bits, Huffman},
+};
+
+/// Coefficients of one component, by blocks, in natural order.
+pub(super) struct Coefficients {
+    /// Blocks of a row, of a column, and of a row with those that only fill the last interleaved unit.
+    pub across: usize,
+    pub down: usize,
+    pub stride: usize,
+    pub blocks: Vec<[i16; 64]>,
+}
+
+/// What a scan brings of its components.
+#[derive(Clone, Copy)]
+pub(super) struct Band {
+    pub progressive: bool,
+    /// The first and the last coefficient in zigzag order.
+    pub start: usize,
+    pub end: usize,
+    /// The bit down to which an earlier scan brought them, or 0, and down to which this one does.
+    pub high: u8,
+    pub low: u8,
+}
+
+/// A component's part in a scan.
+pub(super) struct Part<'a> {
+    pub coefficients: &'a mut Coefficients,
+    /// Blocks of an interleaved unit.
+    pub h: usize,
+    pub v: usize,
+    pub codes: Codes<'a>,
+}
+
+/// A part's tables.
+pub(super) enum Codes<'a> {
+    Huffman { dc: Option<&'a Huffman>, ac: Option<&'a Huffman> },
+    Arithmetic(Places),
+}
+
+/// How many blocks a scan has, and how many of them lie behind damage.
+#[derive(Clone, Copy, Default)]
+pub(in crate::picture) struct Count {
+    pub blocks: u64,
+    pub lost: u64,
+}
+
+/// The place of a coefficient by its place in zigzag order. Damaged data runs past the end.
+const NATURAL: [u8; 64 + 16] = [
+    0, 1, 8, 16, 9, 2, 3, 10, 17, 24, 32, 25, 18, 11, 4, 5, 12, 19, 26, 33, 40, 48, 41, 34, 27, 20, 13, 6, 7, 14, 21,
+    28, 35, 42, 49, 56, 57, 50, 43, 36, 29, 22, 15, 23, 30, 37, 44, 51, 58, 59, 52, 45, 38, 31, 39, 46, 53, 60, 61, 54,
+    47, 55, 62, 63, 63, 63, 63, 63, 63, 63, 63, 63, 63, 63, 63, 63, 63, 63, 63, 63,
+];
+
+/// The place of the coefficient that is `at` in zigzag order.
+pub(super) fn natural(at: usize) -> usize {
+    usize::from(NATURAL[at.min(79)])
+}
+
+struct State {
+    /// Each part's last DC coefficient.
+    dc: Vec<i32>,
+    /// How many blocks have nothing more in this band.
+    empty: u32,
+    /// Whether a code was none, or coefficients did not fit the block.
+    damaged: bool,
+    arithmetic: Option<Box<Arithmetic>>,
+}
+
+/// Reads a scan up to the marker behind it.
+pub(super) fn read(bits: &mut Bits, parts: &mut [Part], band: Band, restart_interval: usize) -> Count {
+    let interleaved = parts.len() > 1;
+    let (across, down) = match parts {
+        // A component alone lies block by block, without those that only fill a unit.
+        [part] => (part.coefficients.across, part.coefficients.down),
+        _ => {
+            let part = &parts[0];
+            (part.coefficients.across.div_ceil(part.h), part.coefficients.down.div_ceil(part.v))
+        }
+    };
+    let in_unit = if interleaved { parts.iter().map(|part| (part.h * part.v) as u64).sum() } else { 1 };
+    let units = across * down;
+    let interval = if restart_interval == 0 { units } else { restart_interval };
+    let mut lost = 0;
+    let mut expected = 0;
+    let mut first = 0;
+    while first < units {
+        let last = (first + interval).min(units);
+        let arithmetic = matches!(parts, [Part { codes: Codes::Arithmetic(_), .. }, ..]);
+        let arithmetic = arithmetic.then(|| Box::new(Arithmetic::new(parts.len())));
+        let mut state = State { dc: vec![0; parts.len()], empty: 0, damaged: false, arithmetic };
+        let mut good = last;
+        // Between two markers there may be nothing left.
+        for unit in first..last {
+            if bits.exhausted {
+                good = good.min(unit);
+                break;
+            }
+            let (row, column) = (unit / across, unit % across);
+            for (index, part) in parts.iter_mut().enumerate() {
+                if !interleaved {
+                    state.block(bits, part, index, row * part.coefficients.stride + column, band);
+                    continue;
+                }
+                for y in row * part.v..(row + 1) * part.v {
+                    for x in column * part.h..(column + 1) * part.h {
+                        state.block(bits, part, index, y * part.coefficients.stride + x, band);
+                    }
+                }
+            }
+            if bits.exhausted || state.damaged {
+                good = good.min(unit);
+            }
+        }
+        let skipped = bits.skip_to_marker();
+        if skipped > 0 && good == last && !bits.cut {
+            // Data is left over, so that something in the interval was read as what it is not. What telephones put in
+            // the place of the end is no data.
+            good = first;
+        }
+        lost += (last - good) as u64 * in_unit;
+        first = last;
+        if first < units {
+            restart(bits, expected);
+            expected = (expected + 1) % 8;
+        }
+    }
+    Count { blocks: units as u64 * in_unit, lost }
+}
+
+/// Goes past the restart marker of the expected number, or to where reading can go on without it
+/// (libjpeg's `jpeg_resync_to_restart`).
+fn restart(bits: &mut Bits, expected: u8) {
+    loop {
+        let ahead = match bits.marker {
+            // No marker that there is.
+            Some(..0xC0) => 7,
+            Some(code @ 0xD0..=0xD7) => (code - 0xD0).wrapping_sub(expected) % 8,
+            // The scan's end.
+            _ => return,
+        };
+        match ahead {
+            // One that was lost before it: its interval is empty.
+            1 | 2 => return,
+            // One of those that are gone through.
+            6 | 7 => {
+                bits.marker = None;
+                bits.skip_to_marker();
+            }
+            // The expected one, or one so far off that it may as well be.
+            _ => {
+                bits.marker = None;
+                bits.exhausted = false;
+                return;
+            }
+        }
+    }
+}
+
+impl State {
+    fn symbol(&mut self, bits: &mut Bits, table: Option<&Huffman>) -> u8 {
+        let symbol = table.and_then(|table| bits.symbol(table));
+        self.damaged |= symbol.is_none();
+        symbol.unwrap_or(0)
+    }
+
+    fn block(&mut self, bits: &mut Bits, part: &mut Part, index: usize, place: usize, band: Band) {
+        let Some(block) = part.coefficients.blocks.get_mut(place) else { return };
+        let (dc, ac) = match (&part.codes, &mut self.arithmetic) {
+            (&Codes::Huffman { dc, ac }, _) => (dc, ac),
+            (&Codes::Arithmetic(places), Some(arithmetic)) => {
+                return arithmetic.block(bits, block, index, places, band);
+            }
+            (Codes::Arithmetic(_), None) => return,
+        };
+        match band {
+            Band { progressive: false, .. } => self.sequential(bits, block, index, dc, ac),
+            Band { start: 0, high: 0, .. } => {
+                let dc = self.dc(bits, index, dc);
+                block[0] = (dc << band.low) as i16;
+            }
+            Band { start: 0, .. } => block[0] |= (bits.take(1) << band.low) as i16,
+            Band { high: 0, .. } => self.first(bits, block, ac, band),
+            _ => self.refine(bits, block, ac, band),
+        }
+    }
+
+    fn dc(&mut self, bits: &mut Bits, index: usize, table: Option<&Huffman>) -> i32 {
+        let length = self.symbol(bits, table);
+        let difference = bits.signed(u32::from(length.min(15)));
+        self.dc[index] = self.dc[index].wrapping_add(difference);
+        self.dc[index]
+    }
+
+    fn sequential(
+        &mut self,
+        bits: &mut Bits,
+        block: &mut [i16; 64],
+        index: usize,
+        dc: Option<&Huffman>,
+        ac: Option<&Huffman>,
+    ) {
+        block[0] = self.dc(bits, index, dc) as i16;
+        let mut at = 1;
+        while at < 64 {
+            let symbol = self.symbol(bits, ac);
+            let (zeros, length) = (usize::from(symbol >> 4), symbol & 15);
+            if length > 0 {
+                at += zeros;
+                self.damaged |= at > 63;
+                block[natural(at)] = bits.signed(u32::from(length)) as i16;
+            } else if zeros == 15 {
+                at += 15;
+            } else {
+                break;
+            }
+            at += 1;
+        }
+    }
+
+    /// The number of blocks, this one among them, that have nothing more.
+    fn run(&mut self, bits: &mut Bits, length: u8) {
+        self.empty = (1 << length) + bits.take(u32::from(length)) as u32;
+    }
+
+    fn first(&mut self, bits: &mut Bits, block: &mut [i16; 64], table: Option<&Huffman>, band: Band) {
+        let mut at = band.start;
+        while self.empty == 0 && at <= band.end {
+            let symbol = self.symbol(bits, table);
+            let (zeros, length) = (symbol >> 4, symbol & 15);
+            if length > 0 {
+                at += usize::from(zeros);
+                self.damaged |= at > band.end;
+                block[natural(at)] = (bits.signed(u32::from(length)) << band.low) as i16;
+            } else if zeros == 15 {
+                at += 15;
+            } else {
+                self.run(bits, zeros);
+            }
+            at += 1;
+        }
+        self.empty = self.empty.saturating_sub(1);
+    }
+
+    fn refine(&mut self, bits: &mut Bits, block: &mut [i16; 64], table: Option<&Huffman>, band: Band) {
+        let bit = 1_i16 << band.low;
+        let refined = |bits: &mut Bits, coefficient: &mut i16| {
+            if bits.take(1) != 0 && *coefficient & bit == 0 {
+                *coefficient = coefficient.wrapping_add(if *coefficient >= 0 { bit } else { -bit });
+            }
+        };
+        let mut at = band.start;
+        while self.empty == 0 && at <= band.end {
+            let symbol = self.symbol(bits, table);
+            let (mut zeros, length) = (symbol >> 4, symbol & 15);
+            let mut new = 0;
+            if length > 0 {
+                self.damaged |= length != 1;
+                new = if bits.take(1) != 0 { bit } else { -bit };
+            } else if zeros != 15 {
+                self.run(bits, zeros);
+                break;
+            }
+            while at <= band.end {
+                let coefficient = &mut block[natural(at)];
+                if *coefficient != 0 {
+                    refined(bits, coefficient);
+                } else if zeros == 0 {
+                    break;
+                } else {
+                    zeros -= 1;
+                }
+                at += 1;
+            }
+            if new != 0 {
+                self.damaged |= at > band.end;
+                block[natural(at)] = new;
+            }
+            at += 1;
+        }
+        if self.empty > 0 {
+            for at in at..=band.end {
+                let coefficient = &mut block[natural(at)];
+                if *coefficient != 0 {
+                    refined(bits, coefficient);
+                }
+            }
+            self.empty -= 1;
+        }
+    }
+}

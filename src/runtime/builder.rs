@@ -1,0 +1,224 @@
+//! A pipeline in the making.
+
+use std::{collections::BTreeMap, fmt, sync::atomic::AtomicU64};
+
+use wgpu::BufferUsages;
+
+use super::{
+    Pipeline, PipelineError,
+    executable::Executable,
+    input::{self, Layout},
+    memory::Memory,
+    pipeline::Kept,
+    requirements, ticket,
+};
+use crate::{
+    gpu::{Gpu, error_scopes::Scopes},
+    kernels::{Algorithm, Checks, KernelConfig, Precision, activation_quads},
+    lower::Inference,
+    network::Network,
+    program::{Algorithms, Options},
+    select::{self, BlockedVariant, Blocklist},
+    weights::Weights,
+};
+
+/// What a pipeline is made of; see [`Pipeline::builder`].
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct PipelineBuilder<'a> {
+    pub(super) gpu: &'a Gpu,
+    pub(super) network: &'a Network,
+    pub(super) weights: &'a Weights,
+    pub(super) settings: Settings,
+    pub(super) progress: Option<Progress<'a>>,
+}
+
+/// Who is told how many bytes of how many are uploaded.
+#[derive(Clone, Copy)]
+pub(super) struct Progress<'a>(&'a (dyn Fn(u64, u64) + Sync));
+
+impl fmt::Debug for Progress<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Progress")
+    }
+}
+
+/// What a [`PipelineBuilder`] is told.
+#[derive(Clone, Debug)]
+pub(super) struct Settings {
+    pub(super) batch: usize,
+    pub(super) top: usize,
+    pub(super) config: Option<KernelConfig>,
+    pub(super) algorithms: Algorithms,
+    pub(super) precision: Precision,
+    /// Besides those of the device.
+    pub(super) blocklist: Blocklist,
+    /// Those of the device where `None`.
+    pub(super) checks: Option<Checks>,
+    pub(super) keep: Vec<String>,
+    pub(super) tickets: usize,
+}
+
+impl<'a> PipelineBuilder<'a> {
+    /// Pictures a run, 1 to [`MAX_BATCH`](crate::MAX_BATCH); 1 by default.
+    pub fn batch(mut self, batch: usize) -> Self {
+        self.settings.batch = batch;
+        self
+    }
+
+    /// How many of the largest outputs [`Pipeline::run_top`] finds; 5 by default, never more than there are outputs.
+    pub fn top(mut self, k: usize) -> Self {
+        self.settings.top = k;
+        self
+    }
+
+    /// Which kernels; what suits the adapter best by default.
+    pub fn kernel_config(mut self, config: KernelConfig) -> Self {
+        self.settings.config = Some(config);
+        self
+    }
+
+    /// How the convolution called `layer` is computed; what suits the adapter best by default. A layer that the network does
+    /// not have is an error of [`PipelineBuilder::build`].
+    pub fn algorithm(mut self, layer: impl Into<String>, algorithm: Algorithm) -> Self {
+        self.settings.algorithms.insert(layer.into(), algorithm);
+        self
+    }
+
+    /// How the fully connected layers' weights are held on the device; [`Precision::F32`] by default.
+    pub fn precision(mut self, precision: Precision) -> Self {
+        self.settings.precision = precision;
+        self
+    }
+
+    /// Has the planner avoid a kernel variant, besides those that [`Gpu::avoid`] named. What [`PipelineBuilder::kernel_config`] and
+    /// [`PipelineBuilder::algorithm`] ask for is used all the same.
+    pub fn avoid(mut self, blocked: BlockedVariant) -> Self {
+        self.settings.blocklist.0.push(blocked);
+        self
+    }
+
+    /// Whether shaders check every index; as [`Gpu::with_checks`] says by default.
+    pub fn checks(mut self, checks: Checks) -> Self {
+        self.settings.checks = Some(checks);
+        self
+    }
+
+    /// Copies the activation of the layer called `name` in every run, to where [`Pipeline::kept`] finds it. Layers
+    /// write over each other otherwise.
+    pub fn keep(mut self, name: impl Into<String>) -> Self {
+        self.settings.keep.push(name.into());
+        self
+    }
+
+    /// How many tickets ([`Pipeline::ticket`]) may be open at once, each with a small buffer; 3 by default.
+    pub fn tickets(mut self, tickets: usize) -> Self {
+        self.settings.tickets = tickets;
+        self
+    }
+
+    /// Has [`PipelineBuilder::build`] say after each piece how many bytes of weights are uploaded, of how many; on its own thread.
+    pub fn progress(mut self, progress: &'a (dyn Fn(u64, u64) + Sync)) -> Self {
+        self.progress = Some(Progress(progress));
+        self
+    }
+
+    /// Compiles, packs, uploads and chains.
+    ///
+    /// # Errors
+    ///
+    /// [`PipelineError`] when the weights do not fit the network, the network does not fit the adapter, or the
+    /// driver refuses.
+    pub fn build(self) -> Result<Pipeline, PipelineError> {
+        let Self { gpu, network, weights, settings, progress } = self;
+        let Settings { batch, top, precision, checks, .. } = settings;
+        let checks = checks.unwrap_or(gpu.checks());
+        let device = gpu.device();
+        for layer in settings.algorithms.keys().chain(&settings.keep) {
+            network.position(layer)?;
+        }
+        let blocklist = gpu.blocklist().and(&settings.blocklist);
+        let allowed = || select::allowed_config(gpu.info(), device.features(), &blocklist);
+        let denied = || PipelineError::Blocked { blocklist: blocklist.clone() };
+        let config = settings.config.or_else(allowed).ok_or_else(denied)?;
+        let mut algorithms = settings.algorithms.clone();
+        select::avoid_algorithms(network, config, batch, &blocklist, &mut algorithms);
+        requirements::check(gpu, network, &settings, config)?;
+        if let Some(reason) = select::refusal(gpu.info(), device.features(), config) {
+            return Err(PipelineError::KernelConfig { reason });
+        }
+        weights.check(network)?;
+
+        let limit = Memory::limit(device, config.storage);
+        let options = Options { config, batch, precision, algorithms: &algorithms, limit, top: top.max(1) };
+        let inference = Inference::lower(network, options)?;
+        let scopes = Scopes::push(device);
+        input::compile_kernels(gpu, Layout::new(network.input(), inference.input_layout), config.storage, batch)?;
+        let progress = progress.map(|Progress(progress)| progress);
+        let executable = Executable::load(gpu, &inference.program, weights, checks, progress)?;
+        let ring = ticket::Ring::new(device, settings.tickets, batch, inference.top.map_or(0, |(_, k)| k));
+
+        let mut kept = Vec::new();
+        for name in &settings.keep {
+            let index = network.position(name)?;
+            let output = inference.layers[index];
+            let quads = (activation_quads(network.layers()[index].output) * batch) as u64;
+            let buffer = device.create_buffer(&wgpu::BufferDescriptor {
+                label: Some(name),
+                size: executable.memory(output.array).copy_size(quads),
+                usage: BufferUsages::STORAGE | BufferUsages::COPY_DST | BufferUsages::COPY_SRC,
+                mapped_at_creation: false,
+            });
+            kept.push(Kept { layer: name.clone(), output, quads, buffer });
+        }
+        if let Some(error) = scopes.pop_now() {
+            return Err(error.into());
+        }
+        Ok(Pipeline {
+            gpu: gpu.clone(),
+            network: network.clone(),
+            weights: weights.clone(),
+            settings,
+            config,
+            inference,
+            executable,
+            ring,
+            kept,
+            runs: AtomicU64::new(0),
+        })
+    }
+}
+
+impl Pipeline {
+    /// Starts a pipeline for `network` with `weights` on `gpu`.
+    pub fn builder<'a>(gpu: &'a Gpu, network: &'a Network, weights: &'a Weights) -> PipelineBuilder<'a> {
+        let settings = Settings {
+            batch: 1,
+            top: 5,
+            config: None,
+            algorithms: BTreeMap::new(),
+            precision: Precision::default(),
+            blocklist: Blocklist::default(),
+            checks: None,
+            keep: Vec::new(),
+            tickets: 3,
+        };
+        PipelineBuilder { gpu, network, weights, settings, progress: None }
+    }
+
+    /// The same pipeline on another device: for when the device was lost. The weights are those that the first one was
+    /// built from; they stay where they were (a memory map, mostly), and are not read meanwhile.
+    ///
+    /// What the [`PipelineBuilder`] was told stays, what suits the device is chosen anew: where the new one is another adapter, kernels
+    /// and their times may differ, and its own blocklist ([`Gpu::avoid`]) count, not those of the old one. Whatever else was made
+    /// for the old pipeline must be made anew: each [`Input`] (the textures and buffers that it reads were lost as well), and
+    /// [`FrameBudget`], whose measured times are those of other kernels.
+    ///
+    /// # Errors
+    ///
+    /// As [`PipelineBuilder::build`].
+    pub fn rebuild(&self, gpu: &Gpu) -> Result<Self, PipelineError> {
+        let Self { network, weights, settings, .. } = self;
+        PipelineBuilder { gpu, network, weights, settings: settings.clone(), progress: None }.build()
+    }
+}

@@ -1,0 +1,181 @@
+//! A program on a device: compiled, filled and bound, ready to be recorded.
+
+#[cfg(test)]
+mod tests;
+
+use std::ops::Range;
+
+use wgpu::{BindGroup, BindGroupEntry, BufferUsages, CommandEncoder, ComputePipeline};
+
+use super::{
+    PipelineError,
+    compile::compile_all,
+    memory::{self, Memory, Upload},
+};
+use crate::{
+    gpu::error_scopes::Scopes,
+    gpu::{Compiled, Gpu},
+    kernels::{Checks, binding},
+    program::{ArrayId, Dispatch, MemoryPlan, Program, Role, Sink},
+    weights::Weights,
+};
+
+/// Who is told how many bytes of how many are uploaded.
+pub(super) type Progress<'a> = &'a (dyn Fn(u64, u64) + Sync);
+
+/// A program's memory and pipelines on a device.
+#[derive(Debug)]
+pub(super) struct Executable {
+    plan: MemoryPlan,
+    /// One for each allocation of the plan.
+    memory: Vec<Memory>,
+    steps: Vec<Vec<Bound>>,
+}
+
+/// A dispatch with all that it binds.
+#[derive(Debug)]
+struct Bound {
+    pipeline: ComputePipeline,
+    bind_group: BindGroup,
+    workgroups: [u32; 3],
+}
+
+impl Executable {
+    /// Compiles every kernel and packs `weights` onto the device.
+    pub fn load(
+        gpu: &Gpu,
+        program: &Program,
+        weights: &Weights,
+        checks: Checks,
+        progress: Option<Progress<'_>>,
+    ) -> Result<Self, PipelineError> {
+        let plan = program.plan_memory();
+        // Compilation and upload both take long; neither needs the other.
+        let compile = || compile_all(gpu, program.dispatches.iter().map(|d| &d.kernel), checks);
+        let upload = || upload(gpu, program, &plan, weights, progress);
+        #[cfg(target_arch = "wasm32")]
+        let (compiled, filled) = (compile()?, upload()?);
+        #[cfg(not(target_arch = "wasm32"))]
+        let (compiled, filled) = std::thread::scope(|threads| {
+            let compiled = threads.spawn(compile);
+            let filled = upload();
+            let compiled = compiled.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            Ok::<_, PipelineError>((compiled?, filled?))
+        })?;
+        let allocated =
+            |(filled, allocation): (Option<Memory>, _)| filled.unwrap_or_else(|| Memory::new(gpu.device(), allocation));
+        let memory: Vec<Memory> = filled.into_iter().zip(&plan.allocations).map(allocated).collect();
+        let bind =
+            |dispatch: &Dispatch| bind(gpu, &compiled[&dispatch.kernel], dispatch, |array| &memory[plan.of(array)]);
+        let steps = program.steps.iter().map(|step| program.dispatches_of(step).iter().map(bind).collect()).collect();
+        Ok(Self { plan, memory, steps })
+    }
+
+    /// An array's memory. That of a temporary is another's before it is written and after it was read.
+    pub fn memory(&self, id: ArrayId) -> &Memory {
+        &self.memory[self.plan.of(id)]
+    }
+
+    /// Bytes on the device.
+    pub fn bytes(&self) -> u64 {
+        self.memory.iter().map(Memory::size).sum()
+    }
+
+    /// Records consecutive steps, in one compute pass.
+    pub fn encode(
+        &self,
+        encoder: &mut CommandEncoder,
+        steps: Range<usize>,
+        timestamp_writes: Option<wgpu::ComputePassTimestampWrites<'_>>,
+    ) {
+        if steps.is_empty() {
+            return;
+        }
+        let mut pass = super::begin(encoder, timestamp_writes);
+        for Bound { pipeline, bind_group, workgroups: [x, y, z] } in self.steps[steps].iter().flatten() {
+            pass.set_pipeline(pipeline);
+            pass.set_bind_group(0, bind_group, &[]);
+            pass.dispatch_workgroups(*x, *y, *z);
+        }
+    }
+}
+
+/// A dispatch with its uniform and the arrays that `memory` finds.
+fn bind<'m>(gpu: &Gpu, compiled: &Compiled, dispatch: &Dispatch, memory: impl Fn(ArrayId) -> &'m Memory) -> Bound {
+    let Dispatch { kernel, workgroups, bound, .. } = dispatch;
+    let uniform = memory::filled(gpu, "uniform", &dispatch.uniform, BufferUsages::UNIFORM);
+    let arrays = bound.iter().map(|bound| (bound.number, memory(bound.array).binding()));
+    let entries: Vec<_> = arrays
+        .chain([(binding::UNIFORM, uniform.as_entire_binding())])
+        .map(|(binding, resource)| BindGroupEntry { binding, resource })
+        .collect();
+    let bind_group = gpu.device().create_bind_group(&wgpu::BindGroupDescriptor {
+        label: Some(&kernel.label()),
+        layout: &compiled.layout,
+        entries: &entries,
+    });
+    Bound { pipeline: compiled.pipeline.clone(), bind_group, workgroups: *workgroups }
+}
+
+/// The memory of each allocation that holds parameters, filled.
+fn upload(
+    gpu: &Gpu,
+    program: &Program,
+    plan: &MemoryPlan,
+    weights: &Weights,
+    progress: Option<Progress<'_>>,
+) -> Result<Vec<Option<Memory>>, PipelineError> {
+    let total = program.arrays.iter().filter(|array| array.role == Role::Parameter).map(|array| array.bytes).sum();
+    let filled = vec![None; plan.allocations.len()];
+    let mut uploader = Uploader { gpu, plan, filled, upload: None, done: 0, total, progress };
+    for parameter in &program.parameters {
+        // Without memory for one layer, the others are not tried.
+        let scopes = Scopes::push(gpu.device());
+        parameter.pack(weights, &mut uploader)?;
+        uploader.finish();
+        if let Some(error) = scopes.pop_now() {
+            return Err(error.into());
+        }
+    }
+    weights.release();
+    Ok(uploader.filled)
+}
+
+/// Parameters on their way to the device.
+struct Uploader<'a> {
+    gpu: &'a Gpu,
+    plan: &'a MemoryPlan,
+    filled: Vec<Option<Memory>>,
+    upload: Option<Upload<'a>>,
+    done: u64,
+    total: u64,
+    progress: Option<Progress<'a>>,
+}
+
+impl Uploader<'_> {
+    fn finish(&mut self) {
+        if let Some(upload) = self.upload.take() {
+            upload.finish();
+        }
+    }
+}
+
+impl Sink for Uploader<'_> {
+    fn begin(&mut self, array: ArrayId) {
+        self.finish();
+        let index = self.plan.of(array);
+        let memory = Memory::new(self.gpu.device(), &self.plan.allocations[index]);
+        self.filled[index] = Some(memory.clone());
+        self.upload = Some(Upload::new(self.gpu, memory));
+    }
+
+    fn push(&mut self, bytes: &[u8]) {
+        if let Some(upload) = &mut self.upload {
+            upload.push(bytes);
+        }
+        self.done += bytes.len() as u64;
+        if let Some(progress) = self.progress {
+            progress(self.done, self.total);
+        }
+    }
+}

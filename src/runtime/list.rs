@@ -1,0 +1,58 @@
+//! The dispatches of a network, without a device.
+
+use super::{PipelineError, requirements};
+use crate::{
+    kernels::{KernelConfig, Precision},
+    lower::Inference,
+    network::Network,
+    program::{Algorithms, Dispatch, Options, QUAD, Step},
+};
+
+/// One dispatch of a plan: what [`plan`] lists.
+#[derive(Clone, Debug)]
+pub struct PlannedDispatch {
+    /// The layer's name.
+    pub layer: String,
+    /// What the kernel is, in a few words.
+    pub kernel: String,
+    /// The shader.
+    pub wgsl: String,
+    /// Values of the shader's pipeline-overridable constants.
+    pub constants: Vec<(&'static str, u32)>,
+    /// Workgroups along x, y and z.
+    pub workgroups: [u32; 3],
+    /// Multiply-adds of its matrix product, if it is one: with the channels that pad a quad.
+    pub multiply_adds: u64,
+}
+
+/// The dispatches that run `network` on `batch` pictures in `config`, on a device with WebGPU's default limits:
+/// for tools that compile, count or print shaders. No device is needed.
+///
+/// # Errors
+///
+/// [`PipelineError`] when a layer does not fit those limits, or the batch is not of 1 to [`MAX_BATCH`](crate::MAX_BATCH) pictures.
+pub fn plan(
+    network: &Network,
+    batch: usize,
+    config: KernelConfig,
+    precision: Precision,
+) -> Result<Vec<PlannedDispatch>, PipelineError> {
+    requirements::check_defaults(network, batch, config, precision)?;
+    let limit = wgpu::Limits::default().max_storage_buffer_binding_size / QUAD;
+    let options = Options { config, batch, precision, algorithms: &Algorithms::new(), limit, top: 0 };
+    let program = Inference::lower(network, options)?.program;
+    let layer = |step: &Step| network.layers()[step.layer].name.clone();
+    let dispatches = program
+        .steps
+        .iter()
+        .flat_map(|step| program.dispatches_of(step).iter().map(move |dispatch| (layer(step), dispatch)));
+    let planned = |(layer, dispatch): (String, &Dispatch)| {
+        let Dispatch { kernel, workgroups, multiply_adds, .. } = dispatch;
+        let label = kernel.label();
+        let fail = |e| PipelineError::Shader { kernel: label.clone(), reason: format!("{e:#}") };
+        let (wgsl, constants) = (kernel.source().map_err(fail)?, kernel.constants.clone());
+        let (workgroups, multiply_adds) = (*workgroups, *multiply_adds);
+        Ok(PlannedDispatch { layer, kernel: label, wgsl, constants, workgroups, multiply_adds })
+    };
+    dispatches.map(planned).collect()
+}

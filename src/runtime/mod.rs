@@ -1,0 +1,57 @@
+//! A network on a device: kernels chosen, weights packed and uploaded, bind groups chained.
+//!
+//! [`Pipeline::builder`] does all of that once; a run is then one encode, one submission and one small
+//! readback.
+//!
+//! What is made when, for hosts that share their device: [`PipelineBuilder::build`] makes every buffer, texture, pipeline and
+//! bind group, submits the uploads and polls the device once in a while. [`Pipeline::texture_input`] and
+//! [`Pipeline::buffer_input`] make a bind group and a uniform. Whatever records into an encoder of the host
+//! ([`Pipeline::encode`], [`Pipeline::encode_slice`], [`Pipeline::ticket`], [`Input::encode`]) makes nothing on the
+//! device, and neither submits nor polls. [`Pipeline::run`] and its kind make a readback buffer, submit and wait.
+
+#[cfg(not(target_arch = "wasm32"))]
+mod blocking;
+mod builder;
+mod compile;
+mod error;
+mod executable;
+mod frame_budget;
+mod input;
+mod list;
+mod memory;
+mod pipeline;
+mod profile;
+mod requirements;
+#[cfg(not(target_arch = "wasm32"))]
+mod roofline;
+mod run;
+mod ticket;
+mod tune;
+mod wait;
+
+pub use builder::PipelineBuilder;
+pub use error::{PipelineError, RunError};
+pub use frame_budget::FrameBudget;
+pub use input::{Input, InputError, TextureSource};
+#[cfg(test)]
+pub(crate) use input::{buffer_kernel, texture_kernel};
+pub use list::{PlannedDispatch, plan};
+pub use pipeline::Pipeline;
+#[cfg(test)]
+pub(crate) use pipeline::from_chw;
+pub use profile::LayerTime;
+#[cfg(not(target_arch = "wasm32"))]
+pub use roofline::Roofline;
+pub use run::TopEntry;
+#[cfg(test)]
+pub(crate) use run::to_chw;
+pub use ticket::Ticket;
+pub use tune::{Candidate, TuneError, TunedConfig, Tuning};
+
+/// Begins a compute pass.
+fn begin<'e>(
+    encoder: &'e mut wgpu::CommandEncoder,
+    timestamp_writes: Option<wgpu::ComputePassTimestampWrites<'_>>,
+) -> wgpu::ComputePass<'e> {
+    encoder.begin_compute_pass(&wgpu::ComputePassDescriptor { label: Some("alexnet-wgpu"), timestamp_writes })
+}

@@ -1,0 +1,257 @@
+//! A network on a device: what it has there, and how runs are recorded.
+
+use std::{
+    ops::Range,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use wgpu::{Buffer, CommandEncoder};
+
+use super::{RunError, builder::Settings, executable::Executable, memory::Memory, ticket};
+use crate::{
+    gpu::{Gpu, error_scopes::Scopes},
+    kernels::{KernelConfig, activation_quads},
+    lower::{Inference, LayerOutput},
+    network::{Layer, Network},
+    program::Step,
+    shape::Shape,
+    weights::Weights,
+};
+
+/// A network on a device, ready to run any number of times.
+///
+/// Several pipelines share a device, and the shaders that they have in common. Threads share a pipeline: each run is
+/// whole, one after another in the order of their submissions. A run is then the input and the encoded layers in one
+/// command buffer ([`Input::encode`] and [`Pipeline::encode`] with the same encoder), or a call of [`Pipeline::run`]
+/// or its kind.
+#[derive(Debug)]
+pub struct Pipeline {
+    pub(super) gpu: Gpu,
+    pub(super) network: Network,
+    pub(super) weights: Weights,
+    pub(super) settings: Settings,
+    pub(super) config: KernelConfig,
+    pub(super) inference: Inference,
+    pub(super) executable: Executable,
+    /// Where tickets read the largest outputs from.
+    pub(super) ring: ticket::Ring,
+    /// Layers that each run copies, by the step after which it does.
+    pub(super) kept: Vec<Kept>,
+    /// The number of the run that began last.
+    pub(super) runs: AtomicU64,
+}
+
+/// A copy of one layer's activation.
+#[derive(Debug)]
+pub(super) struct Kept {
+    pub(super) layer: String,
+    pub(super) output: LayerOutput,
+    pub(super) quads: u64,
+    pub(super) buffer: Buffer,
+}
+
+/// That an activation is copied to a buffer after some step.
+pub(super) struct Copy<'a> {
+    pub(super) output: LayerOutput,
+    pub(super) quads: u64,
+    pub(super) buffer: &'a Buffer,
+}
+impl Pipeline {
+    /// The device.
+    pub fn gpu(&self) -> &Gpu {
+        &self.gpu
+    }
+
+    /// The network.
+    pub fn network(&self) -> &Network {
+        &self.network
+    }
+
+    /// Pictures a run.
+    pub fn batch(&self) -> usize {
+        self.settings.batch
+    }
+
+    /// Which kernels run.
+    pub fn kernel_config(&self) -> KernelConfig {
+        self.config
+    }
+
+    /// Layer and kernel of each step.
+    pub fn kernels(&self) -> impl Iterator<Item = (&str, String)> {
+        self.steps().map(|(layer, kernel)| (layer.name.as_str(), kernel))
+    }
+
+    /// Bytes of buffers and textures on the device.
+    pub fn device_bytes(&self) -> u64 {
+        self.executable.bytes() + self.kept.iter().map(|kept| kept.buffer.size()).sum::<u64>()
+    }
+
+    /// The layer of each step, and its first kernel in a few words.
+    pub(super) fn steps(&self) -> impl Iterator<Item = (&Layer, String)> {
+        let Inference { program, forward, .. } = &self.inference;
+        let step = |step: &Step| {
+            let kernel = program.dispatches_of(step).first().map(|dispatch| dispatch.kernel.label());
+            (&self.network.layers()[step.layer], kernel.unwrap_or_default())
+        };
+        program.steps[..*forward].iter().map(step)
+    }
+
+    /// Where the input lies.
+    pub(super) fn input(&self) -> &Memory {
+        self.executable.memory(self.inference.input)
+    }
+
+    /// Writes the input: `batch` pictures in CHW order, as the network sees them. It takes effect with the next
+    /// submission to the queue, whoever makes it: threads that share a pipeline fill it from their own buffers instead
+    /// ([`Pipeline::buffer_input`]).
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::Input`] when the length is not that of the batch, [`RunError::OutOfMemory`] when the device has no memory
+    /// for a copy of it.
+    pub fn write_input(&self, input: &[f32]) -> Result<(), RunError> {
+        let input = self.lay_out(input)?;
+        let scopes = Scopes::push(self.gpu.device());
+        self.input().write(self.gpu.queue(), &input);
+        scopes.pop_now().map_or(Ok(()), |error| Err(error.into()))
+    }
+
+    /// The input as it lies on the device.
+    pub(super) fn lay_out(&self, input: &[f32]) -> Result<Vec<f32>, RunError> {
+        let shape = self.network.input();
+        if input.len() != shape.len() * self.batch() {
+            return Err(RunError::Input { expected: shape.len() * self.batch(), found: input.len() });
+        }
+        let quads = self.inference.input_layout.map_or(activation_quads(shape), |l| l.quads());
+        let mut laid_out = vec![0.0f32; quads * 4 * self.batch()];
+        for (picture, out) in input.chunks_exact(shape.len()).zip(laid_out.chunks_exact_mut(quads * 4)) {
+            match self.inference.input_layout {
+                Some(layout) => layout.write(picture, out),
+                None => from_chw(picture, shape, out),
+            }
+        }
+        Ok(laid_out)
+    }
+
+    /// Records one run into `encoder`, on the input that lies there: every layer, then the largest outputs. The host
+    /// submits it.
+    pub fn encode(&self, encoder: &mut CommandEncoder) {
+        self.begin_run();
+        self.encode_kept(encoder, 0..self.inference.forward);
+        self.encode_top(encoder);
+    }
+
+    /// Notes that a run writes over what another one left; gives its number, which no run of any pipeline has had.
+    pub(super) fn begin_run(&self) -> u64 {
+        static BEGUN: AtomicU64 = AtomicU64::new(0);
+        let run = BEGUN.fetch_add(1, Ordering::Relaxed) + 1;
+        self.runs.fetch_max(run, Ordering::Relaxed);
+        run
+    }
+
+    /// Records steps, and copies of the activations that are to be kept.
+    pub(super) fn encode_kept(&self, encoder: &mut CommandEncoder, steps: Range<usize>) {
+        self.encode_copies(encoder, steps, vec![]);
+    }
+
+    /// The same with further copies.
+    pub(super) fn encode_copies(&self, encoder: &mut CommandEncoder, steps: Range<usize>, further: Vec<Copy<'_>>) {
+        let kept = self.kept.iter().map(|kept| Copy { output: kept.output, quads: kept.quads, buffer: &kept.buffer });
+        let within = |copy: &Copy<'_>| {
+            let after = copy.output.steps;
+            (steps.start < after && after <= steps.end) || (after == 0 && steps.start == 0)
+        };
+        let mut copies: Vec<_> = kept.chain(further).filter(within).collect();
+        // The end of the pass is where an activation can be copied before later layers write over it.
+        copies.sort_by_key(|copy| copy.output.steps);
+        let mut from = steps.start;
+        for Copy { output, quads, buffer } in copies {
+            self.executable.encode(encoder, from..output.steps, None);
+            from = output.steps;
+            self.executable.memory(output.array).copy_to(encoder, quads, buffer);
+        }
+        self.executable.encode(encoder, from..steps.end, None);
+    }
+
+    pub(super) fn encode_top(&self, encoder: &mut CommandEncoder) {
+        let Inference { program, forward, .. } = &self.inference;
+        self.executable.encode(encoder, *forward..program.steps.len(), None);
+    }
+
+    /// The buffer of the largest outputs, and how many there are for a picture.
+    pub(super) fn top(&self) -> Option<(&Buffer, usize)> {
+        let (array, k) = self.inference.top?;
+        match self.executable.memory(array) {
+            Memory::Buffer(buffer) => Some((buffer, k)),
+            Memory::Texture(..) => None,
+        }
+    }
+
+    /// The largest outputs of each picture as the last run left them on the device: `batch` × `k` of [`TopEntry`], largest
+    /// first. A storage buffer for shaders of the host; `None` where the network does not end in a vector.
+    pub fn top_buffer(&self) -> Option<&Buffer> {
+        self.top().map(|(entries, _)| entries)
+    }
+
+    /// The activation of a layer that [`PipelineBuilder::keep`] named, as the last run left it on the device. A storage buffer
+    /// for shaders of the host: `[picture][row][column][channel / 4]` of `vec4<f32>`, channels last and padded with
+    /// zeros.
+    pub fn kept(&self, name: &str) -> Option<&Buffer> {
+        self.kept.iter().find(|kept| kept.layer == name).map(|kept| &kept.buffer)
+    }
+
+    /// Records a run as far as the last of `layers`, and a copy of each one's activation to the start of its buffer:
+    /// `batch` times `[row][column][channel]` of f32, the channels padded with zeros to whole fours. What is computed after that
+    /// layer stays as an earlier run left it: the largest outputs ([`Pipeline::top_buffer`]), and later ones of the layers that
+    /// are kept ([`Pipeline::kept`]).
+    ///
+    /// A buffer needs `COPY_DST` and at least [`Pipeline::activation_bytes`]; wgpu checks that when the encoder is
+    /// submitted.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::Layer`] when a name is unknown.
+    pub fn encode_layers(&self, encoder: &mut CommandEncoder, layers: &[(&str, &Buffer)]) -> Result<(), RunError> {
+        let copies = self.copies(layers)?;
+        let last = copies.iter().map(|copy| copy.output.steps).max().unwrap_or(0);
+        self.begin_run();
+        self.encode_copies(encoder, 0..last, copies);
+        Ok(())
+    }
+
+    pub(super) fn copies<'b>(&self, layers: &[(&str, &'b Buffer)]) -> Result<Vec<Copy<'b>>, RunError> {
+        let copy = |&(name, buffer): &(&str, &'b Buffer)| {
+            let (output, quads) = self.output(name)?;
+            Ok(Copy { output, quads, buffer })
+        };
+        layers.iter().map(copy).collect()
+    }
+
+    /// Bytes that [`Pipeline::encode_layers`] writes for the layer called `name`.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::Layer`] when the name is unknown.
+    pub fn activation_bytes(&self, name: &str) -> Result<u64, RunError> {
+        let (output, quads) = self.output(name)?;
+        Ok(self.executable.memory(output.array).copy_size(quads))
+    }
+
+    /// Where the output of the layer called `name` is, and its vec4s.
+    pub(super) fn output(&self, name: &str) -> Result<(LayerOutput, u64), RunError> {
+        let index = self.network.position(name)?;
+        let quads = activation_quads(self.network.layers()[index].output) * self.batch();
+        Ok((self.inference.layers[index], quads as u64))
+    }
+}
+
+/// CHW to channels-last quads; `out` is zero.
+pub(crate) fn from_chw(picture: &[f32], shape: Shape, out: &mut [f32]) {
+    let padded = shape.channels.div_ceil(4) * 4;
+    for (c, plane) in picture.chunks_exact(shape.height * shape.width).enumerate() {
+        for (&value, pixel) in plane.iter().zip(out.chunks_exact_mut(padded)) {
+            pixel[c] = value;
+        }
+    }
+}

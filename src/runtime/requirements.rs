@@ -1,0 +1,137 @@
+//! What a device must offer for a network: known before the device is made.
+
+use std::cmp;
+
+use wgpu::{Features, Limits};
+
+use super::{Pipeline, PipelineError, builder::Settings};
+use crate::{
+    gpu::{BASE_LIMITS, Gpu, shortfalls},
+    kernels::{Family, KernelConfig, Precision, Storage, TEXTURE_WIDTH},
+    lower::Inference,
+    network::Network,
+    program::{Algorithms, Options, PackedWeights, Parameter, QUAD, Role},
+    select,
+};
+
+impl KernelConfig {
+    /// What suits `adapter` best, on a device that is made with all of [`Pipeline::required_features`].
+    pub fn for_adapter(adapter: &wgpu::Adapter) -> Self {
+        select::kernel_config(&adapter.get_info(), adapter.features())
+    }
+}
+
+impl Pipeline {
+    /// The features that kernels of `config` need: for the host's [`wgpu::DeviceDescriptor`].
+    pub fn required_features(config: KernelConfig) -> Features {
+        match config.family {
+            Family::WorkgroupTiled => Features::empty(),
+            Family::SubgroupBroadcast { .. } => Features::SUBGROUP,
+        }
+    }
+
+    /// The least limits with which `network` runs on `batch` pictures in `config`: for the host's
+    /// [`wgpu::DeviceDescriptor`], together with the host's own by [`Limits::or_better_values_from`].
+    ///
+    /// With these [`Pipeline::buffer_input`] works too. Larger storage bindings save splitting the weights of fully connected
+    /// layers.
+    ///
+    /// # Errors
+    ///
+    /// [`ProgramError::Batch`](crate::ProgramError::Batch) when the batch is not of 1 to [`MAX_BATCH`](crate::MAX_BATCH) pictures.
+    pub fn required_limits(network: &Network, batch: usize, config: KernelConfig) -> Result<Limits, PipelineError> {
+        // Of the precisions, this one needs the most.
+        let mut limits = limits(network, &Algorithms::new(), batch, config, Precision::F32)?;
+        let input = (batch * network.input().len() * size_of::<f32>()) as u64;
+        limits.max_storage_buffer_binding_size = cmp::max(limits.max_storage_buffer_binding_size, input);
+        limits.max_buffer_size = cmp::max(limits.max_buffer_size, input);
+        Ok(limits)
+    }
+}
+
+/// What the device of `gpu` lacks for a network, all of it.
+pub(super) fn check(
+    gpu: &Gpu,
+    network: &Network,
+    settings: &Settings,
+    config: KernelConfig,
+) -> Result<(), PipelineError> {
+    let Settings { batch, ref algorithms, precision, .. } = *settings;
+    let needed = limits(network, algorithms, batch, config, precision)?;
+    let features = Pipeline::required_features(config) - gpu.device().features();
+    let device = || format!("the device of adapter `{}`", gpu.info().name);
+    compare(device, features, &needed, &gpu.device().limits())
+}
+
+/// What a device with WebGPU's default limits and every feature lacks for a network.
+pub(super) fn check_defaults(
+    network: &Network,
+    batch: usize,
+    config: KernelConfig,
+    precision: Precision,
+) -> Result<(), PipelineError> {
+    let needed = limits(network, &Algorithms::new(), batch, config, precision)?;
+    let device = || "a device with WebGPU's default limits".to_string();
+    compare(device, Features::empty(), &needed, &Limits::default())
+}
+
+fn compare(
+    device: impl Fn() -> String,
+    features: Features,
+    needed: &Limits,
+    found: &Limits,
+) -> Result<(), PipelineError> {
+    let shortfalls = shortfalls(needed, found);
+    if features.is_empty() && shortfalls.is_empty() {
+        return Ok(());
+    }
+    Err(PipelineError::Requirements { device: device(), features, shortfalls })
+}
+
+fn limits(
+    network: &Network,
+    algorithms: &Algorithms,
+    batch: usize,
+    config: KernelConfig,
+    precision: Precision,
+) -> Result<Limits, PipelineError> {
+    // Weights are split to what a binding holds: more than any does here, and then the least that they can be split to.
+    let options = Options { config, batch, precision, algorithms, limit: 1 << 40, top: 0 };
+    let Inference { program, input, layers, .. } = Inference::lower(network, options)?;
+    let mut limits = BASE_LIMITS;
+    let workgroups = program.dispatches.iter().flat_map(|dispatch| dispatch.workgroups);
+    limits.max_compute_workgroups_per_dimension =
+        workgroups.chain([limits.max_compute_workgroups_per_dimension]).max().unwrap_or_default();
+    let mut bind = |storage, quads: u64, quad_bytes| match storage {
+        Storage::StorageBuffer => {
+            let bytes = cmp::max(limits.max_storage_buffer_binding_size, quads * quad_bytes);
+            limits.max_storage_buffer_binding_size = bytes;
+            limits.max_buffer_size = cmp::max(limits.max_buffer_size, bytes);
+        }
+        Storage::StorageTexture | Storage::SampledTexture => {
+            let rows = quads.div_ceil(TEXTURE_WIDTH.into()) as u32;
+            limits.max_texture_dimension_2d = limits.max_texture_dimension_2d.max(TEXTURE_WIDTH).max(rows);
+        }
+    };
+    for array in program.arrays.iter().filter(|array| array.role != Role::Parameter) {
+        bind(array.storage, array.len(), QUAD);
+    }
+    for parameter in &program.parameters {
+        match parameter {
+            Parameter::Weights(PackedWeights { packing, .. }) => {
+                let quads = packing.block_len() * packing.groups() / 4;
+                bind(config.storage, quads as u64, packing.precision().quad_bytes());
+            }
+            Parameter::Vector(vector) => bind(Storage::StorageBuffer, program.get(vector.array).len(), QUAD),
+        }
+    }
+    if config.storage != Storage::StorageBuffer {
+        limits.max_storage_textures_per_shader_stage = if config.storage == Storage::StorageTexture { 3 } else { 1 };
+        // Activations come and go through buffers: the input, those that are read, and those that are kept.
+        let activations = layers.iter().map(|layer| layer.array).chain([input]);
+        let quads = activations.map(|array| program.get(array).len()).max().unwrap_or(0);
+        let bytes = quads.next_multiple_of(TEXTURE_WIDTH.into()) * QUAD;
+        limits.max_buffer_size = cmp::max(limits.max_buffer_size, bytes);
+    }
+    Ok(limits)
+}

@@ -1,0 +1,217 @@
+//! Runs that read their results.
+
+use wgpu::{Buffer, BufferUsages, CommandEncoder};
+
+use super::{Input, Pipeline, RunError, wait::Poller};
+use crate::{gpu::error_scopes::Scopes, shape::Shape};
+
+/// One of the largest outputs.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
+pub struct TopEntry {
+    /// Index of the class.
+    pub index: u32,
+    /// Its output: a probability where the network ends in a softmax.
+    pub value: f32,
+}
+impl Pipeline {
+    /// Runs the network and reads the last layer: `batch` outputs, CHW each. As [`Pipeline::encode`], it leaves the largest outputs
+    /// and the layers to be kept on the device.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError`] when the input has the wrong length, the memory cannot be had or the device is lost.
+    pub async fn run(&self, input: &[f32]) -> Result<Vec<f32>, RunError> {
+        self.run_last(input, Poller::Thread).await
+    }
+
+    pub(super) async fn run_last(&self, input: &[f32], poller: Poller) -> Result<Vec<f32>, RunError> {
+        let last = self.network.layers().last().map(|l| l.name.as_str()).unwrap_or_default();
+        let mut activations = self.read_layers(input, &[last], poller).await?;
+        Ok(activations.pop().unwrap_or_default())
+    }
+
+    /// Runs the network and reads the activations of the layers called `names`: for each, `batch` activations in
+    /// CHW order.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError`] when a name is unknown, the input has the wrong length, the memory cannot be had or the device is lost.
+    pub async fn run_layers(&self, input: &[f32], names: &[&str]) -> Result<Vec<Vec<f32>>, RunError> {
+        self.read_layers(input, names, Poller::Thread).await
+    }
+
+    pub(super) async fn read_layers(
+        &self,
+        input: &[f32],
+        names: &[&str],
+        poller: Poller,
+    ) -> Result<Vec<Vec<f32>>, RunError> {
+        let input = self.lay_out(input)?;
+        let reading = self
+            .submit(|encoder| {
+                let mut reads = Vec::new();
+                for name in names {
+                    reads.push(self.readback(self.activation_bytes(name)?));
+                }
+                let layers: Vec<(&str, &Buffer)> = names.iter().copied().zip(&reads).collect();
+                let copies = self.copies(&layers)?;
+                self.encode_input(encoder, &input)?;
+                self.begin_run();
+                self.encode_copies(encoder, 0..self.inference.forward, copies);
+                self.encode_top(encoder);
+                Ok(reads)
+            })
+            .await?;
+        let mut activations = Vec::new();
+        for (name, values) in names.iter().zip(self.read(reading, poller).await?) {
+            activations.push(to_chw(&values, self.network.layer(name)?.output, self.batch()));
+        }
+        Ok(activations)
+    }
+
+    /// Runs the network and reads the largest outputs of each picture, largest first.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::NotAVector`] when the last layer's output is not a vector, [`RunError::NotANumber`] when the
+    /// outputs are not numbers; otherwise as [`Pipeline::run`].
+    pub async fn run_top(&self, input: &[f32]) -> Result<Vec<Vec<TopEntry>>, RunError> {
+        self.run_top_on(Some(input), Poller::Thread).await
+    }
+
+    /// [`Pipeline::run_top`] on the input that was written last.
+    ///
+    /// # Errors
+    ///
+    /// As [`Pipeline::run_top`].
+    pub async fn run_top_again(&self) -> Result<Vec<Vec<TopEntry>>, RunError> {
+        self.run_top_on(None, Poller::Thread).await
+    }
+
+    pub(super) async fn run_top_on(
+        &self,
+        input: Option<&[f32]>,
+        poller: Poller,
+    ) -> Result<Vec<Vec<TopEntry>>, RunError> {
+        let input = input.map(|input| self.lay_out(input)).transpose()?;
+        let Some((entries, k)) = self.top() else {
+            return Err(RunError::NotAVector { output: self.network.output() });
+        };
+        let reading = self
+            .submit(|encoder| {
+                if let Some(input) = &input {
+                    self.encode_input(encoder, input)?;
+                }
+                self.encode(encoder);
+                let buffer = self.readback(entries.size());
+                encoder.copy_buffer_to_buffer(entries, 0, &buffer, 0, entries.size());
+                Ok(vec![buffer])
+            })
+            .await?;
+        pictures(self.read(reading, poller).await?.concat(), k)
+    }
+
+    /// Fills the network's input by `input`, runs the network and reads the last layer, as [`Pipeline::run`] does.
+    pub(crate) async fn run_from(&self, input: &Input) -> Result<Vec<f32>, RunError> {
+        let last = self.network.layers().last().map(|l| l.name.as_str()).unwrap_or_default();
+        let size = self.activation_bytes(last)?;
+        let reading = self
+            .submit(|encoder| {
+                let activation = self.readback(size);
+                input.encode(encoder);
+                self.encode_layers(encoder, &[(last, &activation)])?;
+                Ok(vec![activation])
+            })
+            .await?;
+        let values: Vec<Vec<f32>> = self.read(reading, Poller::Thread).await?;
+        Ok(to_chw(&values.concat(), self.network.output(), self.batch()))
+    }
+
+    /// Records the writing of an input that is laid out already.
+    pub(super) fn encode_input(&self, encoder: &mut CommandEncoder, laid_out: &[f32]) -> Result<(), RunError> {
+        let staged = self.input().copy_from(self.gpu.device(), encoder, laid_out);
+        staged.ok_or_else(|| RunError::Device("there is no buffer for the input".into()))
+    }
+
+    /// Submits what `record` records, and begins to read the buffers that it gives. Whatever is made for a run is made in
+    /// `record`: what the device refuses there is an error of the run. On the web, a pipeline that could not be made shows
+    /// here.
+    pub(super) async fn submit(
+        &self,
+        record: impl FnOnce(&mut CommandEncoder) -> Result<Vec<Buffer>, RunError>,
+    ) -> Result<Vec<Reading>, RunError> {
+        let scopes = Scopes::push(self.gpu.device());
+        let mut encoder = self.gpu.device().create_command_encoder(&Default::default());
+        let recorded = record(&mut encoder);
+        let reading = |buffer: Buffer| {
+            let (send, mapped) = futures::channel::oneshot::channel();
+            buffer.map_async(wgpu::MapMode::Read, .., move |result| {
+                let _ = send.send(result);
+            });
+            Reading { buffer, mapped }
+        };
+        let readings = recorded.map(|buffers| {
+            self.gpu.queue().submit([encoder.finish()]);
+            buffers.into_iter().map(reading).collect()
+        });
+        match scopes.pop().await {
+            Some(error) => Err(error.into()),
+            None => readings,
+        }
+    }
+
+    pub(super) fn readback(&self, size: u64) -> Buffer {
+        self.gpu.device().create_buffer(&wgpu::BufferDescriptor {
+            label: Some("readback"),
+            size,
+            usage: BufferUsages::MAP_READ | BufferUsages::COPY_DST,
+            mapped_at_creation: false,
+        })
+    }
+
+    /// Waits for the buffers, while `poller` asks the device for them.
+    pub(super) async fn read<T: bytemuck::Pod>(
+        &self,
+        readings: Vec<Reading>,
+        poller: Poller,
+    ) -> Result<Vec<Vec<T>>, RunError> {
+        let mut all = Vec::new();
+        for Reading { buffer, mapped } in readings {
+            let mapped = poller.wait(self.gpu.device(), mapped).await.map_err(RunError::Device)?;
+            mapped.map_err(|e| RunError::Device(e.to_string()))?;
+            let bytes = buffer.get_mapped_range(..).map_err(|e| RunError::Device(e.to_string()))?;
+            all.push(bytemuck::pod_collect_to_vec(&bytes));
+        }
+        Ok(all)
+    }
+}
+
+/// A buffer that is being read.
+pub(super) struct Reading {
+    buffer: Buffer,
+    mapped: Mapped,
+}
+
+type MapResult = Result<(), wgpu::BufferAsyncError>;
+type Mapped = futures::channel::oneshot::Receiver<MapResult>;
+
+/// The `k` entries of each picture.
+pub(super) fn pictures(entries: Vec<TopEntry>, k: usize) -> Result<Vec<Vec<TopEntry>>, RunError> {
+    if entries.iter().any(|e| e.index == u32::MAX) {
+        return Err(RunError::NotANumber);
+    }
+    Ok(entries.chunks_exact(k).map(<[TopEntry]>::to_vec).collect())
+}
+/// Channels-last quads to CHW.
+pub(crate) fn to_chw(quads: &[f32], shape: Shape, batch: usize) -> Vec<f32> {
+    let padded = shape.channels.div_ceil(4) * 4;
+    let pixels = shape.height * shape.width;
+    let mut out = Vec::with_capacity(shape.len() * batch);
+    for picture in quads.chunks_exact(padded * pixels).take(batch) {
+        for c in 0..shape.channels {
+            out.extend(picture.iter().skip(c).step_by(padded));
+        }
+    }
+    out
+}

@@ -1,0 +1,279 @@
+//! Measuring every way to compute each layer on an adapter, and choosing the quickest.
+
+#[cfg(not(target_arch = "wasm32"))]
+use std::time::Instant;
+use std::{collections::BTreeMap, time::Duration};
+
+use serde::{Deserialize, Serialize};
+#[cfg(target_arch = "wasm32")]
+use web_time::Instant;
+
+use super::{PipelineBuilder, PipelineError, RunError};
+use crate::{
+    kernels::{Algorithm, KernelConfig, RowsLayout},
+    network::{Layer, Network},
+    select,
+    weights::{Weights, splitmix},
+};
+
+/// How a network is computed: what [`PipelineBuilder::tune`] found, or somebody wrote down.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TunedConfig {
+    /// The kernels of all layers.
+    #[serde(rename = "style")]
+    pub config: KernelConfig,
+    /// How each convolution is computed, by its name.
+    pub algorithms: BTreeMap<String, Algorithm>,
+}
+
+/// One way to compute one layer, measured.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Candidate {
+    /// The layer's name.
+    pub layer: String,
+    /// The kernels.
+    pub config: KernelConfig,
+    /// How they compute the layer.
+    pub algorithm: Algorithm,
+    /// The kernel in a few words; the first one where there are several.
+    pub kernel: String,
+    /// Milliseconds for the batch, the median of several runs.
+    pub ms: f64,
+}
+
+/// What [`PipelineBuilder::tune`] found.
+#[derive(Clone, Debug)]
+pub struct Tuning {
+    /// Everything that was measured.
+    pub candidates: Vec<Candidate>,
+    /// The quickest.
+    pub choice: TunedConfig,
+    /// Milliseconds of the quickest, for the batch: the sum of its layers.
+    pub ms: f64,
+}
+
+/// Runs whose median counts. Not the quickest: some drivers' timestamps are now and then far too close together.
+const RUNS: usize = 5;
+
+/// Runs that begin before do not count, nor does the first: a GPU that was idle takes as long to reach its full clock.
+const WARM_UP: Duration = Duration::from_millis(100);
+
+impl PipelineBuilder<'_> {
+    /// Computes the network as `choice` says.
+    pub fn tuned(mut self, tuned: &TunedConfig) -> Self {
+        self.settings.algorithms.extend(tuned.algorithms.clone());
+        self.kernel_config(tuned.config)
+    }
+
+    /// Measures every kernel configuration that the adapter can run with every algorithm that suits each convolution, at this batch and
+    /// precision, on random pictures; none that is denied ([`Gpu::avoid`](crate::Gpu::avoid), [`PipelineBuilder::avoid`]). It takes seconds to minutes;
+    /// `progress` is called with how many measurements of how many are done. A way that the adapter refuses is left out (and
+    /// logged).
+    ///
+    /// # Errors
+    ///
+    /// [`TuneError`] when the device has no timestamps, everything is denied, or nothing can run.
+    pub async fn tune(self, mut progress: impl FnMut(usize, usize)) -> Result<Tuning, TuneError> {
+        let (convolutions, their_weights) = self.convolutions()?;
+        let blocked = self.gpu.blocklist().and(&self.settings.blocklist);
+        let configs: Vec<KernelConfig> =
+            self.gpu.kernel_configs().into_iter().filter(|&config| !blocked.blocks(config)).collect();
+        if configs.is_empty() {
+            return Err(PipelineError::Blocked { blocklist: blocked }.into());
+        }
+        let mut measurements = Vec::new();
+        for config in configs {
+            measurements.push((config, Algorithm::Direct));
+            let mut algorithms: Vec<Algorithm> = convolutions
+                .iter()
+                .flat_map(layers_and_layouts)
+                .flat_map(|(layer, layout)| layer.algorithms(config, layout))
+                .collect();
+            algorithms.sort();
+            algorithms.dedup();
+            // Directly is how the rest is computed, and measured already.
+            algorithms.retain(|&a| a != Algorithm::Direct && !blocked.blocks_algorithm(config, a));
+            measurements.extend(algorithms.into_iter().map(|a| (config, a)));
+        }
+        let mut candidates = Vec::new();
+        let mut refusal = None;
+        for (done, &(config, algorithm)) in measurements.iter().enumerate() {
+            progress(done, measurements.len());
+            // Only convolutions have algorithms to choose from: the rest is measured once a kernel configuration.
+            let (network, weights) = match &convolutions {
+                Some(network) if algorithm != Algorithm::Direct => (network, &their_weights),
+                _ => (self.network, self.weights),
+            };
+            match (PipelineBuilder { network, weights, ..self.clone() }).measure(config, algorithm).await {
+                Ok(found) => candidates.extend(found),
+                Err(TuneError::NoTimestamps) => return Err(TuneError::NoTimestamps),
+                Err(error) => {
+                    log::warn!("{config:?} {algorithm:?}: {error}");
+                    refusal = refusal.or(Some(error));
+                }
+            }
+        }
+        progress(measurements.len(), measurements.len());
+        match quickest(self.network, &candidates) {
+            Some((choice, ms)) => Ok(Tuning { candidates, choice, ms }),
+            None => Err(refusal.unwrap_or(TuneError::NoTimestamps)),
+        }
+    }
+
+    /// The network up to its last convolution, with its weights; `None` where there is none.
+    fn convolutions(&self) -> Result<(Option<Network>, Weights), PipelineError> {
+        let layers = self.network.layers();
+        let Some(last) = layers.iter().rposition(Layer::has_algorithms) else {
+            return Ok((None, self.weights.clone()));
+        };
+        let network = Network::new(
+            self.network.name(),
+            self.network.input(),
+            layers[..=last].iter().map(|layer| (layer.name.clone(), layer.op)),
+        );
+        let mut weights = self.weights.clone();
+        let names: Vec<_> = layers[last + 1..].iter().map(|l| format!("{}.", l.name)).collect();
+        weights.tensors.retain(|tensor, _| !names.iter().any(|name| tensor.starts_with(name)));
+        let network = network.map_err(|e| PipelineError::Device(e.to_string()))?;
+        Ok((Some(network), weights))
+    }
+
+    /// Every layer's time with all convolutions computed by `algorithm`, where it applies to them.
+    async fn measure(self, config: KernelConfig, algorithm: Algorithm) -> Result<Vec<Candidate>, TuneError> {
+        let network = self.network;
+        let mut builder = self.kernel_config(config);
+        // The layers that somebody named may be beyond the last convolution.
+        builder.settings.keep.clear();
+        builder.settings.algorithms.clear();
+        let blocklist = builder.gpu.blocklist().and(&builder.settings.blocklist);
+        for (layer, layout) in layers_and_layouts(network) {
+            let algorithm = match layer.algorithms(config, layout) {
+                algorithms if algorithms.len() < 2 => {
+                    select::allowed_algorithm(config, layer, builder.settings.batch, &blocklist)
+                }
+                algorithms if algorithms.contains(&algorithm) => algorithm,
+                _ => Algorithm::Direct,
+            };
+            builder.settings.algorithms.insert(layer.name.clone(), algorithm);
+        }
+        let algorithms = builder.settings.algorithms.clone();
+        let pipeline = builder.build()?;
+        pipeline.write_input(&splitmix::uniform(1, network.input().len() * pipeline.batch(), 2.0))?;
+        let start = Instant::now();
+        loop {
+            pipeline.profile().await?.ok_or(TuneError::NoTimestamps)?;
+            if start.elapsed() >= WARM_UP {
+                break;
+            }
+        }
+        let mut runs = Vec::new();
+        for _ in 0..RUNS {
+            runs.push(pipeline.profile().await?.ok_or(TuneError::NoTimestamps)?);
+        }
+        let candidate = |(i, time): (usize, &super::LayerTime)| {
+            let mut times: Vec<f64> = runs.iter().map(|layers| layers[i].ms).collect();
+            times.sort_by(f64::total_cmp);
+            Candidate {
+                layer: time.layer.clone(),
+                config,
+                algorithm: algorithms[&time.layer],
+                kernel: time.kernel.clone(),
+                ms: times[RUNS / 2],
+            }
+        };
+        let applies = |c: &Candidate| algorithm == Algorithm::Direct || c.algorithm == algorithm;
+        Ok(runs[0].iter().enumerate().map(candidate).filter(applies).collect())
+    }
+}
+
+/// The layers, each with how its input is laid out.
+fn layers_and_layouts(network: &Network) -> impl Iterator<Item = (&Layer, Option<RowsLayout>)> {
+    let first = |index| network.layers().first().filter(|_| index == 0).and_then(Layer::input_layout);
+    network.layers().iter().enumerate().map(move |(index, layer)| (layer, first(index)))
+}
+
+/// The kernel configuration whose layers, each by its best algorithm, take least together; only kernel configurations with all layers count.
+fn quickest(network: &Network, candidates: &[Candidate]) -> Option<(TunedConfig, f64)> {
+    let mut best: Option<(TunedConfig, f64)> = None;
+    let mut configs: Vec<KernelConfig> = Vec::new();
+    let is_convolution = |name: &str| network.layer(name).is_ok_and(Layer::has_algorithms);
+    // What is measured by another algorithm are convolutions alone.
+    let measures_all = |c: &&Candidate| c.algorithm == Algorithm::Direct || !is_convolution(&c.layer);
+    for candidate in candidates.iter().filter(measures_all) {
+        if !configs.contains(&candidate.config) {
+            configs.push(candidate.config);
+        }
+    }
+    for config in configs {
+        let mut algorithms = BTreeMap::new();
+        let mut sum = 0.0;
+        for layer in network.layers() {
+            let of_layer = candidates.iter().filter(|c| c.config == config && c.layer == layer.name);
+            // Layers that compute nothing have no time.
+            if let Some(least) = of_layer.min_by(|a, b| a.ms.total_cmp(&b.ms)) {
+                sum += least.ms;
+                if layer.has_algorithms() {
+                    algorithms.insert(layer.name.clone(), least.algorithm);
+                }
+            }
+        }
+        if best.as_ref().is_none_or(|(_, ms)| sum < *ms) {
+            best = Some((TunedConfig { config, algorithms }, sum));
+        }
+    }
+    best
+}
+
+/// A network that was not tuned.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TuneError {
+    /// There is no way to measure one layer.
+    #[error("the device has no timestamps, so that layers cannot be measured; the built-in choice stays")]
+    NoTimestamps,
+    /// The pipeline cannot be made.
+    #[error(transparent)]
+    Pipeline(#[from] PipelineError),
+    /// A run failed.
+    #[error(transparent)]
+    Run(#[from] RunError),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        kernels::{Family, Storage},
+        layers::{Conv, Linear},
+        shape::Shape,
+    };
+
+    #[test]
+    fn the_quickest_style_has_each_layer_at_its_best() {
+        let network = Network::builder("n", Shape::new(4, 8, 8))
+            .conv("conv1", Conv::new(4, 3))
+            .linear("fc", Linear::new(2))
+            .build()
+            .unwrap();
+        let configs = Storage::ALL.map(|storage| KernelConfig { family: Family::WorkgroupTiled, storage });
+        let winograd = Algorithm::Winograd { tile: 2 };
+        let candidate = |config: usize, layer: &str, algorithm, ms| Candidate {
+            layer: layer.into(),
+            config: configs[config],
+            algorithm,
+            kernel: String::new(),
+            ms,
+        };
+        let candidates = [
+            candidate(0, "conv1", Algorithm::Direct, 5.0),
+            candidate(0, "conv1", winograd, 2.0),
+            candidate(0, "fc", Algorithm::Direct, 4.0),
+            candidate(1, "conv1", Algorithm::Direct, 4.0),
+            candidate(1, "fc", Algorithm::Direct, 3.0),
+        ];
+        let (choice, ms) = quickest(&network, &candidates).unwrap();
+        assert_eq!(choice, TunedConfig { config: configs[0], algorithms: [("conv1".to_string(), winograd)].into() });
+        assert_eq!(ms, 6.0);
+        assert!(quickest(&network, &[]).is_none());
+    }
+}

@@ -1,0 +1,74 @@
+//! Waiting for the device, on a device that a host shares.
+
+#[cfg(not(target_arch = "wasm32"))]
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use futures::channel::oneshot::Receiver;
+#[cfg(not(target_arch = "wasm32"))]
+use futures::channel::oneshot::{self, Canceled};
+use wgpu::Device;
+#[cfg(not(target_arch = "wasm32"))]
+use wgpu::{PollError, PollType};
+
+/// Who asks the device whether it is done: somebody must, but in a browser, which does it by itself.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Poller {
+    /// A thread, so that whoever awaits the result is not blocked.
+    Thread,
+    /// The thread that waits.
+    #[cfg(not(target_arch = "wasm32"))]
+    Caller,
+}
+
+impl Poller {
+    /// Waits for what a callback of wgpu's sends. Errors say why nothing came.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub async fn wait<T: Send + 'static>(self, device: &Device, coming: Receiver<T>) -> Result<T, String> {
+        let waited = match self {
+            Self::Caller => wait(device, coming),
+            Self::Thread => {
+                let (device, (send, waited)) = (device.clone(), oneshot::channel());
+                let poll = move || _ = send.send(wait(&device, coming));
+                thread::Builder::new().name("wait for the device".into()).spawn(poll).map_err(|e| e.to_string())?;
+                waited.await.map_err(|_| "the readback was dropped")?
+            }
+        };
+        waited.map_err(|e| e.to_string())?.map_err(|_| "the readback was dropped".into())
+    }
+
+    /// Waits for what a callback of wgpu's sends. Errors say why nothing came.
+    #[cfg(target_arch = "wasm32")]
+    pub async fn wait<T>(self, _: &Device, coming: Receiver<T>) -> Result<T, String> {
+        coming.await.map_err(|_| "the readback was dropped".into())
+    }
+}
+
+/// The longest time between two questions.
+#[cfg(not(target_arch = "wasm32"))]
+const LONGEST: Duration = Duration::from_micros(500);
+/// Until then it asks again at once: GPUs run the network in less, and the shortest sleep takes a tenth of that.
+#[cfg(not(target_arch = "wasm32"))]
+const AT_ONCE: Duration = Duration::from_micros(500);
+
+/// Waits for what a callback of wgpu's sends, by asking at intervals that grow with the time: while a thread waits inside
+/// wgpu, no other one can present a frame, and a wait with a time limit may panic there when several threads wait.
+///
+/// # Errors
+///
+/// When the device cannot be polled; [`Canceled`] when the callback was dropped.
+#[cfg(not(target_arch = "wasm32"))]
+pub(super) fn wait<T>(device: &Device, mut coming: Receiver<T>) -> Result<Result<T, Canceled>, PollError> {
+    let start = Instant::now();
+    loop {
+        device.poll(PollType::Poll)?;
+        match coming.try_recv() {
+            Ok(None) if start.elapsed() < AT_ONCE => thread::yield_now(),
+            Ok(None) => thread::sleep((start.elapsed() / 32).min(LONGEST)),
+            Ok(Some(sent)) => return Ok(Ok(sent)),
+            Err(dropped) => return Ok(Err(dropped)),
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! Kernel variants to keep away from: what a driver gets wrong.
+
+use std::{fmt, str::FromStr};
+
+use crate::kernels::{Algorithm, Family, KernelConfig, Storage};
+
+/// Kernel variants that the planner must not choose, because a driver gets them wrong. `alexnet doctor` finds them.
+///
+/// Written as parts joined by hyphens, each at most once: a family (`tiled` or `broadcast`), a storage (`buffer`,
+/// `texture` or `sampled`), and an algorithm of convolutions (`winograd`, or `split` for [`Algorithm::SplitK`]). What has all parts is
+/// denied: `broadcast` denies that family wherever it stores, `tiled-texture` one kernel configuration, `winograd` the algorithm in every
+/// kernel configuration, `tiled-winograd` in one family.
+///
+/// ```
+/// use alexnet_wgpu::{BlockedVariant, Blocklist};
+///
+/// let blocklist: Blocklist = "tiled-texture, winograd".parse()?;
+/// assert_eq!(blocklist.to_string(), "tiled-texture,winograd");
+/// assert!("voodoo".parse::<BlockedVariant>().is_err());
+/// # Ok::<(), alexnet_wgpu::UnknownVariant>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct BlockedVariant {
+    broadcast: Option<bool>,
+    storage: Option<Storage>,
+    shortcut: Option<Shortcut>,
+}
+
+/// An algorithm that is not the definition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Shortcut {
+    Winograd,
+    Split,
+}
+
+impl Shortcut {
+    fn of(algorithm: Algorithm) -> Option<Self> {
+        match algorithm {
+            Algorithm::Direct => None,
+            Algorithm::Winograd { .. } => Some(Self::Winograd),
+            Algorithm::SplitK { .. } => Some(Self::Split),
+        }
+    }
+}
+
+impl BlockedVariant {
+    /// One kernel configuration, or an algorithm in it; [`Algorithm::Direct`] stands for the kernel configuration.
+    pub fn of(config: KernelConfig, algorithm: Algorithm) -> Self {
+        let (broadcast, storage) = (Some(is_broadcast(config)), Some(config.storage));
+        Self { broadcast, storage, shortcut: Shortcut::of(algorithm) }
+    }
+
+    /// The same whatever the family, the storage, or both: blocklist of several kernel configurations in fewer words.
+    pub(crate) fn wider(self) -> impl Iterator<Item = Self> {
+        let (any_storage, any_family) = (Self { storage: None, ..self }, Self { broadcast: None, ..self });
+        // Without a part, nothing is said.
+        let both = self.shortcut.map(|_| Self { storage: None, ..any_family });
+        both.into_iter().chain([any_storage, any_family])
+    }
+
+    fn fits(self, config: KernelConfig) -> bool {
+        self.broadcast.is_none_or(|broadcast| broadcast == is_broadcast(config))
+            && self.storage.is_none_or(|storage| storage == config.storage)
+    }
+}
+
+fn is_broadcast(config: KernelConfig) -> bool {
+    matches!(config.family, Family::SubgroupBroadcast { .. })
+}
+
+impl fmt::Display for BlockedVariant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let family = self.broadcast.map(|broadcast| if broadcast { "broadcast" } else { "tiled" });
+        let storage = self.storage.map(Storage::name);
+        let shortcut = self.shortcut.map(|shortcut| match shortcut {
+            Shortcut::Winograd => "winograd",
+            Shortcut::Split => "split",
+        });
+        let parts: Vec<&str> = family.into_iter().chain(storage).chain(shortcut).collect();
+        f.write_str(&parts.join("-"))
+    }
+}
+
+impl FromStr for BlockedVariant {
+    type Err = UnknownVariant;
+
+    fn from_str(text: &str) -> Result<Self, UnknownVariant> {
+        let unknown = || UnknownVariant { found: text.chars().take(80).collect() };
+        let mut blocked = Self { broadcast: None, storage: None, shortcut: None };
+        for part in text.split('-') {
+            let again = match part {
+                "tiled" => blocked.broadcast.replace(false).is_some(),
+                "broadcast" => blocked.broadcast.replace(true).is_some(),
+                "winograd" => blocked.shortcut.replace(Shortcut::Winograd).is_some(),
+                "split" => blocked.shortcut.replace(Shortcut::Split).is_some(),
+                name => match Storage::ALL.into_iter().find(|storage| storage.name() == name) {
+                    Some(storage) => blocked.storage.replace(storage).is_some(),
+                    None => return Err(unknown()),
+                },
+            };
+            if again {
+                return Err(unknown());
+            }
+        }
+        Ok(blocked)
+    }
+}
+
+/// Several [`BlockedVariant`]s; written with commas or spaces between them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Blocklist(pub Vec<BlockedVariant>);
+
+impl Blocklist {
+    /// What either denies.
+    pub(crate) fn and(&self, others: &Self) -> Self {
+        Self(self.0.iter().chain(&others.0).copied().collect())
+    }
+
+    /// Whether every kernel of `config` is denied.
+    pub fn blocks(&self, config: KernelConfig) -> bool {
+        self.blocks_algorithm(config, Algorithm::Direct)
+    }
+
+    /// Whether `algorithm` by itself is denied in `config`; of [`Algorithm::Direct`], whether the kernel configuration is.
+    pub fn blocks_algorithm(&self, config: KernelConfig, algorithm: Algorithm) -> bool {
+        let shortcut = Shortcut::of(algorithm);
+        self.0.iter().any(|blocked| blocked.shortcut == shortcut && blocked.fits(config))
+    }
+}
+
+impl fmt::Display for Blocklist {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let all: Vec<String> = self.0.iter().map(ToString::to_string).collect();
+        f.write_str(&all.join(","))
+    }
+}
+
+impl FromStr for Blocklist {
+    type Err = UnknownVariant;
+
+    fn from_str(text: &str) -> Result<Self, UnknownVariant> {
+        let names = text.split([',', ' ']).filter(|name| !name.is_empty());
+        names.map(str::parse).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+/// A name that is no variant's.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "expected a kernel variant (tiled or broadcast, buffer, texture or sampled, winograd or split, or several of them joined by \
+     hyphens, such as tiled-texture), found `{found}`"
+)]
+pub struct UnknownVariant {
+    /// The name.
+    pub found: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TILED: KernelConfig = KernelConfig { family: Family::WorkgroupTiled, storage: Storage::StorageBuffer };
+    const BROADCAST: KernelConfig =
+        KernelConfig { family: Family::SubgroupBroadcast { lanes: 8 }, storage: Storage::StorageTexture };
+
+    #[test]
+    fn names_deny_what_has_all_their_parts() {
+        for (names, tiled, broadcast, tiled_winograd, broadcast_winograd) in [
+            ("", false, false, false, false),
+            ("tiled", true, false, false, false),
+            ("texture", false, true, false, false),
+            ("broadcast-texture", false, true, false, false),
+            ("tiled-texture broadcast-buffer", false, false, false, false),
+            ("winograd", false, false, true, true),
+            ("buffer-winograd", false, false, true, false),
+            ("broadcast, tiled-buffer-winograd", false, true, true, false),
+        ] {
+            let blocklist: Blocklist = names.parse().unwrap();
+            assert_eq!([blocklist.blocks(TILED), blocklist.blocks(BROADCAST)], [tiled, broadcast], "{names}");
+            let winograd = Algorithm::Winograd { tile: 4 };
+            let found = [TILED, BROADCAST].map(|config| blocklist.blocks_algorithm(config, winograd));
+            assert_eq!(found, [tiled_winograd, broadcast_winograd], "{names}");
+            assert!(!blocklist.blocks_algorithm(TILED, Algorithm::SplitK { parts: 2 }), "{names}");
+            assert_eq!(blocklist.to_string().parse::<Blocklist>().unwrap(), blocklist);
+        }
+    }
+
+    #[test]
+    fn other_names_are_refused() {
+        for name in [
+            "voodoo",
+            "tiled-tiled",
+            "tiled-broadcast",
+            "buffer-texture",
+            "texture-sampled",
+            "-",
+            "winograd-",
+            "winograd-split",
+            "Tiled",
+        ] {
+            let error = name.parse::<Blocklist>().unwrap_err().to_string();
+            assert!(error.contains(&format!("found `{name}`")), "{error}");
+        }
+    }
+}
