@@ -56,11 +56,16 @@
 //! any layer ([`Pipeline::run_layers`]); [`Pipeline::required_limits`] says what to ask of a device,
 //! [`Pipeline::encode_slice`] spreads a run over frames, and [`Pipeline::rebuild`] follows the loss of a device. [`mod@reference`] computes the same in double precision, to check against.
 #![warn(missing_docs)]
+#![cfg_attr(
+    not(all(feature = "caffe", feature = "decoders", feature = "doctor", feature = "onnx", feature = "torch")),
+    allow(dead_code, irrefutable_let_patterns, unused_variables, reason = "parts of the features that are left out")
+)]
 
 mod activation;
 mod classify;
-#[cfg(test)]
+#[cfg(all(test, feature = "doctor"))]
 mod conformance;
+#[cfg(feature = "doctor")]
 pub mod doctor;
 #[cfg(not(target_arch = "wasm32"))]
 mod files;
@@ -98,7 +103,7 @@ pub use program::{MAX_BATCH, ProgramError};
 pub use runtime::Roofline;
 pub use runtime::{
     Candidate, FrameBudget, Input, InputError, LayerTime, Pipeline, PipelineBuilder, PipelineError, PlannedDispatch,
-    RunError, TextureSource, Ticket, TopEntry, TuneError, TunedConfig, Tuning, plan,
+    RunError, TextureSource, Ticket, TopEntry, TuneError, TunedConfig, Tuning, device_bytes, plan,
 };
 pub use select::{BlockedVariant, Blocklist, UnknownVariant};
 pub use shape::Shape;

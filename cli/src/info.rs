@@ -8,7 +8,8 @@ use std::{
 };
 
 use alexnet_wgpu::{
-    ChannelOrder, Model, Network, Op, Precision, Preprocessing, Resize, Shape, Weights, write_atomically,
+    ChannelOrder, Family, KernelConfig, Model, Network, Op, PipelineError, Precision, Preprocessing, Resize, Storage,
+    Weights, device_bytes, write_atomically,
 };
 use serde::Serialize;
 
@@ -82,7 +83,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     }
     let size = path.as_deref().and_then(|path| Some(fs::metadata(path).ok()?.len()));
     let name = path.map(|path| path.display().to_string());
-    let report = Report::new(name.as_deref(), size, &model, &tensors);
+    let report = Report::new(name.as_deref(), size, &model, &tensors)?;
     if args.json {
         let json = serde_json::to_string(&report)?;
         writeln!(io::stdout(), "{json}").map_err(Failure::output)?;
@@ -137,7 +138,12 @@ struct TensorReport<'a> {
 }
 
 impl<'a> Report<'a> {
-    fn new(file: Option<&'a str>, bytes: Option<u64>, model: &'a Model, tensors: &'a Weights) -> Self {
+    fn new(
+        file: Option<&'a str>,
+        bytes: Option<u64>,
+        model: &'a Model,
+        tensors: &'a Weights,
+    ) -> Result<Self, PipelineError> {
         let Model { network, preprocessing, labels, origin, .. } = model;
         let tensor = |(name, tensor): (&'a String, &'a alexnet_wgpu::Tensor)| TensorReport {
             name,
@@ -145,7 +151,7 @@ impl<'a> Report<'a> {
             dtype: tensor.dtype().to_string(),
             bytes: tensor.bytes().len(),
         };
-        Self {
+        Ok(Self {
             file,
             bytes,
             format: origin.format.map(|format| format.to_string()),
@@ -161,9 +167,9 @@ impl<'a> Report<'a> {
             parameters: network.parameter_count(),
             multiply_adds: network.multiply_adds(),
             weight_bytes: Bytes::in_a_file(network),
-            device_bytes: Bytes::on_a_device(network),
+            device_bytes: Bytes::on_a_device(network)?,
             tensors: tensors.tensors.iter().map(tensor).collect(),
-        }
+        })
     }
 }
 
@@ -174,26 +180,11 @@ impl Bytes {
         Self { f32: of(Precision::F32), f16: 2 * network.parameter_count(), int8: of(Precision::Int8) }
     }
 
-    /// Weights and activations of one picture: what every adapter takes. Some kernels keep weights in a larger form and
-    /// sums between their dispatches, which the planner knows once it knows the adapter.
-    fn on_a_device(network: &Network) -> Self {
-        let weights = |dtype| {
-            let parameters = network.layers().iter().flat_map(|layer| {
-                // Convolutions have few weights, and keep them as f32.
-                let dtype = if matches!(layer.op, Op::Linear(_)) { dtype } else { Precision::F32 };
-                layer.parameters().map(move |(name, shape)| stored(&name, &shape, dtype))
-            });
-            parameters.sum::<u64>()
-        };
-        // Layers read one of two arrays and write the other, channels in fours.
-        let quads = |shape: Shape| 16 * (shape.height * shape.width * shape.channels.div_ceil(4)) as u64;
-        let mut arrays = [0, 0];
-        for (i, layer) in network.layers().iter().filter(|layer| layer.op != Op::Dropout).enumerate() {
-            arrays[i % 2] = quads(layer.output).max(arrays[i % 2]);
-        }
-        let activations = 4 * network.input().len() as u64 + arrays[0] + arrays[1];
-        let of = |dtype| weights(dtype) + activations;
-        Self { f32: of(Precision::F32), f16: of(Precision::F16), int8: of(Precision::Int8) }
+    /// Weights and activations for one picture, with the kernels of a GPU.
+    fn on_a_device(network: &Network) -> Result<Self, PipelineError> {
+        let config = KernelConfig { family: Family::WorkgroupTiled, storage: Storage::StorageBuffer };
+        let of = |precision| device_bytes(network, 1, config, precision);
+        Ok(Self { f32: of(Precision::F32)?, f16: of(Precision::F16)?, int8: of(Precision::Int8)? })
     }
 }
 
@@ -250,12 +241,11 @@ fn print(report: &Report<'_>, model: &Model) -> io::Result<()> {
         format!("{f32} as f32, {f16} as f16, {int8} as int8")
     };
     writeln!(out, "weights        {}", told(&report.weight_bytes))?;
-    writeln!(out, "on the device  at least {}", told(&report.device_bytes))?;
+    writeln!(out, "on the device  {}", told(&report.device_bytes))?;
     writeln!(
         out,
-        "               by the shapes of the weights (convolutions as f32) and of one picture's activations;"
+        "               for one picture, with the kernels of a GPU; `alexnet bench` tells what it takes with an adapter's"
     )?;
-    writeln!(out, "               `alexnet bench` tells what it takes with an adapter's kernels")?;
 
     writeln!(
         out,

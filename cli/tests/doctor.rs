@@ -123,5 +123,5 @@ fn mistakes_are_told() {
     alexnet("classify --deny voodoo", &[&image]).failure(2, &["voodoo", "tiled or broadcast"]);
     let mut command = prepared("classify", &[&image]);
     Output::of(command.env("ALEXNET_DENY", "voodoo")).failure(1, &["ALEXNET_DENY", "found `voodoo`"]);
-    alexnet("classify --deny tiled,broadcast", &[&image]).failure(1, &["(tiled,broadcast)", "deny fewer"]);
+    alexnet("classify --deny tiled,broadcast", &[&image]).failure(1, &["(tiled,broadcast)", "block fewer variants"]);
 }

@@ -84,9 +84,9 @@ fn int8_takes_what_is_said() {
     assert_eq!(json["weight_bytes"]["int8"], json!(bytes.len() as u64 - header));
 }
 
-/// What is said from the shapes, against what a pipeline takes on this machine's adapter.
+/// What is said for the kernels of a GPU, against what a pipeline takes on this machine's adapter.
 #[test]
-fn the_device_takes_what_is_said_and_little_more() {
+fn the_device_takes_much_what_is_said() {
     let said = &json_of(&[])["device_bytes"];
     let text = info(&[], &[]).success();
     let more = ["f32", "f16", "int8"].map(|dtype| {
@@ -95,11 +95,11 @@ fn the_device_takes_what_is_said_and_little_more() {
         let [said, taken] = [&said[dtype], &report["device_bytes"]].map(|bytes| bytes.as_u64().unwrap());
         assert!(text.contains(&format!("{:.1} MB as {dtype}", said as f64 / 1e6)), "{text}");
         println!("{dtype}: said {said}, taken {taken}");
-        taken.checked_sub(said).unwrap()
+        taken as f64 - said as f64
     });
     // What kernels need between their dispatches does not depend on the type, and weights are padded a little.
-    let [f32, f16, int8] = more.map(|bytes| bytes as f64);
-    assert!(f32 < 2e7 && (f16 - f32).abs() < 1e5 && (int8 - f32).abs() < 1e5, "{more:?}");
+    let [f32, f16, int8] = more;
+    assert!(f32.abs() < 2e7 && (f16 - f32).abs() < 1e5 && (int8 - f32).abs() < 1e5, "{more:?}");
 }
 
 #[test]

@@ -332,7 +332,7 @@ impl Gpu {
         &self.blocklist
     }
 
-    /// Every kernel configuration that runs on this device, denied or not; of those that broadcast, the one with the most lanes first.
+    /// Every kernel configuration that runs on this device, blocked or not; of those that broadcast, the one with the most lanes first.
     pub fn kernel_configs(&self) -> Vec<KernelConfig> {
         select::kernel_configs(&self.info, self.device.features())
     }

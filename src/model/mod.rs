@@ -123,6 +123,7 @@ impl GivenPreprocessing {
     /// # Errors
     ///
     /// [`WeightsError::Format`] where the bytes are no such picture of one or three channels.
+    #[cfg(feature = "caffe")]
     pub fn from_binaryproto(bytes: &[u8]) -> Result<Self, WeightsError> {
         crate::model::formats::mean_pixel(bytes).map(Self::CaffeMean)
     }

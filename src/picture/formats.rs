@@ -10,7 +10,7 @@ use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, me
 use super::{
     error::PictureError,
     gif, jpeg, orientation,
-    picture::{Damage, Picture},
+    picture::{Damage, Picture, flatten_rgba},
     tiff,
 };
 
@@ -198,22 +198,4 @@ fn needed_more_bytes(error: &ImageError) -> bool {
 
 fn flatten(image: DynamicImage) -> Vec<u8> {
     if image.color().has_alpha() { flatten_rgba(image.into_rgba8().into_raw()) } else { image.into_rgb8().into_raw() }
-}
-
-/// Red, green and blue over white, in place.
-pub(super) fn flatten_rgba(mut rgba: Vec<u8>) -> Vec<u8> {
-    let pixels = rgba.len() / 4;
-    for i in 0..pixels {
-        let [r, g, b, opacity] = std::array::from_fn(|c| rgba[4 * i + c]);
-        rgba[3 * i..3 * i + 3].copy_from_slice(&over_white([r, g, b], opacity));
-    }
-    rgba.truncate(3 * pixels);
-    rgba.shrink_to_fit();
-    rgba
-}
-
-/// `colour · opacity + white · (1 − opacity)`, rounded to nearest.
-pub(super) fn over_white(colour: [u8; 3], opacity: u8) -> [u8; 3] {
-    let opacity = u32::from(opacity);
-    colour.map(|value| ((u32::from(value) * opacity + 255 * (255 - opacity) + 127) / 255) as u8)
 }

@@ -1,11 +1,18 @@
 //! From a picture to the network's input: decode, orient, resize, crop, normalise.
 
+#[cfg(feature = "decoders")]
+mod decode;
 mod error;
+#[cfg(feature = "decoders")]
 mod formats;
+#[cfg(feature = "decoders")]
 mod gif;
+#[cfg(feature = "decoders")]
 mod jpeg;
+#[cfg(feature = "decoders")]
 mod orientation;
 mod picture;
+#[cfg(feature = "decoders")]
 mod tiff;
 
 use fast_image_resize::{

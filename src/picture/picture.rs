@@ -1,21 +1,8 @@
 //! Pictures: decoded, upright, three bytes a pixel.
 
-use std::{
-    any::Any,
-    fmt,
-    panic::{self, AssertUnwindSafe},
-};
-#[cfg(not(target_arch = "wasm32"))]
-use std::{fs::File, io::Read, path::Path};
+use std::fmt;
 
-use image::{DynamicImage, RgbImage};
-
-#[cfg(not(target_arch = "wasm32"))]
-use super::formats::HEAD;
-use super::{
-    error::PictureError,
-    formats::{Kind, flatten_rgba},
-};
+use super::error::PictureError;
 
 /// A decoded picture: rows from top to bottom, three bytes (red, green, blue) a pixel.
 ///
@@ -36,10 +23,10 @@ use super::{
 /// packs a picture of one colour, however large, into 40 bytes, and other drawings 400 pixels to a byte: there it is 1024.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Picture {
-    width: u32,
-    height: u32,
-    rgb: Vec<u8>,
-    damage: Option<Damage>,
+    pub(super) width: u32,
+    pub(super) height: u32,
+    pub(super) rgb: Vec<u8>,
+    pub(super) damage: Option<Damage>,
 }
 
 /// How much of a picture's data is damaged: what is shown of it is missing or a guess.
@@ -88,47 +75,6 @@ impl Picture {
     pub const SMALL: u64 = 1 << 24;
     /// What a decoder may allocate, and the longest file that is read: a picture of the most pixels.
     pub(super) const MAX_BYTES: u64 = 3 * Self::MAX_PIXELS;
-
-    /// Reads and decodes a picture file.
-    ///
-    /// # Errors
-    ///
-    /// [`PictureError`] says what is wrong with the file.
-    #[cfg(not(target_arch = "wasm32"))]
-    pub fn open(path: impl AsRef<Path>) -> Result<Self, PictureError> {
-        let path = path.as_ref();
-        let read = |source| PictureError::Read { path: path.into(), source };
-        let file = File::open(path).map_err(read)?;
-        // An endless file (a device, a pipe) is refused by its first bytes, or where it passes the limit.
-        let mut bytes = Vec::new();
-        (&file).take(HEAD as u64).read_to_end(&mut bytes).map_err(read)?;
-        let kind = Kind::recognise(&bytes)?;
-        let rest = (&file).take(Self::MAX_BYTES).read_to_end(&mut bytes).map_err(read)?;
-        if rest as u64 == Self::MAX_BYTES {
-            return Err(PictureError::Memory { format: kind.name() });
-        }
-        Self::decode(&bytes)
-    }
-
-    /// Decodes the bytes of a picture file.
-    ///
-    /// A file that ends before its last pixel is refused. A JPEG that is damaged inside decodes as far as it can, as in
-    /// browsers and in Pillow; [`Picture::damage`] tells how far.
-    ///
-    /// # Errors
-    ///
-    /// [`PictureError`] says what is wrong with the bytes.
-    pub fn decode(bytes: &[u8]) -> Result<Self, PictureError> {
-        let kind = Kind::recognise(bytes)?;
-        let decoded = unpanicked(kind.name(), || kind.decode(bytes))?;
-        let (width, height) = (decoded.width, decoded.height);
-        Self::check_samples(width, height, 3, decoded.rgb.len())?;
-        let image = RgbImage::from_raw(width, height, decoded.rgb).unwrap_or_default();
-        let mut upright = DynamicImage::ImageRgb8(image);
-        upright.apply_orientation(decoded.orientation);
-        let (width, height) = (upright.width(), upright.height());
-        Ok(Self { width, height, rgb: upright.into_rgb8().into_raw(), damage: decoded.damage })
-    }
 
     /// A picture from its pixels: `rgb` holds red, green and blue of each, row by row from the top.
     ///
@@ -190,7 +136,7 @@ impl Picture {
         Ok(())
     }
 
-    fn check_samples(width: u32, height: u32, channels: u64, found: usize) -> Result<(), PictureError> {
+    pub(super) fn check_samples(width: u32, height: u32, channels: u64, found: usize) -> Result<(), PictureError> {
         Self::check_size(width, height)?;
         let expected = u64::from(width) * u64::from(height) * channels;
         if expected != found as u64 {
@@ -200,30 +146,20 @@ impl Picture {
     }
 }
 
-/// What `decode` returns, or an error where it panics: no decoder is trusted with a program's life. On targets that abort
-/// on a panic, as the web's, this is no help: faults that are known are not reached.
-fn unpanicked<T>(format: &'static str, decode: impl FnOnce() -> Result<T, PictureError>) -> Result<T, PictureError> {
-    // What was being decoded is dropped, so that nobody sees it half done.
-    panic::catch_unwind(AssertUnwindSafe(decode)).unwrap_or_else(|payload| {
-        let payload: &dyn Any = &*payload;
-        let reason = payload.downcast_ref::<String>().map(String::as_str).or_else(|| payload.downcast_ref().copied());
-        let reason = reason.unwrap_or("for no reason that it gives").lines().collect::<Vec<_>>().join(" ");
-        Err(PictureError::Decoder { format, reason })
-    })
+/// Red, green and blue over white, in place.
+pub(super) fn flatten_rgba(mut rgba: Vec<u8>) -> Vec<u8> {
+    let pixels = rgba.len() / 4;
+    for i in 0..pixels {
+        let [r, g, b, opacity] = std::array::from_fn(|c| rgba[4 * i + c]);
+        rgba[3 * i..3 * i + 3].copy_from_slice(&over_white([r, g, b], opacity));
+    }
+    rgba.truncate(3 * pixels);
+    rgba.shrink_to_fit();
+    rgba
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_decoders_panic_is_an_error() {
-        let broken = |message: &'static str| unpanicked::<()>("TIFF", || panic!("{message}"));
-        let error = broken("index out of\nbounds").unwrap_err();
-        assert!(matches!(&error, PictureError::Decoder { format: "TIFF", reason } if reason == "index out of bounds"));
-        assert!(!error.to_string().contains('\n'), "{error}");
-        assert!(unpanicked("TIFF", || Ok(5)).is_ok_and(|five| five == 5));
-        let passed = unpanicked::<()>("TIFF", || Err(PictureError::Empty));
-        assert!(matches!(passed, Err(PictureError::Empty)));
-    }
+/// `colour · opacity + white · (1 − opacity)`, rounded to nearest.
+pub(super) fn over_white(colour: [u8; 3], opacity: u8) -> [u8; 3] {
+    let opacity = u32::from(opacity);
+    colour.map(|value| ((u32::from(value) * opacity + 255 * (255 - opacity) + 127) / 255) as u8)
 }

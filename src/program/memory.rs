@@ -3,7 +3,7 @@
 use std::{cmp::Reverse, ops::RangeInclusive};
 
 use super::{Array, ArrayId, Program, Role};
-use crate::kernels::{Access, Precision, Storage};
+use crate::kernels::{Access, Precision, Storage, TEXTURE_WIDTH};
 
 /// A piece of memory, which one array has, or several in turns.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,6 +15,19 @@ pub(crate) struct Allocation {
     pub storage: Storage,
     /// Whether dispatches write it.
     pub written: bool,
+}
+
+impl Allocation {
+    /// Bytes on a device: of a texture, whole rows.
+    pub fn device_bytes(&self) -> u64 {
+        match self.storage {
+            Storage::StorageBuffer => self.bytes,
+            Storage::StorageTexture | Storage::SampledTexture => {
+                let texels = self.bytes.div_ceil(self.precision.quad_bytes());
+                texels.next_multiple_of(TEXTURE_WIDTH.into()) * self.precision.quad_bytes()
+            }
+        }
+    }
 }
 
 /// Which memory each array of a program has.

@@ -139,8 +139,8 @@ impl<'a> PipelineBuilder<'a> {
         }
         let blocklist = gpu.blocklist().and(&settings.blocklist);
         let allowed = || select::allowed_config(gpu.info(), device.features(), &blocklist);
-        let denied = || PipelineError::Blocked { blocklist: blocklist.clone() };
-        let config = settings.config.or_else(allowed).ok_or_else(denied)?;
+        let blocked = || PipelineError::Blocked { blocklist: blocklist.clone() };
+        let config = settings.config.or_else(allowed).ok_or_else(blocked)?;
         let mut algorithms = settings.algorithms.clone();
         select::avoid_algorithms(network, config, batch, &blocklist, &mut algorithms);
         requirements::check(gpu, network, &settings, config)?;

@@ -39,10 +39,10 @@ pub enum PipelineError {
         /// Every limit of the device that is too low.
         shortfalls: Vec<Shortfall>,
     },
-    /// Nothing is left that is not denied.
+    /// Nothing is left that is not blocked.
     #[error("every kernel configuration that runs on this adapter is blocked ({blocklist}): block fewer variants")]
     Blocked {
-        /// What is denied.
+        /// What is blocked.
         blocklist: Blocklist,
     },
     /// A shader does not compile on this adapter.

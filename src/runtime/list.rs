@@ -5,7 +5,7 @@ use crate::{
     kernels::{KernelConfig, Precision},
     lower::Inference,
     network::Network,
-    program::{Algorithms, Dispatch, Options, QUAD, Step},
+    program::{Algorithms, Allocation, Dispatch, Options, QUAD, Step},
 };
 
 /// One dispatch of a plan: what [`plan`] lists.
@@ -55,4 +55,22 @@ pub fn plan(
         Ok(PlannedDispatch { layer, kernel: label, wgsl, constants, workgroups, multiply_adds })
     };
     dispatches.map(planned).collect()
+}
+
+/// The bytes that `network` takes on a device, as [`crate::Pipeline::device_bytes`] tells them: for `batch` images, with the kernels of
+/// `config`.
+///
+/// # Errors
+///
+/// [`PipelineError`] when the batch is not of 1 to [`MAX_BATCH`](crate::MAX_BATCH) pictures, or a layer is beyond what any device has.
+pub fn device_bytes(
+    network: &Network,
+    batch: usize,
+    config: KernelConfig,
+    precision: Precision,
+) -> Result<u64, PipelineError> {
+    let limit = wgpu::Limits::default().max_storage_buffer_binding_size / QUAD;
+    let options = Options { config, batch, precision, algorithms: &Algorithms::new(), limit, top: 1 };
+    let plan = Inference::lower(network, options)?.program.plan_memory();
+    Ok(plan.allocations.iter().map(Allocation::device_bytes).sum())
 }

@@ -35,7 +35,7 @@ pub use frame_budget::FrameBudget;
 pub use input::{Input, InputError, TextureSource};
 #[cfg(test)]
 pub(crate) use input::{buffer_kernel, texture_kernel};
-pub use list::{PlannedDispatch, plan};
+pub use list::{PlannedDispatch, device_bytes, plan};
 pub use pipeline::Pipeline;
 #[cfg(test)]
 pub(crate) use pipeline::from_chw;

@@ -66,13 +66,13 @@ impl PipelineBuilder<'_> {
     }
 
     /// Measures every kernel configuration that the adapter can run with every algorithm that suits each convolution, at this batch and
-    /// precision, on random pictures; none that is denied ([`Gpu::avoid`](crate::Gpu::avoid), [`PipelineBuilder::avoid`]). It takes seconds to minutes;
+    /// precision, on random pictures; none that is blocked ([`Gpu::avoid`](crate::Gpu::avoid), [`PipelineBuilder::avoid`]). It takes seconds to minutes;
     /// `progress` is called with how many measurements of how many are done. A way that the adapter refuses is left out (and
     /// logged).
     ///
     /// # Errors
     ///
-    /// [`TuneError`] when the device has no timestamps, everything is denied, or nothing can run.
+    /// [`TuneError`] when the device has no timestamps, everything is blocked, or nothing can run.
     pub async fn tune(self, mut progress: impl FnMut(usize, usize)) -> Result<Tuning, TuneError> {
         let (convolutions, their_weights) = self.convolutions()?;
         let blocked = self.gpu.blocklist().and(&self.settings.blocklist);
@@ -99,7 +99,7 @@ impl PipelineBuilder<'_> {
         let mut refusal = None;
         for (done, &(config, algorithm)) in measurements.iter().enumerate() {
             progress(done, measurements.len());
-            // Only convolutions have algorithms to choose from: the rest is measured once a kernel configuration.
+            // Only convolutions have algorithms to choose from: the rest is measured once for each kernel configuration.
             let (network, weights) = match &convolutions {
                 Some(network) if algorithm != Algorithm::Direct => (network, &their_weights),
                 _ => (self.network, self.weights),

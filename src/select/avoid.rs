@@ -1,4 +1,4 @@
-//! Kernels chosen where some are denied.
+//! Kernels chosen where some are blocked.
 
 use std::iter;
 
@@ -9,7 +9,7 @@ use crate::{
     program::Algorithms,
 };
 
-/// The kernel configuration that suits an adapter best of those that are not denied, if any.
+/// The kernel configuration that suits an adapter best of those that are not blocked, if any.
 pub(crate) fn allowed_config(
     info: &wgpu::AdapterInfo,
     features: wgpu::Features,
@@ -22,7 +22,7 @@ pub(crate) fn allowed_config(
     iter::once(best).chain(others).find(|&config| !blocklist.blocks(config))
 }
 
-/// How `layer` is computed best in `config` of what is not denied.
+/// How `layer` is computed best in `config` of what is not blocked.
 pub(crate) fn allowed_algorithm(config: KernelConfig, layer: &Layer, batch: usize, blocklist: &Blocklist) -> Algorithm {
     match layer.algorithm(config, batch) {
         best if best != Algorithm::Direct && blocklist.blocks_algorithm(config, best) => Algorithm::Direct,
@@ -30,7 +30,7 @@ pub(crate) fn allowed_algorithm(config: KernelConfig, layer: &Layer, batch: usiz
     }
 }
 
-/// Has those layers computed directly that are not in `algorithms` and whose best algorithm is denied in `config`.
+/// Has those layers computed directly that are not in `algorithms` and whose best algorithm is blocked in `config`.
 pub(crate) fn avoid_algorithms(
     network: &Network,
     config: KernelConfig,

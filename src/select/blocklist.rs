@@ -8,7 +8,7 @@ use crate::kernels::{Algorithm, Family, KernelConfig, Storage};
 ///
 /// Written as parts joined by hyphens, each at most once: a family (`tiled` or `broadcast`), a storage (`buffer`,
 /// `texture` or `sampled`), and an algorithm of convolutions (`winograd`, or `split` for [`Algorithm::SplitK`]). What has all parts is
-/// denied: `broadcast` denies that family wherever it stores, `tiled-texture` one kernel configuration, `winograd` the algorithm in every
+/// blocked: `broadcast` blocks that family wherever it stores, `tiled-texture` one kernel configuration, `winograd` the algorithm in every
 /// kernel configuration, `tiled-winograd` in one family.
 ///
 /// ```
@@ -50,7 +50,7 @@ impl BlockedVariant {
         Self { broadcast, storage, shortcut: Shortcut::of(algorithm) }
     }
 
-    /// The same whatever the family, the storage, or both: blocklist of several kernel configurations in fewer words.
+    /// The same whatever the family, the storage, or both: several kernel configurations in fewer words.
     pub(crate) fn wider(self) -> impl Iterator<Item = Self> {
         let (any_storage, any_family) = (Self { storage: None, ..self }, Self { broadcast: None, ..self });
         // Without a part, nothing is said.
@@ -111,17 +111,17 @@ impl FromStr for BlockedVariant {
 pub struct Blocklist(pub Vec<BlockedVariant>);
 
 impl Blocklist {
-    /// What either denies.
+    /// What either blocks.
     pub(crate) fn and(&self, others: &Self) -> Self {
         Self(self.0.iter().chain(&others.0).copied().collect())
     }
 
-    /// Whether every kernel of `config` is denied.
+    /// Whether every kernel of `config` is blocked.
     pub fn blocks(&self, config: KernelConfig) -> bool {
         self.blocks_algorithm(config, Algorithm::Direct)
     }
 
-    /// Whether `algorithm` by itself is denied in `config`; of [`Algorithm::Direct`], whether the kernel configuration is.
+    /// Whether `algorithm` by itself is blocked in `config`; of [`Algorithm::Direct`], whether the kernel configuration is.
     pub fn blocks_algorithm(&self, config: KernelConfig, algorithm: Algorithm) -> bool {
         let shortcut = Shortcut::of(algorithm);
         self.0.iter().any(|blocked| blocked.shortcut == shortcut && blocked.fits(config))

@@ -2,21 +2,25 @@
 
 mod affine;
 mod batch_norm;
+#[cfg(feature = "caffe")]
 mod caffe;
 mod graph;
+#[cfg(feature = "onnx")]
 mod onnx;
 mod safetensors;
 #[cfg(not(target_arch = "wasm32"))]
 mod shards;
+#[cfg(feature = "torch")]
 mod torch;
 
 use std::{collections::BTreeMap, fmt, path::Path};
 
 use bytes::Bytes;
 
+#[cfg(feature = "caffe")]
+pub(crate) use self::caffe::mean_pixel;
 pub(crate) use self::{
     batch_norm::{BatchNorm, fold},
-    caffe::mean_pixel,
     graph::Graph,
 };
 use crate::{
@@ -65,7 +69,9 @@ pub(crate) struct Notes {
 /// A weight file that is read: tensors by name, or layers with their tensors.
 pub(crate) enum File {
     Tensors(Format, Weights, Notes),
+    #[cfg(feature = "onnx")]
     Onnx(onnx::Model),
+    #[cfg(feature = "caffe")]
     Caffe(caffe::Net),
 }
 
@@ -98,43 +104,58 @@ impl File {
         if safetensors::recognise(&bytes) {
             return Ok(Self::Tensors(Format::Safetensors, safetensors::read(bytes)?, Notes::default()));
         }
+        #[cfg(feature = "torch")]
         if torch::is_zip(&bytes) {
             let (weights, notes) = torch::read_zip(&bytes)?;
             return Ok(Self::Tensors(Format::Torch, weights, notes));
         }
+        #[cfg(feature = "torch")]
         if torch::is_pickle(&bytes) {
             let (weights, notes) = torch::read_legacy(&bytes)?;
             return Ok(Self::Tensors(Format::TorchLegacy, weights, notes));
         }
-        // Protocol buffers have no magic number: the one whose fields make sense is it.
-        match (onnx::Model::read(&bytes, path), caffe::Net::read(&bytes, path)) {
-            (Ok(Some(model)), _) => Ok(Self::Onnx(model)),
-            (_, Ok(Some(net))) => Ok(Self::Caffe(net)),
-            (Err(e), _) if onnx::begins(&bytes) => Err(e),
-            (_, Err(e)) if caffe::begins(&bytes) => Err(e),
-            // A header that lies about its length.
-            _ if bytes.get(8) == Some(&b'{') => {
-                Ok(Self::Tensors(Format::Safetensors, safetensors::read(bytes)?, Notes::default()))
-            }
-            _ if bytes.starts_with(&[0x1f, 0x8b]) => {
-                let what = "safetensors, PyTorch, ONNX or Caffe, found a gzip archive";
-                Err(WeightsError::malformed("weight file", what).advising("unpack it with gunzip or tar"))
-            }
-            _ => {
-                let (found, advice) = match other_format(&bytes) {
-                    Some(name) => (name.into(), "convert it to ONNX or safetensors with the program that wrote it"),
-                    None => (describe(&bytes), "give a file of one of these, or download it again if it should be one"),
-                };
-                let what = format!("safetensors, PyTorch, ONNX or Caffe, found {found}");
-                Err(WeightsError::malformed("weight file", what).advising(advice))
-            }
+        if let Some(file) = Self::read_message(&bytes, path)? {
+            return Ok(file);
         }
+        // A header that lies about its length.
+        if bytes.get(8) == Some(&b'{') {
+            return Ok(Self::Tensors(Format::Safetensors, safetensors::read(bytes)?, Notes::default()));
+        }
+        let (found, advice) = if bytes.starts_with(&[0x1f, 0x8b]) {
+            ("a gzip archive".into(), "unpack it with gunzip or tar")
+        } else if let Some(name) = other_format(&bytes) {
+            (name.into(), "convert it to ONNX or safetensors with the program that wrote it")
+        } else {
+            (describe(&bytes), "give a file of one of these, or download it again if it should be one")
+        };
+        Err(WeightsError::malformed("weight file", format!("{FORMATS}, found {found}")).advising(advice))
+    }
+
+    /// The same for ONNX and Caffe. Protocol buffers have no magic number: the one whose fields make sense is it.
+    #[cfg_attr(not(any(feature = "onnx", feature = "caffe")), expect(unused_variables, unused_mut))]
+    fn read_message(bytes: &Bytes, path: Option<&Path>) -> Result<Option<Self>, WeightsError> {
+        let mut damaged = None;
+        #[cfg(feature = "onnx")]
+        match onnx::Model::read(bytes, path) {
+            Ok(Some(model)) => return Ok(Some(Self::Onnx(model))),
+            Err(e) if onnx::begins(bytes) => damaged = Some(e),
+            _ => {}
+        }
+        #[cfg(feature = "caffe")]
+        match caffe::Net::read(bytes, path) {
+            Ok(Some(net)) => return Ok(Some(Self::Caffe(net))),
+            Err(e) if caffe::begins(bytes) => damaged = damaged.or(Some(e)),
+            _ => {}
+        }
+        damaged.map_or(Ok(None), Err)
     }
 
     pub fn format(&self) -> Format {
         match self {
             Self::Tensors(format, ..) => *format,
+            #[cfg(feature = "onnx")]
             Self::Onnx(_) => Format::Onnx,
+            #[cfg(feature = "caffe")]
             Self::Caffe(_) => Format::Caffe,
         }
     }
@@ -143,7 +164,9 @@ impl File {
     pub fn graph(&self, options: &ModelOptions) -> Option<Result<Graph, WeightsError>> {
         match self {
             Self::Tensors(..) => None,
+            #[cfg(feature = "onnx")]
             Self::Onnx(model) => Some(model.graph()),
+            #[cfg(feature = "caffe")]
             Self::Caffe(net) => Some(net.graph(options)),
         }
     }
@@ -157,11 +180,20 @@ impl File {
     pub fn into_tensors(self) -> Result<(Weights, Notes), WeightsError> {
         match self {
             Self::Tensors(_, weights, notes) => Ok((weights, notes)),
+            #[cfg(feature = "onnx")]
             Self::Onnx(model) => Ok((model.weights()?, Notes::default())),
+            #[cfg(feature = "caffe")]
             Self::Caffe(net) => Ok((net.weights()?, Notes::default())),
         }
     }
 }
+
+/// The formats that are read, for messages.
+const FORMATS: &str = if cfg!(all(feature = "torch", feature = "onnx", feature = "caffe")) {
+    "safetensors, PyTorch, ONNX or Caffe"
+} else {
+    "a format that this program was built with (safetensors, and PyTorch, ONNX and Caffe by features)"
+};
 
 /// Other programs' formats by their first bytes.
 fn other_format(bytes: &[u8]) -> Option<&'static str> {

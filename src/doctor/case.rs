@@ -1,0 +1,238 @@
+//! One layer against its f64 twin.
+
+#[cfg(not(target_arch = "wasm32"))]
+use std::time::Instant;
+use std::{collections::BTreeSet, sync::OnceLock};
+
+#[cfg(target_arch = "wasm32")]
+use web_time::Instant;
+
+use super::{KernelVariant, examine};
+use crate::{
+    gpu::Gpu,
+    kernels::{Algorithm, Family, Kernel, KernelConfig, Precision},
+    network::{Layer, Network},
+    reference,
+    runtime::Pipeline,
+    weights::{DType, Tensor, Weights, WeightsError, splitmix},
+};
+
+/// One layer with random weights and inputs, and what the f64 twin makes of them.
+#[derive(Clone, Debug)]
+pub struct Case {
+    pub(crate) network: Network,
+    /// Two pictures, of which batches are made.
+    inputs: [Vec<f32>; 2],
+    /// One for each precision.
+    twins: Vec<Twin>,
+    /// What rounding errors are in proportion to: the norm of the sums of magnitudes, which cancellation leaves out of
+    /// the result.
+    scale: f64,
+}
+
+/// A layer's weights in a precision, and the f64 twin's outputs for them.
+#[derive(Clone, Debug)]
+struct Twin {
+    precision: Precision,
+    /// Weights that it holds exactly.
+    weights: Weights,
+    /// For the first picture.
+    first: Vec<f64>,
+    /// For the second, which batches have; computed where one runs.
+    second: OnceLock<Vec<f64>>,
+}
+
+/// A batch whose fully connected layers are products with a few vectors at once, and one for which they are matrix products.
+pub(super) fn batches(family: Family) -> [usize; 2] {
+    match family {
+        Family::SubgroupBroadcast { .. } => [8, 9],
+        Family::WorkgroupTiled => [16, 17],
+    }
+}
+
+/// Which of the two pictures comes in place `index` of a batch. The Thue-Morse sequence: no shift of it is itself.
+pub(super) fn picture_at(index: usize) -> usize {
+    index.count_ones() as usize % 2
+}
+
+/// What came of a check.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Finding {
+    /// The layer's name.
+    pub layer: String,
+    /// The kernels.
+    pub variant: KernelVariant,
+    /// The error, in proportion to the magnitudes that were summed; why there is none otherwise.
+    pub error: Result<f64, String>,
+    /// The error that rounding can explain.
+    pub tolerance: f64,
+    /// Milliseconds of the second run, with upload and readback.
+    pub ms: f64,
+}
+
+impl Finding {
+    /// Whether the variant computes what it should.
+    pub fn is_right(&self) -> bool {
+        self.error.as_ref().is_ok_and(|&error| error <= self.tolerance)
+    }
+}
+
+pub(super) fn norm(values: impl IntoIterator<Item = f64>) -> f64 {
+    values.into_iter().map(|v| v * v).sum::<f64>().sqrt()
+}
+
+fn run_twin(layer: &Layer, weights: &Weights, input: impl Iterator<Item = f32>) -> Result<Vec<f64>, WeightsError> {
+    reference::run_layer(layer, weights, &input.map(f64::from).collect::<Vec<_>>())
+}
+
+impl Case {
+    /// Draws weights and inputs, and asks the twin.
+    ///
+    /// # Errors
+    ///
+    /// None for a layer of a network that exists.
+    pub fn new(layer: &Layer) -> Result<Self, WeightsError> {
+        let network = Network::new(layer.name.clone(), layer.input, [(layer.name.clone(), layer.op)])
+            .map_err(|e| WeightsError::Unrecognised(e.to_string()))?;
+        let weights = Weights::random(&network, 7);
+        let inputs = [99, 100].map(|seed| splitmix::uniform(seed, layer.input.len(), 2.0));
+        let dtypes = [(Precision::F32, DType::F32), (Precision::F16, DType::F16), (Precision::Int8, DType::I8)];
+        let precisions = if layer.op.operation().has_precisions() { 3 } else { 1 };
+        let mut twins = Vec::new();
+        for &(precision, dtype) in &dtypes[..precisions] {
+            let weights = weights.cast(dtype);
+            let first = run_twin(layer, &weights, inputs[0].iter().copied())?;
+            twins.push(Twin { precision, weights, first, second: OnceLock::new() });
+        }
+        let scale = match layer.op.operation().sums_products() {
+            true => {
+                let mut magnitudes = weights;
+                for tensor in magnitudes.tensors.values_mut() {
+                    *tensor =
+                        Tensor::from_f32(tensor.shape(), tensor.to_f32().iter().map(|v| v.abs()).collect::<Vec<_>>());
+                }
+                norm(run_twin(layer, &magnitudes, inputs[0].iter().map(|v| v.abs()))?)
+            }
+            false => norm(twins[0].first.iter().copied()),
+        };
+        Ok(Self { network, inputs, twins, scale: scale.max(1e-30) })
+    }
+
+    fn layer(&self) -> &Layer {
+        &self.network.layers()[0]
+    }
+
+    /// The input of `batch` pictures.
+    pub(crate) fn input(&self, batch: usize) -> Vec<f32> {
+        (0..batch).flat_map(|index| &self.inputs[picture_at(index)]).copied().collect()
+    }
+
+    /// The kernels that can compute this layer on `gpu`, blocked or not: among them those that the planner picks, and where
+    /// a larger batch has others, these too.
+    pub fn variants(&self, gpu: &Gpu) -> Vec<KernelVariant> {
+        self.variants_of(gpu.kernel_configs())
+    }
+
+    /// Those of `kernel configurations`.
+    pub(crate) fn variants_of(&self, configs: impl IntoIterator<Item = KernelConfig>) -> Vec<KernelVariant> {
+        configs.into_iter().flat_map(|config| self.variants_in(config)).collect()
+    }
+
+    fn variants_in(&self, config: KernelConfig) -> Vec<KernelVariant> {
+        let layer = self.layer();
+        let of_layer = layer.algorithms(config, layer.input_layout());
+        let mut algorithms = vec![Algorithm::Direct];
+        algorithms.extend(of_layer.iter().rfind(|algorithm| matches!(algorithm, Algorithm::Winograd { .. })));
+        algorithms.extend(of_layer.iter().find(|&&algorithm| algorithm == Algorithm::SplitK { parts: 4 }));
+        let planned = |batch| layer.algorithm(config, batch);
+        if !algorithms.contains(&planned(1)) {
+            algorithms.push(planned(1));
+        }
+        let precisions = || self.twins.iter().map(|twin| twin.precision);
+        let of =
+            |algorithm, batch| precisions().map(move |precision| KernelVariant { config, algorithm, precision, batch });
+        let mut variants: Vec<KernelVariant> = algorithms.into_iter().flat_map(|algorithm| of(algorithm, 1)).collect();
+        let kernels = |variant| examine::kernels(&self.network, variant);
+        let mut seen: BTreeSet<Kernel> = variants.iter().flat_map(|&variant| kernels(variant)).collect();
+        // Directly too, which is what remains where the planned algorithm is blocked.
+        let of_batch = |batch| [planned(batch), Algorithm::Direct].into_iter().flat_map(move |a| of(a, batch));
+        for variant in batches(config.family).into_iter().flat_map(of_batch) {
+            let others = kernels(variant);
+            if !others.is_subset(&seen) {
+                variants.push(variant);
+                seen.extend(others);
+            }
+        }
+        variants
+    }
+
+    /// The largest error that rounding explains, as in tests/layers.rs:
+    /// Winograd's larger coefficients cost accuracy, and what compares numbers must not err at all.
+    fn tolerance(&self, algorithm: Algorithm) -> f64 {
+        match algorithm {
+            _ if self.layer().op.operation().is_exact() => 0.0,
+            Algorithm::Direct | Algorithm::SplitK { .. } => 2e-6,
+            Algorithm::Winograd { .. } => 2e-5,
+        }
+    }
+
+    fn twin(&self, precision: Precision) -> Option<&Twin> {
+        self.twins.iter().find(|twin| twin.precision == precision)
+    }
+
+    /// The weights that `precision` holds exactly, where the layer has such.
+    pub(crate) fn weights(&self, precision: Precision) -> Option<&Weights> {
+        self.twin(precision).map(|twin| &twin.weights)
+    }
+
+    /// What the f64 twin makes of [`Case::input`].
+    pub(super) fn expected(&self, precision: Precision, batch: usize) -> Result<Vec<f64>, String> {
+        let twin = self.twin(precision).ok_or_else(|| format!("there are no weights in {precision}"))?;
+        if batch > 1 && twin.second.get().is_none() {
+            let second = run_twin(self.layer(), &twin.weights, self.inputs[1].iter().copied());
+            let _ = twin.second.set(second.map_err(|e| e.to_string())?);
+        }
+        let picture = |index| if picture_at(index) == 0 { Some(&twin.first) } else { twin.second.get() };
+        Ok((0..batch).filter_map(picture).flatten().copied().collect())
+    }
+
+    /// Compares what `variant` made of [`Case::input`].
+    pub(crate) fn finding(&self, variant: KernelVariant, found: Result<Vec<f32>, String>) -> Finding {
+        let error = found.and_then(|found| {
+            let expected = self.expected(variant.precision, variant.batch)?;
+            if found.len() != expected.len() {
+                return Err(format!("expected {} numbers, found {}", expected.len(), found.len()));
+            }
+            let scale = self.scale * (variant.batch as f64).sqrt();
+            let error = norm(found.iter().zip(expected).map(|(&f, e)| f64::from(f) - e)) / scale;
+            if error.is_nan() { Err("the result is not a number".into()) } else { Ok(error) }
+        });
+        let (layer, tolerance) = (self.layer().name.clone(), self.tolerance(variant.algorithm));
+        Finding { layer, variant, error, tolerance, ms: 0.0 }
+    }
+
+    /// Runs the layer twice and compares the second result.
+    pub async fn check(&self, gpu: &Gpu, variant: KernelVariant) -> Finding {
+        let mut ms = 0.0;
+        let run = async {
+            let weights = self
+                .weights(variant.precision)
+                .ok_or_else(|| format!("there are no weights in {}", variant.precision))?;
+            let pipeline = Pipeline::builder(gpu, &self.network, weights)
+                .kernel_config(variant.config)
+                .algorithm(self.network.name(), variant.algorithm)
+                .precision(variant.precision)
+                .batch(variant.batch)
+                .build()
+                .map_err(|e| e.to_string())?;
+            let input = self.input(variant.batch);
+            pipeline.run(&input).await.map_err(|e| e.to_string())?;
+            let begin = Instant::now();
+            let found = pipeline.run(&input).await.map_err(|e| e.to_string())?;
+            ms = begin.elapsed().as_secs_f64() * 1e3;
+            Ok(found)
+        };
+        let found = run.await;
+        Finding { ms, ..self.finding(variant, found) }
+    }
+}
