@@ -1135,7 +1135,7 @@ mod losses {
     #[test]
     fn a_new_device_has_its_own_denials() {
         let (network, weights) = tiny();
-        let deny = |names: &str| common::gpu().clone().avoid(names.parse::<Blocklist>().unwrap().0);
+        let deny = |names: &str| common::gpu().clone().avoid(names.parse::<Blocklist>().unwrap());
         let storage = |pipeline: &Pipeline| pipeline.kernel_config().storage;
         let [texture, buffer, neither] = ["texture", "buffer", ""].map(deny);
         let builder = |gpu| Pipeline::builder(gpu, &network, &weights);

@@ -206,6 +206,7 @@ fn activation_functions() {
     let configs = common::configs(common::gpu()).into_iter().filter(|config| match config.family {
         Family::SubgroupBroadcast { .. } => config.storage == Storage::StorageTexture,
         Family::WorkgroupTiled => config.storage == Storage::StorageBuffer,
+        _ => false,
     });
     let configs: Vec<KernelConfig> = configs.collect();
     let leaky = Activation::LeakyRelu { slope: 0.1 };

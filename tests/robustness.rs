@@ -242,7 +242,6 @@ fn tuning_keeps_to_what_is_not_denied() {
     let builder = |names: &str| {
         let blocklist: Blocklist = names.parse().unwrap();
         blocklist
-            .0
             .into_iter()
             .fold(Pipeline::builder(gpu, &network, &weights), |builder, blocked| builder.avoid(blocked))
     };
@@ -303,14 +302,14 @@ fn groups_take_the_memory_of_their_weights() {
 
 #[test]
 fn adapters_that_are_not_there() {
-    let options = GpuOptions { adapter: Some("no such adapter".into()), backends: None };
+    let options = GpuOptions::default().adapter(Some("no such adapter".into()));
     let error = Gpu::open_blocking(&options).unwrap_err();
     assert!(matches!(error, GpuError::NoAdapter { .. }));
     let text = error.to_string();
     assert!(text.contains("no such adapter") && text.contains("`alexnet adapters`"), "{text}");
     // Nobody has both Metal and DirectX.
     let foreign = if cfg!(target_vendor = "apple") { wgpu::Backends::DX12 } else { wgpu::Backends::METAL };
-    assert!(Gpu::open_blocking(&GpuOptions { adapter: None, backends: Some(foreign) }).is_err());
+    assert!(Gpu::open_blocking(&GpuOptions::default().backends(Some(foreign))).is_err());
 }
 
 /// A host's device that was made with limits below WebGPU's defaults.

@@ -137,8 +137,8 @@ impl<'a> Examination<'a> {
         let Ok(gpu) = &self.gpu else { return };
         let finding = pollster::block_on(vectors.check(gpu));
         let blocklist = doctor::blocklist(&self.layers);
-        if !finding.is_right() && !blocklist.0.is_empty() {
-            self.denied.push(pollster::block_on(vectors.check(&gpu.clone().avoid(blocklist.0))));
+        if !finding.is_right() && !blocklist.is_empty() {
+            self.denied.push(pollster::block_on(vectors.check(&gpu.clone().avoid(blocklist))));
         }
         self.networks.push(finding);
     }
@@ -150,19 +150,19 @@ impl<'a> Examination<'a> {
         let inputs_right = self.inputs.iter().all(InputFinding::is_right);
         let (healthy, mut text) = match &self.gpu {
             Err(reason) => (false, format!("not usable: {reason}")),
-            Ok(_) if blocklist.0.is_empty() && networks_right && !wrong_precisions.is_empty() => {
+            Ok(_) if blocklist.is_empty() && networks_right && !wrong_precisions.is_empty() => {
                 (false, format!("wrong: {}. Please report this text, to the driver's makers too", in_precisions(&wrong_precisions)))
             }
-            Ok(_) if blocklist.0.is_empty() && networks_right && !inputs_right => (
+            Ok(_) if blocklist.is_empty() && networks_right && !inputs_right => (
                 false,
                 "wrong: this driver miscomputes how pictures come from textures or buffers, as listed above. Pictures from \
                  memory and files are right. Please report this text, to the driver's makers too"
                     .into(),
             ),
-            Ok(_) if blocklist.0.is_empty() && networks_right => {
+            Ok(_) if blocklist.is_empty() && networks_right => {
                 (true, "healthy: every kernel variant and every network computes what it should".into())
             }
-            Ok(_) if blocklist.0.is_empty() => (
+            Ok(_) if blocklist.is_empty() => (
                 false,
                 "wrong: each layer is right by itself and yet a network is not. Please report this text, and use another \
                  adapter (--adapter) until then"
@@ -184,7 +184,7 @@ impl<'a> Examination<'a> {
                 ),
             ),
         };
-        if !wrong_precisions.is_empty() && !blocklist.0.is_empty() {
+        if !wrong_precisions.is_empty() && !blocklist.is_empty() {
             text += &format!("; {}", in_precisions(&wrong_precisions));
         }
         Verdict { healthy, blocklist, wrong_precisions, text }
@@ -296,7 +296,7 @@ impl<'a> Examination<'a> {
             system: format!("{} {}", env::consts::OS, env::consts::ARCH),
             adapter: adapters::Record::new(self.adapter, None),
             healthy: verdict.healthy,
-            deny: verdict.blocklist.0.iter().map(ToString::to_string).collect(),
+            deny: verdict.blocklist.iter().map(|variant| variant.to_string()).collect(),
             wrong_dtypes: verdict.wrong_precisions.iter().map(|precision| precision.name()).collect(),
             verdict: &verdict.text,
             layers: self.layers.iter().map(layer).collect(),

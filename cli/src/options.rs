@@ -222,7 +222,7 @@ impl ComputeArgs {
     ) -> PipelineBuilder<'a> {
         let builder = Pipeline::builder(gpu, network, weights).batch(batch).precision(self.dtype);
         // What was tuned may have been denied since.
-        let untuned = self.untuned || !gpu.blocklist().0.is_empty();
+        let untuned = self.untuned || !gpu.blocklist().is_empty();
         let tuned = if untuned { None } else { choices::load(gpu, network, batch, self.dtype) };
         match tuned {
             Some(tuned) => builder.tuned(&tuned),
@@ -300,7 +300,9 @@ impl AdapterArgs {
             },
             (None, None) => None,
         };
-        Ok(GpuOptions { adapter: self.adapter.clone().or_else(|| variable("WGPU_ADAPTER_NAME")), backends })
+        Ok(GpuOptions::default()
+            .adapter(self.adapter.clone().or_else(|| variable("WGPU_ADAPTER_NAME")))
+            .backends(backends))
     }
 }
 
@@ -346,7 +348,7 @@ pub fn as_told(gpu: Gpu) -> Result<Gpu, Failure> {
         None => Blocklist::default(),
     };
     let checks = env::var_os("ALEXNET_SHADER_CHECKS").is_some_and(|value| value == "1");
-    Ok(gpu.avoid(deny.0).with_checks(if checks { Checks::On } else { Checks::Off }))
+    Ok(gpu.avoid(deny).with_checks(if checks { Checks::On } else { Checks::Off }))
 }
 
 /// A graphics interface.

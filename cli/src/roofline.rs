@@ -40,11 +40,7 @@ impl Rates {
 fn bytes(layer: &Layer, batch: usize, precision: Precision) -> u64 {
     let activations = 4 * (layer.input.len() + layer.output.len()) * batch;
     let weight = match layer.op {
-        Op::Linear(_) => match precision {
-            Precision::F32 => 4,
-            Precision::F16 => 2,
-            Precision::Int8 => 1,
-        },
+        Op::Linear(_) => precision.bytes(),
         _ => 4,
     };
     let numbers = |(_, shape): (String, Vec<usize>)| shape.iter().product::<usize>();

@@ -134,16 +134,19 @@ fn short(config: KernelConfig, algorithm: Algorithm) -> String {
     let family = match config.family {
         Family::WorkgroupTiled => "tiled".to_string(),
         Family::SubgroupBroadcast { lanes } => format!("broadcast{lanes}"),
+        other => format!("{other:?}"),
     };
     let storage = match config.storage {
         Storage::StorageBuffer => "buffers",
         Storage::StorageTexture => "textures",
         Storage::SampledTexture => "sampled textures",
+        other => other.name(),
     };
     match algorithm {
         Algorithm::Direct => format!("{family} {storage} direct"),
         Algorithm::Winograd { tile } => format!("{family} {storage} winograd{tile}"),
         Algorithm::SplitK { parts } => format!("{family} {storage} split-k{parts}"),
+        other => format!("{family} {storage} {other:?}"),
     }
 }
 

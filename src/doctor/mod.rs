@@ -20,7 +20,7 @@
 //! // What to avoid on this device; nothing, on one that is right.
 //! let blocklist = doctor::blocklist(&findings);
 //! # assert_eq!(blocklist.to_string(), "");
-//! let gpu = gpu.avoid(blocklist.0);
+//! let gpu = gpu.avoid(blocklist);
 //! // And how pictures come from the host's textures and buffers.
 //! let inputs = pollster::block_on(doctor::check_inputs(&gpu));
 //! assert!(inputs.iter().all(doctor::InputFinding::is_right));
@@ -123,14 +123,15 @@ pub fn further_layers() -> Result<Vec<Layer>, NetworkError> {
 /// The shortest blocklist that keeps the planner from every variant that is wrong in f32.
 pub fn blocklist(findings: &[Finding]) -> Blocklist {
     let findings: Vec<&Finding> = findings.iter().filter(|f| f.variant.precision == Precision::F32).collect();
-    let denies = |blocked: BlockedVariant, variant: KernelVariant| {
-        let blocklist = Blocklist(vec![blocked]);
+    let blocks = |blocked: BlockedVariant, variant: KernelVariant| {
+        let blocklist = Blocklist::from_iter([blocked]);
         blocklist.blocks(variant.config) || blocklist.blocks_algorithm(variant.config, variant.algorithm)
     };
     let wrong = |variant: KernelVariant| findings.iter().any(|f| f.variant == variant && !f.is_right());
     // All that a blocked names is wrong.
     let just = |blocked: BlockedVariant| {
-        let named = |f: &&&Finding| Blocklist(vec![blocked]).blocks_algorithm(f.variant.config, f.variant.algorithm);
+        let named =
+            |f: &&&Finding| Blocklist::from_iter([blocked]).blocks_algorithm(f.variant.config, f.variant.algorithm);
         findings.iter().filter(named).all(|f| wrong(f.variant))
     };
     let mut blocklist = Blocklist::default();
@@ -138,9 +139,9 @@ pub fn blocklist(findings: &[Finding]) -> Blocklist {
     let direct = |f: &&&Finding| f.variant.algorithm == Algorithm::Direct;
     for finding in findings.iter().filter(direct).chain(findings.iter().filter(|f| !direct(f))) {
         let Finding { variant, .. } = finding;
-        if !finding.is_right() && !blocklist.0.iter().any(|&d| denies(d, *variant)) {
+        if !finding.is_right() && !blocklist.iter().any(|blocked| blocks(blocked, *variant)) {
             let blocked = variant.blocked();
-            blocklist.0.push(blocked.wider().find(|&wider| just(wider)).unwrap_or(blocked));
+            blocklist.extend([blocked.wider().find(|&wider| just(wider)).unwrap_or(blocked)]);
         }
     }
     blocklist

@@ -60,6 +60,7 @@ pub(crate) struct Compiled {
 
 /// Which adapter to open; the default takes the best there is.
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub struct GpuOptions {
     /// Only adapters whose name, driver or PCI address contains this text, in any case; or, where it is a number below their
     /// count, the one of this [`AdapterSummary::index`].
@@ -69,6 +70,18 @@ pub struct GpuOptions {
 }
 
 impl GpuOptions {
+    /// The same for adapters that [`GpuOptions::adapter`] describes; for all of them where it is `None`.
+    pub fn adapter(mut self, adapter: Option<String>) -> Self {
+        self.adapter = adapter;
+        self
+    }
+
+    /// The same for adapters of these backends; for all of them where it is `None`.
+    pub fn backends(mut self, backends: Option<Backends>) -> Self {
+        self.backends = backends;
+        self
+    }
+
     /// The backends whose adapters [`GpuOptions::allowed`] takes its choice of: all, where an adapter is meant by its number.
     pub fn listed(&self) -> Option<Backends> {
         let numbered = self.adapter.as_deref().is_some_and(|text| text.parse::<usize>().is_ok());
@@ -282,7 +295,7 @@ impl Gpu {
     /// The same device, on which the planner avoids these kernel variants too. What a
     /// [`PipelineBuilder`](crate::PipelineBuilder) is told to use, it uses all the same.
     pub fn avoid(mut self, blocklist: impl IntoIterator<Item = BlockedVariant>) -> Self {
-        self.blocklist.0.extend(blocklist);
+        self.blocklist.extend(blocklist);
         self
     }
 

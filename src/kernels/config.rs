@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 /// Where activations and weights live on the device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Storage {
     /// Storage buffers. For GPUs.
     #[serde(rename = "buffer")]
@@ -48,6 +49,7 @@ impl Storage {
 /// How the large layers are computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Family {
     /// Tiles in workgroup memory; needs nothing beyond WebGPU's defaults. For GPUs.
     #[serde(rename = "tiled")]
@@ -84,6 +86,7 @@ impl KernelConfig {
 /// How the weights of fully connected layers are held on the device. At batch 1 most of a run goes into reading them.
 /// Inputs, outputs, sums and all other weights are f32.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
 pub enum Precision {
     /// Four bytes a weight.
     #[default]
@@ -105,6 +108,11 @@ impl Precision {
             Self::F16 => "f16",
             Self::Int8 => "int8",
         }
+    }
+
+    /// Bytes of a weight.
+    pub fn bytes(self) -> usize {
+        (self.quad_bytes() / 4) as usize
     }
 
     /// Bytes of four weights.
@@ -140,6 +148,7 @@ pub struct UnknownPrecision {
 /// How a convolution is computed, or a fully connected layer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Algorithm {
     /// As the definition says.
     #[default]

@@ -94,7 +94,7 @@ impl<'a> PipelineBuilder<'a> {
     /// Has the planner avoid a kernel variant, besides those that [`Gpu::avoid`] named. What [`PipelineBuilder::kernel_config`] and
     /// [`PipelineBuilder::algorithm`] ask for is used all the same.
     pub fn avoid(mut self, blocked: BlockedVariant) -> Self {
-        self.settings.blocklist.0.push(blocked);
+        self.settings.blocklist.extend([blocked]);
         self
     }
 

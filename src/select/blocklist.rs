@@ -108,9 +108,40 @@ impl FromStr for BlockedVariant {
 
 /// Several [`BlockedVariant`]s; written with commas or spaces between them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Blocklist(pub Vec<BlockedVariant>);
+pub struct Blocklist(Vec<BlockedVariant>);
+
+impl FromIterator<BlockedVariant> for Blocklist {
+    fn from_iter<I: IntoIterator<Item = BlockedVariant>>(variants: I) -> Self {
+        Self(variants.into_iter().collect())
+    }
+}
+
+impl Extend<BlockedVariant> for Blocklist {
+    fn extend<I: IntoIterator<Item = BlockedVariant>>(&mut self, variants: I) {
+        self.0.extend(variants);
+    }
+}
+
+impl IntoIterator for Blocklist {
+    type Item = BlockedVariant;
+    type IntoIter = std::vec::IntoIter<BlockedVariant>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
 
 impl Blocklist {
+    /// The variants, in the order in which they were named.
+    pub fn iter(&self) -> impl Iterator<Item = BlockedVariant> {
+        self.0.iter().copied()
+    }
+
+    /// Whether it blocks nothing.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// What either blocks.
     pub(crate) fn and(&self, others: &Self) -> Self {
         Self(self.0.iter().chain(&others.0).copied().collect())

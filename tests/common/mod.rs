@@ -14,7 +14,7 @@ pub fn gpu() -> &'static Gpu {
     static GPU: OnceLock<Gpu> = OnceLock::new();
     GPU.get_or_init(|| {
         let _ = env_logger::try_init();
-        let options = GpuOptions { adapter: std::env::var("ALEXNET_ADAPTER").ok(), backends: None };
+        let options = GpuOptions::default().adapter(std::env::var("ALEXNET_ADAPTER").ok());
         let checks = std::env::var("ALEXNET_SHADER_CHECKS").is_ok_and(|value| value == "1");
         let gpu = Gpu::open_blocking(&options).unwrap_or_else(|e| panic!("{e}")).with_checks(if checks {
             Checks::On
@@ -94,6 +94,7 @@ fn held_in(precision: Precision, layer: &str, weights: &Weights) -> Weights {
                 output.iter_mut().for_each(|v| *v = (*v / scale).round() * scale);
             }
         }
+        other => panic!("no twin holds weights in {other}"),
     }
     *tensor = Tensor::from_f32(tensor.shape(), values);
     weights

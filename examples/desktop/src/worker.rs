@@ -63,7 +63,7 @@ impl Adapter {
 
     fn options(name: &str, backend: &str) -> GpuOptions {
         let backends = wgpu::Backend::ALL.into_iter().find(|known| known.to_string() == backend);
-        GpuOptions { adapter: Some(name.into()), backends: backends.map(wgpu::Backends::from) }
+        GpuOptions::default().adapter(Some(name.into())).backends(backends.map(wgpu::Backends::from))
     }
 }
 

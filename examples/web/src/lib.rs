@@ -28,7 +28,7 @@ fn error(error: impl std::fmt::Display) -> JsError {
 
 async fn open(deny: &str) -> Result<Gpu, JsError> {
     let blocklist: Blocklist = deny.parse().map_err(error)?;
-    Ok(Gpu::open(&GpuOptions::default()).await.map_err(error)?.avoid(blocklist.0))
+    Ok(Gpu::open(&GpuOptions::default()).await.map_err(error)?.avoid(blocklist))
 }
 
 #[wasm_bindgen]
