@@ -2,6 +2,7 @@
 //! capabilities that it declares and no more, held against WebGPU's default limits, and written for each backend.
 //!
 //! `ALEXNET_SHADERS=FOLDER` leaves what was written in a folder, for other compilers to read (scripts/test-shaders.sh).
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod bounds;
 mod dawn;

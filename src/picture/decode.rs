@@ -11,7 +11,7 @@ use image::{DynamicImage, RgbImage};
 
 #[cfg(not(target_arch = "wasm32"))]
 use super::formats::HEAD;
-use super::{error::PictureError, formats::Kind, picture::Picture};
+use super::{error::PictureError, formats::Kind, pixels::Picture};
 
 impl Picture {
     /// Reads and decodes a picture file.

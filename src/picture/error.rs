@@ -3,7 +3,7 @@
 #[cfg(not(target_arch = "wasm32"))]
 use std::{io, path::PathBuf};
 
-use super::picture::Picture;
+use super::pixels::Picture;
 
 /// Why there is no [`Picture`].
 #[derive(Debug, thiserror::Error)]

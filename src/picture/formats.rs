@@ -10,7 +10,7 @@ use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, me
 use super::{
     error::PictureError,
     gif, jpeg, orientation,
-    picture::{Damage, Picture, flatten_rgba},
+    pixels::{Damage, Picture, flatten_rgba},
     tiff,
 };
 

@@ -11,7 +11,7 @@ mod gif;
 mod jpeg;
 #[cfg(feature = "decoders")]
 mod orientation;
-mod picture;
+mod pixels;
 #[cfg(feature = "decoders")]
 mod tiff;
 
@@ -23,7 +23,7 @@ use fast_image_resize::{
 use serde::{Deserialize, Serialize};
 
 pub use error::PictureError;
-pub use picture::{Damage, Picture};
+pub use pixels::{Damage, Picture};
 
 use crate::shape::Shape;
 

@@ -142,7 +142,7 @@ impl<'a> Lowering<'a> {
             .then(|| Array::quads("scales", packing.bias_len() / 4, Storage::StorageBuffer, Role::Parameter))
             .map(|array| self.program.array(array));
         let packed = PackedWeights { layer, packing, winograd, chunks: chunks.clone(), scales };
-        self.program.parameters.push(Parameter::Weights(packed));
+        self.program.parameters.push(Parameter::Weights(Box::new(packed)));
         Ok(WeightArrays { chunks, scales })
     }
 

@@ -93,6 +93,8 @@ impl Program {
     /// From which dispatch to which each array is needed: from the first that binds it to the last, and to the end of the step that
     /// writes it, where a host may copy it. None where nothing binds it.
     fn lives(&self) -> Vec<RangeInclusive<usize>> {
+        // Nothing, until something binds it.
+        #[expect(clippy::reversed_empty_ranges, reason = "a range that any other one grows")]
         let mut lives = vec![usize::MAX..=0; self.arrays.len()];
         for step in &self.steps {
             for index in step.dispatches.clone() {

@@ -12,7 +12,7 @@ use std::ops::Range;
 pub use error::ProgramError;
 pub(crate) use lowering::{Algorithms, Lowering, Options, WeightArrays};
 pub(crate) use memory::{Allocation, MemoryPlan};
-pub(crate) use parameters::{PackedWeights, Parameter, Sink};
+pub(crate) use parameters::{Parameter, Sink};
 
 use crate::kernels::{Access, Binding, Kernel, Precision, Storage, Work};
 

@@ -22,7 +22,7 @@ pub(crate) trait Sink {
 #[derive(Clone, Debug)]
 pub(crate) enum Parameter {
     /// A layer's weights, packed in blocks.
-    Weights(PackedWeights),
+    Weights(Box<PackedWeights>),
     /// A few numbers.
     Vector(Vector),
 }

@@ -211,8 +211,8 @@ impl Pipeline {
     ///
     /// What the [`PipelineBuilder`] was told stays, what suits the device is chosen anew: where the new one is another adapter, kernels
     /// and their times may differ, and its own blocklist ([`Gpu::avoid`]) count, not those of the old one. Whatever else was made
-    /// for the old pipeline must be made anew: each [`Input`] (the textures and buffers that it reads were lost as well), and
-    /// [`FrameBudget`], whose measured times are those of other kernels.
+    /// for the old pipeline must be made anew: each [`Input`](crate::Input) (the textures and buffers that it reads were lost as well), and
+    /// [`FrameBudget`](crate::FrameBudget), whose measured times are those of other kernels.
     ///
     /// # Errors
     ///

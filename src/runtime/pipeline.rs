@@ -22,7 +22,7 @@ use crate::{
 ///
 /// Several pipelines share a device, and the shaders that they have in common. Threads share a pipeline: each run is
 /// whole, one after another in the order of their submissions. A run is then the input and the encoded layers in one
-/// command buffer ([`Input::encode`] and [`Pipeline::encode`] with the same encoder), or a call of [`Pipeline::run`]
+/// command buffer ([`Input::encode`](crate::Input::encode) and [`Pipeline::encode`] with the same encoder), or a call of [`Pipeline::run`]
 /// or its kind.
 #[derive(Debug)]
 pub struct Pipeline {
@@ -188,13 +188,13 @@ impl Pipeline {
         }
     }
 
-    /// The largest outputs of each picture as the last run left them on the device: `batch` × `k` of [`TopEntry`], largest
+    /// The largest outputs of each picture as the last run left them on the device: `batch` × `k` of [`TopEntry`](crate::TopEntry), largest
     /// first. A storage buffer for shaders of the host; `None` where the network does not end in a vector.
     pub fn top_buffer(&self) -> Option<&Buffer> {
         self.top().map(|(entries, _)| entries)
     }
 
-    /// The activation of a layer that [`PipelineBuilder::keep`] named, as the last run left it on the device. A storage buffer
+    /// The activation of a layer that [`PipelineBuilder::keep`](crate::PipelineBuilder::keep) named, as the last run left it on the device. A storage buffer
     /// for shaders of the host: `[picture][row][column][channel / 4]` of `vec4<f32>`, channels last and padded with
     /// zeros.
     pub fn kept(&self, name: &str) -> Option<&Buffer> {

@@ -10,7 +10,7 @@ use crate::{
     kernels::{Family, KernelConfig, Precision, Storage, TEXTURE_WIDTH},
     lower::Inference,
     network::Network,
-    program::{Algorithms, Options, PackedWeights, Parameter, QUAD, Role},
+    program::{Algorithms, Options, Parameter, QUAD, Role},
     select,
 };
 
@@ -118,7 +118,8 @@ fn limits(
     }
     for parameter in &program.parameters {
         match parameter {
-            Parameter::Weights(PackedWeights { packing, .. }) => {
+            Parameter::Weights(weights) => {
+                let packing = &weights.packing;
                 let quads = packing.block_len() * packing.groups() / 4;
                 bind(config.storage, quads as u64, packing.precision().quad_bytes());
             }

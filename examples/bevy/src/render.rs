@@ -7,7 +7,7 @@ use std::{
 };
 
 use alexnet_wgpu::{
-    TopEntry, Gpu, Input, Pipeline, Prediction, Preprocessing, RunError, FrameBudget, TextureSource, Ticket, wgpu,
+    FrameBudget, Gpu, Input, Pipeline, Prediction, Preprocessing, RunError, TextureSource, Ticket, TopEntry, wgpu,
 };
 use bevy::{
     app::SubApp,

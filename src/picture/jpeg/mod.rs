@@ -18,7 +18,7 @@ use super::{
     error::PictureError,
     formats::{Decoded as Image, Kind},
     orientation,
-    picture::Damage,
+    pixels::Damage,
 };
 
 /// Decodes a file, or one that lies in a file of some other kind.

@@ -5,7 +5,7 @@ use super::{
     directory::{Directory, tag},
     unsupported,
 };
-use crate::picture::{error::PictureError, picture::over_white};
+use crate::picture::{error::PictureError, pixels::over_white};
 
 /// What a pixel's samples mean.
 pub(super) enum Colours {

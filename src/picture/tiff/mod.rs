@@ -17,7 +17,7 @@ use super::{
     error::PictureError,
     formats::{Decoded, Kind},
     jpeg, orientation,
-    picture::{Damage, Picture},
+    pixels::{Damage, Picture},
 };
 
 fn damaged(reason: &str) -> PictureError {
