@@ -1,4 +1,4 @@
-// The network's input from a texture: resize, centre crop and normalise, as src/preprocess does for a picture of 8 bits.
+// The network's input from a texture: resize, centre crop and normalise, as src/picture does for a picture of 8 bits.
 //
 // Bilinear, antialiased where it shrinks: a kernel is a triangle as wide as two pixels, of whichever are larger, cut off
 // at the region's edges and normalised. Columns first and then rows, each rounded to 8 bits.

@@ -55,6 +55,19 @@
 //! device: it records into a command encoder of yours ([`Pipeline::encode`]), runs ([`Pipeline::run`]) and reads
 //! any layer ([`Pipeline::run_layers`]); [`Pipeline::required_limits`] says what to ask of a device,
 //! [`Pipeline::encode_slice`] spreads a run over frames, and [`Pipeline::rebuild`] follows the loss of a device. [`mod@reference`] computes the same in double precision, to check against.
+//!
+//! # Features
+//!
+//! All are on by default. With `default-features = false`, what is left runs any [`Network`] on pixels and safetensors files.
+//!
+//! | feature | what it has | crates that it brings |
+//! | --- | --- | --- |
+//! | `caffe` | Caffe's weight files | prost |
+//! | `decoders` | picture files: BMP, GIF, JPEG, PNG, PNM, TIFF, WebP | image, gif, fax, flate2, weezl |
+//! | `doctor` | the module `doctor`, with reference vectors of 0.1 MB | none |
+//! | `embedded` | `Model::embedded`: a model of ten classes, 4.4 MB | none |
+//! | `onnx` | ONNX models | prost |
+//! | `torch` | PyTorch's checkpoints | rawzip, flate2 |
 #![warn(missing_docs)]
 #![cfg_attr(
     not(all(feature = "caffe", feature = "decoders", feature = "doctor", feature = "onnx", feature = "torch")),
