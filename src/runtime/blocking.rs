@@ -1,11 +1,11 @@
-//! The runs of a pipeline for programs without an executor: each waits in the thread that calls it.
+//! Blocking forms of a pipeline's runs, for programs without an executor. Each blocks the thread that calls it.
 
 use std::time::Duration;
 
 use super::{Input, LayerTime, Pipeline, PipelineBuilder, RunError, TopEntry, TuneError, Tuning, wait::Poller};
 
 impl Pipeline {
-    /// [`Pipeline::run`], waiting.
+    /// Blocking form of [`Pipeline::run`].
     ///
     /// # Errors
     ///
@@ -14,7 +14,7 @@ impl Pipeline {
         pollster::block_on(self.run_last(input, Poller::Caller))
     }
 
-    /// [`Pipeline::run_layers`], waiting.
+    /// Blocking form of [`Pipeline::run_layers`].
     ///
     /// # Errors
     ///
@@ -23,7 +23,7 @@ impl Pipeline {
         pollster::block_on(self.read_layers(input, names, Poller::Caller))
     }
 
-    /// [`Pipeline::run_top`], waiting.
+    /// Blocking form of [`Pipeline::run_top`].
     ///
     /// # Errors
     ///
@@ -32,7 +32,7 @@ impl Pipeline {
         pollster::block_on(self.run_top_on(Some(input), Poller::Caller))
     }
 
-    /// [`Pipeline::run_top_again`], waiting.
+    /// Blocking form of [`Pipeline::run_top_again`].
     ///
     /// # Errors
     ///
@@ -41,7 +41,7 @@ impl Pipeline {
         pollster::block_on(self.run_top_on(None, Poller::Caller))
     }
 
-    /// [`Pipeline::profile`], waiting.
+    /// Blocking form of [`Pipeline::profile`].
     ///
     /// # Errors
     ///
@@ -50,7 +50,7 @@ impl Pipeline {
         pollster::block_on(self.profile_layers(Poller::Caller))
     }
 
-    /// [`Pipeline::profile_input`], waiting.
+    /// Blocking form of [`Pipeline::profile_input`].
     ///
     /// # Errors
     ///
@@ -61,7 +61,7 @@ impl Pipeline {
 }
 
 impl PipelineBuilder<'_> {
-    /// [`PipelineBuilder::tune`], waiting.
+    /// Blocking form of [`PipelineBuilder::tune`].
     ///
     /// # Errors
     ///

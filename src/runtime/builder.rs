@@ -1,4 +1,4 @@
-//! A pipeline in the making.
+//! The builder of a pipeline.
 
 use std::{collections::BTreeMap, fmt, sync::atomic::AtomicU64};
 
@@ -22,7 +22,7 @@ use crate::{
     weights::Weights,
 };
 
-/// What a pipeline is made of; see [`Pipeline::builder`].
+/// Builder of a [`Pipeline`]; see [`Pipeline::builder`].
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct PipelineBuilder<'a> {
@@ -33,7 +33,7 @@ pub struct PipelineBuilder<'a> {
     pub(super) progress: Option<Progress<'a>>,
 }
 
-/// Who is told how many bytes of how many are uploaded.
+/// Callback for upload progress: bytes uploaded, and bytes in total.
 #[derive(Clone, Copy)]
 pub(super) struct Progress<'a>(&'a (dyn Fn(u64, u64) + Sync));
 
@@ -43,7 +43,7 @@ impl fmt::Debug for Progress<'_> {
     }
 }
 
-/// What a [`PipelineBuilder`] is told.
+/// The settings of a [`PipelineBuilder`].
 #[derive(Clone, Debug)]
 pub(super) struct Settings {
     pub(super) batch: usize,
@@ -51,79 +51,81 @@ pub(super) struct Settings {
     pub(super) config: Option<KernelConfig>,
     pub(super) algorithms: Algorithms,
     pub(super) precision: Precision,
-    /// Besides those of the device.
+    /// In addition to the device's blocklist.
     pub(super) blocklist: Blocklist,
-    /// Those of the device where `None`.
+    /// The device's setting where `None`.
     pub(super) checks: Option<Checks>,
     pub(super) keep: Vec<String>,
     pub(super) tickets: usize,
 }
 
 impl<'a> PipelineBuilder<'a> {
-    /// Pictures a run, 1 to [`MAX_BATCH`](crate::MAX_BATCH); 1 by default.
+    /// Sets the batch size, 1 to [`MAX_BATCH`](crate::MAX_BATCH) images per run. The default is 1.
     pub fn batch(mut self, batch: usize) -> Self {
         self.settings.batch = batch;
         self
     }
 
-    /// How many of the largest outputs [`Pipeline::run_top`] finds; 5 by default, never more than there are outputs.
+    /// Sets how many of the largest outputs [`Pipeline::run_top`] finds, capped at the number of outputs. The default
+    /// is 5.
     pub fn top(mut self, k: usize) -> Self {
         self.settings.top = k;
         self
     }
 
-    /// Which kernels; what suits the adapter best by default.
+    /// Sets the kernel configuration. The default is the one that suits the adapter best.
     pub fn kernel_config(mut self, config: KernelConfig) -> Self {
         self.settings.config = Some(config);
         self
     }
 
-    /// How the convolution called `layer` is computed; what suits the adapter best by default. A layer that the network does
-    /// not have is an error of [`PipelineBuilder::build`].
+    /// Sets the algorithm of the convolution or fully connected layer called `layer`. The default is the one that suits
+    /// the adapter best. An unknown layer is an error of [`PipelineBuilder::build`].
     pub fn algorithm(mut self, layer: impl Into<String>, algorithm: Algorithm) -> Self {
         self.settings.algorithms.insert(layer.into(), algorithm);
         self
     }
 
-    /// How the fully connected layers' weights are held on the device; [`Precision::F32`] by default.
+    /// Sets the precision of the fully connected layers' weights on the device. The default is [`Precision::F32`].
     pub fn precision(mut self, precision: Precision) -> Self {
         self.settings.precision = precision;
         self
     }
 
-    /// Has the planner avoid a kernel variant, besides those that [`Gpu::avoid`] named. What [`PipelineBuilder::kernel_config`] and
-    /// [`PipelineBuilder::algorithm`] ask for is used all the same.
+    /// Makes the planner avoid a kernel variant, in addition to those of [`Gpu::avoid`]. An explicit
+    /// [`PipelineBuilder::kernel_config`] or [`PipelineBuilder::algorithm`] takes precedence.
     pub fn avoid(mut self, blocked: BlockedVariant) -> Self {
         self.settings.blocklist.extend([blocked]);
         self
     }
 
-    /// Whether shaders check every index; as [`Gpu::with_checks`] says by default.
+    /// Sets whether shaders check every index. The default is the device's setting ([`Gpu::with_checks`]).
     pub fn checks(mut self, checks: Checks) -> Self {
         self.settings.checks = Some(checks);
         self
     }
 
-    /// Copies the activation of the layer called `name` in every run, to where [`Pipeline::kept`] finds it. Layers
-    /// write over each other otherwise.
+    /// Copies the activation of the layer called `name` in every run to a buffer that [`Pipeline::kept`] returns.
+    /// Without this, later layers overwrite it.
     pub fn keep(mut self, name: impl Into<String>) -> Self {
         self.settings.keep.push(name.into());
         self
     }
 
-    /// How many tickets ([`Pipeline::ticket`]) may be open at once, each with a small buffer; 3 by default.
+    /// Sets how many tickets ([`Pipeline::ticket`]) may be open at once. Each has a small buffer. The default is 3.
     pub fn tickets(mut self, tickets: usize) -> Self {
         self.settings.tickets = tickets;
         self
     }
 
-    /// Has [`PipelineBuilder::build`] say after each piece how many bytes of weights are uploaded, of how many; on its own thread.
+    /// Sets a callback that [`PipelineBuilder::build`] calls after each piece of the upload, with the bytes of weights
+    /// uploaded so far and in total. It runs on the thread that calls `build`.
     pub fn progress(mut self, progress: &'a (dyn Fn(u64, u64) + Sync)) -> Self {
         self.progress = Some(Progress(progress));
         self
     }
 
-    /// Compiles, packs, uploads and chains.
+    /// Compiles the kernels, packs and uploads the weights, and makes the bind groups.
     ///
     /// # Errors
     ///
@@ -206,13 +208,15 @@ impl Pipeline {
         PipelineBuilder { gpu, network, weights, settings, progress: None }
     }
 
-    /// The same pipeline on another device: for when the device was lost. The weights are those that the first one was
-    /// built from; they stay where they were (a memory map, mostly), and are not read meanwhile.
+    /// Makes the same pipeline on another device, for use after the device was lost. The weights are the ones that the
+    /// first pipeline was built from. They stay where they were (usually in a memory map), and are not read in the
+    /// meantime.
     ///
-    /// What the [`PipelineBuilder`] was told stays, what suits the device is chosen anew: where the new one is another adapter, kernels
-    /// and their times may differ, and its own blocklist ([`Gpu::avoid`]) count, not those of the old one. Whatever else was made
-    /// for the old pipeline must be made anew: each [`Input`](crate::Input) (the textures and buffers that it reads were lost as well), and
-    /// [`FrameBudget`](crate::FrameBudget), whose measured times are those of other kernels.
+    /// The settings of the [`PipelineBuilder`] are kept, and everything else is chosen anew to suit the device. On a
+    /// different adapter, kernels and their times may differ. The new device's blocklist ([`Gpu::avoid`]) applies, not
+    /// the old one's. Everything else that was made for the old pipeline must be made anew: each
+    /// [`Input`](crate::Input), because the textures and buffers that it reads were lost too, and each
+    /// [`FrameBudget`](crate::FrameBudget), because its measured times are those of other kernels.
     ///
     /// # Errors
     ///

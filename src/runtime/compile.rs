@@ -1,4 +1,4 @@
-//! Kernels to compute pipelines, each compiled once, on as many threads as there are.
+//! Compilation of kernels to compute pipelines: each kernel once, on all available threads.
 
 use std::collections::BTreeMap;
 
@@ -151,8 +151,8 @@ mod tests {
         weights::Weights,
     };
 
-    /// What a driver's compiler refuses is neither lack of memory nor a mistake of the caller's: wgpu calls it internal, and
-    /// panics where nobody catches it. OpenGL's compilers read text, so that they can be given any.
+    /// A shader that the driver's compiler rejects is neither lack of memory nor the caller's mistake. wgpu reports an
+    /// internal error, and panics where nobody catches it. OpenGL's compilers read text, so a test can give them any.
     #[test]
     fn what_the_driver_refuses_is_an_error_of_the_shader() {
         let adapters = pollster::block_on(Gpu::adapters(Some(Backends::GL)));

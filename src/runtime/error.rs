@@ -1,30 +1,31 @@
-//! What goes wrong with pipelines and their runs.
+//! Errors of pipelines and their runs.
 
 use crate::{
     gpu::Shortfall, network::NetworkError, program::ProgramError, select::Blocklist, shape::Shape,
     weights::WeightsError,
 };
 
-/// A pipeline that cannot be made.
+/// A pipeline that cannot be built.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PipelineError {
-    /// The weights are not those of the network.
+    /// The weights do not belong to the network.
     #[error(transparent)]
     Tensors(#[from] WeightsError),
-    /// The network cannot be lowered to dispatches, or its weights not be packed.
+    /// The network cannot be lowered to dispatches, or its weights cannot be packed.
     #[error(transparent)]
     Program(ProgramError),
-    /// The adapter cannot run the kernels asked for.
+    /// The adapter cannot run the requested kernels.
     #[error("these kernels do not run on this adapter: {reason}; leave the choice to the library")]
     KernelConfig {
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// There is no such layer to keep, or to compute by an algorithm.
+    /// No layer has the name given to [`PipelineBuilder::keep`](crate::PipelineBuilder::keep) or
+    /// [`PipelineBuilder::algorithm`](crate::PipelineBuilder::algorithm).
     #[error(transparent)]
     Layer(#[from] NetworkError),
-    /// The device was made without what the network needs.
+    /// The device was made without features or limits that the network needs.
     #[error(
         "{device} is too small for this network: expected {}; ask for it when making the device \
          (`Pipeline::required_features`, `required_limits`), or use a smaller batch",
@@ -32,17 +33,17 @@ pub enum PipelineError {
             .chain(shortfalls.iter().map(ToString::to_string)).collect::<Vec<_>>().join("; ")
     )]
     Requirements {
-        /// The device, by its adapter's name.
+        /// The name of the device's adapter.
         device: String,
         /// Every feature that the device lacks.
         features: wgpu::Features,
         /// Every limit of the device that is too low.
         shortfalls: Vec<Shortfall>,
     },
-    /// Nothing is left that is not blocked.
+    /// Every kernel configuration that could run is blocked.
     #[error("every kernel configuration that runs on this adapter is blocked ({blocklist}): block fewer variants")]
     Blocked {
-        /// What is blocked.
+        /// The blocklist.
         blocklist: Blocklist,
     },
     /// A shader does not compile on this adapter.
@@ -50,13 +51,13 @@ pub enum PipelineError {
     Shader {
         /// The kernel.
         kernel: String,
-        /// What the compiler said.
+        /// The compiler's message.
         reason: String,
     },
     /// The device has too little memory.
     #[error("the device has too little memory for this network and batch: {0}; use a smaller batch")]
     OutOfMemory(String),
-    /// The driver refused something.
+    /// The driver reported an error.
     #[error(
         "the device refused to build the network: {0}; if it is not lost, please report it with the adapter's name"
     )]
@@ -81,22 +82,22 @@ impl From<wgpu::Error> for PipelineError {
     }
 }
 
-/// A run that gave no result.
+/// A run that failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RunError {
     /// The input has the wrong length.
     #[error("expected an input of {expected} numbers (batch × channels × height × width), found {found}")]
     Input {
-        /// Numbers that the batch takes.
+        /// Number of values in the batch.
         expected: usize,
-        /// Numbers given.
+        /// Number of values given.
         found: usize,
     },
-    /// There is no such layer.
+    /// No layer has this name.
     #[error(transparent)]
     Layer(#[from] NetworkError),
-    /// The network's output has no largest entries.
+    /// The network does not end in a vector, so there are no largest outputs.
     #[error("expected a network that ends in a vector, found an output of {output}: read its layers instead")]
     NotAVector {
         /// The output's shape.
@@ -108,19 +109,19 @@ pub enum RunError {
     /// All tickets are open.
     #[error("all {tickets} tickets are open: take or drop an older one first, or build with more `tickets`")]
     Busy {
-        /// How many there are.
+        /// The number of tickets.
         tickets: usize,
     },
-    /// The command buffer that a ticket was recorded into was dropped.
+    /// The command buffer that the ticket was recorded into was dropped.
     #[error("the run was recorded but never submitted: submit the encoder that `Pipeline::ticket` was given")]
     NotSubmitted,
-    /// The device has too little memory for what the run reads and writes.
+    /// The device has too little memory for the run's buffers.
     #[error(
         "the device has too little memory for this run: {0}; read fewer layers at once, free other memory of the device, or \
          build with a smaller batch"
     )]
     OutOfMemory(String),
-    /// The device was lost or refused.
+    /// The device was lost, or reported an error.
     #[error("the device did not finish: {0}; it may be lost, make one again and `Pipeline::rebuild` on it")]
     Device(String),
 }

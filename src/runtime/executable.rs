@@ -1,4 +1,4 @@
-//! A program on a device: compiled, filled and bound, ready to be recorded.
+//! A program on a device: kernels compiled, parameters uploaded, arrays bound, ready to be recorded.
 
 #[cfg(test)]
 mod tests;
@@ -20,19 +20,19 @@ use crate::{
     weights::Weights,
 };
 
-/// Who is told how many bytes of how many are uploaded.
+/// Callback for upload progress: bytes uploaded, and bytes in total.
 pub(super) type Progress<'a> = &'a (dyn Fn(u64, u64) + Sync);
 
 /// A program's memory and pipelines on a device.
 #[derive(Debug)]
 pub(super) struct Executable {
     plan: MemoryPlan,
-    /// One for each allocation of the plan.
+    /// One per allocation of the plan.
     memory: Vec<Memory>,
     steps: Vec<Vec<Bound>>,
 }
 
-/// A dispatch with all that it binds.
+/// A dispatch with everything that it binds.
 #[derive(Debug)]
 struct Bound {
     pipeline: ComputePipeline,
@@ -50,7 +50,7 @@ impl Executable {
         progress: Option<Progress<'_>>,
     ) -> Result<Self, PipelineError> {
         let plan = program.plan_memory();
-        // Compilation and upload both take long; neither needs the other.
+        // Compilation and upload both take long, and are independent of each other.
         let compile = || compile_all(gpu, program.dispatches.iter().map(|d| &d.kernel), checks);
         let upload = || upload(gpu, program, &plan, weights, progress);
         #[cfg(target_arch = "wasm32")]
@@ -71,7 +71,8 @@ impl Executable {
         Ok(Self { plan, memory, steps })
     }
 
-    /// An array's memory. That of a temporary is another's before it is written and after it was read.
+    /// The memory of an array. A temporary shares its memory: before the array is written and after it was read,
+    /// another array may use it.
     pub fn memory(&self, id: ArrayId) -> &Memory {
         &self.memory[self.plan.of(id)]
     }
@@ -100,7 +101,7 @@ impl Executable {
     }
 }
 
-/// A dispatch with its uniform and the arrays that `memory` finds.
+/// Binds a dispatch's uniform, and the arrays that `memory` finds.
 fn bind<'m>(gpu: &Gpu, compiled: &Compiled, dispatch: &Dispatch, memory: impl Fn(ArrayId) -> &'m Memory) -> Bound {
     let Dispatch { kernel, workgroups, bound, .. } = dispatch;
     let uniform = memory::filled(gpu, "uniform", &dispatch.uniform, BufferUsages::UNIFORM);
@@ -117,7 +118,7 @@ fn bind<'m>(gpu: &Gpu, compiled: &Compiled, dispatch: &Dispatch, memory: impl Fn
     Bound { pipeline: compiled.pipeline.clone(), bind_group, workgroups: *workgroups }
 }
 
-/// The memory of each allocation that holds parameters, filled.
+/// Makes and fills the memory of each allocation that holds parameters.
 fn upload(
     gpu: &Gpu,
     program: &Program,
@@ -129,7 +130,7 @@ fn upload(
     let filled = vec![None; plan.allocations.len()];
     let mut uploader = Uploader { gpu, plan, filled, upload: None, done: 0, total, progress };
     for parameter in &program.parameters {
-        // Without memory for one layer, the others are not tried.
+        // If there is no memory for one layer, the others are not tried.
         let scopes = Scopes::push(gpu.device());
         parameter.pack(weights, &mut uploader)?;
         uploader.finish();
@@ -141,7 +142,7 @@ fn upload(
     Ok(uploader.filled)
 }
 
-/// Parameters on their way to the device.
+/// Uploads parameters to the device.
 struct Uploader<'a> {
     gpu: &'a Gpu,
     plan: &'a MemoryPlan,

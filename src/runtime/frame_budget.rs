@@ -1,4 +1,4 @@
-//! One inference over several frames.
+//! One inference spread over several frames.
 
 use std::{
     sync::{
@@ -13,34 +13,34 @@ use wgpu::CommandEncoder;
 use super::{LayerTime, Pipeline};
 use crate::network::Layer;
 
-/// How far an inference has come that is spread over frames, and what each layer costs; see
-/// [`Pipeline::encode_slice`].
+/// Progress of an inference that is spread over frames, with the cost of each layer; see [`Pipeline::encode_slice`].
 ///
-/// It belongs to the pipeline that it was made for: after [`Pipeline::rebuild`], make it anew. A pipeline works on one
-/// inference at a time, so use one of these with it, on one thread: of two in turns, neither comes to its end.
+/// A `FrameBudget` belongs to the pipeline that it was made for; make a new one after [`Pipeline::rebuild`]. A pipeline
+/// works on one inference at a time, so use one `FrameBudget` per pipeline, on one thread. Two that take turns never
+/// complete.
 #[derive(Clone, Debug)]
 pub struct FrameBudget {
-    /// Seconds of each step.
+    /// Cost of each step, in seconds.
     costs: Vec<f64>,
-    /// Seconds of the input.
+    /// Cost of the input, in seconds.
     input: f64,
-    /// The step that comes next in the inference that was begun.
+    /// The next step of the inference in progress.
     next: Option<usize>,
-    /// Which run of the pipeline this is.
+    /// The number of the pipeline's run.
     run: u64,
-    /// Whether an encoder with a slice of it was dropped.
+    /// Whether an encoder with one of its slices was dropped.
     dropped: Arc<AtomicBool>,
 }
 
 impl FrameBudget {
-    /// With costs that were measured by [`Pipeline::profile`] of the same pipeline.
+    /// Uses costs measured by [`Pipeline::profile`] on the same pipeline.
     pub fn measured(times: &[LayerTime]) -> Self {
-        // Nothing is free, whatever the resolution of the timestamps.
+        // Every step costs something, whatever the resolution of the timestamps.
         Self::new(times.iter().map(|t| (t.ms / 1e3).max(1e-6)).collect())
     }
 
-    /// Where nothing can be measured: with the time that a whole run takes, shared out to the layers by their
-    /// arithmetic or the memory that they touch, whichever is more, at 8 operations a byte.
+    /// Estimates costs, for devices without timestamps. The time of a `whole` run is divided among the layers by their
+    /// arithmetic or their memory traffic, whichever is larger, at 8 operations per byte.
     pub fn modelled(pipeline: &Pipeline, whole: Duration) -> Self {
         let costs: Vec<f64> = pipeline.steps().map(|(layer, _)| cost(layer, pipeline.batch())).collect();
         let unit = whole.as_secs_f64() / costs.iter().sum::<f64>();
@@ -51,20 +51,20 @@ impl FrameBudget {
         Self { costs, input: 0.0, next: None, run: 0, dropped: Arc::default() }
     }
 
-    /// Says what the input costs from now on that slices are given: as [`Pipeline::profile_input`] or the host measured it;
-    /// nothing unless it is said. A large texture on an adapter that is a processor costs more than many a layer.
+    /// Sets the cost of the input for subsequent slices, as measured by [`Pipeline::profile_input`] or by the host. The
+    /// default is zero. On a software adapter, a large texture can cost more than many of the layers.
     pub fn set_input_cost(&mut self, cost: Duration) {
         self.input = cost.as_secs_f64();
     }
 
-    /// Whether the next slice begins a new inference: the last one is complete, another run of `pipeline` has written
-    /// over what there was of it, or an encoder with a slice of it was dropped.
+    /// Whether the next slice begins a new inference: the last one is complete, another run of `pipeline` overwrote it,
+    /// or an encoder with one of its slices was dropped.
     pub fn is_start(&self, pipeline: &Pipeline) -> bool {
         self.next.is_none() || self.run != pipeline.runs.load(Ordering::Relaxed) || self.dropped.load(Ordering::Relaxed)
     }
 }
 
-/// Goes with a slice's encoder, and notes if that is dropped.
+/// Stays with a slice's encoder, and notes when that is dropped.
 struct Recorded {
     dropped: Arc<AtomicBool>,
     submitted: bool,
@@ -85,22 +85,22 @@ impl Drop for Recorded {
 }
 
 impl Pipeline {
-    /// Records as many of the next layers into `encoder` as cost no more than `budget`, but one at least; true when the
-    /// inference is complete, the largest outputs with it. The next call then begins another one.
+    /// Records as many of the next layers into `encoder` as fit `budget`, but at least one. Returns true when the
+    /// inference is complete, including the largest outputs; the next call then begins another one.
     ///
-    /// Where a slice begins an inference, and then only, `input` is called first: what it records
-    /// ([`Input::encode`](crate::Input::encode)) is what the inference is about. It may also call
-    /// [`Pipeline::write_input`], or do nothing where the input lies there already. What it costs
-    /// ([`FrameBudget::set_input_cost`]) is of the budget too: a slice may be the input alone.
+    /// When a slice begins an inference, `input` is called first, and only then. It records the input of this inference
+    /// ([`Input::encode`](crate::Input::encode)). It may also call [`Pipeline::write_input`], or do nothing where the
+    /// input is in place already. The cost of the input ([`FrameBudget::set_input_cost`]) counts towards the budget, so
+    /// a slice may consist of the input alone.
     ///
-    /// A layer is never divided: one that costs more than the budget takes a frame by itself. The input is read by the
-    /// slice with the first layer only, and the result is bitwise that of [`Pipeline::encode`].
+    /// A layer is never divided: one that costs more than the budget takes a frame by itself. Only the slice with the
+    /// first layer reads the input. The result is bitwise that of [`Pipeline::encode`].
     ///
-    /// A pipeline has one set of activations: where another run of it began in between, or an encoder with a slice was dropped,
-    /// the inference begins anew, with another call of `input`. FrameBudget take effect in the order in which they were
-    /// recorded: one thread records them, and submits them so. No other run may be submitted between the recording of a slice
-    /// and its submission, which nothing would notice: [`Pipeline::run_top`] and its like submit at once, so that a thread
-    /// that calls them while another one records slices needs a pipeline of its own.
+    /// A pipeline has one set of activations. If another run of it began in between, or an encoder with a slice was
+    /// dropped, the inference starts over, with another call of `input`. Slices must be submitted in the order in which
+    /// they were recorded, so record and submit them on one thread. No other run may be submitted between the recording
+    /// of a slice and its submission; this is not detected. [`Pipeline::run_top`] and its like submit immediately, so a
+    /// thread that calls them while another thread records slices needs a pipeline of its own.
     pub fn encode_slice(
         &self,
         encoder: &mut CommandEncoder,
@@ -113,7 +113,7 @@ impl Pipeline {
         if slices.is_start(self) {
             input(encoder);
             left -= slices.input;
-            // An input that costs something is a slice where no layer is affordable beside it.
+            // An input with a cost is a slice by itself where no layer is affordable beside it.
             least = usize::from(slices.input <= 0.0);
             slices.next = Some(0);
             slices.run = self.begin_run();
@@ -139,7 +139,7 @@ impl Pipeline {
     }
 }
 
-/// What a layer costs, in bytes or what takes as long.
+/// The cost of a layer, in bytes of memory traffic or their equivalent in time.
 fn cost(layer: &Layer, batch: usize) -> f64 {
     let weights: usize = layer.parameters().map(|(_, shape)| shape.iter().product::<usize>()).sum();
     let bytes = 4 * (weights + batch * (layer.input.len() + layer.output.len()));

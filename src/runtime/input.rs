@@ -1,4 +1,4 @@
-//! The network's input from what lies on the device already: a texture or a storage buffer.
+//! The network's input from data on the device: a texture or a storage buffer.
 
 use std::num::NonZero;
 
@@ -20,11 +20,11 @@ use crate::{
     shape::Shape,
 };
 
-/// A picture in a texture: a camera's image, or what was just drawn.
+/// An image in a texture, such as a camera image or a render target.
 ///
-/// Any colour format of three channels or more that shaders can read as float numbers will do, among them `rgba8unorm`,
-/// `bgra8unorm`, their sRGB twins and `rgba16float`. Numbers are clamped to 0…1 and rounded to 8 bits, as a picture in
-/// a file is; alpha is ignored.
+/// Any colour format that has at least three channels and that shaders can read as floats is supported, including
+/// `rgba8unorm`, `bgra8unorm`, their sRGB variants and `rgba16float`. Values are clamped to 0…1 and rounded to 8 bits,
+/// as in an image file; alpha is ignored.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct TextureSource<'a> {
@@ -34,30 +34,30 @@ pub struct TextureSource<'a> {
 }
 
 impl<'a> TextureSource<'a> {
-    /// The whole texture, as its own format says. The view is two-dimensional and begins at mip level 0.
+    /// Uses the whole texture, interpreted by its own format. The view must be two-dimensional and begin at mip level
+    /// 0.
     pub fn new(view: &'a TextureView) -> Self {
         let texture = view.texture();
         let region = [0, 0, texture.width(), texture.height()];
         Self { view, region, linear: texture.format().is_srgb() }
     }
 
-    /// Only `width` × `height` texels from column `x` and row `y` on.
+    /// Restricts the source to `width` × `height` texels, starting at column `x` and row `y`.
     pub fn region(mut self, x: u32, y: u32, width: u32, height: u32) -> Self {
         self.region = [x, y, width, height];
         self
     }
 
-    /// Whether shaders read linear light, which is then encoded as sRGB, as networks expect it. The default is true
-    /// where the texture's format is an sRGB one. It must be said where the view's format is not the texture's, and
-    /// of `rgba16float` with linear light.
+    /// Sets whether shaders read linear light, which is then encoded as sRGB, as networks expect. The default is true
+    /// for sRGB texture formats. Set it where the view's format differs from the texture's, and for `rgba16float` with
+    /// linear light.
     pub fn linear(mut self, linear: bool) -> Self {
         self.linear = linear;
         self
     }
 }
 
-/// Fills a pipeline's input from what lies on the device; see [`Pipeline::texture_input`] and
-/// [`Pipeline::buffer_input`].
+/// Fills a pipeline's input from data on the device; see [`Pipeline::texture_input`] and [`Pipeline::buffer_input`].
 #[derive(Debug)]
 pub struct Input {
     pipeline: wgpu::ComputePipeline,
@@ -66,7 +66,7 @@ pub struct Input {
 }
 
 impl Input {
-    /// Records it into `encoder`: one dispatch, before [`Pipeline::encode`].
+    /// Records the input into `encoder`, as one dispatch. Call it before [`Pipeline::encode`].
     pub fn encode(&self, encoder: &mut CommandEncoder) {
         self.encode_timed(encoder, None);
     }
@@ -84,7 +84,7 @@ impl Input {
     }
 }
 
-/// What shaders/texture_input.wgsl wants to know.
+/// The uniform of shaders/texture_input.wgsl.
 #[repr(C)]
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
 struct TextureUniform {
@@ -107,7 +107,7 @@ struct TextureUniform {
 
 /// The kernel of [`Pipeline::texture_input`].
 pub(crate) fn texture_kernel(interleaved: bool, storage: Storage) -> Kernel {
-    // Whatever the host's texture is, it is sampled.
+    // The host's texture is always sampled, whatever its format.
     Kernel::new("texture_input", [("INTERLEAVED", interleaved.into())])
         .with_binding(Binding::read(X, Storage::SampledTexture))
         .with_binding(Binding::write(Y, storage))
@@ -120,7 +120,7 @@ pub(crate) fn buffer_kernel(interleaved: bool, storage: Storage) -> Kernel {
         .with_binding(Binding::write(Y, storage))
 }
 
-/// How the input lies on the device.
+/// The layout of the input on the device.
 #[derive(Clone, Copy)]
 pub(super) struct Layout {
     shape: Shape,
@@ -130,7 +130,7 @@ pub(super) struct Layout {
 }
 
 impl Layout {
-    /// That of a network's input, which lies in rows where there is a layout for it.
+    /// The layout of a network's input, in rows where there is a [`RowsLayout`] for it.
     pub fn new(shape: Shape, rows_layout: Option<RowsLayout>) -> Self {
         match rows_layout {
             Some(rows) => {
@@ -164,8 +164,8 @@ fn too_many_workgroups(found: u128) -> PipelineError {
     ProgramError::Workgroups { layer: "input".into(), found }.into()
 }
 
-/// Compiles what fills the input of `batch` pictures, so that no frame waits for it. Not every network is filled so: where a
-/// kernel does not compile, who asks for it is told.
+/// Compiles the kernels that fill the input of `batch` images, so that no frame waits for it. Not every network is
+/// filled this way, so a kernel that does not compile is reported only to a caller that asks for it.
 ///
 /// # Errors
 ///
@@ -182,13 +182,13 @@ pub(super) fn compile_kernels(gpu: &Gpu, layout: Layout, storage: Storage, batch
 }
 
 impl Pipeline {
-    /// Prepares to fill picture number `picture` of the batch from a texture, by one kernel that resizes, crops and
-    /// normalises as [`Preprocessing::apply`] does, to within 2/255 before normalisation. The texture's contents are
-    /// read whenever [`Input::encode`] is submitted: one call does for all frames of a render target. It makes a bind group
+    /// Prepares to fill image `picture` of the batch from a texture. One kernel resizes, crops and normalises as
+    /// [`Preprocessing::apply`] does, to within 2/255 before normalisation. The texture's contents are read each time
+    /// that [`Input::encode`] is submitted, so one call serves all frames of a render target. This makes a bind group
     /// and a uniform; the kernel was compiled by [`PipelineBuilder::build`](crate::PipelineBuilder::build).
     ///
-    /// The texture is one of the pipeline's device: of another one of its instance it is an error, of another instance wgpu
-    /// panics.
+    /// The texture must belong to the pipeline's device. A texture of another device of the same instance is an error;
+    /// with one of another instance, wgpu panics.
     ///
     /// # Errors
     ///
@@ -256,12 +256,12 @@ impl Pipeline {
         self.prepare(&work, BindingResource::TextureView(source.view))
     }
 
-    /// Prepares to fill the whole batch from a storage buffer: `batch` pictures of f32 in CHW order, as the network
-    /// sees them. The buffer's contents are read whenever [`Input::encode`] is submitted.
+    /// Prepares to fill the whole batch from a storage buffer: `batch` preprocessed images of f32 in CHW order. The
+    /// buffer's contents are read each time that [`Input::encode`] is submitted.
     ///
     /// # Errors
     ///
-    /// [`InputError`] when the buffer is too small or not a storage buffer, or the device does not bind it.
+    /// [`InputError`] when the buffer is too small or not a storage buffer, or the device cannot bind it.
     pub fn buffer_input(&self, source: BufferBinding<'_>) -> Result<Input, InputError> {
         let shape = self.network.input();
         let expected = (self.batch() * shape.len() * size_of::<f32>()) as u64;
@@ -277,7 +277,7 @@ impl Pipeline {
         let [channels, height, width] = [shape.channels, shape.height, shape.width].map(|n| n as u32);
         let uniform = [channels, height, width, layout.row_quads, layout.pad_left];
         let work = layout.buffer_work(bytemuck::cast_slice(&uniform), self.config.storage, self.batch());
-        // No more than is read: a device may bind less than the host's buffer holds.
+        // Bind only the part that is read: the host's buffer may be larger than the device can bind.
         let source = BindingResource::Buffer(BufferBinding { size: NonZero::new(expected), ..source });
         self.prepare(&work.map_err(refused)?, source)
     }
@@ -307,14 +307,14 @@ impl Pipeline {
     }
 }
 
-/// Why a texture or buffer cannot be a network's input.
+/// A texture or buffer that cannot be a network's input.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum InputError {
     /// The preprocessing cannot be applied.
     #[error(transparent)]
     Preprocessing(#[from] PreprocessingError),
-    /// The preprocessing does not make the network's input.
+    /// The preprocessing does not produce the network's input shape.
     #[error("expected preprocessing to the network's input of {expected}, found a crop to 3×{rows}×{columns}")]
     Crop {
         /// The network's input.
@@ -324,15 +324,15 @@ pub enum InputError {
         /// Columns of the crop.
         columns: usize,
     },
-    /// The batch has no such picture.
+    /// The batch has no image with this index.
     #[error("expected a picture of 0 to {}, found {found}: build the pipeline with a larger batch", batch - 1)]
     Picture {
-        /// Pictures of a run.
+        /// The batch size.
         batch: usize,
-        /// The picture asked for.
+        /// The requested index.
         found: usize,
     },
-    /// Shaders cannot read a colour from the texture.
+    /// Shaders cannot read colours from the texture.
     #[error(
         "expected a two-dimensional texture of one sample and three float channels or more, found {found:?} of {samples} \
          samples: resolve or convert it first"
@@ -340,16 +340,16 @@ pub enum InputError {
     Format {
         /// The texture's format.
         found: wgpu::TextureFormat,
-        /// Its samples.
+        /// The number of samples per texel.
         samples: u32,
     },
-    /// The host made the texture or buffer for other uses.
+    /// The texture or buffer lacks a usage.
     #[error("expected the usage {missing}: add it where the texture or buffer is made")]
     Usage {
-        /// The usage that is missing.
+        /// The missing usage.
         missing: &'static str,
     },
-    /// The region is empty or not within the texture.
+    /// The region is empty or exceeds the texture.
     #[error("expected a region within {}×{} texels, found {}×{} at {}, {}", size[0], size[1], found[2], found[3], found[0], found[1])]
     Region {
         /// Column, row, width and height.
@@ -360,15 +360,15 @@ pub enum InputError {
     /// The buffer is too small.
     #[error("expected at least {expected} bytes (batch × channels × height × width of f32), found {found}")]
     Size {
-        /// Bytes that the batch takes.
+        /// Bytes that the batch needs.
         expected: u64,
-        /// Bytes of the binding.
+        /// Bytes in the binding.
         found: u64,
     },
     /// The device has too little memory.
     #[error("the device has too little memory for a kernel and its uniform: {0}; free other memory of the device")]
     OutOfMemory(String),
-    /// The device refused the texture or buffer.
+    /// The device rejected the texture or buffer.
     #[error("the device refused: {0}; is the texture or buffer of the pipeline's device?")]
     Device(String),
 }
@@ -388,7 +388,7 @@ mod tests {
     use super::*;
     use crate::{gpu::GpuOptions, layers::Conv, network::Network, weights::Weights};
 
-    /// A frame that binds its first texture or buffer compiles nothing, in either layout.
+    /// Binding the first texture or buffer in a frame compiles nothing, in either layout.
     #[test]
     fn kernels_are_compiled_before_the_first_frame() {
         let gpu =

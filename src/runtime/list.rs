@@ -1,4 +1,4 @@
-//! The dispatches of a network, without a device.
+//! A network's dispatches, listed without a device.
 
 use super::{PipelineError, requirements};
 use crate::{
@@ -8,12 +8,12 @@ use crate::{
     program::{Algorithms, Allocation, Dispatch, Options, QUAD, Step},
 };
 
-/// One dispatch of a plan: what [`plan`] lists.
+/// One dispatch of a plan; see [`plan`].
 #[derive(Clone, Debug)]
 pub struct PlannedDispatch {
     /// The layer's name.
     pub layer: String,
-    /// What the kernel is, in a few words.
+    /// A short description of the kernel.
     pub kernel: String,
     /// The shader.
     pub wgsl: String,
@@ -21,16 +21,17 @@ pub struct PlannedDispatch {
     pub constants: Vec<(&'static str, u32)>,
     /// Workgroups along x, y and z.
     pub workgroups: [u32; 3],
-    /// Multiply-adds of its matrix product, if it is one: with the channels that pad a quad.
+    /// Multiply-adds of the matrix product, if it is one, including channels that pad a quad.
     pub multiply_adds: u64,
 }
 
-/// The dispatches that run `network` on `batch` pictures in `config`, on a device with WebGPU's default limits:
-/// for tools that compile, count or print shaders. No device is needed.
+/// Lists the dispatches that run `network` on `batch` images in `config`, on a device with WebGPU's default limits. For
+/// tools that compile, count or print shaders; no device is needed.
 ///
 /// # Errors
 ///
-/// [`PipelineError`] when a layer does not fit those limits, or the batch is not of 1 to [`MAX_BATCH`](crate::MAX_BATCH) pictures.
+/// [`PipelineError`] when a layer exceeds those limits, or the batch is not 1 to [`MAX_BATCH`](crate::MAX_BATCH)
+/// images.
 pub fn plan(
     network: &Network,
     batch: usize,
@@ -57,12 +58,13 @@ pub fn plan(
     dispatches.map(planned).collect()
 }
 
-/// The bytes that `network` takes on a device, as [`crate::Pipeline::device_bytes`] tells them: for `batch` images, with the kernels of
-/// `config`.
+/// Bytes that `network` takes on a device, as [`crate::Pipeline::device_bytes`] returns: for `batch` images, with the
+/// kernels of `config`.
 ///
 /// # Errors
 ///
-/// [`PipelineError`] when the batch is not of 1 to [`MAX_BATCH`](crate::MAX_BATCH) pictures, or a layer is beyond what any device has.
+/// [`PipelineError`] when the batch is not 1 to [`MAX_BATCH`](crate::MAX_BATCH) images, or a layer exceeds every
+/// device.
 pub fn device_bytes(
     network: &Network,
     batch: usize,

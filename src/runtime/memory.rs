@@ -29,7 +29,7 @@ pub(super) enum Memory {
 }
 
 impl Memory {
-    /// What an allocation is on `device`, zero.
+    /// Allocates memory on `device`, filled with zeros.
     pub fn new(device: &Device, allocation: &Allocation) -> Self {
         let Allocation { label, bytes, precision, storage, written } = *allocation;
         let texture_usage = match (storage, written) {
@@ -78,7 +78,7 @@ impl Memory {
         }
     }
 
-    /// For a bind group.
+    /// The binding resource for a bind group.
     pub fn binding(&self) -> BindingResource<'_> {
         match self {
             Self::Buffer(buffer) => buffer.as_entire_binding(),
@@ -115,8 +115,8 @@ impl Memory {
         }
     }
 
-    /// Records a write of `values` from the start of the array. Unlike [`Memory::write`] it is part of the command
-    /// buffer, and comes neither earlier nor later. `None` where the device has no staging buffer for it.
+    /// Records a write of `values` from the start of the array. Unlike [`Memory::write`], it is part of the command
+    /// buffer and takes effect in its order. `None` where the device has no memory for the staging buffer.
     pub fn copy_from(&self, device: &Device, encoder: &mut CommandEncoder, values: &[f32]) -> Option<()> {
         let bytes: &[u8] = bytemuck::cast_slice(values);
         let staging = device.create_buffer(&BufferDescriptor {
@@ -140,7 +140,7 @@ impl Memory {
         Some(())
     }
 
-    /// Bytes of a buffer that [`Memory::copy_to`] fills with `quads` vec4s.
+    /// Size in bytes of the buffer that [`Memory::copy_to`] fills with `quads` vec4s.
     pub fn copy_size(&self, quads: u64) -> u64 {
         match self {
             Self::Buffer(_) => quads * QUAD,
@@ -165,7 +165,7 @@ impl Memory {
     }
 }
 
-/// How quads of weights in `precision` are texels.
+/// The texel format of weight quads in `precision`.
 pub(super) fn texture_format(precision: Precision) -> TextureFormat {
     match precision {
         Precision::F32 => TextureFormat::Rgba32Float,
@@ -174,7 +174,7 @@ pub(super) fn texture_format(precision: Precision) -> TextureFormat {
     }
 }
 
-/// A rectangle of a texture that stands for a flat array, and the bytes that it holds.
+/// A rectangle of a texture that holds part of a flat array, and the range of bytes in it.
 struct Piece {
     start: u64,
     end: u64,
@@ -182,7 +182,7 @@ struct Piece {
     size: Extent3d,
 }
 
-/// `len` bytes from the start of a row of `texture` on: whole rows, and what is left.
+/// The pieces of `len` bytes from the start of a row of `texture`: whole rows, then the remainder.
 fn pieces(texture: &Texture, len: u64) -> impl Iterator<Item = Piece> {
     let row = row_bytes(texture);
     let whole = len / row * row;
@@ -195,12 +195,12 @@ fn pieces(texture: &Texture, len: u64) -> impl Iterator<Item = Piece> {
     pieces.into_iter().filter(|piece| piece.start < piece.end)
 }
 
-/// How rows of `texture` follow each other in memory, from `offset` on.
+/// The layout of `texture`'s rows in memory, from `offset` on.
 fn texture_layout(texture: &Texture, offset: u64) -> TexelCopyBufferLayout {
     TexelCopyBufferLayout { offset, bytes_per_row: Some(row_bytes(texture) as u32), rows_per_image: None }
 }
 
-/// Bytes of a row of `texture`.
+/// Bytes per row of `texture`.
 fn row_bytes(texture: &Texture) -> u64 {
     u64::from(TEXTURE_WIDTH) * u64::from(texture.format().block_copy_size(None).unwrap_or(QUAD as u32))
 }
@@ -210,8 +210,8 @@ fn texture_rows(texture: &Texture, row: u32) -> TexelCopyTextureInfo<'_> {
     TexelCopyTextureInfo { texture, mip_level: 0, origin, aspect: TextureAspect::All }
 }
 
-/// A small buffer that holds `bytes` from the queue's next submission on. (wgpu's `create_buffer_init` panics where there
-/// is no memory or the device is lost; here it is an error for the scope that this is called in.)
+/// A small buffer that holds `bytes` from the queue's next submission on. (wgpu's `create_buffer_init` panics when
+/// there is no memory or the device is lost; here that is an error for the surrounding error scope.)
 pub(super) fn filled(gpu: &Gpu, label: &str, bytes: &[u8], usage: BufferUsages) -> Buffer {
     let buffer = gpu.device().create_buffer(&BufferDescriptor {
         label: Some(label),
@@ -227,13 +227,13 @@ pub(super) fn filled(gpu: &Gpu, label: &str, bytes: &[u8], usage: BufferUsages) 
 pub(super) struct Upload<'a> {
     gpu: &'a Gpu,
     target: Memory,
-    /// Less than a row, which waits for the rest of it.
+    /// Less than a row, held back until the row is complete.
     staged: Vec<u8>,
-    /// Bytes that are written.
+    /// Bytes written.
     offset: u64,
-    /// And of those, how many when it was last submitted.
+    /// Bytes written at the last submission.
     submitted: u64,
-    /// Told when the copy before the last one is done.
+    /// Signalled when the copy before the last one is done.
     #[cfg(not(target_arch = "wasm32"))]
     last: Option<oneshot::Receiver<()>>,
 }
@@ -253,7 +253,7 @@ impl<'a> Upload<'a> {
 
     /// The next bytes.
     pub fn push(&mut self, bytes: &[u8]) {
-        // A ROW is whole rows of textures of any format.
+        // ROW is a multiple of the row size of every texture format used.
         let started = if self.staged.is_empty() { 0 } else { ROW as usize - self.staged.len() };
         let (end_of_row, bytes) = bytes.split_at(started.min(bytes.len()));
         self.staged.extend_from_slice(end_of_row);
@@ -284,20 +284,21 @@ impl<'a> Upload<'a> {
 
     fn submit(&mut self) {
         self.submitted = self.offset;
-        // Staging memory is let go of when its copy is done: wait for the last but one, so that the next is packed meanwhile.
+        // Staging memory is freed when its copy is done. Waiting for the copy before the last one lets the next be
+        // packed meanwhile.
         self.gpu.queue().submit([]);
         #[cfg(not(target_arch = "wasm32"))]
         {
             let (send, done) = oneshot::channel();
             self.gpu.queue().on_submitted_work_done(move || _ = send.send(()));
             if let Some(last) = self.last.replace(done) {
-                // A device that was lost is the scopes' to tell.
+                // The error scopes report a lost device.
                 let _ = wait::wait(self.gpu.device(), last);
             }
         }
     }
 
-    /// Writes what is left.
+    /// Writes the remainder.
     pub fn finish(mut self) {
         self.write_staged();
         if self.offset > self.submitted {

@@ -1,13 +1,13 @@
-//! A network on a device: kernels chosen, weights packed and uploaded, bind groups chained.
+//! A network on a device: kernels chosen, weights packed and uploaded, bind groups made.
 //!
-//! [`Pipeline::builder`] does all of that once; a run is then one encode, one submission and one small
-//! readback.
+//! [`Pipeline::builder`] does this once. A run is then one encode, one submission and one small readback.
 //!
-//! What is made when, for hosts that share their device: [`PipelineBuilder::build`] makes every buffer, texture, pipeline and
-//! bind group, submits the uploads and polls the device once in a while. [`Pipeline::texture_input`] and
-//! [`Pipeline::buffer_input`] make a bind group and a uniform. Whatever records into an encoder of the host
-//! ([`Pipeline::encode`], [`Pipeline::encode_slice`], [`Pipeline::ticket`], [`Input::encode`]) makes nothing on the
-//! device, and neither submits nor polls. [`Pipeline::run`] and its kind make a readback buffer, submit and wait.
+//! For hosts that share their device, this is where resources are made. [`PipelineBuilder::build`] makes every buffer,
+//! texture, pipeline and bind group, submits the uploads, and polls the device now and then.
+//! [`Pipeline::texture_input`] and [`Pipeline::buffer_input`] make a bind group and a uniform. The methods that record
+//! into the host's encoder ([`Pipeline::encode`], [`Pipeline::encode_slice`], [`Pipeline::ticket`], [`Input::encode`])
+//! make nothing on the device, and neither submit nor poll. [`Pipeline::run`] and its like make a readback buffer,
+//! submit and wait.
 
 #[cfg(not(target_arch = "wasm32"))]
 mod blocking;

@@ -1,4 +1,4 @@
-//! A network on a device: what it has there, and how runs are recorded.
+//! A network on a device: its resources, and how runs are recorded.
 
 use std::{
     ops::Range,
@@ -20,10 +20,10 @@ use crate::{
 
 /// A network on a device, ready to run any number of times.
 ///
-/// Several pipelines share a device, and the shaders that they have in common. Threads share a pipeline: each run is
-/// whole, one after another in the order of their submissions. A run is then the input and the encoded layers in one
-/// command buffer ([`Input::encode`](crate::Input::encode) and [`Pipeline::encode`] with the same encoder), or a call of [`Pipeline::run`]
-/// or its kind.
+/// Pipelines on the same device share it, and the shaders that they have in common. Threads may share a pipeline: each
+/// run is complete, and runs execute in the order of their submissions. For this, a run must be one command buffer with
+/// the input and the layers ([`Input::encode`](crate::Input::encode) and [`Pipeline::encode`] with the same encoder),
+/// or one call of [`Pipeline::run`] or its like.
 #[derive(Debug)]
 pub struct Pipeline {
     pub(super) gpu: Gpu,
@@ -33,9 +33,9 @@ pub struct Pipeline {
     pub(super) config: KernelConfig,
     pub(super) inference: Inference,
     pub(super) executable: Executable,
-    /// Where tickets read the largest outputs from.
+    /// Readback buffers of the tickets.
     pub(super) ring: ticket::Ring,
-    /// Layers that each run copies, by the step after which it does.
+    /// Layers that each run copies, by the step after which it copies them.
     pub(super) kept: Vec<Kept>,
     /// The number of the run that began last.
     pub(super) runs: AtomicU64,
@@ -50,44 +50,44 @@ pub(super) struct Kept {
     pub(super) buffer: Buffer,
 }
 
-/// That an activation is copied to a buffer after some step.
+/// A copy of an activation to a buffer after some step.
 pub(super) struct Copy<'a> {
     pub(super) output: LayerOutput,
     pub(super) quads: u64,
     pub(super) buffer: &'a Buffer,
 }
 impl Pipeline {
-    /// The device.
+    /// Returns the device.
     pub fn gpu(&self) -> &Gpu {
         &self.gpu
     }
 
-    /// The network.
+    /// Returns the network.
     pub fn network(&self) -> &Network {
         &self.network
     }
 
-    /// Pictures a run.
+    /// Returns the batch size: images per run.
     pub fn batch(&self) -> usize {
         self.settings.batch
     }
 
-    /// Which kernels run.
+    /// Returns the kernel configuration.
     pub fn kernel_config(&self) -> KernelConfig {
         self.config
     }
 
-    /// Layer and kernel of each step.
+    /// Returns the layer's name and the kernel of each step.
     pub fn kernels(&self) -> impl Iterator<Item = (&str, String)> {
         self.steps().map(|(layer, kernel)| (layer.name.as_str(), kernel))
     }
 
-    /// Bytes of buffers and textures on the device.
+    /// Returns the size in bytes of its buffers and textures on the device.
     pub fn device_bytes(&self) -> u64 {
         self.executable.bytes() + self.kept.iter().map(|kept| kept.buffer.size()).sum::<u64>()
     }
 
-    /// The layer of each step, and its first kernel in a few words.
+    /// The layer of each step, and a short description of its first kernel.
     pub(super) fn steps(&self) -> impl Iterator<Item = (&Layer, String)> {
         let Inference { program, forward, .. } = &self.inference;
         let step = |step: &Step| {
@@ -97,19 +97,19 @@ impl Pipeline {
         program.steps[..*forward].iter().map(step)
     }
 
-    /// Where the input lies.
+    /// The memory of the input.
     pub(super) fn input(&self) -> &Memory {
         self.executable.memory(self.inference.input)
     }
 
-    /// Writes the input: `batch` pictures in CHW order, as the network sees them. It takes effect with the next
-    /// submission to the queue, whoever makes it: threads that share a pipeline fill it from their own buffers instead
+    /// Writes the input: `batch` preprocessed images in CHW order. It takes effect with the next submission to the
+    /// queue by any thread, so threads that share a pipeline should fill it from their own buffers instead
     /// ([`Pipeline::buffer_input`]).
     ///
     /// # Errors
     ///
-    /// [`RunError::Input`] when the length is not that of the batch, [`RunError::OutOfMemory`] when the device has no memory
-    /// for a copy of it.
+    /// [`RunError::Input`] when the length does not match the batch, [`RunError::OutOfMemory`] when the device has no
+    /// memory for a copy of it.
     pub fn write_input(&self, input: &[f32]) -> Result<(), RunError> {
         let input = self.lay_out(input)?;
         let scopes = Scopes::push(self.gpu.device());
@@ -117,7 +117,7 @@ impl Pipeline {
         scopes.pop_now().map_or(Ok(()), |error| Err(error.into()))
     }
 
-    /// The input as it lies on the device.
+    /// Converts the input to its layout on the device.
     pub(super) fn lay_out(&self, input: &[f32]) -> Result<Vec<f32>, RunError> {
         let shape = self.network.input();
         if input.len() != shape.len() * self.batch() {
@@ -134,15 +134,15 @@ impl Pipeline {
         Ok(laid_out)
     }
 
-    /// Records one run into `encoder`, on the input that lies there: every layer, then the largest outputs. The host
-    /// submits it.
+    /// Records one run on the input in place into `encoder`: every layer, then the largest outputs. The host submits
+    /// the encoder.
     pub fn encode(&self, encoder: &mut CommandEncoder) {
         self.begin_run();
         self.encode_kept(encoder, 0..self.inference.forward);
         self.encode_top(encoder);
     }
 
-    /// Notes that a run writes over what another one left; gives its number, which no run of any pipeline has had.
+    /// Begins a run, which overwrites the previous one. Returns its number, unique among the runs of all pipelines.
     pub(super) fn begin_run(&self) -> u64 {
         static BEGUN: AtomicU64 = AtomicU64::new(0);
         let run = BEGUN.fetch_add(1, Ordering::Relaxed) + 1;
@@ -150,12 +150,12 @@ impl Pipeline {
         run
     }
 
-    /// Records steps, and copies of the activations that are to be kept.
+    /// Records steps, and copies of the kept activations.
     pub(super) fn encode_kept(&self, encoder: &mut CommandEncoder, steps: Range<usize>) {
         self.encode_copies(encoder, steps, vec![]);
     }
 
-    /// The same with further copies.
+    /// Records steps, copies of the kept activations, and the given copies.
     pub(super) fn encode_copies(&self, encoder: &mut CommandEncoder, steps: Range<usize>, further: Vec<Copy<'_>>) {
         let kept = self.kept.iter().map(|kept| Copy { output: kept.output, quads: kept.quads, buffer: &kept.buffer });
         let within = |copy: &Copy<'_>| {
@@ -163,7 +163,7 @@ impl Pipeline {
             (steps.start < after && after <= steps.end) || (after == 0 && steps.start == 0)
         };
         let mut copies: Vec<_> = kept.chain(further).filter(within).collect();
-        // The end of the pass is where an activation can be copied before later layers write over it.
+        // An activation can be copied when a pass ends, before later layers overwrite it.
         copies.sort_by_key(|copy| copy.output.steps);
         let mut from = steps.start;
         for Copy { output, quads, buffer } in copies {
@@ -179,7 +179,7 @@ impl Pipeline {
         self.executable.encode(encoder, *forward..program.steps.len(), None);
     }
 
-    /// The buffer of the largest outputs, and how many there are for a picture.
+    /// The buffer of the largest outputs, and their number per image.
     pub(super) fn top(&self) -> Option<(&Buffer, usize)> {
         let (array, k) = self.inference.top?;
         match self.executable.memory(array) {
@@ -188,26 +188,27 @@ impl Pipeline {
         }
     }
 
-    /// The largest outputs of each picture as the last run left them on the device: `batch` × `k` of [`TopEntry`](crate::TopEntry), largest
-    /// first. A storage buffer for shaders of the host; `None` where the network does not end in a vector.
+    /// Returns the buffer of each image's largest outputs from the last run: `batch` × `k` of
+    /// [`TopEntry`](crate::TopEntry), largest first. It is a storage buffer that the host's shaders can read. `None`
+    /// where the network does not end in a vector.
     pub fn top_buffer(&self) -> Option<&Buffer> {
         self.top().map(|(entries, _)| entries)
     }
 
-    /// The activation of a layer that [`PipelineBuilder::keep`](crate::PipelineBuilder::keep) named, as the last run left it on the device. A storage buffer
-    /// for shaders of the host: `[picture][row][column][channel / 4]` of `vec4<f32>`, channels last and padded with
-    /// zeros.
+    /// Returns the buffer with the activation, from the last run, of a layer named in
+    /// [`PipelineBuilder::keep`](crate::PipelineBuilder::keep). It is a storage buffer that the host's shaders can
+    /// read: `[picture][row][column][channel / 4]` of `vec4<f32>`, channels last and padded with zeros.
     pub fn kept(&self, name: &str) -> Option<&Buffer> {
         self.kept.iter().find(|kept| kept.layer == name).map(|kept| &kept.buffer)
     }
 
-    /// Records a run as far as the last of `layers`, and a copy of each one's activation to the start of its buffer:
-    /// `batch` times `[row][column][channel]` of f32, the channels padded with zeros to whole fours. What is computed after that
-    /// layer stays as an earlier run left it: the largest outputs ([`Pipeline::top_buffer`]), and later ones of the layers that
-    /// are kept ([`Pipeline::kept`]).
+    /// Records a run up to the last of `layers`, and a copy of each one's activation to the start of its buffer:
+    /// `batch` times `[row][column][channel]` of f32, with the channels padded with zeros to a multiple of four.
+    /// Results computed after that layer keep the values of an earlier run: the largest outputs
+    /// ([`Pipeline::top_buffer`]), and the later kept layers ([`Pipeline::kept`]).
     ///
-    /// A buffer needs `COPY_DST` and at least [`Pipeline::activation_bytes`]; wgpu checks that when the encoder is
-    /// submitted.
+    /// Each buffer needs the usage `COPY_DST` and at least [`Pipeline::activation_bytes`] bytes; wgpu checks both when
+    /// the encoder is submitted.
     ///
     /// # Errors
     ///
@@ -228,7 +229,7 @@ impl Pipeline {
         layers.iter().map(copy).collect()
     }
 
-    /// Bytes that [`Pipeline::encode_layers`] writes for the layer called `name`.
+    /// Returns the number of bytes that [`Pipeline::encode_layers`] writes for the layer called `name`.
     ///
     /// # Errors
     ///
@@ -238,7 +239,7 @@ impl Pipeline {
         Ok(self.executable.memory(output.array).copy_size(quads))
     }
 
-    /// Where the output of the layer called `name` is, and its vec4s.
+    /// The output of the layer called `name`, and its size in vec4s.
     pub(super) fn output(&self, name: &str) -> Result<(LayerOutput, u64), RunError> {
         let index = self.network.position(name)?;
         let quads = activation_quads(self.network.layers()[index].output) * self.batch();
@@ -246,7 +247,7 @@ impl Pipeline {
     }
 }
 
-/// CHW to channels-last quads; `out` is zero.
+/// Converts CHW to channels-last quads; `out` is zero on entry.
 pub(crate) fn from_chw(picture: &[f32], shape: Shape, out: &mut [f32]) {
     let padded = shape.channels.div_ceil(4) * 4;
     for (c, plane) in picture.chunks_exact(shape.height * shape.width).enumerate() {

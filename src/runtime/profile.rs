@@ -1,4 +1,4 @@
-//! How long each layer takes on the device.
+//! Time of each layer on the device.
 
 use std::time::Duration;
 
@@ -15,15 +15,15 @@ use crate::network::Layer;
 pub struct LayerTime {
     /// The layer's name.
     pub layer: String,
-    /// Its kernel, in a few words; the first one where there are several.
+    /// A short description of its kernel; of the first one where there are several.
     pub kernel: String,
     /// Milliseconds, for the whole batch.
     pub ms: f64,
 }
 
 impl Pipeline {
-    /// Runs the network on the input that was written last, and measures each layer by timestamps; `None` where the device
-    /// has none. Layers that compute nothing are left out.
+    /// Runs the network on the input that was written last, and measures each layer with timestamps. `None` where the
+    /// device has no timestamps. Layers that compute nothing are left out.
     ///
     /// # Errors
     ///
@@ -46,8 +46,8 @@ impl Pipeline {
         Ok(times.await?.map(|times| self.steps().zip(times).map(time).collect()))
     }
 
-    /// Fills the input by `input`, and measures by timestamps how long that takes; `None` where the device has none. For
-    /// [`FrameBudget::set_input_cost`](crate::FrameBudget::set_input_cost).
+    /// Fills the input from `input`, and measures the time with timestamps. `None` where the device has no timestamps.
+    /// For [`FrameBudget::set_input_cost`](crate::FrameBudget::set_input_cost).
     ///
     /// # Errors
     ///
@@ -61,8 +61,8 @@ impl Pipeline {
         Ok(times.and_then(|times| Duration::try_from_secs_f64(times.first()? / 1e3).ok()))
     }
 
-    /// Runs `passes`, and gives the milliseconds that each takes but the first; `None` where the device has no timestamps,
-    /// or not as many.
+    /// Runs `passes`, and returns the milliseconds of each except the first. `None` where the device has no timestamps,
+    /// or too few.
     async fn intervals(
         &self,
         poller: Poller,
@@ -104,8 +104,9 @@ impl Pipeline {
             })
             .await?;
         let ticks: Vec<u64> = self.read(reading, poller).await?.concat();
-        // A GPU takes microseconds from one pass to the next, which are no layer's. A processor takes none, but lavapipe (Mesa
-        // 22.3), on a device that draws too, notes the time only when it comes to the next timestamp: there the ends count.
+        // On a GPU, the microseconds between two passes belong to no layer. A processor has no such gap, but lavapipe
+        // (Mesa 22.3), on a device that draws too, records the time only when it reaches the next timestamp, so the
+        // passes' ends are used there.
         let from_end_to_end = self.gpu.info().device_type == DeviceType::Cpu;
         let period = f64::from(self.gpu.queue().get_timestamp_period());
         let ms = |passes: &[[u64; 2]]| {

@@ -1,4 +1,4 @@
-//! What a device must offer for a network: known before the device is made.
+//! A network's requirements of a device, known before the device is made.
 
 use std::cmp;
 
@@ -15,14 +15,15 @@ use crate::{
 };
 
 impl KernelConfig {
-    /// What suits `adapter` best, on a device that is made with all of [`Pipeline::required_features`].
+    /// Returns the kernel configuration that suits `adapter` best, on a device that is made with all of
+    /// [`Pipeline::required_features`].
     pub fn for_adapter(adapter: &wgpu::Adapter) -> Self {
         select::kernel_config(&adapter.get_info(), adapter.features())
     }
 }
 
 impl Pipeline {
-    /// The features that kernels of `config` need: for the host's [`wgpu::DeviceDescriptor`].
+    /// Returns the features that the kernels of `config` need, for the host's [`wgpu::DeviceDescriptor`].
     pub fn required_features(config: KernelConfig) -> Features {
         match config.family {
             Family::WorkgroupTiled => Features::empty(),
@@ -30,17 +31,18 @@ impl Pipeline {
         }
     }
 
-    /// The least limits with which `network` runs on `batch` pictures in `config`: for the host's
-    /// [`wgpu::DeviceDescriptor`], together with the host's own by [`Limits::or_better_values_from`].
+    /// Returns the lowest limits with which `network` runs on `batch` images in `config`, for the host's
+    /// [`wgpu::DeviceDescriptor`]. Combine them with the host's own limits by [`Limits::or_better_values_from`].
     ///
-    /// With these [`Pipeline::buffer_input`] works too. Larger storage bindings save splitting the weights of fully connected
-    /// layers.
+    /// They suffice for [`Pipeline::buffer_input`] too. With larger storage bindings, the weights of fully connected
+    /// layers need not be split.
     ///
     /// # Errors
     ///
-    /// [`ProgramError::Batch`](crate::ProgramError::Batch) when the batch is not of 1 to [`MAX_BATCH`](crate::MAX_BATCH) pictures.
+    /// [`ProgramError::Batch`](crate::ProgramError::Batch) when the batch is not 1 to [`MAX_BATCH`](crate::MAX_BATCH)
+    /// images.
     pub fn required_limits(network: &Network, batch: usize, config: KernelConfig) -> Result<Limits, PipelineError> {
-        // Of the precisions, this one needs the most.
+        // This precision needs the most.
         let mut limits = limits(network, &Algorithms::new(), batch, config, Precision::F32)?;
         let input = (batch * network.input().len() * size_of::<f32>()) as u64;
         limits.max_storage_buffer_binding_size = cmp::max(limits.max_storage_buffer_binding_size, input);
@@ -49,7 +51,7 @@ impl Pipeline {
     }
 }
 
-/// What the device of `gpu` lacks for a network, all of it.
+/// Checks the device of `gpu` for a network, and reports everything that it lacks.
 pub(super) fn check(
     gpu: &Gpu,
     network: &Network,
@@ -63,7 +65,7 @@ pub(super) fn check(
     compare(device, features, &needed, &gpu.device().limits())
 }
 
-/// What a device with WebGPU's default limits and every feature lacks for a network.
+/// Checks a device with WebGPU's default limits and every feature for a network.
 pub(super) fn check_defaults(
     network: &Network,
     batch: usize,
@@ -95,7 +97,8 @@ fn limits(
     config: KernelConfig,
     precision: Precision,
 ) -> Result<Limits, PipelineError> {
-    // Weights are split to what a binding holds: more than any does here, and then the least that they can be split to.
+    // Weights are split to fit a binding: first a limit above every binding here, then the smallest to which they can
+    // be split.
     let options = Options { config, batch, precision, algorithms, limit: 1 << 40, top: 0 };
     let Inference { program, input, layers, .. } = Inference::lower(network, options)?;
     let mut limits = BASE_LIMITS;
@@ -128,7 +131,7 @@ fn limits(
     }
     if config.storage != Storage::StorageBuffer {
         limits.max_storage_textures_per_shader_stage = if config.storage == Storage::StorageTexture { 3 } else { 1 };
-        // Activations come and go through buffers: the input, those that are read, and those that are kept.
+        // Activations are copied through buffers: the input, those that are read back, and those that are kept.
         let activations = layers.iter().map(|layer| layer.array).chain([input]);
         let quads = activations.map(|array| program.get(array).len()).max().unwrap_or(0);
         let bytes = quads.next_multiple_of(TEXTURE_WIDTH.into()) * QUAD;

@@ -1,4 +1,4 @@
-//! The roofline of an adapter (Williams, Waterman, Patterson 2009): how fast it multiplies, and how fast it reads.
+//! The roofline of an adapter (Williams, Waterman, Patterson 2009): its peak arithmetic and memory throughput.
 
 use std::time::{Duration, Instant};
 
@@ -16,24 +16,25 @@ use crate::{
     weights::Weights,
 };
 
-/// What an adapter can do at most, measured on it.
+/// Measured peak throughput of an adapter.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Roofline {
-    /// Billions of f32 operations a second; a multiply-add is two.
+    /// Billions of f32 operations per second; a multiply-add counts as two.
     pub gflops: f64,
-    /// Billions of bytes a second, read from memory larger than most caches.
+    /// Billions of bytes per second, read from memory that exceeds most caches.
     pub gbps: f64,
 }
 
-/// A measurement takes at least as long.
+/// Minimum duration of a measurement.
 const LEAST: Duration = Duration::from_millis(60);
 
 impl Roofline {
-    /// Measures `gpu`, in less than a second on most. It waits for the device.
+    /// Measures `gpu`, in under a second on most adapters. Blocks until the device is done.
     ///
     /// # Errors
     ///
-    /// [`PipelineError`] when the kernels do not compile, the memory (64 MiB) cannot be had or the device is lost.
+    /// [`PipelineError`] when the kernels do not compile, the memory (64 MiB) cannot be allocated or the device is
+    /// lost.
     pub fn measure(gpu: &Gpu) -> Result<Self, PipelineError> {
         let config = select::kernel_config(gpu.info(), gpu.device().features());
         let seconds = |work: Work| -> Result<f64, PipelineError> {
@@ -64,7 +65,7 @@ impl Roofline {
                 let polled = device.poll(wgpu::PollType::wait_indefinitely());
                 polled.map_err(|e| PipelineError::Device(e.to_string()))?;
                 let took = start.elapsed();
-                // The first turn may compile and touch new memory.
+                // The first measurement may include compilation and first use of memory.
                 if took >= LEAST && times > 1 {
                     return Ok(took.as_secs_f64() / f64::from(times));
                 }
@@ -78,7 +79,7 @@ impl Roofline {
         })
     }
 
-    /// The share (0 to 1) of what is possible that `operations` and `bytes` in `seconds` are.
+    /// Returns the share (0 to 1) of the peak that `operations` and `bytes` in `seconds` reach.
     pub fn share(&self, operations: f64, bytes: f64, seconds: f64) -> f64 {
         let least = (operations / (self.gflops * 1e9)).max(bytes / (self.gbps * 1e9));
         least / seconds

@@ -1,26 +1,26 @@
-//! Runs that read their results.
+//! Runs that read their results back.
 
 use wgpu::{Buffer, BufferUsages, CommandEncoder};
 
 use super::{Input, Pipeline, RunError, wait::Poller};
 use crate::{gpu::error_scopes::Scopes, shape::Shape};
 
-/// One of the largest outputs.
+/// One of a network's largest outputs.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
 pub struct TopEntry {
     /// Index of the class.
     pub index: u32,
-    /// Its output: a probability where the network ends in a softmax.
+    /// The output of this class: a probability where the network ends in a softmax.
     pub value: f32,
 }
 impl Pipeline {
-    /// Runs the network and reads the last layer: `batch` outputs, CHW each. As [`Pipeline::encode`], it leaves the largest outputs
-    /// and the layers to be kept on the device.
+    /// Runs the network and reads the last layer: `batch` outputs, CHW each. As [`Pipeline::encode`] does, it leaves
+    /// the largest outputs and the kept layers on the device.
     ///
     /// # Errors
     ///
-    /// [`RunError`] when the input has the wrong length, the memory cannot be had or the device is lost.
+    /// [`RunError`] when the input has the wrong length, memory cannot be allocated or the device is lost.
     pub async fn run(&self, input: &[f32]) -> Result<Vec<f32>, RunError> {
         self.run_last(input, Poller::Thread).await
     }
@@ -31,12 +31,13 @@ impl Pipeline {
         Ok(activations.pop().unwrap_or_default())
     }
 
-    /// Runs the network and reads the activations of the layers called `names`: for each, `batch` activations in
+    /// Runs the network and reads the activations of the layers called `names`: for each name, `batch` activations in
     /// CHW order.
     ///
     /// # Errors
     ///
-    /// [`RunError`] when a name is unknown, the input has the wrong length, the memory cannot be had or the device is lost.
+    /// [`RunError`] when a name is unknown, the input has the wrong length, memory cannot be allocated or the device is
+    /// lost.
     pub async fn run_layers(&self, input: &[f32], names: &[&str]) -> Result<Vec<Vec<f32>>, RunError> {
         self.read_layers(input, names, Poller::Thread).await
     }
@@ -70,17 +71,17 @@ impl Pipeline {
         Ok(activations)
     }
 
-    /// Runs the network and reads the largest outputs of each picture, largest first.
+    /// Runs the network and reads the largest outputs of each image, largest first.
     ///
     /// # Errors
     ///
-    /// [`RunError::NotAVector`] when the last layer's output is not a vector, [`RunError::NotANumber`] when the
-    /// outputs are not numbers; otherwise as [`Pipeline::run`].
+    /// [`RunError::NotAVector`] when the last layer's output is not a vector, [`RunError::NotANumber`] when the outputs
+    /// are NaN; otherwise as [`Pipeline::run`].
     pub async fn run_top(&self, input: &[f32]) -> Result<Vec<Vec<TopEntry>>, RunError> {
         self.run_top_on(Some(input), Poller::Thread).await
     }
 
-    /// [`Pipeline::run_top`] on the input that was written last.
+    /// Runs the network as [`Pipeline::run_top`] does, on the input that was written last.
     ///
     /// # Errors
     ///
@@ -112,7 +113,7 @@ impl Pipeline {
         pictures(self.read(reading, poller).await?.concat(), k)
     }
 
-    /// Fills the network's input by `input`, runs the network and reads the last layer, as [`Pipeline::run`] does.
+    /// Fills the network's input from `input`, runs the network and reads the last layer, as [`Pipeline::run`] does.
     pub(crate) async fn run_from(&self, input: &Input) -> Result<Vec<f32>, RunError> {
         let last = self.network.layers().last().map(|l| l.name.as_str()).unwrap_or_default();
         let size = self.activation_bytes(last)?;
@@ -128,15 +129,15 @@ impl Pipeline {
         Ok(to_chw(&values.concat(), self.network.output(), self.batch()))
     }
 
-    /// Records the writing of an input that is laid out already.
+    /// Records a write of the input, which has the device's layout already.
     pub(super) fn encode_input(&self, encoder: &mut CommandEncoder, laid_out: &[f32]) -> Result<(), RunError> {
         let staged = self.input().copy_from(self.gpu.device(), encoder, laid_out);
         staged.ok_or_else(|| RunError::Device("there is no buffer for the input".into()))
     }
 
-    /// Submits what `record` records, and begins to read the buffers that it gives. Whatever is made for a run is made in
-    /// `record`: what the device refuses there is an error of the run. On the web, a pipeline that could not be made shows
-    /// here.
+    /// Submits the commands that `record` records, and begins to read the buffers that it returns. Everything that a
+    /// run makes is made in `record`, so that an error of the device there is an error of the run. On the web, a
+    /// pipeline that could not be made is reported here.
     pub(super) async fn submit(
         &self,
         record: impl FnOnce(&mut CommandEncoder) -> Result<Vec<Buffer>, RunError>,
@@ -196,14 +197,14 @@ pub(super) struct Reading {
 type MapResult = Result<(), wgpu::BufferAsyncError>;
 type Mapped = futures::channel::oneshot::Receiver<MapResult>;
 
-/// The `k` entries of each picture.
+/// Splits the entries into `k` per image.
 pub(super) fn pictures(entries: Vec<TopEntry>, k: usize) -> Result<Vec<Vec<TopEntry>>, RunError> {
     if entries.iter().any(|e| e.index == u32::MAX) {
         return Err(RunError::NotANumber);
     }
     Ok(entries.chunks_exact(k).map(<[TopEntry]>::to_vec).collect())
 }
-/// Channels-last quads to CHW.
+/// Converts channels-last quads to CHW.
 pub(crate) fn to_chw(quads: &[f32], shape: Shape, batch: usize) -> Vec<f32> {
     let padded = shape.channels.div_ceil(4) * 4;
     let pixels = shape.height * shape.width;

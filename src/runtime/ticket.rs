@@ -1,4 +1,4 @@
-//! Results that come when they come: a ring of readback buffers, and tickets for them.
+//! Non-blocking readback: a ring of readback buffers, and tickets for them.
 
 use std::{
     fmt, mem,
@@ -13,17 +13,17 @@ use super::{Pipeline, RunError, TopEntry, run::pictures};
 
 impl Pipeline {
     /// Records a copy of the largest outputs into `encoder`, after [`Pipeline::encode`] or the last
-    /// [`Pipeline::encode_slice`], and gives a ticket for them.
+    /// [`Pipeline::encode_slice`], and returns a ticket for them.
     ///
-    /// Nothing is made on the device: the buffers that are read are those of [`PipelineBuilder::tickets`](crate::PipelineBuilder). The
-    /// ticket comes to its result when the host submits the encoder and, after the device is done, submits anything
-    /// else or polls the device; this library does neither. A host whose submission wgpu refuses gets what an older run
-    /// left.
+    /// Nothing is made on the device: the readback buffers were made by
+    /// [`PipelineBuilder::tickets`](crate::PipelineBuilder). The ticket resolves after the host submits the encoder
+    /// and, once the device is done, submits again or polls the device. This library does neither. If wgpu rejects the
+    /// host's submission, the ticket resolves to the result of an older run.
     ///
     /// # Errors
     ///
-    /// [`RunError::NotAVector`] when the network's output has no largest entries, [`RunError::Busy`] when all tickets
-    /// are open. Nothing is recorded then.
+    /// [`RunError::NotAVector`] when the network does not end in a vector, [`RunError::Busy`] when all tickets are
+    /// open. Nothing is recorded then.
     pub fn ticket(&self, encoder: &mut CommandEncoder) -> Result<Ticket, RunError> {
         let Some((entries, _)) = self.top() else {
             return Err(RunError::NotAVector { output: self.network.output() });
@@ -41,14 +41,14 @@ impl Pipeline {
     }
 }
 
-/// The readback buffers of a pipeline, one a ticket.
+/// The readback buffers of a pipeline, one per ticket.
 #[derive(Debug)]
 pub(super) struct Ring {
     slots: Vec<Arc<Slot>>,
 }
 
 impl Ring {
-    /// For outputs of `batch` × `k`; none where there is nothing to read.
+    /// Makes the ring for outputs of `batch` × `k`; empty where there is nothing to read.
     #[cfg_attr(target_arch = "wasm32", expect(clippy::arc_with_non_send_sync, reason = "browsers have one thread"))]
     pub fn new(device: &Device, tickets: usize, batch: usize, k: usize) -> Self {
         let slot = |_| {
@@ -67,7 +67,7 @@ impl Ring {
 
 struct Slot {
     buffer: Buffer,
-    /// Entries a picture.
+    /// Entries per image.
     k: usize,
     state: Mutex<State>,
 }
@@ -80,11 +80,11 @@ impl fmt::Debug for Slot {
 
 enum State {
     Free,
-    /// Recorded or submitted, and what to do when it is done.
+    /// Recorded or submitted, with the action to take when it is done.
     Pending(Then),
     /// Mapped, or failed.
     Ready(Result<(), RunError>),
-    /// Not to be mapped any more.
+    /// Never to be mapped again.
     Lost,
 }
 
@@ -92,11 +92,11 @@ enum Then {
     Keep,
     Wake(Waker),
     Call(Callback),
-    /// The ticket is gone.
+    /// The ticket was dropped.
     Forget,
 }
 
-/// What a ticket comes to.
+/// The result of a ticket.
 type Top = Result<Vec<Vec<TopEntry>>, RunError>;
 type Callback = Box<dyn FnOnce(Top) + Send>;
 
@@ -115,13 +115,13 @@ impl Slot {
         free
     }
 
-    /// Notes that the mapping succeeded or failed, and tells who waits for it.
+    /// Stores whether the mapping succeeded, and notifies the waiter.
     fn resolve(&self, result: Result<(), RunError>) {
         let then = match mem::replace(&mut *self.state(), State::Ready(result)) {
             State::Pending(then) => then,
             _ => return,
         };
-        // Whoever is told may use the ring: the lock is free again.
+        // The waiter may use the ring: the lock is free again.
         match then {
             Then::Keep => {}
             Then::Wake(waker) => waker.wake(),
@@ -134,7 +134,7 @@ impl Slot {
         }
     }
 
-    /// The result, if it has come; it comes once, and frees the slot.
+    /// Takes the result, if it has arrived. This works once, and frees the slot.
     fn take(&self) -> Option<Top> {
         let mut state = self.state();
         let State::Ready(result) = &mut *state else { return None };
@@ -154,7 +154,7 @@ impl Slot {
     }
 }
 
-/// What wgpu calls back, or drops where the command buffer is never submitted.
+/// Called by wgpu, or dropped when the command buffer is never submitted.
 struct Mapping {
     slot: Arc<Slot>,
     done: bool,
@@ -175,28 +175,28 @@ impl Drop for Mapping {
     }
 }
 
-/// The largest outputs of each picture, largest first, that will come; see [`Pipeline::ticket`]. There are three ways to get it: [`Ticket::poll`] now and then,
-/// [`Ticket::on_ready`] with a callback, or awaiting it.
+/// A pending result: the largest outputs of each image, largest first; see [`Pipeline::ticket`]. There are three ways
+/// to get it: [`Ticket::poll`] from time to time, [`Ticket::on_ready`] with a callback, or awaiting the ticket.
 ///
-/// It comes once, after as many submissions as the device is behind; all tickets of a lost device come to
-/// [`RunError::Device`]. A ticket that is dropped frees its buffer as soon as the device lets go of it.
+/// The result is given once, after as many submissions as the device lags behind. All tickets of a lost device resolve
+/// to [`RunError::Device`]. Dropping a ticket frees its buffer as soon as the device releases it.
 #[derive(Debug)]
 #[must_use = "the result is thrown away with its ticket"]
 pub struct Ticket {
-    /// None when the result is given away.
+    /// `None` once the result was given.
     slot: Option<Arc<Slot>>,
 }
 
 impl Ticket {
-    /// The result if it has come, without waiting; `None` before and after.
+    /// Returns the result if it has arrived, without waiting; `None` before it arrives and after it was taken.
     pub fn poll(&mut self) -> Option<Result<Vec<Vec<TopEntry>>, RunError>> {
         let result = self.slot.as_ref()?.take()?;
         self.slot = None;
         Some(result)
     }
 
-    /// Calls `callback` with the result when it comes, or at once if it has come: on the thread that submits or polls
-    /// then, so it should be short.
+    /// Calls `callback` with the result when it arrives, or immediately if it has arrived. The callback runs on the
+    /// thread that submits or polls, so it should be short.
     pub fn on_ready(mut self, callback: impl FnOnce(Result<Vec<Vec<TopEntry>>, RunError>) + Send + 'static) {
         let Some(slot) = self.slot.take() else { return };
         let mut state = slot.state();

@@ -1,4 +1,4 @@
-//! Measuring every way to compute each layer on an adapter, and choosing the quickest.
+//! Tuning: measures every way to compute each layer on an adapter, and chooses the fastest.
 
 #[cfg(not(target_arch = "wasm32"))]
 use std::time::Instant;
@@ -16,63 +16,66 @@ use crate::{
     weights::{Weights, splitmix},
 };
 
-/// How a network is computed: what [`PipelineBuilder::tune`] found, or somebody wrote down.
+/// How a network is computed: the result of [`PipelineBuilder::tune`], or written by hand.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TunedConfig {
     /// The kernels of all layers.
     #[serde(rename = "style")]
     pub config: KernelConfig,
-    /// How each convolution is computed, by its name.
+    /// The algorithm of each convolution, by its name.
     pub algorithms: BTreeMap<String, Algorithm>,
 }
 
-/// One way to compute one layer, measured.
+/// A measured way to compute one layer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Candidate {
     /// The layer's name.
     pub layer: String,
-    /// The kernels.
+    /// The kernel configuration.
     pub config: KernelConfig,
-    /// How they compute the layer.
+    /// The algorithm of the layer.
     pub algorithm: Algorithm,
-    /// The kernel in a few words; the first one where there are several.
+    /// A short description of the kernel; of the first one where there are several.
     pub kernel: String,
     /// Milliseconds for the batch, the median of several runs.
     pub ms: f64,
 }
 
-/// What [`PipelineBuilder::tune`] found.
+/// The result of [`PipelineBuilder::tune`].
 #[derive(Clone, Debug)]
 pub struct Tuning {
     /// Everything that was measured.
     pub candidates: Vec<Candidate>,
-    /// The quickest.
+    /// The fastest configuration.
     pub choice: TunedConfig,
-    /// Milliseconds of the quickest, for the batch: the sum of its layers.
+    /// Milliseconds of the fastest configuration, for the batch: the sum of its layers.
     pub ms: f64,
 }
 
-/// Runs whose median counts. Not the quickest: some drivers' timestamps are now and then far too close together.
+/// Number of runs that the median is taken of. The minimum is not used: some drivers' timestamps are now and then far
+/// too close together.
 const RUNS: usize = 5;
 
-/// Runs that begin before do not count, nor does the first: a GPU that was idle takes as long to reach its full clock.
+/// Runs that begin within this time do not count, nor does the first: an idle GPU takes this long to reach its full
+/// clock.
 const WARM_UP: Duration = Duration::from_millis(100);
 
 impl PipelineBuilder<'_> {
-    /// Computes the network as `choice` says.
+    /// Uses the kernel configuration and algorithms of `tuned`.
     pub fn tuned(mut self, tuned: &TunedConfig) -> Self {
         self.settings.algorithms.extend(tuned.algorithms.clone());
         self.kernel_config(tuned.config)
     }
 
-    /// Measures every kernel configuration that the adapter can run with every algorithm that suits each convolution, at this batch and
-    /// precision, on random pictures; none that is blocked ([`Gpu::avoid`](crate::Gpu::avoid), [`PipelineBuilder::avoid`]). It takes seconds to minutes;
-    /// `progress` is called with how many measurements of how many are done. A way that the adapter refuses is left out (and
-    /// logged).
+    /// Measures every kernel configuration that the adapter can run, with every algorithm that suits each convolution,
+    /// at this batch size and precision, on random images. Blocked variants are skipped
+    /// ([`Gpu::avoid`](crate::Gpu::avoid), [`PipelineBuilder::avoid`]). This takes seconds to minutes. `progress` is
+    /// called with the number of measurements done and the total. Variants that the adapter cannot run are left out,
+    /// and logged.
     ///
     /// # Errors
     ///
-    /// [`TuneError`] when the device has no timestamps, everything is blocked, or nothing can run.
+    /// [`TuneError`] when the device has no timestamps, everything is blocked, or nothing runs.
     pub async fn tune(self, mut progress: impl FnMut(usize, usize)) -> Result<Tuning, TuneError> {
         let (convolutions, their_weights) = self.convolutions()?;
         let blocked = self.gpu.blocklist().and(&self.settings.blocklist);
@@ -91,7 +94,7 @@ impl PipelineBuilder<'_> {
                 .collect();
             algorithms.sort();
             algorithms.dedup();
-            // Directly is how the rest is computed, and measured already.
+            // The other layers are computed directly, which is measured already.
             algorithms.retain(|&a| a != Algorithm::Direct && !blocked.blocks_algorithm(config, a));
             measurements.extend(algorithms.into_iter().map(|a| (config, a)));
         }
@@ -99,7 +102,8 @@ impl PipelineBuilder<'_> {
         let mut refusal = None;
         for (done, &(config, algorithm)) in measurements.iter().enumerate() {
             progress(done, measurements.len());
-            // Only convolutions have algorithms to choose from: the rest is measured once for each kernel configuration.
+            // Only convolutions have algorithms to choose from. The other layers are measured once per kernel
+            // configuration.
             let (network, weights) = match &convolutions {
                 Some(network) if algorithm != Algorithm::Direct => (network, &their_weights),
                 _ => (self.network, self.weights),
@@ -138,11 +142,11 @@ impl PipelineBuilder<'_> {
         Ok((Some(network), weights))
     }
 
-    /// Every layer's time with all convolutions computed by `algorithm`, where it applies to them.
+    /// Measures every layer, with all convolutions that `algorithm` applies to computed by it.
     async fn measure(self, config: KernelConfig, algorithm: Algorithm) -> Result<Vec<Candidate>, TuneError> {
         let network = self.network;
         let mut builder = self.kernel_config(config);
-        // The layers that somebody named may be beyond the last convolution.
+        // The named layers may come after the last convolution.
         builder.settings.keep.clear();
         builder.settings.algorithms.clear();
         let blocklist = builder.gpu.blocklist().and(&builder.settings.blocklist);
@@ -186,18 +190,19 @@ impl PipelineBuilder<'_> {
     }
 }
 
-/// The layers, each with how its input is laid out.
+/// The layers, each with the layout of its input.
 fn layers_and_layouts(network: &Network) -> impl Iterator<Item = (&Layer, Option<RowsLayout>)> {
     let first = |index| network.layers().first().filter(|_| index == 0).and_then(Layer::input_layout);
     network.layers().iter().enumerate().map(move |(index, layer)| (layer, first(index)))
 }
 
-/// The kernel configuration whose layers, each by its best algorithm, take least together; only kernel configurations with all layers count.
+/// The kernel configuration with the lowest total time, each layer computed by its best algorithm. Only kernel
+/// configurations with all layers count.
 fn quickest(network: &Network, candidates: &[Candidate]) -> Option<(TunedConfig, f64)> {
     let mut best: Option<(TunedConfig, f64)> = None;
     let mut configs: Vec<KernelConfig> = Vec::new();
     let is_convolution = |name: &str| network.layer(name).is_ok_and(Layer::has_algorithms);
-    // What is measured by another algorithm are convolutions alone.
+    // Only convolutions are measured with other algorithms.
     let measures_all = |c: &&Candidate| c.algorithm == Algorithm::Direct || !is_convolution(&c.layer);
     for candidate in candidates.iter().filter(measures_all) {
         if !configs.contains(&candidate.config) {
@@ -224,14 +229,14 @@ fn quickest(network: &Network, candidates: &[Candidate]) -> Option<(TunedConfig,
     best
 }
 
-/// A network that was not tuned.
+/// A network that could not be tuned.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TuneError {
-    /// There is no way to measure one layer.
+    /// Layers cannot be measured one by one.
     #[error("the device has no timestamps, so that layers cannot be measured; the built-in choice stays")]
     NoTimestamps,
-    /// The pipeline cannot be made.
+    /// The pipeline cannot be built.
     #[error(transparent)]
     Pipeline(#[from] PipelineError),
     /// A run failed.

@@ -1,4 +1,4 @@
-//! Waiting for the device, on a device that a host shares.
+//! Waiting for a device that a host shares.
 
 #[cfg(not(target_arch = "wasm32"))]
 use std::{
@@ -13,10 +13,10 @@ use wgpu::Device;
 #[cfg(not(target_arch = "wasm32"))]
 use wgpu::{PollError, PollType};
 
-/// Who asks the device whether it is done: somebody must, but in a browser, which does it by itself.
+/// The one that polls the device. In a browser, nobody has to.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Poller {
-    /// A thread, so that whoever awaits the result is not blocked.
+    /// A separate thread, so that the task that awaits the result is not blocked.
     Thread,
     /// The thread that waits.
     #[cfg(not(target_arch = "wasm32"))]
@@ -24,7 +24,7 @@ pub(super) enum Poller {
 }
 
 impl Poller {
-    /// Waits for what a callback of wgpu's sends. Errors say why nothing came.
+    /// Waits for the value that a wgpu callback sends. An error says why none arrived.
     #[cfg(not(target_arch = "wasm32"))]
     pub async fn wait<T: Send + 'static>(self, device: &Device, coming: Receiver<T>) -> Result<T, String> {
         let waited = match self {
@@ -39,22 +39,23 @@ impl Poller {
         waited.map_err(|e| e.to_string())?.map_err(|_| "the readback was dropped".into())
     }
 
-    /// Waits for what a callback of wgpu's sends. Errors say why nothing came.
+    /// Waits for the value that a wgpu callback sends. An error says why none arrived.
     #[cfg(target_arch = "wasm32")]
     pub async fn wait<T>(self, _: &Device, coming: Receiver<T>) -> Result<T, String> {
         coming.await.map_err(|_| "the readback was dropped".into())
     }
 }
 
-/// The longest time between two questions.
+/// The longest interval between two polls.
 #[cfg(not(target_arch = "wasm32"))]
 const LONGEST: Duration = Duration::from_micros(500);
-/// Until then it asks again at once: GPUs run the network in less, and the shortest sleep takes a tenth of that.
+/// Until then, polls without sleeping: GPUs run the network in less, and the shortest sleep takes a tenth of that.
 #[cfg(not(target_arch = "wasm32"))]
 const AT_ONCE: Duration = Duration::from_micros(500);
 
-/// Waits for what a callback of wgpu's sends, by asking at intervals that grow with the time: while a thread waits inside
-/// wgpu, no other one can present a frame, and a wait with a time limit may panic there when several threads wait.
+/// Waits for the value that a wgpu callback sends, by polling at intervals that grow with the elapsed time. While a
+/// thread waits inside wgpu, no other thread can present a frame, and a wait with a time limit may panic there when
+/// several threads wait.
 ///
 /// # Errors
 ///
