@@ -1,22 +1,22 @@
-//! The function that a layer applies to each number of its output.
+//! Activation functions, applied to each value of a layer's output.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// An activation function, computed with the convolution or fully connected layer that it follows.
+/// An activation function, fused into the layer that it follows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Activation {
-    /// The number itself.
+    /// The identity.
     #[default]
     None,
     /// max(x, 0).
     Relu,
-    /// max(x, 0), and at most 6 (MobileNet's).
+    /// min(max(x, 0), 6), as in MobileNet.
     Relu6,
-    /// x where it is positive, `slope` · x elsewhere.
+    /// x for positive x, `slope` · x otherwise.
     LeakyRelu {
-        /// What negative numbers are multiplied with.
+        /// The factor for negative values.
         slope: f32,
     },
     /// 1 / (1 + e⁻ˣ).
@@ -26,7 +26,7 @@ pub enum Activation {
 }
 
 impl Activation {
-    /// f(x).
+    /// Returns f(x).
     pub fn apply(self, x: f64) -> f64 {
         match self {
             Self::None => x,
@@ -44,7 +44,7 @@ impl Activation {
         }
     }
 
-    /// What it is called in lists; nothing for [`Activation::None`].
+    /// Returns a short name for lists; `None` for [`Activation::None`].
     pub fn name(self) -> Option<String> {
         match self {
             Self::None => None,
@@ -56,7 +56,7 @@ impl Activation {
         }
     }
 
-    /// That it is a function, or what was expected and found.
+    /// Checks that this is a function; otherwise the error has what was expected and found.
     pub(crate) fn check(self) -> Result<(), String> {
         match self {
             Self::LeakyRelu { slope } if !slope.is_finite() => {
@@ -71,14 +71,14 @@ impl Activation {
         matches!(self, Self::Relu | Self::Relu6 | Self::Sigmoid)
     }
 
-    /// Whether f(x) ≤ f(y) where x ≤ y, so that it may be computed before a maximum as well as after.
+    /// Whether f(x) ≤ f(y) for x ≤ y, so that it may be computed before a maximum as well as after.
     pub(crate) fn is_monotonic(self) -> bool {
         !matches!(self, Self::LeakyRelu { slope } if slope < 0.0)
     }
 }
 
-/// How a layer has it in JSON: `"relu": true` or `false`, as files have it since before there were others, and `"activation"` for
-/// any other.
+/// The JSON form in a layer: `"relu": true` or `false`, as in files from before other functions existed, and
+/// `"activation"` for any other function.
 #[derive(Serialize, Deserialize)]
 struct Written {
     #[serde(default)]
@@ -113,7 +113,7 @@ mod tests {
     use super::*;
     use crate::layers::Linear;
 
-    /// Files from before there were other functions say `relu`, and so do those written now wherever that says it all.
+    /// Older files say `relu`. New files say the same wherever it suffices.
     #[test]
     fn json_is_as_before_for_a_relu_and_none() {
         for (json, expected) in [

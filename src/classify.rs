@@ -1,4 +1,4 @@
-//! A picture in, labels out.
+//! Classification of images: an image in, labels out.
 
 use crate::{
     gpu::Gpu,
@@ -7,18 +7,18 @@ use crate::{
     runtime::{Pipeline, PipelineError, RunError, TopEntry},
 };
 
-/// A class and how likely it is.
+/// A class and its probability.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Prediction {
     /// Index of the class.
     pub index: usize,
-    /// What the class is called.
+    /// The label of the class.
     pub label: String,
-    /// The network's output for it: a probability where the network ends in a softmax.
+    /// The network's output for the class: a probability where the network ends in a softmax.
     pub probability: f32,
 }
 
-/// A model on a device that takes pictures.
+/// A model on a device that classifies images.
 #[derive(Debug)]
 pub struct Classifier {
     pipeline: Pipeline,
@@ -27,7 +27,7 @@ pub struct Classifier {
 }
 
 impl Classifier {
-    /// Puts `model` on `gpu`; [`Classifier::classify`] will give the `top` most likely classes.
+    /// Loads `model` onto `gpu`. [`Classifier::classify`] will return the `top` most likely classes.
     ///
     /// # Errors
     ///
@@ -37,17 +37,17 @@ impl Classifier {
         Ok(Self::from_pipeline(pipeline, model.preprocessing, model.labels.clone()))
     }
 
-    /// A classifier around a pipeline of any batch and kernel configuration. `labels` are in index order.
+    /// Makes a classifier from a pipeline of any batch size and kernel configuration. `labels` are in index order.
     pub fn from_pipeline(pipeline: Pipeline, preprocessing: Preprocessing, labels: Vec<String>) -> Self {
         Self { pipeline, preprocessing, labels }
     }
 
-    /// The pipeline underneath.
+    /// Returns the underlying pipeline.
     pub fn pipeline(&self) -> &Pipeline {
         &self.pipeline
     }
 
-    /// The network's input for `picture`: CHW.
+    /// Converts `picture` to the network's input: CHW.
     ///
     /// # Errors
     ///
@@ -56,7 +56,7 @@ impl Classifier {
         Ok(self.preprocessing.apply(picture)?)
     }
 
-    /// The most likely classes of `picture`, most likely first.
+    /// Returns the most likely classes of `picture`, most likely first.
     ///
     /// # Errors
     ///
@@ -66,7 +66,7 @@ impl Classifier {
         Ok(predictions.pop().unwrap_or_default())
     }
 
-    /// The most likely classes of each picture of a batch that is preprocessed already (N·CHW).
+    /// Returns the most likely classes of each image of a preprocessed batch (N·CHW).
     ///
     /// # Errors
     ///
@@ -75,7 +75,7 @@ impl Classifier {
         Ok(self.predictions(self.pipeline.run_top(input).await?))
     }
 
-    /// [`Classifier::classify`], waiting.
+    /// Blocking form of [`Classifier::classify`].
     ///
     /// # Errors
     ///
@@ -86,7 +86,7 @@ impl Classifier {
         Ok(predictions.pop().unwrap_or_default())
     }
 
-    /// [`Classifier::classify_input`], waiting.
+    /// Blocking form of [`Classifier::classify_input`].
     ///
     /// # Errors
     ///
@@ -96,7 +96,7 @@ impl Classifier {
         Ok(self.predictions(self.pipeline.run_top_blocking(input)?))
     }
 
-    /// The entries of each picture with their labels.
+    /// The entries of each image, with their labels.
     fn predictions(&self, top: Vec<Vec<TopEntry>>) -> Vec<Vec<Prediction>> {
         let prediction = |entry: &TopEntry| {
             let index = entry.index as usize;
@@ -107,14 +107,14 @@ impl Classifier {
     }
 }
 
-/// A picture that was not classified.
+/// An image that could not be classified.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ClassifyError {
     /// The picture cannot be preprocessed.
     #[error(transparent)]
     Preprocessing(#[from] PreprocessingError),
-    /// The device did not finish.
+    /// The run failed.
     #[error(transparent)]
     Run(#[from] RunError),
 }

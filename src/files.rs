@@ -1,4 +1,4 @@
-//! Output files: complete or not there, whatever stands in their place.
+//! Atomic output files: complete or not there.
 
 use std::{
     fs::{self, File, Metadata, OpenOptions},
@@ -6,28 +6,28 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Writes a file that is complete or not there: `write` fills a temporary file in the folder of `path`, which then replaces what
-/// stands at `path`. Until then that stays untouched.
+/// Writes a file atomically: `write` fills a temporary file in the folder of `path`, which then replaces the file at
+/// `path`. Until then the old file stays untouched.
 ///
-/// - A symbolic link stays one: the file that it names is replaced, or made.
-/// - The new file keeps the permissions of the one that it replaces, and its owner and group as far as the user may give files away.
-/// - A character device, a pipe and an open file (`/dev/stdout`) are written into. There is nothing to replace, so that they may
-///   get a part when `write` fails.
+/// - A symbolic link stays: its target is replaced, or created.
+/// - The new file keeps the permissions of the old one, and its owner and group as far as the user may set them.
+/// - A character device, a pipe and an open file (`/dev/stdout`) are written to directly, since there is nothing to
+///   replace. They may receive partial output when `write` fails.
 ///
 /// # Errors
 ///
 /// The error of `write` or of the file system; [`io::ErrorKind::InvalidInput`] where `path` is a folder, a socket or a block device.
 pub fn write_atomically(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
     let (path, replaced) = match place(path)? {
-        // Pipes and devices know no other way of writing; an open file may have been given with `>>`.
+        // Pipes and devices cannot be written in another way. An open file may have been given with `>>`.
         Place::Existing => return write(&mut OpenOptions::new().append(true).open(path)?),
         Place::File(path, replaced) => (path, replaced),
     };
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    // A short name: file systems end them at 255 bytes.
+    // A short name, since file systems limit names to 255 bytes.
     let mut builder = tempfile::Builder::new();
     builder.prefix("alexnet-").suffix(".part");
-    // Opened here, for the permissions of an ordinary new file.
+    // Opened here, to get the permissions of an ordinary new file.
     let mut file = builder.make_in(folder, |path| OpenOptions::new().write(true).create_new(true).open(path))?;
     if let Some(replaced) = replaced {
         keep_access(file.as_file(), &replaced)?;
@@ -36,11 +36,11 @@ pub fn write_atomically(path: &Path, write: impl FnOnce(&mut File) -> io::Result
     file.persist(&path).map(drop).map_err(|error| error.error)
 }
 
-/// Where an output goes.
+/// The destination of an output.
 enum Place {
-    /// Into what is there.
+    /// The existing file, written in place.
     Existing,
-    /// To a new file of this path, in place of what is there.
+    /// A new file at this path, which replaces the existing one.
     File(PathBuf, Option<Metadata>),
 }
 
@@ -60,10 +60,10 @@ fn place(path: &Path) -> io::Result<Place> {
     }
 }
 
-/// Where symbolic links lead from `path`, whether something is there or not; and whether one of them stands for a file that a
-/// program has open.
+/// Follows the symbolic links from `path`, whether a file is there or not. Also returns whether one of the links stands
+/// for a file that a program has open.
 fn follow(path: &Path) -> io::Result<(PathBuf, bool)> {
-    // As many as Linux follows.
+    // The same as Linux.
     const MOST: usize = 40;
     let mut path = path.to_path_buf();
     let mut open = false;
@@ -77,7 +77,7 @@ fn follow(path: &Path) -> io::Result<(PathBuf, bool)> {
     Err(io::Error::new(io::ErrorKind::InvalidInput, "its links lead around in a circle"))
 }
 
-/// Whether it takes bytes and keeps none.
+/// Whether the file takes bytes and keeps none.
 fn is_stream(metadata: &Metadata) -> bool {
     #[cfg(unix)]
     {
@@ -92,20 +92,20 @@ fn is_stream(metadata: &Metadata) -> bool {
     }
 }
 
-/// Lets those use `file` who may use what it replaces.
+/// Gives `file` the access rights of the file that it replaces.
 fn keep_access(file: &File, replaced: &Metadata) -> io::Result<()> {
     #[cfg(unix)]
     {
         use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
         let made = file.metadata()?;
         if (made.uid(), made.gid()) != (replaced.uid(), replaced.gid()) {
-            // Only root gives files to others; anyone gives them to a group of theirs.
+            // Only root can give files to other users; anyone can give them to one of their own groups.
             let _ = fchown(file, Some(replaced.uid()), Some(replaced.gid()))
                 .or_else(|_| fchown(file, None, Some(replaced.gid())));
         }
         let mut mode = replaced.mode() & 0o777;
         if file.metadata()?.gid() != replaced.gid() {
-            // Another group may do what all may do.
+            // A different group gets the rights of all others.
             mode = (mode & 0o707) | ((mode & 0o007) << 3);
         }
         if made.mode() & 0o777 != mode {
@@ -171,7 +171,7 @@ mod tests {
             assert_eq!(fs::read_to_string(at(file)).unwrap(), text);
             assert!(at(link).is_symlink(), "{link}");
         }
-        // What fails leaves all as it was.
+        // A failure leaves everything as it was.
         write_atomically(&at("link"), |_| Err(io::Error::other("no"))).unwrap_err();
         assert_eq!(fs::read_to_string(at("deep/file")).unwrap(), "new");
         assert_eq!(fs::read_dir(at("deep")).unwrap().count(), 2);
@@ -191,7 +191,7 @@ mod tests {
         for mode in [0o600, 0o640, 0o666, 0o444, 0o755] {
             fs::write(&path, "old").unwrap();
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
-            // Only root can make this so.
+            // Only root can set this up.
             let given = chown(&path, Some(12345), Some(54321)).is_ok();
             let before = fs::metadata(&path).unwrap();
             write(&path, "new").unwrap();
@@ -237,7 +237,7 @@ mod tests {
             assert!(fs::metadata(at("pipe")).unwrap().file_type().is_fifo());
         }
 
-        // A device of the test's own, since whatever replaced a device of the system would take it from all. Only root can make
+        // A device of the test's own: replacing a device of the system would take it from everyone. Only root can make
         // one, and not everywhere.
         let null = |name: &str| {
             let made = Command::new("mknod").arg(at(name)).args(["c", "1", "3"]).output();
@@ -264,7 +264,7 @@ mod tests {
         assert_eq!(parts.count(), 0);
     }
 
-    /// `/dev/stdout` of a program whose output goes to a file.
+    /// `/dev/stdout` of a program whose output is redirected to a file.
     #[test]
     #[cfg(target_os = "linux")]
     fn an_open_file_is_written_into() {

@@ -1,6 +1,6 @@
-//! AlexNet on any GPU: wgpu and WGSL compute shaders, from a picture to labels.
+//! AlexNet on any GPU: image classification with wgpu and WGSL compute shaders.
 //!
-//! A picture in, labels out, on the best adapter of the machine and with the small model that the library carries:
+//! Classify an image on the machine's best adapter, with the small model embedded in the library:
 //!
 //! ```
 //! use alexnet_wgpu::{Classifier, Gpu, GpuOptions, Model, Picture};
@@ -24,8 +24,8 @@
 //! # }
 //! ```
 //!
-//! In a host's frame the same is recorded into the host's encoder, from a texture that it drew, and the labels come
-//! without waiting:
+//! A renderer records the same work into its own command encoder, from a texture that it drew, and receives the labels
+//! without blocking:
 //!
 //! ```
 //! use alexnet_wgpu::{Gpu, Input, Model, Pipeline, RunError, TopEntry, TextureSource, Ticket, wgpu};
@@ -51,19 +51,21 @@
 //! }
 //! ```
 //!
-//! Underneath, a [`Network`] is a list of layers, [`Weights`] are named tensors, and a [`Pipeline`] is both on a
-//! device: it records into a command encoder of yours ([`Pipeline::encode`]), runs ([`Pipeline::run`]) and reads
-//! any layer ([`Pipeline::run_layers`]); [`Pipeline::required_limits`] says what to ask of a device,
-//! [`Pipeline::encode_slice`] spreads a run over frames, and [`Pipeline::rebuild`] follows the loss of a device. [`mod@reference`] computes the same in double precision, to check against.
+//! A [`Network`] is a list of layers, [`Weights`] are named tensors, and a [`Pipeline`] is both on a device. A pipeline
+//! records into your command encoder ([`Pipeline::encode`]), runs by itself ([`Pipeline::run`]) and reads any layer
+//! ([`Pipeline::run_layers`]). [`Pipeline::required_limits`] returns the limits to request from a device,
+//! [`Pipeline::encode_slice`] spreads a run over frames, and [`Pipeline::rebuild`] recovers from a lost device.
+//! [`mod@reference`] computes the same in double precision, for checks.
 //!
 //! # Features
 //!
-//! All are on by default. With `default-features = false`, what is left runs any [`Network`] on pixels and safetensors files.
+//! All features are enabled by default. With `default-features = false`, the library runs any [`Network`] on pixels and
+//! safetensors files.
 //!
-//! | feature | what it has | crates that it brings |
+//! | feature | adds | dependencies |
 //! | --- | --- | --- |
 //! | `caffe` | Caffe's weight files | prost |
-//! | `decoders` | picture files: BMP, GIF, JPEG, PNG, PNM, TIFF, WebP | image, gif, fax, flate2, weezl |
+//! | `decoders` | image files: BMP, GIF, JPEG, PNG, PNM, TIFF, WebP | image, gif, fax, flate2, weezl |
 //! | `doctor` | the module `doctor`, with reference vectors of 0.1 MB | none |
 //! | `embedded` | `Model::embedded`: a model of ten classes, 4.4 MB | none |
 //! | `onnx` | ONNX models | prost |

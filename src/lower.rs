@@ -1,4 +1,4 @@
-//! A network to a program.
+//! Lowering of a network to a program.
 
 use crate::{
     kernels::{
@@ -11,10 +11,10 @@ use crate::{
     shape::Shape,
 };
 
-/// Where a layer's output is.
+/// The location of a layer's output.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LayerOutput {
-    /// After how many steps it is there.
+    /// The number of steps after which it is complete.
     pub steps: usize,
     pub array: ArrayId,
 }
@@ -24,13 +24,13 @@ pub(crate) struct LayerOutput {
 pub(crate) struct Inference {
     pub program: Program,
     pub input: ArrayId,
-    /// How the input is laid out; channels last and padded, as every activation, where `None`.
+    /// The layout of the input; `None` is the usual one, channels last and padded.
     pub input_layout: Option<RowsLayout>,
-    /// One for each layer; that of a layer which computes nothing is its input.
+    /// One per layer; the output of a layer that computes nothing is its input.
     pub layers: Vec<LayerOutput>,
-    /// How many steps compute the layers; what follows finds the largest outputs.
+    /// The number of steps that compute the layers; later steps find the largest outputs.
     pub forward: usize,
-    /// The largest outputs, and how many there are for an image.
+    /// The largest outputs, and their number per image.
     pub top: Option<(ArrayId, usize)>,
 }
 
@@ -65,7 +65,7 @@ impl Inference {
     }
 }
 
-/// The largest of `classes` outputs.
+/// Adds the dispatch that finds the largest of `classes` outputs.
 fn find_top(
     program: &mut Program,
     x: ArrayId,
@@ -73,7 +73,7 @@ fn find_top(
     Options { batch, top, .. }: Options<'_>,
 ) -> Result<(ArrayId, usize), ProgramError> {
     let k = top.min(classes);
-    // Pairs of an index and a value.
+    // Pairs of index and value.
     let bytes = (batch * k * 8) as u64;
     let entries = Array { bytes, ..Array::quads("top", 0, Storage::StorageBuffer, Role::Output) };
     let entries = program.array(entries);

@@ -1,8 +1,7 @@
-//! A network as plain data: a list of named layers, and the shapes that follow from it.
+//! Networks as plain data: a list of named layers, with inferred shapes.
 //!
-//! Nothing here knows a GPU or a weight file. A [`Network`] can only be made through
-//! [`Network::new`] or a [`NetworkBuilder`], which infer every shape, so a `Network` that
-//! exists fits together.
+//! This module is independent of GPUs and weight files. A [`Network`] can only be made through [`Network::new`] or a
+//! [`NetworkBuilder`], which infer every shape, so every `Network` is consistent.
 
 use std::collections::HashSet;
 
@@ -15,30 +14,31 @@ use crate::{
     text::nearest,
 };
 
-/// A network has at most this many layers. (Sequential networks have tens.)
+/// The maximum number of layers of a network. (Sequential networks have tens.)
 pub const MAX_LAYERS: usize = 4096;
 
-/// A network takes at most this many steps for one picture: a number of a layer's window (its kernel, its input's channels)
-/// for a number of its output. (VGG-16 takes 1.5e10, this is 2.7e11: a minute on a processor, where a few bytes can ask for years.)
+/// The maximum number of steps of a network per image. A step is one value of a layer's window (its kernel over its
+/// input's channels) for one value of its output. (VGG-16 takes 1.5e10. The limit, 2.7e11, is a minute on a processor;
+/// without one, a file of a few bytes could ask for years.)
 pub const MAX_STEPS: u64 = 1 << 38;
 
-/// A layer: a name and what it computes. Shapes are those of one picture.
+/// A layer: a name and an operation. Shapes are per image.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Layer {
-    /// Unique in its network; tensors are called `name.weight` and `name.bias`.
+    /// The name, unique in its network. Its tensors are called `name.weight` and `name.bias`.
     pub name: String,
-    /// What it computes.
+    /// The operation.
     pub op: Op,
     /// The shape of its input.
     pub input: Shape,
     /// The shape of its output.
     pub output: Shape,
-    /// Whether the output is a vector rather than feature maps: true from the first fully connected layer on.
+    /// Whether the output is a vector rather than feature maps. True from the first fully connected layer on.
     pub flat: bool,
 }
 
 impl Layer {
-    /// The dimensions of the output without the batch: `[C, H, W]`, or `[N]` from the first fully connected
+    /// Returns the dimensions of the output without the batch: `[C, H, W]`, or `[N]` from the first fully connected
     /// layer on.
     pub fn output_dims(&self) -> Vec<usize> {
         if self.flat {
@@ -48,39 +48,39 @@ impl Layer {
         }
     }
 
-    /// Names and shapes of the tensors this layer learns.
+    /// Returns the names and shapes of the layer's tensors.
     pub fn parameters(&self) -> impl Iterator<Item = (String, Vec<usize>)> {
         self.op.parameters(self.input).into_iter().map(|(name, shape)| (format!("{}.{name}", self.name), shape))
     }
 
-    /// Multiply-adds for one picture (convolutions and fully connected layers; 0 for the others).
+    /// Returns the multiply-adds per image of a convolution or fully connected layer; 0 for other layers.
     pub fn multiply_adds(&self) -> u64 {
         self.op.operation().multiply_adds(self.input, self.output)
     }
 
-    /// How it is computed best.
+    /// The best algorithm for the layer.
     pub(crate) fn algorithm(&self, config: KernelConfig, batch: usize) -> Algorithm {
         self.op.operation().algorithm(config, self.input, self.output, batch)
     }
 
-    /// Whether there are algorithms to choose from, in some kernel configuration.
+    /// Whether the layer has several algorithms in some kernel configuration.
     pub(crate) fn has_algorithms(&self) -> bool {
         let tiled = KernelConfig { family: Family::WorkgroupTiled, storage: Storage::StorageBuffer };
         self.algorithms(tiled, self.input_layout()).len() > 1
     }
 
-    /// Every algorithm that may suit it, for measuring; `layout` is its input's.
+    /// The algorithms that may suit the layer, for tuning; `layout` is its input's.
     pub(crate) fn algorithms(&self, config: KernelConfig, layout: Option<RowsLayout>) -> Vec<Algorithm> {
         self.op.operation().algorithms(config, self.input, self.output, layout)
     }
 
-    /// How it wants a network's input laid out, if not as every activation.
+    /// The layout that the layer wants for a network's input, if not the usual one.
     pub(crate) fn input_layout(&self) -> Option<RowsLayout> {
         self.op.operation().input_layout(self.input, self.output)
     }
 }
 
-/// A sequential network whose shapes fit.
+/// A sequential network whose shapes are consistent.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "NetworkData", into = "NetworkData")]
 pub struct Network {
@@ -90,11 +90,11 @@ pub struct Network {
 }
 
 impl Network {
-    /// A network from named operations.
+    /// Makes a network from named operations.
     ///
     /// # Errors
     ///
-    /// [`NetworkError`] names the first layer that does not fit, what it expected and what it found.
+    /// [`NetworkError`] names the first layer that does not fit, with the expected and the actual value.
     pub fn new(
         name: impl Into<String>,
         input: Shape,
@@ -142,41 +142,41 @@ impl Network {
         Ok(Self { name: name.into(), input, layers: checked })
     }
 
-    /// Starts a network layer by layer; shapes are checked by [`NetworkBuilder::build`].
+    /// Starts a builder, to which layers are added one by one. [`NetworkBuilder::build`] checks the shapes.
     pub fn builder(name: impl Into<String>, input: Shape) -> NetworkBuilder {
         NetworkBuilder { name: name.into(), input, layers: Vec::new() }
     }
 
-    /// What the network is called.
+    /// Returns the network's name.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The shape of its input, CHW.
+    /// Returns the shape of the input, CHW.
     pub fn input(&self) -> Shape {
         self.input
     }
 
-    /// The shape of its last layer's output.
+    /// Returns the shape of the last layer's output.
     pub fn output(&self) -> Shape {
         self.layers.last().map_or(self.input, |l| l.output)
     }
 
-    /// Its layers in order.
+    /// Returns the layers in order.
     pub fn layers(&self) -> &[Layer] {
         &self.layers
     }
 
-    /// The layer called `name`.
+    /// Returns the layer called `name`.
     ///
     /// # Errors
     ///
-    /// [`NetworkError::UnknownLayer`] with the nearest name that exists.
+    /// [`NetworkError::UnknownLayer`] with the closest existing name.
     pub fn layer(&self, name: &str) -> Result<&Layer, NetworkError> {
         self.position(name).map(|index| &self.layers[index])
     }
 
-    /// Which of the layers is called `name`.
+    /// The index of the layer called `name`.
     pub(crate) fn position(&self, name: &str) -> Result<usize, NetworkError> {
         self.layers.iter().position(|l| l.name == name).ok_or_else(|| NetworkError::UnknownLayer {
             found: name.into(),
@@ -184,23 +184,23 @@ impl Network {
         })
     }
 
-    /// Names and shapes of all learnt tensors, in order.
+    /// Returns the names and shapes of all parameter tensors, in order.
     pub fn parameters(&self) -> impl Iterator<Item = (String, Vec<usize>)> {
         self.layers.iter().flat_map(Layer::parameters)
     }
 
-    /// How many numbers the network has learnt.
+    /// Returns the number of parameters.
     pub fn parameter_count(&self) -> u64 {
         self.parameters().map(|(_, shape)| shape.iter().map(|&d| d as u64).product::<u64>()).sum()
     }
 
-    /// Multiply-adds for one picture (convolutions and fully connected layers).
+    /// Returns the multiply-adds per image of the convolutions and fully connected layers.
     pub fn multiply_adds(&self) -> u64 {
         self.layers.iter().map(Layer::multiply_adds).sum()
     }
 }
 
-/// Adds layers one by one; see [`Network::builder`].
+/// Builds a network layer by layer; see [`Network::builder`].
 ///
 /// ```
 /// use alexnet_wgpu::{Conv, Linear, MaxPool, Network, Shape};
@@ -237,27 +237,27 @@ impl NetworkBuilder {
         self.layer(name, Op::Conv(conv))
     }
 
-    /// Adds a max pooling.
+    /// Adds a max pooling layer.
     pub fn max_pool(self, name: impl Into<String>, pool: MaxPool) -> Self {
         self.layer(name, Op::MaxPool(pool))
     }
 
-    /// Adds a local response normalisation.
+    /// Adds a local response normalisation layer.
     pub fn local_response_norm(self, name: impl Into<String>, norm: LocalResponseNorm) -> Self {
         self.layer(name, Op::LocalResponseNorm(norm))
     }
 
-    /// Adds an adaptive average pooling to `height × width`.
+    /// Adds an adaptive average pooling layer with an output of `height × width`.
     pub fn adaptive_avg_pool(self, name: impl Into<String>, height: usize, width: usize) -> Self {
         self.layer(name, Op::AdaptiveAvgPool(AdaptiveAvgPool { output: [height, width] }))
     }
 
-    /// Adds an average pooling by a window.
+    /// Adds an average pooling layer.
     pub fn avg_pool(self, name: impl Into<String>, pool: AvgPool) -> Self {
         self.layer(name, Op::AvgPool(pool))
     }
 
-    /// Adds a batch normalisation.
+    /// Adds a batch normalisation layer.
     pub fn batch_norm(self, name: impl Into<String>, norm: BatchNorm) -> Self {
         self.layer(name, Op::BatchNorm(norm))
     }
@@ -267,27 +267,27 @@ impl NetworkBuilder {
         self.layer(name, Op::Linear(linear))
     }
 
-    /// Adds a dropout (the identity at inference).
+    /// Adds a dropout layer (the identity at inference).
     pub fn dropout(self, name: impl Into<String>) -> Self {
         self.layer(name, Op::Dropout)
     }
 
-    /// Adds a softmax.
+    /// Adds a softmax layer.
     pub fn softmax(self, name: impl Into<String>) -> Self {
         self.layer(name, Op::Softmax)
     }
 
-    /// Infers every shape.
+    /// Infers every shape, and makes the network.
     ///
     /// # Errors
     ///
-    /// [`NetworkError`] names the first layer that does not fit, what it expected and what it found.
+    /// [`NetworkError`] names the first layer that does not fit, with the expected and the actual value.
     pub fn build(self) -> Result<Network, NetworkError> {
         Network::new(self.name, self.input, self.layers)
     }
 }
 
-/// How a network is written down (in a weight file's metadata): without the inferred shapes.
+/// The serialised form of a network, in a weight file's metadata: without the inferred shapes.
 #[derive(Serialize, Deserialize)]
 struct NetworkData {
     name: String,
@@ -316,7 +316,7 @@ impl TryFrom<NetworkData> for Network {
     }
 }
 
-/// A network that does not fit together, or a layer it does not have.
+/// An inconsistent network, or a layer name that it does not have.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NetworkError {
@@ -329,10 +329,10 @@ pub enum NetworkError {
         /// The input's shape.
         input: Shape,
     },
-    /// No layers.
+    /// The network has no layers.
     #[error("expected at least one layer, found none: add layers before building the network")]
     Empty,
-    /// A layer without a name, or with the name of another.
+    /// A layer's name is empty or taken.
     #[error("expected a name of its own for each layer, found `{layer}` empty or twice: rename one")]
     Name {
         /// The name.
@@ -343,30 +343,30 @@ pub enum NetworkError {
     Shape {
         /// The layer.
         layer: String,
-        /// What it expected, and what it found.
+        /// What was expected, and what was found.
         expected: String,
         /// The shape of its input.
         input: Shape,
     },
-    /// A layer would need more memory than is sensible.
+    /// A layer's output or weight exceeds the size limit.
     #[error("layer `{layer}`: expected a {what} of at most {limit} numbers, found more: use smaller sizes")]
     TooLarge {
         /// The layer.
         layer: String,
-        /// Output or weight.
+        /// The tensor: output or weight.
         what: &'static str,
-        /// The limit, in numbers.
+        /// The limit, in values.
         limit: usize,
     },
-    /// More layers than is sensible.
+    /// The network has more layers than the limit.
     #[error(
         "expected a network of at most {MAX_LAYERS} layers, found {found}: this is no sequential network that people run"
     )]
     TooManyLayers {
-        /// How many.
+        /// The number of layers.
         found: usize,
     },
-    /// The layers up to this one would take longer than is sensible.
+    /// The layers up to this one exceed the limit on steps per image.
     #[error(
         "layer `{layer}`: expected a network of at most {MAX_STEPS} multiply-adds and comparisons for a picture, found more: \
          use smaller sizes"
@@ -375,12 +375,12 @@ pub enum NetworkError {
         /// The layer.
         layer: String,
     },
-    /// There is no such layer.
+    /// No layer has this name.
     #[error("no layer is called `{found}`: did you mean `{nearest}`?")]
     UnknownLayer {
-        /// The name asked for.
+        /// The requested name.
         found: String,
-        /// The closest that exists.
+        /// The closest existing name.
         nearest: String,
     },
 }
@@ -421,7 +421,7 @@ mod tests {
     #[test]
     fn what_takes_absurdly_long_or_much_is_an_error() {
         let error = |network: NetworkBuilder| network.build().unwrap_err().to_string();
-        // Four channels for each, as they lie on the device.
+        // Each image has four channels on the device.
         assert!(Network::builder("n", Shape::new(1, 2048, 2048)).dropout("d").build().is_ok());
         let flat = error(Network::builder("n", Shape::new(1, 2049, 2048)).dropout("d"));
         assert!(flat.contains("found 1×2049×2048"), "{flat}");
@@ -429,13 +429,13 @@ mod tests {
         let pool = MaxPool::new(2047, 1).padding(1023);
         let slow = error(Network::builder("n", Shape::new(4, 2048, 2048)).max_pool("p", pool));
         assert!(slow.starts_with("layer `p`: expected a network of at most 274877906944 "), "{slow}");
-        // Layers that are quick each, and slow together.
+        // Layers that are fast one by one, and slow together.
         let mut deep = Network::builder("n", Shape::new(256, 256, 256));
         for i in 0..8 {
             deep = deep.conv(format!("c{i}"), Conv::new(256, 3).padding(1));
         }
         assert!(error(deep).starts_with("layer `c7`"));
-        // The largest networks that people know, four times as many pixels as they have.
+        // The largest well-known networks, with four times their number of pixels.
         let mut vgg = Network::builder("vgg", Shape::new(3, 448, 448));
         for (block, (channels, convs)) in [(64, 2), (128, 2), (256, 4), (512, 4), (512, 4)].into_iter().enumerate() {
             for i in 0..convs {
@@ -459,7 +459,7 @@ mod tests {
         );
     }
 
-    /// To compare two names of 50,000 letters would take 20 GB.
+    /// Comparing two names of 50,000 letters would take 20 GB.
     #[test]
     fn long_names_are_compared_by_their_beginnings() {
         let long = ["a", "b"].map(|letter| letter.repeat(50_000));

@@ -1,21 +1,22 @@
-//! Networks in plain Rust and f64: what tests and `doctor` hold the shaders against.
+//! A reference implementation in plain Rust and f64, which tests and `doctor` compare the shaders with.
 //!
-//! Written to be read next to a textbook, not to be fast: each layer's is in its file of `layers/`. Activations are CHW.
+//! It is written to be read next to a textbook, not to be fast. Each layer's reference is in its file of `layers/`.
+//! Activations are CHW.
 
 use crate::{
     network::{Layer, Network},
     weights::{Weights, WeightsError},
 };
 
-/// Every layer's activation for one image, in order.
+/// Computes every layer's activation for one image, in order.
 ///
 /// # Errors
 ///
-/// [`WeightsError`] when `weights` are not those of `network`.
+/// [`WeightsError`] when `weights` do not belong to `network`.
 ///
 /// # Panics
 ///
-/// When `input` does not hold as many numbers as the network's input.
+/// When the length of `input` is not that of the network's input.
 pub fn run(network: &Network, weights: &Weights, input: &[f64]) -> Result<Vec<Vec<f64>>, WeightsError> {
     weights.check(network)?;
     let mut activations: Vec<Vec<f64>> = Vec::with_capacity(network.layers().len());
@@ -27,7 +28,7 @@ pub fn run(network: &Network, weights: &Weights, input: &[f64]) -> Result<Vec<Ve
     Ok(activations)
 }
 
-/// One layer's activation.
+/// Computes one layer's activation.
 ///
 /// # Errors
 ///
@@ -35,7 +36,7 @@ pub fn run(network: &Network, weights: &Weights, input: &[f64]) -> Result<Vec<Ve
 ///
 /// # Panics
 ///
-/// When `x` does not hold as many numbers as the layer's input.
+/// When the length of `x` is not that of the layer's input.
 pub fn run_layer(layer: &Layer, weights: &Weights, x: &[f64]) -> Result<Vec<f64>, WeightsError> {
     assert_eq!(x.len(), layer.input.len(), "numbers of the input of `{}`", layer.name);
     let tensor = |(name, _): (String, _)| {
@@ -46,7 +47,7 @@ pub fn run_layer(layer: &Layer, weights: &Weights, x: &[f64]) -> Result<Vec<f64>
     Ok(layer.op.operation().reference(layer.input, layer.output, x, &parameters))
 }
 
-/// ‖a − b‖ / ‖b‖; the distance itself where b is zero.
+/// Returns ‖a − b‖ / ‖b‖, or ‖a − b‖ where b is zero.
 pub fn relative_error(a: &[f32], b: &[f64]) -> f64 {
     let distance: f64 = a.iter().zip(b).map(|(&a, b)| (f64::from(a) - b).powi(2)).sum();
     let norm: f64 = b.iter().map(|b| b * b).sum();

@@ -1,20 +1,21 @@
-//! The shape of an activation, and the limits of sizes.
+//! Shapes of activations, and limits on sizes.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Activations of a layer hold at most this many numbers for one picture, channels rounded up to fours as they lie on the
-/// device; more is an error, not an allocation. (VGG's largest activation has 3.2 million; a file of a hundred bytes can
-/// ask for any number.) 64 MiB of f32: with the input's copies and what Winograd keeps, a run stays well below 1 GB.
+/// The maximum number of values in a layer's activation per image, with channels rounded up to a multiple of four as on
+/// the device. More is an error rather than an allocation: a file of a hundred bytes can ask for any number. (VGG's
+/// largest activation has 3.2 million values.) The limit is 64 MiB of f32; with the copies of the input and Winograd's
+/// scratch arrays, a run stays well below 1 GB.
 pub const MAX_ACTIVATION: usize = 1 << 24;
 
-/// The largest tensor of a layer holds at most this many numbers (VGG-16's fc6 has 103 million).
+/// The maximum number of values in a layer's tensor (VGG-16's fc6 has 103 million).
 pub const MAX_WEIGHT: usize = 1 << 30;
 
-/// The shape of one picture's activation: channels × height × width (CHW).
+/// The shape of an activation per image: channels × height × width (CHW).
 ///
-/// A vector of n numbers, as a fully connected layer gives, is n×1×1.
+/// A vector of n values, such as the output of a fully connected layer, is n×1×1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Shape {
     /// Channels (feature maps).
@@ -26,27 +27,27 @@ pub struct Shape {
 }
 
 impl Shape {
-    /// `channels` maps of `height` rows and `width` columns.
+    /// Makes the shape of `channels` maps with `height` rows and `width` columns.
     pub const fn new(channels: usize, height: usize, width: usize) -> Self {
         Self { channels, height, width }
     }
 
-    /// A vector of `n` numbers, n×1×1.
+    /// Makes the shape of a vector of `n` values, n×1×1.
     pub const fn vector(n: usize) -> Self {
         Self::new(n, 1, 1)
     }
 
-    /// How many numbers an activation of this shape holds.
+    /// Returns the number of values in an activation of this shape.
     pub const fn len(&self) -> usize {
         self.channels * self.height * self.width
     }
 
-    /// Whether an activation of this shape holds nothing.
+    /// Whether an activation of this shape is empty.
     pub const fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Channel, row and column of every number, in order.
+    /// Channel, row and column of every value, in order.
     pub(crate) fn indices(self) -> impl Iterator<Item = (usize, usize, usize)> {
         let Self { channels, height, width } = self;
         (0..channels).flat_map(move |c| (0..height).flat_map(move |y| (0..width).map(move |x| (c, y, x))))
@@ -56,7 +57,7 @@ impl Shape {
         self.channels.checked_mul(self.height)?.checked_mul(self.width)
     }
 
-    /// Whether this is an activation: not empty, and no more than [`MAX_ACTIVATION`].
+    /// Whether this can be an activation: not empty, and at most [`MAX_ACTIVATION`].
     pub(crate) fn is_sensible(&self) -> bool {
         let padded = self.channels.checked_next_multiple_of(4).map(|channels| Self { channels, ..*self });
         matches!(padded.and_then(|shape| shape.checked_len()), Some(1..=MAX_ACTIVATION))

@@ -1,10 +1,10 @@
-//! What slides over an input.
+//! The sliding window of convolutions and pooling layers.
 
 use serde::{Deserialize, Serialize};
 
 use crate::shape::{MAX_ACTIVATION, Shape};
 
-/// Rows and columns of zeros (convolution) or of nothing (pooling) around the input.
+/// Padding around the input, in rows and columns: zeros for a convolution, nothing for a pooling layer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Padding {
     /// Rows above.
@@ -23,17 +23,17 @@ impl From<usize> for Padding {
     }
 }
 
-/// What slides over the input in a convolution or a pooling layer: `[rows, columns]` each.
+/// The window that slides over the input in a convolution or pooling layer. Pairs are `[rows, columns]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Window {
     /// Size of the window.
     pub kernel: [usize; 2],
-    /// Step between two windows.
+    /// Distance between adjacent windows.
     pub stride: [usize; 2],
     /// Padding around the input.
     #[serde(default)]
     pub padding: Padding,
-    /// Step between two numbers of a window: 1 for neighbours.
+    /// Distance between adjacent positions of a window; 1 for no gaps.
     #[serde(default = "neighbours")]
     pub dilation: [usize; 2],
 }
@@ -43,13 +43,13 @@ fn neighbours() -> [usize; 2] {
 }
 
 impl Window {
-    /// A square window of side `kernel` that moves by `stride`, without padding.
+    /// Makes a square window of side `kernel` with the given stride, without padding.
     pub const fn square(kernel: usize, stride: usize) -> Self {
         let padding = Padding { top: 0, left: 0, bottom: 0, right: 0 };
         Self { kernel: [kernel, kernel], stride: [stride, stride], padding, dilation: [1, 1] }
     }
 
-    /// Its size, and its stride where that is not 1, in words.
+    /// The size, and the stride if it is not 1, in words.
     pub(crate) fn describe(&self) -> String {
         let ([rows, columns], [down, right]) = (self.kernel, self.stride);
         let stride = match [down, right] {
@@ -76,7 +76,7 @@ impl Window {
         Ok([0, 1].map(|axis| (padded[axis] - self.span()[axis]) / self.stride[axis] + 1))
     }
 
-    /// The same rounded up, but for windows that would start past the input (PyTorch's and ONNX's `ceil_mode`).
+    /// The same rounded up, without windows that would start past the input (`ceil_mode` in PyTorch and ONNX).
     pub(crate) fn output_ceil(&self, input: Shape) -> Result<[usize; 2], String> {
         let padded = self.padded(input)?;
         let ends = [input.height + self.padding.top, input.width + self.padding.left];
@@ -86,7 +86,7 @@ impl Window {
         }))
     }
 
-    /// Rows and columns of the input with its padding, which are at least a window's.
+    /// Rows and columns of the padded input, which are at least those of a window.
     fn padded(&self, input: Shape) -> Result<[usize; 2], String> {
         let padding = self.padding;
         let axes = [
@@ -116,7 +116,7 @@ impl Window {
         Ok(all)
     }
 
-    /// Checks that every window of an output of so many rows and columns has something of the input.
+    /// Checks that every window covers some of the input, for an output of this many rows and columns.
     pub(crate) fn reaches_input(&self, input: Shape, output: [usize; 2]) -> Result<(), String> {
         let p = self.padding;
         let axes = [("height", input.height, p.top, p.bottom), ("width", input.width, p.left, p.right)];
@@ -127,7 +127,7 @@ impl Window {
                     "padding smaller than the kernel in {name} ({span}), found {before} before and {after} after"
                 ));
             }
-            // With gaps, a window may step over all of a small input.
+            // With dilation, a window may skip all of a small input.
             let misses = |o: usize| {
                 let (start, dilation) = (o * self.stride[axis], self.dilation[axis]);
                 start + before.saturating_sub(start).next_multiple_of(dilation) >= before + size
@@ -140,7 +140,7 @@ impl Window {
     }
 }
 
-/// The input positions `o · stride − before + (0..kernel) · dilation` that exist, each with its kernel position.
+/// The input positions `o · stride − before + (0..kernel) · dilation` that exist, each with its position in the kernel.
 pub(crate) fn positions(
     o: usize,
     (stride, before): (usize, usize),

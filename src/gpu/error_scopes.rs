@@ -1,13 +1,13 @@
-//! Error scopes around what this library does on a device that a host may share: nothing reaches the host's own handler,
-//! which panics where the host set none.
+//! Error scopes around this library's calls on a device that a host may share. Errors do not reach the host's handler,
+//! which panics if the host set none.
 
 use wgpu::{Device, Error, ErrorFilter, ErrorScopeGuard};
 
-/// Catches every kind of error of the calls that this thread makes until [`Scopes::pop`]. Each thread needs its own.
+/// Catches every kind of error from this thread's calls until [`Scopes::pop`]. Each thread needs its own.
 #[derive(Debug)]
 #[must_use]
 pub(crate) struct Scopes {
-    // The innermost first: that is the order in which they are dropped, and wgpu insists on it.
+    // Innermost first: fields are dropped in this order, and wgpu requires it.
     internal: ErrorScopeGuard,
     memory: ErrorScopeGuard,
     validation: ErrorScopeGuard,
@@ -20,8 +20,9 @@ impl Scopes {
         Self { internal, memory, validation }
     }
 
-    /// What was caught, of that what the rest follows from: lack of memory, then what the driver refused. They are popped at
-    /// once, whenever the answer comes.
+    /// The error that was caught. If there are several, the likely cause of the others: lack of memory, then an
+    /// internal error of the driver, then a validation error. The scopes are popped immediately, whenever the answer
+    /// arrives.
     pub fn pop(self) -> impl Future<Output = Option<Error>> {
         let Self { internal, memory, validation } = self;
         let (internal, memory, validation) = (internal.pop(), memory.pop(), validation.pop());
@@ -31,7 +32,7 @@ impl Scopes {
         }
     }
 
-    /// What was caught. On the web the answer comes later, and shows as an error of the first run.
+    /// The error that was caught. On the web the answer arrives later, and is reported as an error of the first run.
     pub fn pop_now(self) -> Option<Error> {
         #[cfg(not(target_arch = "wasm32"))]
         return pollster::block_on(self.pop());

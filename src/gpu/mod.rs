@@ -1,4 +1,4 @@
-//! An adapter found, or the host's device taken over, and what it can do.
+//! Adapter selection, and devices that the host owns.
 
 pub(crate) mod error_scopes;
 #[cfg(not(target_arch = "wasm32"))]
@@ -19,7 +19,7 @@ use crate::{
     select::{self, BlockedVariant, Blocklist},
 };
 
-/// A device to compute on: one that this library opened, or one that the host owns already.
+/// A device to compute on, opened by this library or owned by the host.
 ///
 /// Cloning is cheap; clones share the device.
 #[derive(Clone, Debug)]
@@ -36,7 +36,7 @@ pub struct Gpu {
     pub(crate) compiler: Option<Compiler>,
 }
 
-/// Makes other shaders of kernels than this library's WGSL: another compiler's, or wrong ones.
+/// Replaces this library's WGSL in tests: shaders of another compiler, or wrong ones.
 #[cfg(test)]
 #[derive(Clone)]
 pub(crate) struct Compiler(pub Arc<Make>);
@@ -58,37 +58,38 @@ pub(crate) struct Compiled {
     pub layout: wgpu::BindGroupLayout,
 }
 
-/// Which adapter to open; the default takes the best there is.
+/// Options for adapter selection; the default takes the best adapter.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct GpuOptions {
-    /// Only adapters whose name, driver or PCI address contains this text, in any case; or, where it is a number below their
-    /// count, the one of this [`AdapterSummary::index`].
+    /// Only adapters whose name, driver or PCI address contains this text, ignoring case. A number less than the number
+    /// of adapters means the one with this [`AdapterSummary::index`] instead.
     pub adapter: Option<String>,
-    /// Only adapters of these backends; all when `None`.
+    /// Only adapters of these backends; all backends where `None`.
     pub backends: Option<Backends>,
 }
 
 impl GpuOptions {
-    /// The same for adapters that [`GpuOptions::adapter`] describes; for all of them where it is `None`.
+    /// Sets [`GpuOptions::adapter`]; all adapters where `None`.
     pub fn adapter(mut self, adapter: Option<String>) -> Self {
         self.adapter = adapter;
         self
     }
 
-    /// The same for adapters of these backends; for all of them where it is `None`.
+    /// Sets [`GpuOptions::backends`]; all backends where `None`.
     pub fn backends(mut self, backends: Option<Backends>) -> Self {
         self.backends = backends;
         self
     }
 
-    /// The backends whose adapters [`GpuOptions::allowed`] takes its choice of: all, where an adapter is meant by its number.
+    /// Returns the backends to list adapters of before [`GpuOptions::allowed`] is called: all of them where an adapter
+    /// is selected by number.
     pub fn listed(&self) -> Option<Backends> {
         let numbered = self.adapter.as_deref().is_some_and(|text| text.parse::<usize>().is_ok());
         self.backends.filter(|_| !numbered)
     }
 
-    /// Those that are allowed, of `adapters`: what [`Gpu::adapters`] lists of [`GpuOptions::listed`].
+    /// Filters `adapters`, which [`Gpu::adapters`] lists for [`GpuOptions::listed`], by these options.
     pub fn allowed(&self, adapters: Vec<AdapterSummary>) -> Vec<AdapterSummary> {
         let text = self.adapter.as_deref();
         let index = text.and_then(|text| text.parse().ok()).filter(|&index: &usize| index < adapters.len());
@@ -102,18 +103,18 @@ impl GpuOptions {
     }
 }
 
-/// An adapter on this machine, and whether it can run a network.
+/// An adapter of this machine, and whether it can run a network.
 #[derive(Clone, Debug)]
 pub struct AdapterSummary {
-    /// Its place in the list that it is in, from 0: what tells two of one name apart.
+    /// Its index in the list, from 0. It tells adapters with the same name apart.
     pub index: usize,
     /// Name, driver, backend, type.
     pub info: AdapterInfo,
-    /// What it offers.
+    /// Supported features.
     pub features: Features,
-    /// What it allows.
+    /// Supported limits.
     pub limits: Limits,
-    /// What it lacks; empty where it will do.
+    /// The limits that are too low; empty where the adapter suffices.
     pub shortfalls: Vec<Shortfall>,
     pub(crate) adapter: Adapter,
 }
@@ -125,14 +126,14 @@ impl AdapterSummary {
         Self { index: 0, info: adapter.get_info(), features: adapter.features(), limits, shortfalls, adapter }
     }
 
-    /// Whether the name, the driver or the PCI address contains `text`, in any case; true without a text.
+    /// Whether the name, the driver or the PCI address contains `text`, ignoring case; true where `text` is `None`.
     pub fn is_called(&self, text: Option<&str>) -> bool {
         let Some(text) = text.map(str::to_lowercase) else { return true };
         let AdapterInfo { name, driver, driver_info, device_pci_bus_id, .. } = &self.info;
         [name, driver, driver_info, device_pci_bus_id].iter().any(|s| s.to_lowercase().contains(&text))
     }
 
-    /// [`AdapterSummary::open`], waiting for the driver.
+    /// Blocking form of [`AdapterSummary::open`].
     ///
     /// # Errors
     ///
@@ -146,14 +147,15 @@ impl AdapterSummary {
     ///
     /// # Errors
     ///
-    /// [`GpuError::BelowLimits`] when it is too small, [`GpuError::Open`] when the driver refuses.
+    /// [`GpuError::BelowLimits`] when its limits are too low, [`GpuError::Open`] when the driver fails to open the
+    /// device.
     pub async fn open(&self) -> Result<Gpu, GpuError> {
         let Self { info, limits, .. } = self;
         if !self.shortfalls.is_empty() {
             return Err(GpuError::BelowLimits { adapter: info.name.clone(), shortfalls: self.shortfalls.clone() });
         }
         let mut required_limits = Limits::default().or_worse_values_from(limits);
-        // Larger bindings save splitting the fully connected layers' weights.
+        // With larger bindings, the weights of fully connected layers need not be split.
         required_limits.max_buffer_size = limits.max_buffer_size;
         required_limits.max_storage_buffer_binding_size = limits.max_storage_buffer_binding_size;
         let descriptor = wgpu::DeviceDescriptor {
@@ -168,14 +170,14 @@ impl AdapterSummary {
     }
 }
 
-/// A limit below what is needed.
+/// A limit that is too low.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shortfall {
     /// The limit's name in WebGPU.
     pub limit: &'static str,
-    /// What is needed.
+    /// The value needed.
     pub needed: u64,
-    /// What there is.
+    /// The actual value.
     pub found: u64,
 }
 
@@ -185,7 +187,7 @@ impl fmt::Display for Shortfall {
     }
 }
 
-/// What the shaders need of a device, whatever the network; all of it within WebGPU's defaults.
+/// The limits that the shaders need for any network; all are within WebGPU's defaults.
 pub(crate) const BASE_LIMITS: Limits = Limits {
     max_buffer_size: 16 << 20,
     max_storage_buffer_binding_size: 16 << 20,
@@ -202,7 +204,7 @@ pub(crate) const BASE_LIMITS: Limits = Limits {
     ..Limits::downlevel_webgl2_defaults()
 };
 
-/// Which of the limits that `required` can raise are lower in `found`.
+/// The limits of `found` that are lower than in `required`.
 pub(crate) fn shortfalls(required: &Limits, found: &Limits) -> Vec<Shortfall> {
     macro_rules! lacking {
         ($($limit:literal $field:ident),* $(,)?) => {
@@ -228,18 +230,18 @@ pub(crate) fn shortfalls(required: &Limits, found: &Limits) -> Vec<Shortfall> {
     lacking.map(|(limit, needed, found)| Shortfall { limit, needed, found }).collect()
 }
 
-/// Features that make a network faster where they are there; none is required.
+/// Optional features that make a network faster; none is required.
 pub(crate) const USEFUL_FEATURES: Features =
     Features::SUBGROUP.union(Features::SHADER_F16).union(Features::TIMESTAMP_QUERY).union(Features::PIPELINE_CACHE);
 
 impl Gpu {
-    /// Opens an adapter: the best that `options` allow, a real GPU before a software one.
+    /// Opens the best adapter that `options` allow; a hardware GPU is preferred to a software adapter.
     ///
     /// # Errors
     ///
-    /// [`GpuError::NoAdapter`] when nothing fits; otherwise as [`AdapterSummary::open`].
+    /// [`GpuError::NoAdapter`] when no adapter matches; otherwise as [`AdapterSummary::open`].
     pub async fn open(options: &GpuOptions) -> Result<Self, GpuError> {
-        // A number is that of a list of all.
+        // A number is an index into the list of all adapters.
         let by_name = options.adapter.as_deref().is_none_or(|text| text.parse::<usize>().is_err());
         let without_gl =
             (options.backends.is_none() && by_name && !may_have_gpu()).then_some(Some(Backends::all() - Backends::GL));
@@ -249,13 +251,13 @@ impl Gpu {
                 return adapter.open().await;
             }
         }
-        // Those of other interfaces are there too, for whoever asked for one alone.
+        // Lists the adapters of other backends too, for users who asked for only one.
         let name = |a: AdapterSummary| format!("{} ({})", a.info.name, a.info.backend);
         let found = Self::adapters(None).await.into_iter().map(name).collect();
         Err(GpuError::NoAdapter { wanted: wanted(options), found })
     }
 
-    /// [`Gpu::open`], waiting for the driver.
+    /// Blocking form of [`Gpu::open`].
     ///
     /// # Errors
     ///
@@ -265,9 +267,9 @@ impl Gpu {
         pollster::block_on(Self::open(options))
     }
 
-    /// Takes the device and queue that the host owns. Nothing of theirs is changed: no error callback, no
-    /// lost-device callback. [`crate::Pipeline::required_limits`] and [`crate::Pipeline::required_features`] say what to
-    /// ask for when making the device.
+    /// Uses a device and queue that the host owns. Their state is left alone: no error callback or lost-device callback
+    /// is set. [`crate::Pipeline::required_limits`] and [`crate::Pipeline::required_features`] return what to request
+    /// when making the device.
     ///
     /// # Errors
     ///
@@ -292,14 +294,14 @@ impl Gpu {
         })
     }
 
-    /// The same device, on which the planner avoids these kernel variants too. What a
-    /// [`PipelineBuilder`](crate::PipelineBuilder) is told to use, it uses all the same.
+    /// Makes the planner avoid these kernel variants on this device, in addition to earlier ones. Explicit choices of a
+    /// [`PipelineBuilder`](crate::PipelineBuilder) take precedence.
     pub fn avoid(mut self, blocklist: impl IntoIterator<Item = BlockedVariant>) -> Self {
         self.blocklist.extend(blocklist);
         self
     }
 
-    /// The same device, on which shaders check every index, or do not, unless a pipeline's builder says otherwise.
+    /// Sets whether shaders on this device check every index. A pipeline's builder may override this.
     pub fn with_checks(mut self, checks: Checks) -> Self {
         self.checks = checks;
         self
@@ -310,13 +312,13 @@ impl Gpu {
         self.checks
     }
 
-    /// The same device, which keeps what its driver compiles in a file in `folder`, one for each adapter and driver, and
-    /// starts with what was kept there before. Where a backend or a host's device keeps no pipelines (other than Vulkan;
-    /// without [`Features::PIPELINE_CACHE`]), nothing changes; a file that does not fit is written anew.
+    /// Keeps a persistent pipeline cache in `folder`: a file per adapter and driver with the pipelines that the driver
+    /// compiled, loaded if it exists. This has no effect on backends other than Vulkan, and on a host's device without
+    /// [`Features::PIPELINE_CACHE`]. A file that does not fit is replaced.
     ///
     /// # Safety
     ///
-    /// Drivers trust what they compiled: nobody but this library may write to the folder.
+    /// Drivers trust the cached data: nobody but this library may write to the folder.
     #[cfg(not(target_arch = "wasm32"))]
     pub unsafe fn keep_pipelines(mut self, folder: &std::path::Path) -> Self {
         // SAFETY: the caller promises the same.
@@ -324,7 +326,7 @@ impl Gpu {
         self
     }
 
-    /// What pipelines are made with.
+    /// The pipeline cache, if there is one.
     pub(crate) fn pipeline_cache(&self) -> Option<&wgpu::PipelineCache> {
         #[cfg(not(target_arch = "wasm32"))]
         return self.kept.as_ref().map(|kept| kept.cache());
@@ -332,7 +334,7 @@ impl Gpu {
         None
     }
 
-    /// Writes the pipelines of this device to where they are kept.
+    /// Writes the device's pipelines to the persistent cache.
     #[cfg(not(target_arch = "wasm32"))]
     pub(crate) fn store_pipelines(&self) {
         if let Some(kept) = &self.kept {
@@ -340,17 +342,19 @@ impl Gpu {
         }
     }
 
-    /// Which kernel variants the planner avoids.
+    /// Returns the kernel variants that the planner avoids.
     pub fn blocklist(&self) -> &Blocklist {
         &self.blocklist
     }
 
-    /// Every kernel configuration that runs on this device, blocked or not; of those that broadcast, the one with the most lanes first.
+    /// Returns every kernel configuration that runs on this device, blocked or not. Of the broadcast ones, the one with
+    /// the most lanes comes first.
     pub fn kernel_configs(&self) -> Vec<KernelConfig> {
         select::kernel_configs(&self.info, self.device.features())
     }
 
-    /// All adapters of `backends` (all when `None`), the one that [`Gpu::open`] would take first.
+    /// Returns all adapters of `backends` (all backends where `None`), in order of preference: [`Gpu::open`] takes the
+    /// first.
     pub async fn adapters(backends: Option<Backends>) -> Vec<AdapterSummary> {
         let mut all: Vec<_> = find(backends).await.into_iter().map(AdapterSummary::new).collect();
         all.sort_by_key(|a| preference(&a.info, !a.shortfalls.is_empty()));
@@ -358,42 +362,42 @@ impl Gpu {
         all
     }
 
-    /// [`Gpu::adapters`], waiting for the drivers.
+    /// Blocking form of [`Gpu::adapters`].
     #[cfg(not(target_arch = "wasm32"))]
     pub fn adapters_blocking(backends: Option<Backends>) -> Vec<AdapterSummary> {
         pollster::block_on(Self::adapters(backends))
     }
 
-    /// The device.
+    /// Returns the device.
     pub fn device(&self) -> &Device {
         &self.device
     }
 
-    /// The queue.
+    /// Returns the queue.
     pub fn queue(&self) -> &Queue {
         &self.queue
     }
 
-    /// Name, driver, backend and type of the adapter.
+    /// Returns the name, driver, backend and type of the adapter.
     pub fn info(&self) -> &AdapterInfo {
         &self.info
     }
 
-    /// What was compiled on this device so far, by what it was made of: networks share it.
+    /// The pipelines compiled on this device so far, by their sources. Networks share them.
     pub(crate) fn compiled(&self) -> MutexGuard<'_, HashMap<String, Compiled>> {
         self.compiled.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lanes of a subgroup where their number is fixed and shaders may use them.
+    /// Returns the number of lanes per subgroup, where it is fixed and shaders may use subgroups.
     pub fn subgroup_lanes(&self) -> Option<u32> {
         select::subgroup_lanes(&self.info, self.device.features())
     }
 }
 
-/// Whether this machine may have a GPU. Where it has none, OpenGL can have no better adapter than Vulkan, and its libraries
-/// need not be loaded: 10 MB of them.
+/// Whether this machine may have a GPU. Without one, OpenGL cannot have a better adapter than Vulkan, so its 10 MB of
+/// libraries need not be loaded.
 fn may_have_gpu() -> bool {
-    // Mesa's drivers; those of NVIDIA, Arm and Qualcomm; Windows' in its Linux.
+    // Device nodes of Mesa's drivers; of NVIDIA, Arm and Qualcomm; and of Windows' Linux subsystem.
     const NODES: [&str; 5] = ["/dev/dri", "/dev/nvidiactl", "/dev/mali0", "/dev/kgsl-3d0", "/dev/dxg"];
     cfg!(not(target_os = "linux")) || NODES.iter().any(|node| std::path::Path::new(node).exists())
 }
@@ -402,7 +406,7 @@ async fn find(backends: Option<Backends>) -> Vec<wgpu::Adapter> {
     let backends = backends.unwrap_or_else(Backends::all);
     let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
     descriptor.backends = backends;
-    // Validation of this library's own calls is what its tests turn on (WGPU_VALIDATION=1).
+    // Validation of this library's own calls is for its tests, which turn it on (WGPU_VALIDATION=1).
     descriptor.flags = wgpu::InstanceFlags::empty().with_env();
     let instance = wgpu::Instance::new(descriptor);
     #[cfg(target_arch = "wasm32")]
@@ -411,7 +415,8 @@ async fn find(backends: Option<Backends>) -> Vec<wgpu::Adapter> {
     instance.enumerate_adapters(backends).await
 }
 
-/// Smaller is better: fit before unfit, real GPUs before software, native APIs before OpenGL.
+/// The sort key of adapters, best first: sufficient before insufficient, hardware before software, native APIs before
+/// OpenGL.
 fn preference(info: &AdapterInfo, unfit: bool) -> (bool, u8, bool) {
     let kind = match info.device_type {
         DeviceType::DiscreteGpu => 0,
@@ -432,11 +437,11 @@ fn wanted(options: &GpuOptions) -> String {
     }
 }
 
-/// No device to compute on, or one that is too small.
+/// No device could be opened, or its limits are too low.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum GpuError {
-    /// Nothing on this machine fits.
+    /// No adapter of this machine matches.
     #[error(
         "no GPU adapter {wanted}; found {}",
         if found.is_empty() {
@@ -446,12 +451,12 @@ pub enum GpuError {
         }
     )]
     NoAdapter {
-        /// What was looked for.
+        /// The adapter that was asked for.
         wanted: String,
-        /// The adapters that are there, with the graphics interface of each.
+        /// The adapters found, each with its backend.
         found: Vec<String>,
     },
-    /// The adapter or device is below what the shaders need.
+    /// The limits of the adapter or device are below what the shaders need.
     #[error(
         "adapter `{adapter}` is too small: expected {}; choose another adapter or ask for these limits when making the device",
         shortfalls.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
@@ -459,15 +464,15 @@ pub enum GpuError {
     BelowLimits {
         /// The adapter's name.
         adapter: String,
-        /// Everything that it lacks.
+        /// Every limit that is too low.
         shortfalls: Vec<Shortfall>,
     },
-    /// The driver would not open the device.
+    /// The driver failed to open the device.
     #[error("adapter `{adapter}` does not open: {source}; update its driver or choose another adapter")]
     Open {
         /// The adapter's name.
         adapter: String,
-        /// What the driver said.
+        /// The driver's error.
         source: wgpu::RequestDeviceError,
     },
 }

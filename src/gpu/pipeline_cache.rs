@@ -1,4 +1,5 @@
-//! Compiled pipelines in a file for the next start, where the backend can keep them (Vulkan).
+//! A persistent pipeline cache: compiled pipelines in a file for the next start, where the backend supports it
+//! (Vulkan).
 
 use std::{
     fs,
@@ -11,17 +12,17 @@ use wgpu::{AdapterInfo, Device, Features, PipelineCache, PipelineCacheDescriptor
 
 use crate::{files::write_atomically, gpu::error_scopes::Scopes};
 
-/// What a driver made of earlier pipelines, and the file that it lies in.
+/// The driver's pipeline cache, and the file that it is kept in.
 #[derive(Debug)]
 pub(crate) struct KeptPipelines {
     cache: PipelineCache,
     path: PathBuf,
-    /// What the file holds.
+    /// The contents of the file.
     stored: Mutex<Option<Vec<u8>>>,
 }
 
 impl KeptPipelines {
-    /// What `folder` holds for this adapter and driver; none where the device keeps no pipelines.
+    /// Loads the cache in `folder` for this adapter and driver; none where the device does not support one.
     ///
     /// # Safety
     ///
@@ -44,13 +45,12 @@ impl KeptPipelines {
         Some(Self { cache, path, stored: Mutex::new(stored) })
     }
 
-    /// What to make pipelines with.
+    /// The cache to make pipelines with.
     pub fn cache(&self) -> &PipelineCache {
         &self.cache
     }
 
-    /// Writes what there is now, where it is not what the file holds. That a file cannot be written costs time at the next
-    /// start, and nothing else.
+    /// Writes the cache to the file if it has changed. A failure to write only costs time at the next start.
     pub fn store(&self) {
         let mut stored = self.stored.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(data) = self.cache.get_data().filter(|data| Some(data) != stored.as_ref()) else { return };
@@ -62,7 +62,7 @@ impl KeptPipelines {
     }
 }
 
-/// One file an adapter and driver: versions of a driver do not read each other's.
+/// A file name per adapter and driver: versions of a driver do not read each other's caches.
 fn file_name(info: &AdapterInfo) -> Option<String> {
     let key = wgpu::util::pipeline_cache_key(info)?;
     let version = info.driver_info.replace(|c: char| !c.is_ascii_alphanumeric() && c != '.', "-");
@@ -90,7 +90,7 @@ mod tests {
         file
     }
 
-    /// Whatever lies in the file, the next start works and leaves a good one.
+    /// Whatever the file contains, the next start works and leaves a valid one.
     #[test]
     fn pipelines_are_kept_and_damage_is_mended() {
         let folder = tempfile::tempdir().unwrap();

@@ -8,10 +8,10 @@ pub enum ProgramError {
     /// The batch is empty or too large.
     #[error("expected a batch of 1 to {MAX_BATCH} images, found {found}: split the images")]
     Batch {
-        /// The batch asked for.
+        /// The requested batch size.
         found: usize,
     },
-    /// A piece of weights that cannot be split further is larger than a binding.
+    /// The smallest piece into which weights can be split exceeds a binding.
     #[error(
         "layer `{layer}` needs {needed} bytes of weights at once, a binding has at most {limit}: use another adapter"
     )]
@@ -20,28 +20,28 @@ pub enum ProgramError {
         layer: String,
         /// Bytes needed.
         needed: u64,
-        /// Bytes that a binding may have.
+        /// The maximum size of a binding, in bytes.
         limit: u64,
     },
-    /// A dispatch has more workgroups than a device can count.
+    /// A dispatch exceeds the maximum number of workgroups.
     #[error("layer `{layer}` takes {found} workgroups, a dispatch has at most 4294836225: use a smaller batch")]
     Workgroups {
         /// The layer.
         layer: String,
-        /// Workgroups of its dispatch.
+        /// The workgroup count of its dispatch.
         found: u128,
     },
-    /// The weights of a layer, with the zeros that its kernel needs between them, are more than is sensible.
+    /// The packed weights of a layer, with the zeros that pad them for its kernel, exceed the size limit.
     #[error(
         "layer `{layer}` takes {found} numbers of packed weights, expected at most {MAX_WEIGHT}: use another kernel configuration or algorithm"
     )]
     PackedWeights {
         /// The layer.
         layer: String,
-        /// Numbers of its packed weights.
+        /// The number of values in its packed weights.
         found: usize,
     },
-    /// A weight is beyond the largest half.
+    /// A weight exceeds the range of f16.
     #[error("layer `{layer}` has a weight of {value}, f16 holds at most 65504: use f32 or int8")]
     Overflow {
         /// The layer.
@@ -49,7 +49,7 @@ pub enum ProgramError {
         /// The weight.
         value: f32,
     },
-    /// The weights are not those of the network.
+    /// The weights do not belong to the network.
     #[error(transparent)]
     Weights(#[from] WeightsError),
 }

@@ -1,4 +1,4 @@
-//! A layer on its way into a program.
+//! Lowering of a layer into a program.
 
 use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
@@ -15,22 +15,22 @@ use crate::{
     shape::{MAX_WEIGHT, Shape},
 };
 
-/// Algorithms that somebody chose, by the layer's name.
+/// Explicitly chosen algorithms, by the layer's name.
 pub(crate) type Algorithms = BTreeMap<String, Algorithm>;
 
 /// How a network is lowered.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Options<'a> {
     pub config: KernelConfig,
-    /// Images of a run.
+    /// Images per run.
     pub batch: usize,
-    /// How fully connected layers' weights are held.
+    /// Precision of the fully connected layers' weights.
     pub precision: Precision,
-    /// Algorithms of single layers; what suits the kernel configuration best where there is none.
+    /// Algorithms of single layers; the others use the best one for the kernel configuration.
     pub algorithms: &'a Algorithms,
-    /// The most vec4s of one binding.
+    /// The maximum number of vec4s in one binding.
     pub limit: u64,
-    /// How many of the largest outputs are found, in networks that end in a vector; 0 for none.
+    /// The number of largest outputs to find, in networks that end in a vector; 0 for none.
     pub top: usize,
 }
 
@@ -38,18 +38,18 @@ pub(crate) struct Options<'a> {
 pub(crate) struct WeightArrays {
     /// Ranges of column blocks, and the array that they are in.
     pub chunks: Vec<(Range<u32>, ArrayId)>,
-    /// What each column's weights are multiplied with, for [`Precision::Int8`].
+    /// The factor of each column's weights, for [`Precision::Int8`].
     pub scales: Option<ArrayId>,
 }
 
-/// A layer on its way into a program.
+/// The state of a layer while it is lowered into a program.
 pub(crate) struct Lowering<'a> {
     pub options: Options<'a>,
-    /// The algorithm that somebody chose.
+    /// The explicitly chosen algorithm.
     pub algorithm: Option<Algorithm>,
-    /// How the layer's input is laid out, where not as every activation.
+    /// The layout of the layer's input, if not the usual one.
     pub input_layout: Option<RowsLayout>,
-    /// The layer's name, which its tensors begin with.
+    /// The layer's name, the prefix of its tensors' names.
     pub name: &'a str,
     /// The shape of its input.
     pub input: Shape,
@@ -73,17 +73,17 @@ impl<'a> Lowering<'a> {
         Self { options, algorithm, input_layout, name, input, output, x, y: None, program }
     }
 
-    /// Where the layer's output is, now that it is lowered.
+    /// The array of the layer's output, once it is lowered.
     pub fn finish(self) -> ArrayId {
         self.y.unwrap_or(self.x)
     }
 
-    /// Where it reads its input.
+    /// The array of its input.
     pub fn x(&self) -> ArrayId {
         self.x
     }
 
-    /// Where it writes its output. A layer that never asks computes nothing: its output is its input.
+    /// The array of its output. A layer that never calls this computes nothing: its output is its input.
     pub fn y(&mut self) -> ArrayId {
         if let Some(y) = self.y {
             return y;
@@ -95,7 +95,7 @@ impl<'a> Lowering<'a> {
         y
     }
 
-    /// An array between the dispatches of the layer.
+    /// An array between the layer's dispatches.
     pub fn scratch(&mut self, quads: usize, storage: Storage) -> ArrayId {
         self.program.array(Array::quads("scratch", quads, storage, Role::Temporary))
     }
@@ -112,7 +112,7 @@ impl<'a> Lowering<'a> {
         self.dispatch(work, &bound)
     }
 
-    /// The layer's weights, packed so, in arrays that fit a binding.
+    /// The layer's weights, packed by `packing`, in arrays that fit a binding.
     pub fn weights(&mut self, packing: Packing, winograd: Option<Winograd>) -> Result<WeightArrays, ProgramError> {
         let layer = self.name.to_string();
         let Options { config: KernelConfig { storage, .. }, limit, .. } = self.options;
@@ -121,12 +121,12 @@ impl<'a> Lowering<'a> {
         }
         let precision = packing.precision();
         let quad_bytes = precision.quad_bytes();
-        // A buffer is limited in bytes, a texture in texels.
+        // Buffers are limited in bytes, textures in texels.
         let quads = match storage {
             Storage::StorageBuffer => limit * QUAD / quad_bytes,
             Storage::StorageTexture | Storage::SampledTexture => limit,
         };
-        // In a browser, usize is smaller than a limit may be.
+        // In a browser, usize may be smaller than a limit.
         let numbers = usize::try_from(quads.saturating_mul(4)).unwrap_or(usize::MAX);
         let Some(ranges) = packing.chunks(numbers) else {
             let needed = packing.block_bytes() * packing.groups() as u64;
@@ -146,14 +146,14 @@ impl<'a> Lowering<'a> {
         Ok(WeightArrays { chunks, scales })
     }
 
-    /// `quads` vec4s that `numbers` makes of the model's weights, in a storage buffer.
+    /// An array of `quads` vec4s in a storage buffer, which `numbers` computes from the model's weights.
     pub fn vector(&mut self, label: &'static str, quads: usize, numbers: Numbers) -> ArrayId {
         let array = self.program.array(Array::quads(label, quads, Storage::StorageBuffer, Role::Parameter));
         self.program.parameters.push(Parameter::Vector(Vector { array, numbers }));
         array
     }
 
-    /// The layer's bias, as `form` lays it out in `quads` vec4s.
+    /// The layer's bias, laid out by `form` in `quads` vec4s.
     pub fn bias(&mut self, quads: usize, form: impl Fn(&[f32]) -> Vec<f32> + Send + Sync + 'static) -> ArrayId {
         let name = format!("{}.bias", self.name);
         let numbers: Numbers = Arc::new(move |weights| {
@@ -163,7 +163,7 @@ impl<'a> Lowering<'a> {
         self.vector("bias", quads, numbers)
     }
 
-    /// The layer's bias, one number for each channel of the output, padded to whole quads.
+    /// The layer's bias, one value per output channel, padded to whole quads.
     pub fn channel_bias(&mut self) -> ArrayId {
         let len = self.output.channels.next_multiple_of(4);
         self.bias(len / 4, move |bias| {

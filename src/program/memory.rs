@@ -1,14 +1,14 @@
-//! Memory planned by liveness: arrays share where their lives do not overlap.
+//! Memory planning by liveness: arrays share memory if their lifetimes do not overlap.
 
 use std::{cmp::Reverse, ops::RangeInclusive};
 
 use super::{Array, ArrayId, Program, Role};
 use crate::kernels::{Access, Precision, Storage, TEXTURE_WIDTH};
 
-/// A piece of memory, which one array has, or several in turns.
+/// A piece of memory that one array uses, or several in turn.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Allocation {
-    /// The label of the first array that it was made for.
+    /// The label of the first array in it.
     pub label: &'static str,
     pub bytes: u64,
     pub precision: Precision,
@@ -18,7 +18,7 @@ pub(crate) struct Allocation {
 }
 
 impl Allocation {
-    /// Bytes on a device: of a texture, whole rows.
+    /// Size in bytes on a device; a texture has whole rows.
     pub fn device_bytes(&self) -> u64 {
         match self.storage {
             Storage::StorageBuffer => self.bytes,
@@ -30,7 +30,7 @@ impl Allocation {
     }
 }
 
-/// Which memory each array of a program has.
+/// The allocation of each array of a program.
 #[derive(Clone, Debug)]
 pub(crate) struct MemoryPlan {
     pub allocations: Vec<Allocation>,
@@ -45,7 +45,7 @@ impl MemoryPlan {
     }
 }
 
-/// An allocation of temporaries, and when each of them lives.
+/// An allocation of temporaries, with their lifetimes.
 struct Shared {
     index: usize,
     kind: (Storage, Precision),
@@ -53,9 +53,9 @@ struct Shared {
 }
 
 impl Program {
-    /// Gives temporaries of one kind the same memory where their lives do not overlap: the largest first, each to the first
-    /// allocation that is free while it lives ("greedy by size": Pisarchyk, Lee 2020, "Efficient memory management for deep neural
-    /// net inference"). Everything else has memory of its own.
+    /// Assigns temporaries of one kind to the same memory if their lifetimes do not overlap: the largest first, each to
+    /// the first allocation that is free throughout its lifetime ("greedy by size": Pisarchyk, Lee 2020, "Efficient
+    /// memory management for deep neural net inference"). Every other array has memory of its own.
     pub fn plan_memory(&self) -> MemoryPlan {
         let mut allocations: Vec<Allocation> = Vec::new();
         let mut allocate = |array: &Array| {
@@ -90,10 +90,10 @@ impl Program {
         MemoryPlan { allocations, of }
     }
 
-    /// From which dispatch to which each array is needed: from the first that binds it to the last, and to the end of the step that
-    /// writes it, where a host may copy it. None where nothing binds it.
+    /// The lifetime of each array in dispatches: from the first that binds it to the last, and to the end of the step
+    /// that writes it, where a host may copy it. Empty where nothing binds it.
     fn lives(&self) -> Vec<RangeInclusive<usize>> {
-        // Nothing, until something binds it.
+        // Empty, until a dispatch binds it.
         #[expect(clippy::reversed_empty_ranges, reason = "a range that any other one grows")]
         let mut lives = vec![usize::MAX..=0; self.arrays.len()];
         for step in &self.steps {

@@ -1,6 +1,7 @@
 //! A computation as a value, without a device: arrays, and dispatches that bind them.
 //!
-//! `lower.rs` makes one of a network. A device runs it, and so do the tests' harnesses; lists, limits and measurements read it.
+//! `lower.rs` makes a program from a network. A device runs it, and so do the test harnesses. Lists, limits and
+//! measurements are derived from it.
 
 mod error;
 mod lowering;
@@ -16,13 +17,13 @@ pub(crate) use parameters::{Parameter, Sink};
 
 use crate::kernels::{Access, Binding, Kernel, Precision, Storage, Work};
 
-/// The most pictures of a batch.
+/// The maximum batch size.
 pub const MAX_BATCH: usize = 1024;
 
 /// Bytes of one `vec4<f32>`.
 pub(crate) const QUAD: u64 = 16;
 
-/// Which of a program's arrays.
+/// The index of an array in its program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct ArrayId(pub usize);
 
@@ -32,7 +33,7 @@ pub(crate) struct Array {
     pub label: &'static str,
     pub bytes: u64,
     pub precision: Precision,
-    /// Where it lives.
+    /// Where the array lives.
     pub storage: Storage,
     pub role: Role,
 }
@@ -43,23 +44,23 @@ impl Array {
         Self { label, bytes: quads as u64 * QUAD, precision: Precision::F32, storage, role }
     }
 
-    /// How many quads it holds.
+    /// The number of quads.
     pub fn len(&self) -> u64 {
         self.bytes.div_ceil(self.precision.quad_bytes())
     }
 }
 
-/// What an array is for.
+/// The role of an array.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
-    /// Written before a run, by the host.
+    /// Written by the host before a run.
     Input,
     /// Written once, before the first run ([`Parameter`]).
     Parameter,
-    /// Zero before the first run, and kept from each run to the next.
+    /// Zero before the first run, and kept from one run to the next.
     #[cfg_attr(not(test), expect(dead_code, reason = "inference has no state"))]
     State,
-    /// Written and then read within a run: shares memory with others whose lives do not overlap.
+    /// Written and then read within a run. It shares memory with others whose lifetimes do not overlap.
     Temporary,
     /// Written by a run and kept until the next, for the host to read.
     Output,
@@ -73,7 +74,7 @@ pub(crate) struct Bound {
     pub array: ArrayId,
 }
 
-/// An array that is read, in the binding of this number.
+/// An array that is read, at binding `number`.
 pub(crate) const fn read(number: u32, array: ArrayId) -> Bound {
     Bound { number, access: Access::Read, array }
 }
@@ -90,13 +91,13 @@ pub(crate) struct Dispatch {
     /// The bytes of its uniform.
     pub uniform: Vec<u8>,
     pub workgroups: [u32; 3],
-    /// Multiply-adds of its matrix product, if it is one: with the channels that pad a quad.
+    /// Multiply-adds of the matrix product, if it is one, including channels that pad a quad.
     pub multiply_adds: u64,
-    /// An array for each binding of the kernel, by number.
+    /// An array for each binding of the kernel, by binding number.
     pub bound: Vec<Bound>,
 }
 
-/// Which part of a computation a step belongs to.
+/// The part of a computation that a step belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Pass(pub &'static str);
 
@@ -107,23 +108,23 @@ impl Pass {
     pub const TOP: Self = Self("top");
 }
 
-/// Consecutive dispatches that are measured, and spread over frames, as one: those of a layer in a pass.
+/// Consecutive dispatches that are measured and spread over frames as one: a layer's dispatches in a pass.
 #[derive(Clone, Debug)]
 pub(crate) struct Step {
     pub pass: Pass,
-    /// Index of the layer that it computes.
+    /// Index of the layer.
     pub layer: usize,
     pub dispatches: Range<usize>,
 }
 
-/// Arrays, and the dispatches that read and write them, one after the other.
+/// Arrays, and the dispatches that read and write them in order.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Program {
     pub arrays: Vec<Array>,
     pub dispatches: Vec<Dispatch>,
     /// All dispatches, in order.
     pub steps: Vec<Step>,
-    /// What fills the arrays of [`Role::Parameter`].
+    /// The contents of the arrays of [`Role::Parameter`].
     pub parameters: Vec<Parameter>,
 }
 
@@ -134,16 +135,16 @@ impl Program {
         ArrayId(self.arrays.len() - 1)
     }
 
-    /// The array called so.
+    /// The array with this id.
     pub fn get(&self, id: ArrayId) -> &Array {
         &self.arrays[id.0]
     }
 
-    /// Adds a dispatch. Where the arrays live says which kernel of its shader it is.
+    /// Adds a dispatch. The storage of the bound arrays selects the variant of its kernel.
     ///
     /// # Errors
     ///
-    /// The number of workgroups, where they are more than a device can count.
+    /// The workgroup count, if it exceeds the maximum.
     pub fn dispatch(&mut self, work: Work, bound: &[Bound]) -> Result<(), u128> {
         let Work { mut kernel, uniform, workgroups, multiply_adds } = work.folded()?;
         let mut bound = bound.to_vec();
@@ -156,7 +157,7 @@ impl Program {
         Ok(())
     }
 
-    /// Ends a step with all dispatches since the last one; none where there are none.
+    /// Ends a step with all dispatches since the last one. Without dispatches, no step is added.
     pub fn end_step(&mut self, pass: Pass, layer: usize) {
         let begin = self.steps.last().map_or(0, |step| step.dispatches.end);
         if begin < self.dispatches.len() {

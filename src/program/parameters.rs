@@ -1,4 +1,4 @@
-//! What fills the arrays of parameters, from a model's weights.
+//! The contents of parameter arrays, made from a model's weights.
 
 use std::{fmt, ops::Range, sync::Arc};
 
@@ -10,25 +10,26 @@ use crate::{
     weights::Weights,
 };
 
-/// Who takes the bytes of parameters.
+/// A receiver of parameters' bytes.
 pub(crate) trait Sink {
-    /// Those that are pushed next are of this array, from its start.
+    /// Begins an array; the bytes pushed next are its contents from the start.
     fn begin(&mut self, array: ArrayId);
-    /// The next bytes of it.
+    /// Appends bytes to it.
     fn push(&mut self, bytes: &[u8]);
 }
 
-/// What fills an array, or a few at once.
+/// The contents of one array, or of several made together.
 #[derive(Clone, Debug)]
 pub(crate) enum Parameter {
     /// A layer's weights, packed in blocks.
     Weights(Box<PackedWeights>),
-    /// A few numbers.
+    /// A small number of values.
     Vector(Vector),
 }
 
 impl Parameter {
-    /// Gives the bytes to `sink`, those of weights block by block, so that never more of a mapped file is in memory than that.
+    /// Writes the bytes to `sink`. Weights are written block by block, so that only one block of a mapped file is in
+    /// memory at a time.
     pub fn pack(&self, weights: &Weights, sink: &mut dyn Sink) -> Result<(), ProgramError> {
         match self {
             Self::Weights(packed) => packed.pack(weights, sink),
@@ -41,10 +42,10 @@ impl Parameter {
     }
 }
 
-/// What makes numbers of a model's weights.
+/// A function that computes values from a model's weights.
 pub(crate) type Numbers = Arc<dyn Fn(&Weights) -> Result<Vec<f32>, ProgramError> + Send + Sync>;
 
-/// An array of numbers that are made at once.
+/// An array of values that are computed together.
 #[derive(Clone)]
 pub(crate) struct Vector {
     pub array: ArrayId,
@@ -62,11 +63,11 @@ impl fmt::Debug for Vector {
 pub(crate) struct PackedWeights {
     pub layer: String,
     pub packing: Packing,
-    /// What transforms them first.
+    /// Winograd's transform of the weights, if any.
     pub winograd: Option<Winograd>,
-    /// Column blocks, and the array that they are in: each fits a binding.
+    /// Column blocks, and the array that they are in. Each chunk fits a binding.
     pub chunks: Vec<(Range<u32>, ArrayId)>,
-    /// What each column's weights are multiplied with, for [`Precision::Int8`].
+    /// The factor of each column's weights, for [`Precision::Int8`].
     pub scales: Option<ArrayId>,
 }
 
@@ -79,7 +80,7 @@ impl PackedWeights {
             Some(winograd) => Some((winograd, weight.finite(&name, weight.numbers())?)),
             None => None,
         };
-        // Winograd's weights are more than the file's, so that only a row of positions is held.
+        // Winograd's weights are larger than the file's, so only a row of positions is held at a time.
         let mut transformed = (usize::MAX, vec![]);
         let mut pack = |group, block, packed: &mut [f32]| -> Result<(), ProgramError> {
             let numbers = packing.filters_of(group, block);
@@ -130,7 +131,7 @@ impl PackedWeights {
     }
 }
 
-/// Weights for [`Precision::Int8`]: ±127 is the number's `largest`, which are over and over the same.
+/// Weights for [`Precision::Int8`]: ±127 stands for ±`largest`, whose values repeat.
 fn quantized(weights: &[f32], largest: &[f32]) -> Vec<i8> {
     let scales: Vec<f32> = largest.iter().map(|l| if *l > 0.0 { 127.0 / l } else { 0.0 }).collect();
     weights.iter().zip(scales.iter().cycle()).map(|(w, s)| (w * s).round() as i8).collect()

@@ -1,4 +1,4 @@
-//! Kernels chosen where some are blocked.
+//! Kernel selection under a blocklist.
 
 use std::iter;
 
@@ -9,7 +9,7 @@ use crate::{
     program::Algorithms,
 };
 
-/// The kernel configuration that suits an adapter best of those that are not blocked, if any.
+/// The best kernel configuration for an adapter that is not blocked, if any.
 pub(crate) fn allowed_config(
     info: &wgpu::AdapterInfo,
     features: wgpu::Features,
@@ -17,12 +17,12 @@ pub(crate) fn allowed_config(
 ) -> Option<KernelConfig> {
     let best = kernel_config(info, features);
     let mut others = kernel_configs(info, features);
-    // Where the choice is between a family and a storage, the family matters more.
+    // The family matters more than the storage.
     others.sort_by_key(|config| (config.family != best.family, config.storage != best.storage));
     iter::once(best).chain(others).find(|&config| !blocklist.blocks(config))
 }
 
-/// How `layer` is computed best in `config` of what is not blocked.
+/// The best algorithm for `layer` in `config` that is not blocked.
 pub(crate) fn allowed_algorithm(config: KernelConfig, layer: &Layer, batch: usize, blocklist: &Blocklist) -> Algorithm {
     match layer.algorithm(config, batch) {
         best if best != Algorithm::Direct && blocklist.blocks_algorithm(config, best) => Algorithm::Direct,
@@ -30,7 +30,8 @@ pub(crate) fn allowed_algorithm(config: KernelConfig, layer: &Layer, batch: usiz
     }
 }
 
-/// Has those layers computed directly that are not in `algorithms` and whose best algorithm is blocked in `config`.
+/// Chooses the direct algorithm for layers that are not in `algorithms` and whose best algorithm is blocked in
+/// `config`.
 pub(crate) fn avoid_algorithms(
     network: &Network,
     config: KernelConfig,

@@ -1,15 +1,17 @@
-//! Kernel variants to keep away from: what a driver gets wrong.
+//! Blocklist of miscompiled kernel variants.
 
 use std::{fmt, str::FromStr};
 
 use crate::kernels::{Algorithm, Family, KernelConfig, Storage};
 
-/// Kernel variants that the planner must not choose, because a driver gets them wrong. `alexnet doctor` finds them.
+/// A set of kernel variants that the planner must not choose because a driver miscompiles them. `alexnet doctor` finds
+/// them.
 ///
-/// Written as parts joined by hyphens, each at most once: a family (`tiled` or `broadcast`), a storage (`buffer`,
-/// `texture` or `sampled`), and an algorithm of convolutions (`winograd`, or `split` for [`Algorithm::SplitK`]). What has all parts is
-/// blocked: `broadcast` blocks that family wherever it stores, `tiled-texture` one kernel configuration, `winograd` the algorithm in every
-/// kernel configuration, `tiled-winograd` in one family.
+/// It is written as parts joined by hyphens, each at most once: a family (`tiled` or `broadcast`), a storage (`buffer`,
+/// `texture` or `sampled`), and an algorithm of convolutions (`winograd`, or `split` for [`Algorithm::SplitK`]).
+/// Variants that match all parts are blocked: `broadcast` blocks that family with every storage, `tiled-texture` blocks
+/// one kernel configuration, `winograd` blocks the algorithm in every kernel configuration, and `tiled-winograd` blocks
+/// it in one family.
 ///
 /// ```
 /// use alexnet_wgpu::{BlockedVariant, Blocklist};
@@ -26,7 +28,7 @@ pub struct BlockedVariant {
     shortcut: Option<Shortcut>,
 }
 
-/// An algorithm that is not the definition.
+/// An algorithm other than the direct one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Shortcut {
     Winograd,
@@ -44,16 +46,17 @@ impl Shortcut {
 }
 
 impl BlockedVariant {
-    /// One kernel configuration, or an algorithm in it; [`Algorithm::Direct`] stands for the kernel configuration.
+    /// Returns the variant for one kernel configuration, or for an algorithm in it; [`Algorithm::Direct`] stands for
+    /// the kernel configuration.
     pub fn of(config: KernelConfig, algorithm: Algorithm) -> Self {
         let (broadcast, storage) = (Some(is_broadcast(config)), Some(config.storage));
         Self { broadcast, storage, shortcut: Shortcut::of(algorithm) }
     }
 
-    /// The same whatever the family, the storage, or both: several kernel configurations in fewer words.
+    /// The variant without its family, its storage, or both, which covers several kernel configurations.
     pub(crate) fn wider(self) -> impl Iterator<Item = Self> {
         let (any_storage, any_family) = (Self { storage: None, ..self }, Self { broadcast: None, ..self });
-        // Without a part, nothing is said.
+        // At least one part must remain.
         let both = self.shortcut.map(|_| Self { storage: None, ..any_family });
         both.into_iter().chain([any_storage, any_family])
     }
@@ -106,7 +109,7 @@ impl FromStr for BlockedVariant {
     }
 }
 
-/// Several [`BlockedVariant`]s; written with commas or spaces between them.
+/// A list of [`BlockedVariant`]s, separated by commas or spaces when written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Blocklist(Vec<BlockedVariant>);
 
@@ -132,17 +135,17 @@ impl IntoIterator for Blocklist {
 }
 
 impl Blocklist {
-    /// The variants, in the order in which they were named.
+    /// Returns the variants, in the order in which they were added.
     pub fn iter(&self) -> impl Iterator<Item = BlockedVariant> {
         self.0.iter().copied()
     }
 
-    /// Whether it blocks nothing.
+    /// Whether the list is empty.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// What either blocks.
+    /// The union of both lists.
     pub(crate) fn and(&self, others: &Self) -> Self {
         Self(self.0.iter().chain(&others.0).copied().collect())
     }
@@ -152,7 +155,8 @@ impl Blocklist {
         self.blocks_algorithm(config, Algorithm::Direct)
     }
 
-    /// Whether `algorithm` by itself is blocked in `config`; of [`Algorithm::Direct`], whether the kernel configuration is.
+    /// Whether `algorithm` itself is blocked in `config`. For [`Algorithm::Direct`], whether the kernel configuration
+    /// is.
     pub fn blocks_algorithm(&self, config: KernelConfig, algorithm: Algorithm) -> bool {
         let shortcut = Shortcut::of(algorithm);
         self.0.iter().any(|blocked| blocked.shortcut == shortcut && blocked.fits(config))
@@ -175,7 +179,7 @@ impl FromStr for Blocklist {
     }
 }
 
-/// A name that is no variant's.
+/// A name that does not denote a variant.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "expected a kernel variant (tiled or broadcast, buffer, texture or sampled, winograd or split, or several of them joined by \

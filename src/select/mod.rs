@@ -1,4 +1,4 @@
-//! Which kernels run on which adapter: what suits it best, and what its driver gets wrong. Measured: docs/experiments.md.
+//! Kernel selection by adapter: which kernels run, and which suit it best. Measurements: docs/experiments.md.
 
 mod avoid;
 mod blocklist;
@@ -13,13 +13,14 @@ use crate::{
     window::Window,
 };
 
-/// Lanes of a subgroup where their number is fixed and `features` have subgroups.
+/// The number of lanes per subgroup, where it is fixed and `features` include subgroups.
 pub(crate) fn subgroup_lanes(info: &AdapterInfo, features: Features) -> Option<u32> {
     let fixed = info.subgroup_min_size == info.subgroup_max_size;
     (fixed && features.contains(Features::SUBGROUP)).then_some(info.subgroup_min_size)
 }
 
-/// Every kernel configuration that runs on a device with `features`; of those that broadcast, the one with the most lanes first.
+/// Every kernel configuration that runs on a device with `features`. Of the broadcast ones, the one with the most lanes
+/// comes first.
 pub(crate) fn kernel_configs(info: &AdapterInfo, features: Features) -> Vec<KernelConfig> {
     let subgroups = features.contains(Features::SUBGROUP);
     let lanes = [16, 8, 4].into_iter().filter(|&lanes| subgroups && lanes <= info.subgroup_min_size);
@@ -42,21 +43,21 @@ pub(crate) fn kernel_config(info: &AdapterInfo, features: Features) -> KernelCon
     }
 }
 
-/// lavapipe loads from storage buffers lane by lane (before Mesa 23) or with a check a lane, and works out a level for each
-/// lane where a texture is sampled. SwiftShader loads lane by lane from both buffers and storage textures, and whole texels
-/// from sampled ones.
+/// lavapipe loads from storage buffers lane by lane (before Mesa 23) or with a check per lane, and computes a mip level
+/// per lane where a texture is sampled. SwiftShader loads lane by lane from both buffers and storage textures, and
+/// whole texels from sampled textures.
 fn cpu_storage(info: &AdapterInfo) -> Storage {
     if info.name.contains("SwiftShader") { Storage::SampledTexture } else { Storage::StorageTexture }
 }
 
-/// Workgroups of a tiled product that a large GPU runs at once and then some; fewer leave parts of it idle.
+/// The number of workgroups of a tiled product that keeps a large GPU busy; with fewer, parts of it are idle.
 const ENOUGH_WORKGROUPS: usize = 512;
-/// The most parts that k is split in: powers of two, so that few kernels do for all layers.
+/// The maximum number of parts that k is split into. Parts are powers of two, so that all layers share few kernels.
 const MOST_PARTS: usize = 16;
-/// The most vec4s that the parts' sums may take for each picture: 4 MB.
+/// The maximum number of vec4s of the parts' sums per image: 4 MB.
 const MOST_PARTS_QUADS: usize = 1 << 18;
 
-/// Into how many parts k of a product is split, where its tiles are too few to fill a GPU.
+/// The number of parts that k of a product is split into, where its tiles are too few to fill a GPU.
 pub(crate) fn split(config: KernelConfig, gemm: &Gemm, batch: usize) -> Algorithm {
     if config.family != Family::WorkgroupTiled || gemm.is_matvec(config.family) {
         return Algorithm::Direct;
@@ -69,23 +70,24 @@ pub(crate) fn split(config: KernelConfig, gemm: &Gemm, batch: usize) -> Algorith
     }
 }
 
-/// Outputs along each side of a tile by which a convolution is quicker than directly.
+/// The tile size (outputs along each side) with which Winograd is faster than the direct convolution, if any.
 pub(crate) fn winograd_tile(family: Family, window: Window, batch: usize) -> Option<usize> {
-    // SwiftShader has four lanes and slow arithmetic, so that fewer multiplications pay for more passes and memory. Elsewhere
-    // it takes a few pictures until the products are large enough to pay for the passes, and for larger weights.
+    // SwiftShader has four lanes and slow arithmetic, so that fewer multiplications pay for more passes and memory.
+    // Elsewhere the products are large enough to pay for the passes, and for larger weights, only from a few images on.
     let pays = family == Family::SubgroupBroadcast { lanes: 4 } || batch >= 4;
     let quicker = match (window.stride, window.kernel) {
         _ if window.dilation != [1, 1] => false,
         ([1, 1], [5, 5]) => true,
         ([1, 1], [3, 3]) => pays,
         ([1, 1], _) => false,
-        // A first layer's large kernel is a 3×3 of cells; any other strided convolution is computed directly.
+        // A first layer's large kernel becomes a 3×3 kernel of cells; any other strided convolution is computed
+        // directly.
         _ => pays,
     };
     quicker.then_some(4)
 }
 
-/// Why a device with `features` cannot run `config`, if so.
+/// The reason why a device with `features` cannot run `config`, if it cannot.
 pub(crate) fn refusal(info: &AdapterInfo, features: Features, config: KernelConfig) -> Option<String> {
     let Family::SubgroupBroadcast { lanes } = config.family else { return None };
     if !features.contains(Features::SUBGROUP) {
