@@ -1,4 +1,4 @@
-//! The choices that a kernel has: how it works, where arrays live, how weights are held.
+//! Kernel configuration: kernel family, storage of arrays, precision of weights.
 
 use std::{fmt, str::FromStr};
 
@@ -12,11 +12,11 @@ pub enum Storage {
     /// Storage buffers. For GPUs.
     #[serde(rename = "buffer")]
     StorageBuffer,
-    /// rgba32float storage textures, for reading too, which lavapipe does quickest. Some of what lies between the dispatches of
-    /// one layer is in storage buffers, which it writes quickest.
+    /// rgba32float storage textures, for reading too: the fastest on lavapipe. Some arrays between the dispatches of a
+    /// layer are in storage buffers, which lavapipe writes fastest.
     #[serde(rename = "texture")]
     StorageTexture,
-    /// rgba32float textures that are sampled where they are read: what SwiftShader reads quickest.
+    /// rgba32float textures that are sampled when read: the fastest on SwiftShader.
     #[serde(rename = "sampled")]
     SampledTexture,
 }
@@ -25,7 +25,7 @@ impl Storage {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::StorageBuffer, Self::StorageTexture, Self::SampledTexture];
 
-    /// As [`BlockedVariant`](crate::BlockedVariant) has it.
+    /// Returns the name as written in a [`BlockedVariant`](crate::BlockedVariant).
     pub fn name(self) -> &'static str {
         match self {
             Self::StorageBuffer => "buffer",
@@ -34,9 +34,9 @@ impl Storage {
         }
     }
 
-    /// Where the arrays live that lie between the dispatches of one layer. lavapipe stores to buffers several times as quickly
-    /// as to textures; its loads from them before Mesa 23, lane by lane through the stack, stall AMD's processors. What a matrix
-    /// product reads over and over is in the first array.
+    /// Storage of the arrays between the dispatches of a layer; the first is for the array that a matrix product reads
+    /// repeatedly. lavapipe stores to buffers several times faster than to textures. Its loads from buffers before Mesa
+    /// 23, lane by lane through the stack, stall AMD's processors.
     pub(crate) fn of_scratch(self) -> [Self; 2] {
         match self {
             Self::StorageBuffer => [Self::StorageBuffer; 2],
@@ -46,35 +46,35 @@ impl Storage {
     }
 }
 
-/// How the large layers are computed.
+/// The kernel family: how convolutions and fully connected layers are computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Family {
-    /// Tiles in workgroup memory; needs nothing beyond WebGPU's defaults. For GPUs.
+    /// Tiles in workgroup memory, for GPUs. Needs nothing beyond WebGPU's defaults.
     #[serde(rename = "tiled")]
     WorkgroupTiled,
-    /// Tiles in registers, one operand by subgroup broadcast, or with four lanes by swapping them. For adapters that are a
-    /// processor; needs subgroups of at least `lanes` lanes.
+    /// Tiles in registers, for software adapters. One operand is shared by subgroup broadcast, or with four lanes by
+    /// swapping them. Needs subgroups of at least `lanes` lanes.
     #[serde(rename = "broadcast")]
     SubgroupBroadcast {
-        /// Lanes a workgroup uses: 4, 8 or 16.
+        /// Lanes per workgroup: 4, 8 or 16.
         lanes: u32,
     },
 }
 
-/// A choice of kernels for one adapter.
+/// A kernel configuration for an adapter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct KernelConfig {
     /// Kernels of the convolutions and fully connected layers.
     pub family: Family,
-    /// Where they read and write.
+    /// Storage of activations and weights.
     pub storage: Storage,
 }
 
 impl KernelConfig {
-    /// How many of `lanes` a kernel uses that does little but read: from storage buffers lavapipe (Mesa 25) reads with four
-    /// twice as fast as with eight.
+    /// The number of lanes for a kernel that mostly reads, at most `lanes`. From storage buffers, lavapipe (Mesa 25)
+    /// reads twice as fast with four lanes as with eight.
     pub(super) fn streaming_lanes(self, lanes: u32) -> u32 {
         match self.storage {
             Storage::StorageBuffer => lanes.min(4),
@@ -83,25 +83,25 @@ impl KernelConfig {
     }
 }
 
-/// How the weights of fully connected layers are held on the device. At batch 1 most of a run goes into reading them.
+/// Precision of the fully connected layers' weights on the device. At batch 1, most of a run is spent on reading them.
 /// Inputs, outputs, sums and all other weights are f32.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Precision {
-    /// Four bytes a weight.
+    /// Four bytes per weight.
     #[default]
     F32,
-    /// IEEE half precision: two bytes a weight, exact for files of f16 weights.
+    /// IEEE half precision: two bytes per weight, exact for files with f16 weights.
     F16,
-    /// One byte a weight, and a scale for each output: the largest magnitude of its weights is 127.
+    /// One byte per weight, and a scale per output: the largest magnitude of its weights is 127.
     Int8,
 }
 
 impl Precision {
-    /// All of them, most exact first.
+    /// All precisions, most exact first.
     pub const ALL: [Self; 3] = [Self::F32, Self::F16, Self::Int8];
 
-    /// As the command's `--dtype` takes it.
+    /// Returns the name that the command's `--dtype` takes.
     pub fn name(self) -> &'static str {
         match self {
             Self::F32 => "f32",
@@ -110,7 +110,7 @@ impl Precision {
         }
     }
 
-    /// Bytes of a weight.
+    /// Returns the bytes per weight.
     pub fn bytes(self) -> usize {
         (self.quad_bytes() / 4) as usize
     }
@@ -138,31 +138,32 @@ impl FromStr for Precision {
     }
 }
 
-/// There is no such precision.
+/// A name that does not denote a precision.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected f32, f16 or int8, found `{found}`")]
 pub struct UnknownPrecision {
     found: String,
 }
 
-/// How a convolution is computed, or a fully connected layer.
+/// The algorithm of a convolution or fully connected layer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Algorithm {
-    /// As the definition says.
+    /// Directly by the definition.
     #[default]
     Direct,
-    /// Winograd's minimal filtering, by tiles of `tile` × `tile` outputs: fewer multiplications, larger weights.
-    /// Convolutions that it does not apply to (kernels that are not square or too large; other strides than 1, but for a
-    /// network's first layer whose stride × channels are whole quads) are computed directly.
+    /// Winograd's minimal filtering with tiles of `tile` × `tile` outputs: fewer multiplications, larger weights.
+    /// Convolutions that it does not apply to are computed directly: those with kernels that are not square or too
+    /// large, or a stride other than 1. A network's first layer may have a stride if stride × channels is a multiple of
+    /// four.
     Winograd {
         /// 2 to 6 for 3×3 kernels, and for 11×11 with stride 4; 2 to 4 for 5×5.
         tile: usize,
     },
-    /// As the definition says, with the sum over k split in `parts` that are added up in a second pass: for layers with
-    /// too few outputs to fill a GPU. For [`Family::WorkgroupTiled`]; with other kernels, for fully connected layers of at most 16
-    /// pictures, or where the parts would take more than 16 MB, the layer is computed directly.
+    /// The direct algorithm, with the sum over k split into `parts` that a second pass adds up. For layers with too few
+    /// outputs to fill a GPU, with [`Family::WorkgroupTiled`]. The layer is computed directly with other kernels, for
+    /// fully connected layers with at most 16 images, and where the parts would take more than 16 MB.
     SplitK {
         /// At least 2.
         parts: usize,
@@ -170,7 +171,7 @@ pub enum Algorithm {
 }
 
 impl Algorithm {
-    /// Parts that the sum over k is split in.
+    /// The number of parts that the sum over k is split into.
     pub(crate) fn parts(self) -> usize {
         match self {
             Self::SplitK { parts } => parts,
@@ -179,12 +180,12 @@ impl Algorithm {
     }
 }
 
-/// Whether shaders are made with the checks that wgpu adds to every access.
+/// Whether shaders have the checks that wgpu adds to every access.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Checks {
-    /// Every index is checked by the shader.
+    /// The shader checks every index.
     On,
-    /// Indices are trusted: they are bounded by construction, which tests prove.
+    /// Indices are trusted: they are bounded by construction, as tests prove.
     #[default]
     Off,
 }

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{activation::Activation, shape::Shape, window::Window};
 
-/// A convolution, as the kernels see it.
+/// A convolution, with the data that kernels need.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Convolution {
     pub out_channels: usize,
@@ -18,22 +18,22 @@ pub(crate) struct Convolution {
     pub activation: Activation,
 }
 
-/// A convolution seen as a matrix product: rows are output pixels of all pictures, columns are output
-/// channels, k runs over kernel rows, kernel columns and input channels.
+/// A convolution as a matrix product (implicit GEMM). Rows are output pixels of all images, columns are output
+/// channels, and k runs over kernel rows, kernel columns and input channels.
 #[derive(Clone, Debug)]
 pub(crate) struct Gemm {
     conv: Convolution,
     input: Shape,
     output: Shape,
     batch: usize,
-    /// Groups as the kernel sees them: neighbours are merged until each has a multiple of four channels.
+    /// Groups of the kernel: adjacent groups are merged until each has a multiple of four channels.
     groups: usize,
-    /// Set where the input is the network's, laid out so that a kernel row is consecutive.
+    /// Set where the input is the network's, laid out so that a kernel row is contiguous.
     rows_layout: Option<RowsLayout>,
     precision: Precision,
-    /// Parts that k is split in.
+    /// The number of parts that k is split into.
     parts: usize,
-    /// Whether input and output have an array of their own for each group, `[group][row][quad]`.
+    /// Whether input and output have a separate array per group, `[group][row][quad]`.
     apart: bool,
 }
 
@@ -67,33 +67,34 @@ struct Uniform {
     out_group: u32,
 }
 
-/// The most rows of the kernels that read every weight once for a few rows: more are a matrix product.
+/// The maximum number of rows for the kernels that read every weight once for a few rows. Beyond it, a tiled matrix
+/// product is used.
 const BROADCAST_MATVEC_ROWS: usize = 8;
 const TILED_MATVEC_ROWS: usize = 16;
 
-/// Rows of a register tile of the broadcast kernel. Six of them are a picture of 13×13, two the 7×7 tiles of conv2 by Winograd;
-/// with 32, an eighth and a quarter of the work there was for rows that do not exist.
+/// Rows per register tile of the broadcast kernel. Six tiles cover an image of 13×13, and two cover the 7×7 tiles of
+/// conv2 by Winograd. With 32 rows, an eighth and a quarter of the work there was for rows that do not exist.
 pub(super) const BROADCAST_ROWS: usize = 29;
 
-/// Rows of a workgroup's tile of the tiled kernel.
+/// Rows per workgroup tile of the tiled kernel.
 pub(super) const TILED_ROWS: usize = 64;
 
-/// The most vec4s of the sums of a product whose k is split: 16 MB.
+/// The maximum number of vec4s of the sums of a product with k split: 16 MB.
 const MAX_PARTS_QUADS: usize = 1 << 20;
 
 /// A kernel that computes a product.
 struct Tiling {
     kernel: Kernel,
-    /// Columns of a block.
+    /// Columns per block.
     columns: usize,
-    /// Rows of a workgroup.
+    /// Rows per workgroup.
     rows: usize,
-    /// How it wants the weights.
+    /// The order of the weights.
     order: Order,
 }
 
 impl Gemm {
-    /// A convolution of `batch` pictures.
+    /// A convolution of `batch` images.
     pub fn conv(conv: Convolution, input: Shape, output: Shape, batch: usize) -> Self {
         let (i, o, groups) = (input.channels / conv.groups, conv.out_channels / conv.groups, conv.groups);
         let aligned = |m: &usize| groups.is_multiple_of(*m) && (m * i).is_multiple_of(4) && (m * o).is_multiple_of(4);
@@ -111,25 +112,25 @@ impl Gemm {
         }
     }
 
-    /// The same product of groups that lie apart, each `[row][quad]`.
+    /// Lays out the groups apart from each other, each `[row][quad]`.
     pub fn with_groups_apart(mut self) -> Self {
         self.apart = true;
         self
     }
 
-    /// The same convolution of an input that is laid out in rows.
+    /// Sets the layout of an input in rows.
     pub fn with_rows_layout(mut self, layout: Option<RowsLayout>) -> Self {
         self.rows_layout = layout;
         self
     }
 
-    /// The same product with weights held in `precision`.
+    /// Sets the precision of the weights.
     pub fn with_precision(mut self, precision: Precision) -> Self {
         self.precision = precision;
         self
     }
 
-    /// The same product with k split in `parts`, where `config` can and the parts' sums stay small.
+    /// Splits k into `parts`, if `config` supports it and the parts' sums stay small.
     pub fn split(mut self, parts: usize, config: KernelConfig) -> Self {
         let splits = config.family == Family::WorkgroupTiled && !self.is_matvec(config.family);
         if splits && parts.saturating_mul(self.output_quads()) <= MAX_PARTS_QUADS {
@@ -138,23 +139,24 @@ impl Gemm {
         self
     }
 
-    /// vec4s of the product, and of the sums of one part.
+    /// vec4s of the product, and of the sums of each part.
     pub fn output_quads(&self) -> usize {
         self.rows() * self.conv.out_channels.div_ceil(4)
     }
 
-    /// Parts that k is split in: their sums, each as long as the product, are added up by [`Gemm::sum`].
+    /// The number of parts that k is split into. Their sums, each as long as the product, are added up by
+    /// [`Gemm::sum`].
     pub fn parts(&self) -> usize {
         self.parts
     }
 
-    /// Workgroups of a dispatch for all column blocks.
+    /// The workgroup count of a dispatch for all column blocks.
     pub fn workgroups(&self, config: KernelConfig) -> usize {
         let Tiling { columns, rows, .. } = self.tiling(config);
         self.rows().div_ceil(rows) * self.group_out_channels().div_ceil(columns) * self.groups * self.parts
     }
 
-    /// Kernel positions that the shader walks, and the quads that it reads at each.
+    /// The kernel positions that the shader iterates over, and the quads that it reads at each.
     fn taps(&self) -> ([usize; 2], usize) {
         let [kh, kw] = self.conv.window.kernel;
         match self.rows_layout {
@@ -163,7 +165,7 @@ impl Gemm {
         }
     }
 
-    /// A fully connected layer of `batch` pictures: a convolution whose kernel is its whole input.
+    /// A fully connected layer for `batch` images: a convolution whose kernel is its whole input.
     pub fn linear(out_features: usize, activation: Activation, input: Shape, batch: usize) -> Self {
         let window = Window { kernel: [input.height, input.width], ..Window::square(1, 1) };
         let conv = Convolution { out_channels: out_features, window, groups: 1, activation };
@@ -174,13 +176,13 @@ impl Gemm {
         self.batch * self.output.height * self.output.width
     }
 
-    /// Rows of a tile, where as few tiles as can be have at most `most` each, and all of them as many.
+    /// Rows per tile, with the fewest tiles of at most `most` rows, all of about the same size.
     fn equal_rows(&self, most: usize) -> usize {
         self.rows().div_ceil(self.rows().div_ceil(most))
     }
 
-    /// Whether each output reads the whole input of its picture, as one vector that lies like its weights. In rows there is padding
-    /// between what the rows of the kernel read.
+    /// Whether each output reads the whole input of its image, as one vector in the order of its weights. An input in
+    /// rows has padding between the parts that kernel rows read.
     fn is_fully_connected(&self) -> bool {
         self.groups == 1
             && self.rows_layout.is_none()
@@ -189,7 +191,7 @@ impl Gemm {
             && self.conv.window.dilation == [1, 1]
     }
 
-    /// Whether it is a product with a vector, or with a few at once.
+    /// Whether it is a product with one vector, or with a few at once.
     pub fn is_matvec(&self, family: Family) -> bool {
         let most = match family {
             Family::SubgroupBroadcast { .. } => BROADCAST_MATVEC_ROWS,
@@ -208,7 +210,7 @@ impl Gemm {
 
     fn tiling(&self, config: KernelConfig) -> Tiling {
         let matvec = self.is_matvec(config.family);
-        // Sums of parts are added up before anything else.
+        // The parts are added up before the activation function.
         let activation = if self.parts > 1 { Activation::None } else { self.conv.activation };
         let kernel = |shader, mut settings: Vec<_>, constants| {
             settings.extend(dilated(self.conv.window.dilation));
@@ -223,7 +225,7 @@ impl Gemm {
                 Tiling { kernel, columns: 16, rows, order: Order::TransposedRows }
             }
             Family::SubgroupBroadcast { lanes: 4 } => {
-                // Tiles of equal rows: with so few lanes compiling is quick, and a 16-row layer is not padded to 32.
+                // Tiles of equal rows: with so few lanes, compilation is fast, and a 16-row layer is not padded to 32.
                 let rows = self.equal_rows(32).next_multiple_of(4);
                 let column_quads = 2;
                 let settings = vec![("ROWS", rows as u32), ("COLUMN_QUADS", column_quads), ("UNROLL", 2)];
@@ -234,10 +236,11 @@ impl Gemm {
                 let (shader, lanes, rows) = if matvec {
                     ("matvec_broadcast", config.streaming_lanes(lanes), self.rows().next_power_of_two())
                 } else if self.is_fully_connected() {
-                    // A row a picture: tiles of equal rows, of which a batch of 16 would leave half of a larger one idle.
+                    // One row per image. Tiles of equal rows: with a larger tile, half of it would be idle at batch 16.
                     ("gemm_broadcast", lanes, self.equal_rows(BROADCAST_ROWS))
                 } else {
-                    // The same tile for all layers, so that they share one kernel: compiling it takes longer than many runs.
+                    // The same tile for all layers, so that they share one kernel: its compilation takes longer than
+                    // many runs.
                     ("gemm_broadcast", lanes, BROADCAST_ROWS)
                 };
                 let settings = vec![("LANES", lanes), ("ROWS", rows as u32)];
@@ -265,7 +268,7 @@ impl Gemm {
         }
     }
 
-    /// How the kernel of `config` wants this layer's weights.
+    /// The packing of this layer's weights for the kernel of `config`.
     pub fn packing(&self, config: KernelConfig) -> Packing {
         let Tiling { columns, order, .. } = self.tiling(config);
         let ([kh, kw], tap_quads) = self.taps();
@@ -280,7 +283,7 @@ impl Gemm {
             tap: tap_quads * 4,
             rows_layout: self.rows_layout,
             block_k: match config.family {
-                // matvec_broadcast.wgsl reads as many k a turn as a block has columns.
+                // matvec_broadcast.wgsl reads as many k per turn as a block has columns.
                 Family::SubgroupBroadcast { .. } => k.next_multiple_of(columns),
                 Family::WorkgroupTiled => k,
             },
@@ -289,8 +292,8 @@ impl Gemm {
         }
     }
 
-    /// The product with the weights of `chunk`, a range of column blocks. It binds x, y, the weights, and where k is not split a
-    /// bias, packed as the weights are.
+    /// The product with the weights of `chunk`, a range of column blocks. It binds x, y and the weights. Where k is not
+    /// split, it binds a bias too, packed like the weights.
     pub fn product(&self, config: KernelConfig, chunk: &Range<u32>) -> Work {
         let Tiling { kernel, rows: tile_rows, .. } = self.tiling(config);
         let packing = self.packing(config);
@@ -298,12 +301,12 @@ impl Gemm {
         let quads = |channels: usize| channels.div_ceil(4) as u32;
         let ([kernel_height, kernel_width], tap_quads) = self.taps();
         let (in_width, in_quads, stride_x, pad_left) = match self.rows_layout {
-            // A pixel is what lies between two windows.
+            // A pixel is the step between two windows.
             Some(l) => (l.row_quads / l.step_quads, l.step_quads as u32, 1, 0),
             None => (self.input.width, quads(self.input.channels), window.stride[1], window.padding.left),
         };
         let (out_quads, group_out_quads) = (quads(self.conv.out_channels), quads(self.group_out_channels()));
-        // From one row to the next, and from one group to the next.
+        // Strides between rows and between groups, in quads.
         let [x, y] = match self.apart {
             true => [tap_quads as u32, group_out_quads].map(|group| [group, group * self.rows() as u32]),
             false => [[in_quads, tap_quads as u32], [out_quads, group_out_quads]],
@@ -343,7 +346,7 @@ impl Gemm {
         Work { multiply_adds, ..Work::new(kernel, bytemuck::bytes_of(&uniform), workgroups) }
     }
 
-    /// Adds up the sums of the parts that k is split in, and a bias in channel quads.
+    /// Adds up the sums of the parts that k is split into, and a bias in channel quads.
     pub fn sum(&self) -> Work {
         let out_quads = self.conv.out_channels.div_ceil(4) as u32;
         let all = self.rows() as u32 * out_quads;

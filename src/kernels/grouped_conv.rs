@@ -1,4 +1,4 @@
-//! shaders/grouped_conv.wgsl: convolutions in groups of few channels, depthwise ones among them.
+//! Convolutions with few channels per group, including depthwise ones: shaders/grouped_conv.wgsl.
 
 use std::ops::Range;
 
@@ -9,12 +9,13 @@ use super::{
 };
 use crate::shape::Shape;
 
-/// How many times as many multiply-adds a matrix product may take, with what pads its groups and blocks. It reads each number
-/// once for many outputs, and so is quicker up to that (measured: docs/experiments.md).
+/// The factor by which a matrix product may exceed the multiply-adds of this kernel, padding of groups and blocks
+/// included. A matrix product reads each value once for many outputs, so it is faster up to this factor (measurements:
+/// docs/experiments.md).
 const PRODUCT_ADVANTAGE: usize = 12;
 
-/// A convolution of which each output channel meets the input channels of its own group, and none of others but those that share
-/// a quad with it.
+/// A convolution in which each output channel reads the input channels of its own group, and of other groups only the
+/// channels in the same quads.
 #[derive(Clone, Debug)]
 pub(crate) struct GroupedConv {
     conv: Convolution,
@@ -50,7 +51,7 @@ struct Uniform {
 }
 
 impl GroupedConv {
-    /// The convolution of `batch` pictures, where it is quicker so than as a matrix product in `config`.
+    /// The convolution of `batch` images, where this is faster than a matrix product in `config`.
     pub fn where_it_pays(
         conv: Convolution,
         input: Shape,
@@ -82,7 +83,7 @@ impl GroupedConv {
         self.conv.out_channels.div_ceil(4)
     }
 
-    /// Input quads that four output channels read at most.
+    /// The maximum number of input quads that four output channels read.
     fn span(&self) -> usize {
         let (group_in, group_out) = (self.group_in(), self.group_out());
         let span = |quad: usize| {
@@ -93,12 +94,12 @@ impl GroupedConv {
         (0..self.out_quads()).map(|quad| span(quad).div_ceil(4)).max().unwrap_or(1)
     }
 
-    /// Numbers of k at one kernel position.
+    /// Values of k per kernel position.
     fn tap(&self) -> usize {
         if self.is_depthwise() { 1 } else { 4 * self.span() }
     }
 
-    /// How the kernel wants the weights: a block for each output quad.
+    /// The packing of the weights: a block per output quad.
     pub fn packing(&self) -> Packing {
         let [kh, kw] = self.conv.window.kernel;
         let tap = self.tap();

@@ -1,76 +1,76 @@
-//! Weights as the kernels that multiply want them: blocks of output channels, one after the other.
+//! Packed weights for the matrix product kernels: consecutive blocks of output channels.
 
 use std::ops::Range;
 
 use super::{Convolution, Precision, RowsLayout};
 
-/// The order of a block's numbers. SwiftShader's loads wait for memory, hardly one at a time: each should touch as many cache
-/// lines as there are lanes, one after the other for weights that stream.
+/// The order of values in a block. SwiftShader's loads wait for memory, nearly one at a time. Each load should touch as
+/// many cache lines as there are lanes, and consecutive ones for weights that are streamed.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Order {
     /// `[k][columns]`.
     Rows,
     /// `[k / 16][k % 4][k / 4 % 4][columns]`, for four lanes that load four consecutive k each.
     TransposedRows,
-    /// `[k / 4][lane][k % 4][quad of the lane]` for four lanes: quad `q` of the columns is lane `q % 4`'s.
+    /// `[k / 4][lane][k % 4][quad of the lane]` for four lanes: quad `q` of the columns belongs to lane `q % 4`.
     Lanes,
 }
 
-/// Which input channels k counts from in a block.
+/// The input channels that a block's k covers.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Inputs {
-    /// All of a group of the kernel, of so many channels.
+    /// A whole group of the kernel, with this many channels.
     Group(usize),
-    /// From the quad on in which the block's first group begins.
+    /// Channels starting at the quad in which the block's first group begins.
     FromQuad,
-    /// Each column has one input channel, its own.
+    /// One input channel per column, its own.
     Own,
 }
 
-/// How a kernel wants its weights: `[group][block]` of [`Order`].
+/// The packing of weights for a kernel: `[group][block]` of [`Order`].
 #[derive(Clone, Debug)]
 pub(crate) struct Packing {
     pub(super) conv: Convolution,
-    /// Input channels of the convolution, of all its groups.
+    /// Input channels of the convolution, in all groups.
     pub(super) in_channels: usize,
-    /// Groups as the kernel sees them.
+    /// Groups of the kernel.
     pub(super) groups: usize,
-    /// Columns (output channels) of a block, a multiple of four.
+    /// Columns (output channels) per block, a multiple of four.
     pub(super) columns: usize,
     pub(super) order: Order,
     pub(super) inputs: Inputs,
-    /// Numbers of k at one kernel position; at one kernel row where the input lies in rows.
+    /// Values of k per kernel position, or per kernel row where the input is in rows.
     pub(super) tap: usize,
     pub(super) rows_layout: Option<RowsLayout>,
-    /// k of a block, padded.
+    /// k per block, padded.
     pub(super) block_k: usize,
-    /// Blocks of one group.
+    /// Blocks per group.
     pub(super) blocks: usize,
     pub(super) precision: Precision,
 }
 
 impl Packing {
-    /// Numbers of one block.
+    /// Values per block.
     pub fn block_len(&self) -> usize {
         self.block_k * self.columns
     }
 
-    /// Numbers of all blocks.
+    /// Values in all blocks.
     pub fn packed_len(&self) -> usize {
         self.block_len() * self.blocks * self.groups
     }
 
-    /// Bytes of a block on the device.
+    /// Bytes per block on the device.
     pub fn block_bytes(&self) -> u64 {
         self.block_len() as u64 / 4 * self.precision().quad_bytes()
     }
 
-    /// How the weights are held on the device.
+    /// Precision of the weights on the device.
     pub fn precision(&self) -> Precision {
         self.precision
     }
 
-    /// Where k lies in a packed block, after the first one of its column.
+    /// The offset of k in a packed block from the start of its column.
     fn place_of_k(&self, k: usize) -> usize {
         match self.order {
             Order::Rows => k * self.columns,
@@ -79,7 +79,7 @@ impl Packing {
         }
     }
 
-    /// Where a column's first k lies in a packed block.
+    /// The offset of a column's first k in a packed block.
     fn place_of_column(&self, column: usize) -> usize {
         match self.order {
             Order::Rows | Order::TransposedRows => column,
@@ -87,7 +87,7 @@ impl Packing {
         }
     }
 
-    /// The columns that the numbers of a packed block belong to, over and over.
+    /// The columns of the values in a packed block, up to where they repeat.
     fn columns_of_numbers(&self) -> Vec<usize> {
         match self.order {
             Order::Rows | Order::TransposedRows => (0..self.columns).collect(),
@@ -101,8 +101,8 @@ impl Packing {
         }
     }
 
-    /// For [`Precision::Int8`]: the largest magnitude of each column of a packed block, and for each of its numbers that of
-    /// its column, over and over.
+    /// For [`Precision::Int8`]: the largest magnitude in each column of a packed block, and the same for the column of
+    /// each value, up to where the columns repeat.
     pub fn largest(&self, packed: &[f32]) -> (Vec<f32>, Vec<f32>) {
         let columns = self.columns_of_numbers();
         let mut largest = vec![0.0f32; self.columns];
@@ -113,18 +113,18 @@ impl Packing {
         (largest, of_numbers)
     }
 
-    /// Numbers of the packed bias: one a column of every block.
+    /// Values in the packed bias: one per column of every block.
     pub fn bias_len(&self) -> usize {
         self.groups * self.blocks * self.columns
     }
 
-    /// Groups as the kernel sees them.
+    /// Groups of the kernel.
     pub fn groups(&self) -> usize {
         self.groups
     }
 
-    /// The blocks of a group in ranges of which all groups together hold at most `limit` numbers; `None` where
-    /// not even one block does.
+    /// Splits the blocks of a group into ranges, so that a range of all groups together holds at most `limit` values.
+    /// `None` where a single block exceeds that.
     pub fn chunks(&self, limit: usize) -> Option<Vec<Range<u32>>> {
         let blocks = limit / (self.block_len() * self.groups);
         if blocks == 0 {
@@ -134,7 +134,7 @@ impl Packing {
         Some(starts.map(|s| s as u32..(s + blocks).min(self.blocks) as u32).collect())
     }
 
-    /// Which numbers of the weights (OIHW) a block is packed from.
+    /// The range of the weights (OIHW) that a block is packed from.
     pub fn filters_of(&self, group: usize, block: usize) -> Range<usize> {
         let [kh, kw] = self.conv.window.kernel;
         let filter = self.in_channels / self.conv.groups * kh * kw;
@@ -142,13 +142,13 @@ impl Packing {
         first * filter..(first + self.columns_of(group, block).count()) * filter
     }
 
-    /// Where the columns of a block lie in a vector of one number a column, as [`Packing::pack_columns`] makes it.
+    /// The range of a block's columns in a vector of one value per column, as [`Packing::pack_columns`] makes it.
     pub fn columns_in(&self, group: usize, block: usize) -> Range<usize> {
         let first = (group * self.blocks + block) * self.columns;
         first..first + self.columns
     }
 
-    /// The output channels of a block, with their column in it.
+    /// The output channels of a block, each with its column in the block.
     fn columns_of(&self, group: usize, block: usize) -> impl Iterator<Item = (usize, usize)> {
         let per_group = self.conv.out_channels / self.groups;
         let first = block * self.columns;
@@ -156,18 +156,17 @@ impl Packing {
         (0..count).map(move |column| (group * per_group + first + column, column))
     }
 
-    /// Packs one block into `out`; `filters` are those numbers of the weights (OIHW) that
-    /// [`Packing::filters_of`] says.
+    /// Packs one block into `out`; `filters` is the range [`Packing::filters_of`] of the weights (OIHW).
     pub fn pack_block(&self, filters: &[f32], group: usize, block: usize, out: &mut [f32]) {
         let conv = &self.conv;
         let [kh, kw] = conv.window.kernel;
         let (in_group, out_group) = (self.in_channels / conv.groups, conv.out_channels / conv.groups);
-        // Where channel i of tap (ky, kx) lies in k.
+        // The position in k of channel i of tap (ky, kx).
         let k = |ky: usize, kx: usize, i: usize| match self.rows_layout {
             Some(layout) => ky * self.tap + layout.in_row(kx, i),
             None => (ky * kw + kx) * self.tap + i,
         };
-        // Input channels of a block, and the first of them for an output channel.
+        // The number of input channels of a block, and the first of them for an output channel.
         let channels = match self.inputs {
             Inputs::Group(channels) => channels,
             Inputs::FromQuad => self.tap,
@@ -178,7 +177,7 @@ impl Packing {
             Inputs::FromQuad => block * self.columns / out_group * in_group / 4 * 4,
             Inputs::Own => o,
         };
-        // Where the numbers lie in a column, channel by channel: the same for each column.
+        // The offsets of values in a column, channel by channel, which are the same for each column.
         let places: Vec<usize> = (0..channels)
             .flat_map(|i| (0..kh * kw).map(move |tap| (i, tap)))
             .map(|(i, tap)| self.place_of_k(k(tap / kw, tap % kw, i)))
@@ -186,7 +185,7 @@ impl Packing {
         out.fill(0.0);
         let filters = filters.chunks_exact(in_group * kh * kw);
         for ((o, column), filter) in self.columns_of(group, block).zip(filters) {
-            // Where the filter's own group starts among the block's input channels.
+            // The start of the filter's own group among the block's input channels.
             let offset = o / out_group * in_group - first(o);
             let column = self.place_of_column(column);
             for (&place, &value) in places[offset * kh * kw..].iter().zip(filter) {
@@ -195,7 +194,7 @@ impl Packing {
         }
     }
 
-    /// Packs one number an output channel as `[group][block][columns]`.
+    /// Packs one value per output channel as `[group][block][columns]`.
     pub fn pack_columns(&self, channels: &[f32]) -> Vec<f32> {
         let mut out = vec![0.0; self.bias_len()];
         for group in 0..self.groups {

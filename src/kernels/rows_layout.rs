@@ -1,4 +1,4 @@
-//! A network's input in rows, for a first convolution that is strided.
+//! The row layout of a network's input, for a strided first convolution.
 
 use super::Convolution;
 use crate::{
@@ -6,21 +6,21 @@ use crate::{
     window::{Padding, Window},
 };
 
-/// A network's input with its three channels interleaved and not padded to four: what a kernel row covers is
-/// then consecutive, and is read as one position of `kernel_quads` instead of a position a pixel with a quarter
-/// of every quad wasted.
+/// A network's input with its three channels interleaved, not padded to four. A kernel row is then contiguous and is
+/// read as one position of `kernel_quads`. The usual layout takes one position per pixel, with a quarter of every quad
+/// wasted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct RowsLayout {
     channels: usize,
     pub height: usize,
     width: usize,
-    /// The convolution's.
+    /// The convolution's window.
     pub window: Window,
-    /// Quads from one window to the next.
+    /// Quads between the starts of adjacent windows.
     pub step_quads: usize,
-    /// Quads of a kernel row.
+    /// Quads per kernel row.
     pub kernel_quads: usize,
-    /// Quads of a row: whole steps.
+    /// Quads per row, a multiple of `step_quads`.
     pub row_quads: usize,
 }
 
@@ -41,7 +41,7 @@ impl RowsLayout {
         Some(Self { channels, height, width, window, step_quads, kernel_quads, row_quads })
     }
 
-    /// vec4s of one picture.
+    /// vec4s per image.
     pub fn quads(&self) -> usize {
         self.height * self.row_quads
     }
@@ -51,12 +51,12 @@ impl RowsLayout {
         self.window.padding.left
     }
 
-    /// Where channel `channel` of column `kx` of a kernel lies in its row.
+    /// The offset of channel `channel` of kernel column `kx` in its row.
     pub fn in_row(&self, kx: usize, channel: usize) -> usize {
         kx * self.channels + channel
     }
 
-    /// Lays out `picture` (CHW) in `out`, which is zero and has four numbers a quad.
+    /// Writes `picture` (CHW) to `out`, which is zero on entry and has four values per quad.
     pub fn write(&self, picture: &[f32], out: &mut [f32]) {
         for (c, plane) in picture.chunks_exact(self.height * self.width).enumerate() {
             for (row, out) in plane.chunks_exact(self.width).zip(out.chunks_exact_mut(self.row_quads * 4)) {
@@ -73,8 +73,8 @@ impl RowsLayout {
         [self.window.kernel[0].div_ceil(self.window.stride[0]), self.kernel_quads.div_ceil(self.step_quads)]
     }
 
-    /// The same convolution without a stride, of cells: as many rows and columns of the input as the window moves by, seen
-    /// as one pixel whose channels are [row][quad][4]. With its input.
+    /// The equivalent convolution of cells without stride, with its input. A cell has as many rows and columns of the
+    /// input as the stride, and is treated as one pixel with channels [row][quad][4].
     pub fn convolution_of_cells(&self, conv: Convolution, output: Shape) -> (Convolution, Shape) {
         let kernel = self.kernel_cells();
         let window = Window { kernel, stride: [1, 1], padding: Padding::default(), ..self.window };
@@ -83,7 +83,7 @@ impl RowsLayout {
         (Convolution { window, ..conv }, input)
     }
 
-    /// The weights (OIHW) of [`RowsLayout::convolution_of_cells`] from those of the convolution.
+    /// The weights (OIHW) of [`RowsLayout::convolution_of_cells`], made from those of the convolution.
     pub fn weights_of_cells(&self, weight: &[f32]) -> Vec<f32> {
         let [kh, kw] = self.window.kernel;
         let (cell_rows, cell_row) = (self.window.stride[0], self.step_quads * 4);
@@ -109,7 +109,7 @@ mod tests {
     use super::*;
     use crate::activation::Activation;
 
-    /// A convolution of cells with its weights is the convolution.
+    /// The convolution of cells, with its weights, equals the convolution.
     #[test]
     fn cells_convolve_as_the_strided_window() {
         let window = Window::square(11, 4);
@@ -131,7 +131,7 @@ mod tests {
             }
             let mut found = 0.0;
             for (i, cy, cx) in (0..48).flat_map(|i| (0..3).flat_map(move |y| (0..3).map(move |x| (i, y, x)))) {
-                // Rows past the picture count as zeros.
+                // Rows beyond the image count as zeros.
                 let row = 4 * (y + cy) + i / 12;
                 let value = rows.get(row * layout.row_quads * 4 + 12 * (x + cx) + i % 12).copied().unwrap_or(0.0);
                 found += value * of_cells[((o * 48 + i) * 3 + cy) * 3 + cx];

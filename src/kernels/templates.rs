@@ -1,4 +1,4 @@
-//! The files of `shaders/`, rendered to WGSL.
+//! The templates in `shaders/`, rendered to WGSL.
 
 use std::{collections::BTreeMap, sync::OnceLock};
 
@@ -88,11 +88,11 @@ const TEST_SHADERS: &[(&str, &str)] = &[
 ];
 
 impl Kernel {
-    /// The WGSL.
+    /// Renders the WGSL source.
     ///
     /// # Errors
     ///
-    /// A template that does not render; none in a library that passes its tests.
+    /// A template does not render. This cannot happen in a library that passes its tests.
     pub fn source(&self) -> Result<String, minijinja::Error> {
         let mut values: BTreeMap<&str, Value> =
             self.settings.iter().map(|&(name, value)| (name, value.into())).collect();

@@ -1,8 +1,9 @@
-//! shaders/top_k.wgsl: one workgroup an image.
+//! The largest outputs: shaders/top_k.wgsl, one workgroup per image.
 
 use super::{Kernel, Work};
 
-/// The `k` largest of each of `batch` vectors of `classes` numbers, as pairs of index (u32) and value (f32), in a storage buffer.
+/// The `k` largest values in each of `batch` vectors of `classes` values, as pairs of index (u32) and value (f32) in a
+/// storage buffer.
 pub(crate) fn top_k(k: usize, classes: usize, batch: usize) -> Work {
     let uniform = [classes.div_ceil(4) as u32, classes as u32, k as u32];
     Work::new(Kernel::pointwise("top_k"), bytemuck::cast_slice(&uniform), [batch as u32, 1, 1])

@@ -1,11 +1,11 @@
 //! Winograd convolution: shaders/winograd_input_*.wgsl, a matrix product, shaders/winograd_output_*.wgsl.
 //!
-//! F(m×m, r×r) computes m×m outputs of an r×r kernel from n×n inputs, n = m + r − 1, with n² multiplications
-//! instead of m²·r² (Lavin, Gray 2015). The price is larger weights (n² numbers for r²), two or four more passes over the
+//! F(m×m, r×r) computes m×m outputs of an r×r kernel from n×n inputs, n = m + r − 1, with n² multiplications instead of
+//! m²·r² (Lavin, Gray 2015). The cost is larger weights (n² values for r²), two or four more passes over the
 //! activations and a little accuracy.
 //!
-//! A strided convolution of an input in rows is one without stride of cells (see [`RowsLayout`]): 11×11 with stride 4 of three
-//! channels is 3×3 of 48.
+//! A strided convolution of an input in rows is a convolution of cells without stride (see [`RowsLayout`]): 11×11 with
+//! stride 4 on three channels becomes 3×3 on 48.
 
 use std::ops::Range;
 
@@ -19,12 +19,13 @@ use crate::{
     window::{Padding, Window},
 };
 
-/// Interpolation points in order of use, those that err least (Barabasz and others 2018, "Error analysis and improving
-/// the accuracy of Winograd convolution for deep neural networks"). Infinity comes last, by itself.
+/// Interpolation points in order of use, chosen for the smallest errors (Barabasz and others 2018, "Error analysis and
+/// improving the accuracy of Winograd convolution for deep neural networks"). Infinity is always the last point and not
+/// listed.
 const POINTS: [f64; 7] = [0.0, 1.0, -1.0, 0.5, -2.0, -0.5, 2.0];
 
-/// vec4s of a step's output, for as many tiles as are computed at once: what lies between the steps stays in a processor's
-/// caches, while a GPU has enough to do.
+/// The maximum number of vec4s in a step's output, which limits the tiles computed at once. Data between the steps then
+/// stays in a processor's caches, while a GPU has enough to do.
 fn quads_at_once(family: Family) -> usize {
     match family {
         Family::SubgroupBroadcast { .. } => 1 << 18,
@@ -32,21 +33,21 @@ fn quads_at_once(family: Family) -> usize {
     }
 }
 
-/// The largest n of which a processor's invocation transforms a whole n×n tile. 8×8 are no quicker, and take Mesa 25 six seconds
-/// more to compile.
+/// The largest n for which an invocation on a processor transforms a whole n×n tile. 8×8 tiles are no faster that way,
+/// and take Mesa 25 six seconds more to compile.
 const WHOLE_REACH: usize = 6;
 
-/// Channel quads of tiles that a workgroup transforms: 16 of 8×8 are all the workgroup memory that WebGPU promises.
+/// Channel quads that a workgroup transforms: 16 tiles of 8×8 use all the workgroup memory that WebGPU guarantees.
 const WORKGROUP_QUADS: u32 = 16;
 
-/// How invocations share out tiles that are transformed.
+/// How the transforms of tiles are divided among invocations.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Sharing {
-    /// A line each, in two dispatches: four for both transforms.
+    /// One line per invocation, in two dispatches per transform.
     Lines,
-    /// A whole tile each, in registers: a processor's are in its memory anyway.
+    /// One tile per invocation, in registers; on a processor these are in memory anyway.
     Tiles,
-    /// A line each, which meet in workgroup memory: for GPUs.
+    /// One line per invocation, exchanged in workgroup memory: for GPUs.
     Workgroup,
 }
 
@@ -101,20 +102,20 @@ impl Transforms {
     }
 }
 
-/// A convolution by Winograd's algorithm.
+/// A convolution with Winograd's algorithm.
 #[derive(Clone, Debug)]
 pub(crate) struct Winograd {
     conv: Convolution,
     input: Shape,
     output: Shape,
     batch: usize,
-    /// Outputs of a tile along each axis, m.
+    /// Outputs per tile along each axis, m.
     tile: usize,
-    /// Set where the input lies in rows; `conv` and `input` are those of its cells.
+    /// Set where the input is in rows; `conv` and `input` are then those of its cells.
     rows_layout: Option<RowsLayout>,
 }
 
-/// How an activation lies in pixels, as a step sees it.
+/// The pixels of an activation, as a step reads or writes them.
 #[repr(C)]
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
 struct Pixels {
@@ -129,7 +130,7 @@ struct Pixels {
 }
 
 impl Pixels {
-    /// Those of an activation that lies as every one does.
+    /// The pixels of an activation in the usual layout.
     fn of(Shape { channels, height, width }: Shape) -> Self {
         let [height, width, quads] = [height, width, channels.div_ceil(4)].map(|n| n as u32);
         Self { height, width, rows: 1, quads, pad_top: 0, pad_left: 0 }
@@ -180,7 +181,7 @@ impl Winograd {
         self.conv.window.kernel[0]
     }
 
-    /// Inputs of a tile along each axis, n.
+    /// Inputs per tile along each axis, n.
     fn reach(&self) -> usize {
         self.tile + self.kernel() - 1
     }
@@ -193,19 +194,20 @@ impl Winograd {
         self.output.width.div_ceil(self.tile)
     }
 
-    /// The tiles that are computed in one go, part by part, of all images.
+    /// Ranges of the tiles of all images, each computed at once.
     pub fn parts(&self, family: Family) -> Vec<Range<usize>> {
         let tiles = self.batch * self.tiles_y() * self.tiles_x();
         let [first, second] = self.scratch_of(1, family);
-        // Whole tiles of the matrix product, and parts of much the same size.
+        // Parts of about the same size, with whole tiles of the matrix product.
         let rows = if family == Family::WorkgroupTiled { TILED_ROWS } else { BROADCAST_ROWS };
         let most = (quads_at_once(family) / first.max(second) / rows * rows).max(rows);
         let at_once = tiles.div_ceil(tiles.div_ceil(most)).next_multiple_of(rows);
         (0..tiles).step_by(at_once).map(|first| first..tiles.min(first + at_once)).collect()
     }
 
-    /// The products of `tiles` tiles: a 1×1 convolution with a group for each position of a tile. Groups lie apart: from one
-    /// tile to the next it would be a power of two of bytes for many layers, and caches hold few lines that far apart.
+    /// The products of `tiles` tiles: a 1×1 convolution with a group per position of a tile. Groups are laid out apart.
+    /// Otherwise the distance between tiles would be a power of two of bytes in many layers, and caches hold few lines
+    /// at such distances.
     pub fn products(&self, tiles: usize) -> Gemm {
         let positions = self.reach() * self.reach();
         let padded = |channels: usize| positions * channels.next_multiple_of(4);
@@ -219,9 +221,9 @@ impl Winograd {
         Gemm::conv(conv, Shape::new(i, 1, tiles), Shape::new(o, 1, tiles), 1).with_groups_apart()
     }
 
-    /// How the matrix product of `config` wants the transformed weights.
+    /// The packing of the transformed weights for the matrix product of `config`.
     pub fn packing(&self, config: KernelConfig) -> Packing {
-        // One kernel for all parts, so that one packing serves them.
+        // All parts use one kernel, so one packing serves them.
         self.products(1).packing(config)
     }
 
@@ -233,8 +235,9 @@ impl Winograd {
         }
     }
 
-    /// vec4s of the two arrays between the steps, which take turns: the input transformed, and products. By lines: rows
-    /// transformed (the second array), all of the input transformed, products, columns transformed back.
+    /// vec4s of the two arrays between the steps, which alternate: the transformed input, and the products. With
+    /// [`Sharing::Lines`]: transformed rows (the second array), the transformed input, products, columns transformed
+    /// back.
     pub fn scratch(&self, family: Family) -> [usize; 2] {
         self.scratch_of(self.parts(family).iter().map(Range::len).max().unwrap_or(0), family)
     }
@@ -248,13 +251,14 @@ impl Winograd {
         }
     }
 
-    /// Numbers of the weights of one row of a tile's positions.
+    /// Values in the weights of one row of a tile's positions.
     pub fn weights_row_len(&self) -> usize {
         let inputs = self.input.channels / self.conv.groups;
         self.reach() * self.output.channels.next_multiple_of(4) * inputs.next_multiple_of(4)
     }
 
-    /// G g Gᵀ of every filter, for the positions in `row` of a tile: that part of the weights (OIHW) of [`Winograd::products`].
+    /// G g Gᵀ of every filter, for the positions in `row` of a tile: a part of the weights (OIHW) of
+    /// [`Winograd::products`].
     pub fn transform_weights(&self, weight: &[f32], row: usize) -> Vec<f32> {
         let of_cells = self.rows_layout.map(|layout| layout.weights_of_cells(weight));
         let weight = of_cells.as_deref().unwrap_or(weight);
@@ -291,8 +295,8 @@ impl Winograd {
         }
     }
 
-    /// What transforms the input of `tiles`, one after the other: the last writes the first of [`Winograd::scratch`], and one before it
-    /// the second. The first reads the layer's input.
+    /// The steps that transform the input of `tiles`, in order. The first reads the layer's input. The last writes the
+    /// first array of [`Winograd::scratch`]; a step before it writes the second.
     pub fn transform_input(&self, config: KernelConfig, tiles: &Range<usize>) -> Vec<Work> {
         let (pixels, lines) = (self.input_pixels(), self.reach());
         match self.sharing(config.family) {
@@ -304,8 +308,9 @@ impl Winograd {
         }
     }
 
-    /// What transforms the products of `tiles` back, one after the other: the first reads the second of [`Winograd::scratch`], and
-    /// where another follows it, writes the first. The last binds the bias, and writes the layer's output.
+    /// The steps that transform the products of `tiles` back, in order. The first reads the second array of
+    /// [`Winograd::scratch`], and if another follows it, writes the first. The last binds the bias, and writes the
+    /// layer's output.
     pub fn transform_output(&self, config: KernelConfig, tiles: &Range<usize>) -> Vec<Work> {
         let pixels = Pixels::of(self.output);
         let last = |shader, workgroup, lines| {
@@ -322,7 +327,7 @@ impl Winograd {
         }
     }
 
-    /// One step, of so many `lines` for each tile, with `workgroup` invocations along x.
+    /// One step with `lines` lines per tile, and `workgroup` invocations along x.
     fn step(&self, shader: &'static str, workgroup: u32, pixels: Pixels, tiles: &Range<usize>, lines: usize) -> Work {
         let quads = pixels.rows * pixels.quads;
         let uniform = Uniform {

@@ -9,8 +9,8 @@ use crate::{
     shape::Shape,
 };
 
-/// Average pooling to a fixed size: output row i is the mean of input rows ⌊i·H/h⌋ to ⌈(i+1)·H/h⌉ − 1,
-/// columns alike (PyTorch's `AdaptiveAvgPool2d`).
+/// Average pooling to a fixed output size. Output row i is the mean of input rows ⌊i·H/h⌋ to ⌈(i+1)·H/h⌉ − 1; columns
+/// likewise (PyTorch's `AdaptiveAvgPool2d`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct AdaptiveAvgPool {
     /// Rows and columns of the output.
@@ -38,7 +38,7 @@ impl Operation for AdaptiveAvgPool {
     }
 
     fn reads(&self, input: Shape, output: Shape) -> u64 {
-        // A part of the input, and what it shares with the parts around it.
+        // A part of the input, and its overlap with adjacent parts.
         let along = |size: usize, parts: usize| (size / parts + 2).min(size) as u64;
         along(input.height, output.height) * along(input.width, output.width)
     }
@@ -74,7 +74,7 @@ impl Operation for AdaptiveAvgPool {
             out_width: output.width as u32,
         };
         let mut kernel = Kernel::pointwise("adaptive_avg_pool");
-        // What is divided by the output's size is a product of a number of the output and the input's size.
+        // The shader divides products of a position in the output and the input's size.
         let wide = [(input.height, output.height), (input.width, output.width)]
             .into_iter()
             .any(|(size, parts)| u32::try_from(size as u64 * parts as u64).is_err());

@@ -10,52 +10,53 @@ use crate::{
     window::{Padding, Window, positions},
 };
 
-/// Average pooling by a window (PyTorch's `AvgPool2d`, ONNX's `AveragePool`).
+/// Average pooling with a window (PyTorch's `AvgPool2d`, ONNX's `AveragePool`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct AvgPool {
     /// Kernel, stride, padding and dilation.
     #[serde(flatten)]
     pub window: Window,
-    /// Whether padding counts as zeros; otherwise the mean is of what lies in the input.
+    /// Whether padding counts as zeros. If not, the mean is over the positions within the input.
     #[serde(default)]
     pub count_padding: bool,
-    /// Whether a last window that reaches past the padding has an output too. What is past the padding never counts.
+    /// Whether a last window that extends past the padding produces an output too. Positions past the padding never
+    /// count.
     #[serde(default)]
     pub ceil: bool,
 }
 
 impl AvgPool {
-    /// A square window of side `kernel` that moves by `stride`, without padding.
+    /// Makes an average pooling layer with a square window of side `kernel` and the given stride, without padding.
     pub const fn new(kernel: usize, stride: usize) -> Self {
         Self { window: Window::square(kernel, stride), count_padding: false, ceil: false }
     }
 
-    /// With this window.
+    /// Sets the window.
     pub const fn window(mut self, window: Window) -> Self {
         self.window = window;
         self
     }
 
-    /// With padding.
+    /// Sets the padding.
     pub fn padding(mut self, padding: impl Into<Padding>) -> Self {
         self.window.padding = padding.into();
         self
     }
 
-    /// Whether padding counts as zeros.
+    /// Sets whether padding counts as zeros.
     pub const fn count_padding(mut self, count: bool) -> Self {
         self.count_padding = count;
         self
     }
 
-    /// Whether a last window that reaches past the padding has an output too.
+    /// Sets whether a last window that extends past the padding produces an output too.
     pub const fn ceil(mut self, ceil: bool) -> Self {
         self.ceil = ceil;
         self
     }
 
-    /// Of each axis, counted from the start of the padding on: where what counts begins, and where it ends.
+    /// For each axis, the first position that counts and the end of those that do, from the start of the padding.
     fn counted(&self, input: Shape) -> [[usize; 2]; 2] {
         let Padding { top, left, bottom, right } = self.window.padding;
         [(input.height, top, bottom), (input.width, left, right)].map(|(size, before, after)| {
@@ -90,7 +91,7 @@ struct Uniform {
 impl Operation for AvgPool {
     fn output(&self, input: Shape) -> Result<Shape, String> {
         let [height, width] = if self.ceil { self.window.output_ceil(input)? } else { self.window.output(input)? };
-        // A window of zeros that count has a mean, and one of nothing has none.
+        // A window of zeros that count has a mean; a window without counted positions has none.
         if !self.count_padding {
             self.window.reaches_input(input, [height, width])?;
         }
@@ -109,7 +110,7 @@ impl Operation for AvgPool {
     fn reference(&self, input: Shape, output: Shape, x: &[f64], _: &[Vec<f64>]) -> Vec<f64> {
         let Window { kernel, stride, padding, dilation } = self.window;
         let counted = self.counted(input);
-        // The positions of a window along an axis, from the start of the padding on, that count.
+        // The number of positions of a window along an axis that count, from the start of the padding.
         let counting = |axis: usize, o: usize| {
             let all = (0..kernel[axis]).map(|k| o * stride[axis] + k * dilation[axis]);
             let [first, end] = counted[axis];

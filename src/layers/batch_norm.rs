@@ -1,4 +1,4 @@
-//! Batch normalisation at inference: shaders/batch_norm.wgsl, where no layer before it takes it in.
+//! Batch normalisation at inference: shaders/batch_norm.wgsl, where it is not folded into the layer before it.
 
 use std::sync::Arc;
 
@@ -17,34 +17,34 @@ use crate::{
     weights::{Weights, WeightsError},
 };
 
-/// Batch normalisation with the statistics that were learned (Ioffe, Szegedy 2015): for each channel
-/// y = weight · (x − running_mean) / √(running_var + ε) + bias.
+/// Batch normalisation with running statistics (Ioffe, Szegedy 2015). Per channel, y = weight · (x − running_mean) /
+/// √(running_var + ε) + bias.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct BatchNorm {
     /// ε.
     pub epsilon: f32,
-    /// What follows, computed with the layer.
+    /// The activation function, fused into the layer.
     #[serde(flatten, with = "crate::activation")]
     pub activation: Activation,
 }
 
 impl BatchNorm {
-    /// The names of its parameters, each one number a channel.
+    /// The names of its parameters, each with one value per channel.
     const PARAMETERS: [&str; 4] = ["weight", "bias", "running_mean", "running_var"];
 
-    /// With ε = `epsilon` (PyTorch's default is 1e-5), no activation function.
+    /// Makes a batch normalisation layer with ε = `epsilon` (PyTorch's default is 1e-5) and no activation function.
     pub const fn new(epsilon: f32) -> Self {
         Self { epsilon, activation: Activation::None }
     }
 
-    /// The same followed by an activation function.
+    /// Sets the activation function.
     pub const fn activation(mut self, activation: Activation) -> Self {
         self.activation = activation;
         self
     }
 
-    /// For each channel the scale and the shift that [`BatchNorm::PARAMETERS`] amount to.
+    /// The scale and the shift per channel that follow from [`BatchNorm::PARAMETERS`].
     fn factors(&self, parameters: &[Vec<f64>]) -> Vec<[f64; 2]> {
         let [weight, bias, mean, variance] = parameters else { return vec![] };
         let factors = |c: usize| {
@@ -54,11 +54,11 @@ impl BatchNorm {
         (0..weight.len()).map(factors).collect()
     }
 
-    /// The same for the layer called `name`.
+    /// The scale and the shift per channel of the layer called `name`.
     ///
     /// # Errors
     ///
-    /// [`WeightsError`] when a tensor is not there, or a factor is no finite number.
+    /// [`WeightsError`] when a tensor is missing, or a factor is not finite.
     pub(crate) fn factors_of(&self, name: &str, weights: &Weights) -> Result<Vec<[f64; 2]>, WeightsError> {
         let parameter = |parameter| {
             let name = format!("{name}.{parameter}");

@@ -15,59 +15,60 @@ use crate::{
     window::{Padding, Window, positions},
 };
 
-/// Two-dimensional convolution (cross-correlation, as in every framework) with bias.
+/// Two-dimensional convolution (cross-correlation, as in all frameworks) with bias.
 ///
 /// Weights are OIHW: `out_channels × in_channels / groups × kernel[0] × kernel[1]`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Conv {
-    /// Filters.
+    /// Output channels (filters).
     pub out_channels: usize,
     /// Kernel, stride and padding.
     #[serde(flatten)]
     pub window: Window,
-    /// Input and output channels are split in this many groups that do not see each other.
+    /// Number of groups that the input and output channels are split into. Each group is convolved by itself.
     pub groups: usize,
-    /// What follows, computed with the layer.
+    /// The activation function, fused into the layer.
     #[serde(flatten, with = "crate::activation")]
     pub activation: Activation,
 }
 
 impl Conv {
-    /// `out_channels` square filters of side `kernel`; stride 1, no padding, one group, no activation function.
+    /// Makes a convolution with `out_channels` square filters of side `kernel`: stride 1, no padding, one group, no
+    /// activation function.
     pub const fn new(out_channels: usize, kernel: usize) -> Self {
         Self { out_channels, window: Window::square(kernel, 1), groups: 1, activation: Activation::None }
     }
 
-    /// The same with a stride.
+    /// Sets the stride.
     pub const fn stride(mut self, stride: usize) -> Self {
         self.window.stride = [stride, stride];
         self
     }
 
-    /// The same with gaps between the numbers of a window.
+    /// Sets the dilation: the distance between adjacent positions of a window.
     pub const fn dilation(mut self, dilation: usize) -> Self {
         self.window.dilation = [dilation, dilation];
         self
     }
 
-    /// The same with zeros around the input.
+    /// Sets the zero padding.
     pub fn padding(mut self, padding: impl Into<Padding>) -> Self {
         self.window.padding = padding.into();
         self
     }
 
-    /// The same in groups.
+    /// Sets the number of groups.
     pub const fn groups(mut self, groups: usize) -> Self {
         self.groups = groups;
         self
     }
 
-    /// The same followed by a ReLU.
+    /// Sets the activation function to ReLU.
     pub const fn relu(self) -> Self {
         self.activation(Activation::Relu)
     }
 
-    /// The same followed by an activation function.
+    /// Sets the activation function.
     pub const fn activation(mut self, activation: Activation) -> Self {
         self.activation = activation;
         self
@@ -198,7 +199,8 @@ fn lower_grouped(lowering: &mut Lowering<'_>, grouped: &GroupedConv) -> Result<(
     Ok(())
 }
 
-/// Two or three steps for each part of the tiles, or five: the input is transformed, multiplied with the weights, transformed back.
+/// Adds two, three or five steps per part of the tiles: the input is transformed, multiplied with the weights, and
+/// transformed back.
 fn lower_winograd(lowering: &mut Lowering<'_>, winograd: &Winograd) -> Result<(), ProgramError> {
     let config = lowering.options.config;
     let packing = winograd.packing(config);

@@ -11,29 +11,28 @@ use crate::{
     shape::Shape,
 };
 
-/// Fully connected layer with bias on the input flattened in CHW order. Weights are
-/// `out_features × in_features`.
+/// Fully connected layer with bias, on the input flattened in CHW order. Weights are `out_features × in_features`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Linear {
-    /// Outputs.
+    /// Number of outputs.
     pub out_features: usize,
-    /// What follows, computed with the layer.
+    /// The activation function, fused into the layer.
     #[serde(flatten, with = "crate::activation")]
     pub activation: Activation,
 }
 
 impl Linear {
-    /// `out_features` outputs, no activation function.
+    /// Makes a fully connected layer with `out_features` outputs and no activation function.
     pub const fn new(out_features: usize) -> Self {
         Self { out_features, activation: Activation::None }
     }
 
-    /// The same followed by a ReLU.
+    /// Sets the activation function to ReLU.
     pub const fn relu(self) -> Self {
         self.activation(Activation::Relu)
     }
 
-    /// The same followed by an activation function.
+    /// Sets the activation function.
     pub const fn activation(mut self, activation: Activation) -> Self {
         self.activation = activation;
         self

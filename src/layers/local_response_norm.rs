@@ -9,21 +9,21 @@ use crate::{
     shape::{MAX_ACTIVATION, Shape},
 };
 
-/// What α of a [`LocalResponseNorm`] multiplies.
+/// The meaning of α in a [`LocalResponseNorm`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LrnConvention {
-    /// The mean of squares, α/n · Σx²: Caffe, ONNX, PyTorch.
+    /// α multiplies the mean of squares, α/n · Σx²: Caffe, ONNX, PyTorch.
     Mean,
-    /// The sum of squares, α · Σx²: the paper (Krizhevsky et al. 2012, section 3.3).
+    /// α multiplies the sum of squares, α · Σx²: the paper (Krizhevsky et al. 2012, section 3.3).
     Sum,
 }
 
-/// Local response normalisation across channels: y = x / (k + a · Σ x²)^β, the sum over a window of
-/// `size` channels centred on the one computed and clipped at the ends; a is α or α / `size`.
+/// Local response normalisation across channels: y = x / (k + a · Σ x²)^β. The sum is over a window of `size` channels,
+/// centred on the channel of x and clipped at the ends; a is α or α / `size`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LocalResponseNorm {
-    /// Channels in the window, n.
+    /// Number of channels in the window, n.
     pub size: usize,
     /// α.
     pub alpha: f32,
@@ -31,7 +31,7 @@ pub struct LocalResponseNorm {
     pub beta: f32,
     /// k.
     pub k: f32,
-    /// What α multiplies.
+    /// The meaning of α.
     pub convention: LrnConvention,
 }
 
@@ -45,7 +45,7 @@ impl LocalResponseNorm {
     /// The paper's constants, α over the mean: PyTorch's `LocalResponseNorm(5, alpha=1e-4, beta=0.75, k=2)`.
     pub const TORCH_PAPER: Self = Self { convention: LrnConvention::Mean, ..Self::PAPER };
 
-    /// What multiplies Σx²: α, or α over the window's size.
+    /// Returns the factor of Σx²: α, or α divided by the window's size.
     pub fn factor(&self) -> f32 {
         match self.convention {
             LrnConvention::Mean => self.alpha / self.size as f32,
@@ -53,7 +53,7 @@ impl LocalResponseNorm {
         }
     }
 
-    /// Channels before and after the one computed.
+    /// Returns the number of channels before and after the centre of the window.
     pub const fn reach(&self) -> [usize; 2] {
         [(self.size - 1) / 2, self.size / 2]
     }

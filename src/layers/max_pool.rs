@@ -10,7 +10,7 @@ use crate::{
     window::{Padding, Window, positions},
 };
 
-/// Max pooling; padding never wins, however negative the input.
+/// Max pooling. Padding is ignored, even if all inputs are negative.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct MaxPool {
     /// Kernel, stride and padding.
@@ -19,12 +19,12 @@ pub struct MaxPool {
 }
 
 impl MaxPool {
-    /// A square window of side `kernel` that moves by `stride`.
+    /// Makes a max pooling layer with a square window of side `kernel` and the given stride, without padding.
     pub const fn new(kernel: usize, stride: usize) -> Self {
         Self { window: Window::square(kernel, stride) }
     }
 
-    /// The same with padding.
+    /// Sets the padding.
     pub fn padding(mut self, padding: impl Into<Padding>) -> Self {
         self.window.padding = padding.into();
         self

@@ -1,4 +1,4 @@
-//! The layers: one file each, with its data, shapes, parameters, f64 reference and kernels.
+//! The layers, one file each: data, shapes, parameters, f64 reference and kernels.
 
 mod adaptive_avg_pool;
 mod avg_pool;
@@ -28,12 +28,12 @@ use crate::{
     shape::Shape,
 };
 
-/// What a layer computes.
+/// The operation of a layer.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "op", rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Op {
-    /// Convolution, bias and perhaps an activation function.
+    /// Convolution, bias and optional activation function.
     Conv(Conv),
     /// Max pooling.
     MaxPool(MaxPool),
@@ -41,11 +41,11 @@ pub enum Op {
     LocalResponseNorm(LocalResponseNorm),
     /// Adaptive average pooling.
     AdaptiveAvgPool(AdaptiveAvgPool),
-    /// Average pooling by a window.
+    /// Average pooling with a window.
     AvgPool(AvgPool),
-    /// Batch normalisation and perhaps an activation function.
+    /// Batch normalisation and optional activation function.
     BatchNorm(BatchNorm),
-    /// Fully connected, bias and perhaps an activation function.
+    /// Fully connected layer: matrix product, bias and optional activation function.
     Linear(Linear),
     /// Dropout: the identity at inference.
     Dropout,
@@ -54,7 +54,7 @@ pub enum Op {
 }
 
 impl Op {
-    /// All that the library knows of it.
+    /// The operation's implementation.
     pub(crate) fn operation(&self) -> &dyn Operation {
         match self {
             Self::Conv(conv) => conv,
@@ -69,30 +69,31 @@ impl Op {
         }
     }
 
-    /// The shape that it makes of `input`, or what it expected and found.
+    /// The output shape for `input`; the error says what was expected and found.
     pub(crate) fn output(&self, input: Shape) -> Result<Shape, String> {
         self.operation().output(input)
     }
 
-    /// Names and shapes of its parameters for an input of shape `input`. A layer's tensors are called `layer.parameter`.
+    /// Returns the names and shapes of its parameters for an input of shape `input`. A layer's tensors are called
+    /// `layer.parameter`.
     pub fn parameters(&self, input: Shape) -> Vec<(&'static str, Vec<usize>)> {
         self.operation().parameters(input)
     }
 
-    /// The operation in a few words, without its activation function.
+    /// Returns a short description, without the activation function.
     pub fn describe(&self) -> String {
         self.operation().describe()
     }
 
-    /// The activation function that it ends in.
+    /// Returns the activation function that it ends in.
     pub fn activation(&self) -> Activation {
         self.operation().activation()
     }
 }
 
-/// What the library asks of an operation. Shapes are those of one image, and it exists only where they fit.
+/// The implementation of an operation. Shapes are per image; a method may assume that they fit.
 pub(crate) trait Operation {
-    /// The shape that it makes of `input`, or what it expected and found.
+    /// The output shape for `input`; the error says what was expected and found.
     fn output(&self, input: Shape) -> Result<Shape, String>;
 
     /// Names and shapes of its parameters.
@@ -100,17 +101,17 @@ pub(crate) trait Operation {
         vec![]
     }
 
-    /// How many numbers of the input are read for a number of the output.
+    /// The number of input values read per output value.
     fn reads(&self, _input: Shape, _output: Shape) -> u64 {
         1
     }
 
-    /// Multiply-adds for one image, of operations that are matrix products.
+    /// Multiply-adds per image, for operations that are matrix products.
     fn multiply_adds(&self, _input: Shape, _output: Shape) -> u64 {
         0
     }
 
-    /// It in a few words.
+    /// A short description.
     fn describe(&self) -> String;
 
     /// The activation function that it ends in.
@@ -121,7 +122,7 @@ pub(crate) trait Operation {
     /// The output for one image in f64, CHW; `parameters` in the order of [`Operation::parameters`].
     fn reference(&self, input: Shape, output: Shape, x: &[f64], parameters: &[Vec<f64>]) -> Vec<f64>;
 
-    /// Whether its output is a sum of products, so that rounding errors are in proportion to the products' magnitudes.
+    /// Whether its output is a sum of products, so that rounding errors are proportional to the products' magnitudes.
     fn sums_products(&self) -> bool {
         false
     }
@@ -146,17 +147,17 @@ pub(crate) trait Operation {
         false
     }
 
-    /// How it wants a network's input laid out, if not as every activation.
+    /// The layout that it wants for a network's input, if not the usual one.
     fn input_layout(&self, _input: Shape, _output: Shape) -> Option<RowsLayout> {
         None
     }
 
-    /// How it is computed best.
+    /// The best algorithm for it.
     fn algorithm(&self, _style: KernelConfig, _input: Shape, _output: Shape, _batch: usize) -> Algorithm {
         Algorithm::Direct
     }
 
-    /// Every algorithm that may suit it, for measuring.
+    /// The algorithms that may suit it, for tuning.
     fn algorithms(
         &self,
         _style: KernelConfig,
@@ -167,6 +168,6 @@ pub(crate) trait Operation {
         vec![Algorithm::Direct]
     }
 
-    /// Adds what computes it to a program.
+    /// Adds its dispatches to a program.
     fn lower(&self, lowering: &mut Lowering<'_>) -> Result<(), ProgramError>;
 }

@@ -1,4 +1,4 @@
-//! A layer that is one matrix product.
+//! Layers that are a single matrix product.
 
 use crate::{
     kernels::{
@@ -8,7 +8,7 @@ use crate::{
     program::{Lowering, ProgramError, WeightArrays, read, write},
 };
 
-/// One dispatch for each chunk of the weights, and where k is split, one that adds up the parts.
+/// Adds one dispatch per chunk of the weights, and where k is split, one that adds up the parts.
 pub(super) fn lower_product(lowering: &mut Lowering<'_>, gemm: Gemm) -> Result<(), ProgramError> {
     let config = lowering.options.config;
     let packing = gemm.packing(config);

@@ -1,4 +1,4 @@
-//! Softmax: shaders/softmax.wgsl, one workgroup an image.
+//! Softmax: shaders/softmax.wgsl, one workgroup per image.
 
 use super::Operation;
 use crate::{
