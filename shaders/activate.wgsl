@@ -1,7 +1,8 @@
-// Included by shaders that end in an activation function: of the sums of channel quad `quad` of all groups.
+// Included by shaders that end in an activation function. It is applied to the sums of channel quad `quad` of all
+// groups.
 //
-// A ReLU or none, as the uniform says; else the one that is set: RELU6, LEAKY_RELU (the bits of its slope), SIGMOID (the channels
-// there are: those that pad the last quad stay zero) or TANH.
+// The uniform chooses ReLU or none. Any other function is a setting: RELU6, LEAKY_RELU (the bits of its slope), SIGMOID
+// (the number of channels; those that pad the last quad stay zero) or TANH.
 
 fn activate(v: vec4f, quad: u32, relu: bool) -> vec4f {
 //% if RELU6 is defined
@@ -9,11 +10,12 @@ fn activate(v: vec4f, quad: u32, relu: bool) -> vec4f {
 //% elif LEAKY_RELU is defined
   return select(bitcast<f32>(${LEAKY_RELU}u) * v, v, v > vec4f(0.0));
 //% elif SIGMOID is defined
-  // e to the power of less is beyond what an f32 holds.
+  // For a smaller v, exp would overflow.
   let sigmoid = 1.0 / (1.0 + exp(-max(v, vec4f(-80.0))));
   return select(vec4f(0.0), sigmoid, 4u * quad + vec4u(0u, 1u, 2u, 3u) < vec4u(${SIGMOID}u));
 //% elif TANH is defined
-  // By the exponential function, since drivers' tanh overflows or is less exact. Near zero, where 1 cancels, by its series.
+  // By the exponential function, since drivers' tanh overflows or is less exact. Near zero, where 1 cancels, by its
+  // series.
   let e = exp(2.0 * min(abs(v), vec4f(20.0)));
   let far = sign(v) * (1.0 - 2.0 / (e + 1.0));
   let square = v * v;

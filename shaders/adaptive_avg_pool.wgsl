@@ -1,5 +1,5 @@
-// Adaptive average pooling: output row i is the mean of input rows ⌊i·H/h⌋ to ⌈(i+1)·H/h⌉ − 1, columns alike.
-// One invocation computes four channels of one output pixel.
+// Adaptive average pooling: output row i is the mean of input rows ⌊i·H/h⌋ to ⌈(i+1)·H/h⌉ − 1; columns likewise. One
+// invocation computes four channels of one output pixel.
 //
 // x: [n][in_height][in_width][quads], y: [n][out_height][out_width][quads]
 // Workgroups: (out_width · quads / ${WORKGROUP}, out_height, n).
@@ -19,7 +19,7 @@ struct AdaptiveAvgPool {
 // ⌊i · size / parts⌋, and the remainder.
 fn scaled(i: u32, size: u32, parts: u32) -> vec2u {
 //% if WIDE is defined
-  // i · size is beyond 32 bits: a long division, for each bit of i from the highest.
+  // i · size exceeds 32 bits: long division, for each bit of i from the highest.
   var result = vec2u(0u);
   for (var bit = 0u; bit < 32u; bit++) {
     let rest = 2u * result.y + ((i >> (31u - bit)) & 1u) * size;
@@ -31,7 +31,7 @@ fn scaled(i: u32, size: u32, parts: u32) -> vec2u {
 //% endif
 }
 
-// Where the part after number `i` begins, rounded up.
+// Start of the part after number `i`, rounded up.
 fn end_of(i: u32, size: u32, parts: u32) -> u32 {
   let end = scaled(i + 1u, size, parts);
   return end.x + min(end.y, 1u);

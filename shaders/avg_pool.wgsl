@@ -20,7 +20,7 @@ struct AvgPool {
   pad_left: u32,
   dilation_y: u32,  // from one row of a window to the next
   dilation_x: u32,
-  // What counts of a window, from the start of the padding on: from here to there along each axis.
+  // The positions of a window that count, from the start of the padding: a range along each axis.
   first_row: u32,
   first_column: u32,
   end_row: u32,
@@ -28,7 +28,7 @@ struct AvgPool {
 }
 @group(0) @binding(2) var<uniform> p: AvgPool;
 
-// How many of the positions `start`, `start` + `step`, …, `count` of them, lie before `limit`.
+// The number of positions before `limit` among the `count` positions `start`, `start` + `step`, ….
 fn before(start: u32, count: u32, step: u32, limit: u32) -> u32 {
   return min((max(limit, start) - start + step - 1u) / step, count);
 }

@@ -1,4 +1,4 @@
-// Batch normalisation at inference: y = scale · x + shift for each channel, and an activation function.
+// Batch normalisation at inference: y = scale · x + shift per channel, then an activation function.
 //
 // One invocation computes four channels of one pixel.
 //

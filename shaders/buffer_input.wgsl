@@ -1,10 +1,10 @@
-// The network's input from a storage buffer of numbers that are preprocessed already, in CHW order.
+// The network's input from a storage buffer of preprocessed values in CHW order.
 //
 // One invocation writes one vec4. x: [n][channel][row][column] of f32.
 // Workgroups: (vec4s of a row / ${WORKGROUP}, rows, n).
 //
-// INTERLEAVED = 1: y has rows of interleaved channels without padding between pixels.
-// INTERLEAVED = 0: y is as every activation: channels last, padded with zeros to whole vec4s.
+// INTERLEAVED = 1: y has rows of interleaved channels, without padding between pixels.
+// INTERLEAVED = 0: y has the usual layout: channels last, padded with zeros to whole vec4s.
 
 struct BufferInput {
   channels: u32,

@@ -1,13 +1,13 @@
-// Included by the matrix products: weights [group][column block], bias [group][column block], and the shape of the product.
+// Included by the matrix products: weights [group][column block], bias [group][column block], and the product's shape.
 
 //% include "packed.wgsl"
 //% if reads_bias
 //%   include "activate.wgsl"
 //% endif
 
-// A convolution seen as a matrix product: rows are output pixels (of all pictures), columns are output
-// channels, k runs over kernel rows, kernel columns and input channels. A fully connected layer is a
-// convolution whose kernel is its whole input.
+// A convolution as a matrix product (implicit GEMM). Rows are output pixels of all images, columns are output channels,
+// and k runs over kernel rows, kernel columns and input channels. A fully connected layer is a convolution whose kernel
+// is its whole input.
 struct Gemm {
   in_height: u32,
   in_width: u32,
@@ -26,24 +26,25 @@ struct Gemm {
 
   pad_top: u32,
   pad_left: u32,
-  rows: u32,             // pictures × out_height × out_width
+  rows: u32,             // images × out_height × out_width
   relu: u32,
 
-  blocks: u32,           // column blocks of one group, in all
+  blocks: u32,           // column blocks per group, in total
   first_block: u32,      // the first block in this dispatch (weights too large for one binding)
   bound_blocks: u32,     // blocks of a group in the bound weights
   block_k: u32,          // k of one block: kernel_height × kernel_width × group_in_quads × 4, padded
 
-  dilation_y: u32,       // from one row of the kernel to the next, where DILATED is set
+  dilation_y: u32,       // distance between rows of the kernel, where DILATED is set
   dilation_x: u32,
 
-  in_group: u32,         // from a group's part of x to the next one's, in quads
-  out_group: u32,        // and of y
+  in_group: u32,         // distance between the groups' parts of x, in quads
+  out_group: u32,        // the same for y
 }
 @group(0) @binding(2) var<uniform> p: Gemm;
 //% if reads_bias
 
-// What turns sums of a column quad into its outputs: read once, since a read costs as much as many sums on some adapters.
+// Converts the sums of a column quad to its outputs. It is read once, since a read costs as much as many sums on some
+// adapters.
 struct Epilogue {
   bias: vec4f,
 //% if weights == "int8"
@@ -55,7 +56,7 @@ struct Epilogue {
 //% endif
 }
 
-// That of the column quad `quad` of all groups, whose bias is at `i`.
+// The epilogue of column quad `quad` of all groups, whose bias is at `i`.
 fn epilogue_at(i: u32, quad: u32) -> Epilogue {
   return Epilogue(bias[i], {% if weights == "int8" %}scales[i], {% endif %}p.relu != 0u{% if SIGMOID is defined %}, quad{% endif %});
 }

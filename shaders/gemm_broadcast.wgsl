@@ -1,8 +1,8 @@
-// Convolution and fully connected layers for adapters whose invocations are SIMD lanes of a processor.
+// Convolution and fully connected layers for software adapters, whose invocations are SIMD lanes of a processor.
 //
-// One subgroup of ${LANES} lanes computes ${ROWS} rows × ${LANES * 4} columns in registers. A lane owns four
-// columns; it loads four k of one row of every ${LANES}, and every lane reads those by broadcast. No workgroup memory, no
-// barrier: on such an adapter both cost more than the arithmetic.
+// One subgroup of ${LANES} lanes computes ${ROWS} rows × ${LANES * 4} columns in registers. A lane owns four columns.
+// It loads four k of one row in every ${LANES}, and every lane reads these by broadcast. Workgroup memory and barriers
+// are avoided: on such an adapter both cost more than the arithmetic.
 //
 // x: [n][in_height][in_width][in_quads], y: [n][out_height][out_width][out_quads]
 // weights: [group][block][k][${LANES}], bias: [group][block][${LANES}]
@@ -17,7 +17,8 @@
 @compute @workgroup_size(${LANES})
 fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(subgroup_invocation_id) subgroup_lane: u32) {
 //% include "grid.wgsl"
-  // No device promises that a workgroup of ${LANES} fills the first lanes of its subgroup: indices stay in range even so.
+  // No device guarantees that a workgroup of ${LANES} fills the first lanes of its subgroup: indices stay in range even
+  // so.
   let lane = min(subgroup_lane, ${LANES - 1}u);
   let block = p.first_block + workgroup.y;
   let group = workgroup.z;
@@ -25,7 +26,7 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(subgroup_invocation_i
   let pixels = p.out_height * p.out_width;
 
 //% for j in range(GROUPS)
-  // Row group ${j}: where this lane's row starts in the input. A row past the end reads the last one.
+  // Row group ${j}: the start of this lane's row in the input. A row past the end reads the last one.
   let row${j} = min(first_row + ${j * LANES}u + lane, p.rows - 1u);
   let pixel${j} = row${j} % pixels;
   let y${j} = i32(pixel${j} / p.out_width * p.stride_y) - i32(p.pad_top);
@@ -47,7 +48,7 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(subgroup_invocation_i
       let pixel_in${j} = select(0u, (picture${j} + u32(iy${j})) * p.in_width + u32(ix${j}), inside${j});
       let base${j} = pixel_in${j} * p.in_quads + group * p.in_group;
 //% endfor
-      // Each kernel position is summed apart, so that rounding errors grow with k / (kernel size), not k.
+      // Each kernel position is summed separately, so that rounding errors grow with k / (kernel size), not k.
 //% for r in range(ROWS)
       var acc${r} = vec4f(0.0);
 //% endfor

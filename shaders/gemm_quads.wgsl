@@ -1,9 +1,9 @@
-// Convolution and fully connected layers for adapters that are a processor with four lanes (SwiftShader), where a load or a
+// Convolution and fully connected layers for software adapters with four lanes (SwiftShader). There a load or a
 // broadcast costs as much as many multiplications, but lanes of a quad are swapped in one instruction.
 //
-// Four lanes compute ${ROWS} rows × ${COLUMN_QUADS * 16} columns in registers. A lane loads four k of one row of every four,
-// and ${COLUMN_QUADS} quads of columns. Each of its sums is for its own columns and the row of lane ^ p: swapping the lanes' rows
-// in the three ways that there are lets every row meet every column.
+// Four lanes compute ${ROWS} rows × ${COLUMN_QUADS * 16} columns in registers. A lane loads four k of one row in every
+// four, and ${COLUMN_QUADS} quads of columns. Each of its sums is for its own columns and the row of lane ^ p. The
+// three possible swaps bring every row together with every column.
 //
 // x: [n][in_height][in_width][in_quads], y: [n][out_height][out_width][out_quads]
 // weights: [group][block][k / 4][4][k % 4][${COLUMN_QUADS}], bias: [group][block][${COLUMN_QUADS * 4}]
@@ -20,7 +20,7 @@
 @compute @workgroup_size(4)
 fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(subgroup_invocation_id) subgroup_lane: u32) {
 //% include "grid.wgsl"
-  // No device promises that a workgroup of 4 fills the first lanes of its subgroup: indices stay in range even so.
+  // No device guarantees that a workgroup of 4 fills the first lanes of its subgroup: indices stay in range even so.
   let lane = min(subgroup_lane, 3u);
   let block = p.first_block + workgroup.y;
   let group = workgroup.z;
@@ -28,7 +28,7 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(subgroup_invocation_i
   let pixels = p.out_height * p.out_width;
 
 //% for j in range(groups)
-  // Row group ${j}: where this lane's row starts in the input. A row past the end reads the last one.
+  // Row group ${j}: the start of this lane's row in the input. A row past the end reads the last one.
   let row${j} = min(first_row + ${j * 4}u + lane, p.rows - 1u);
   let pixel${j} = row${j} % pixels;
   let y${j} = i32(pixel${j} / p.out_width * p.stride_y) - i32(p.pad_top);
@@ -51,7 +51,7 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(subgroup_invocation_i
       let pixel_in${j} = select(0u, (picture${j} + u32(iy${j})) * p.in_width + u32(ix${j}), inside${j});
       let base${j} = pixel_in${j} * p.in_quads + group * p.in_group;
 //% endfor
-      // Each kernel position is summed apart, so that rounding errors grow with k / (kernel size), not k.
+      // Each kernel position is summed separately, so that rounding errors grow with k / (kernel size), not k.
 //% for j in range(groups)
 //%   for s in range(4)
 //%     for q in range(COLUMN_QUADS)

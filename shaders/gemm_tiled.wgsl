@@ -1,15 +1,16 @@
 // Convolution and fully connected layers for GPUs: implicit GEMM with tiles in workgroup memory.
 //
 // A workgroup of ${COLUMN_THREADS} × ${ROW_THREADS} threads computes ${ROW_THREADS * ROWS} rows (output pixels) ×
-// ${COLUMN_THREADS * 4} columns (output channels); a thread holds 4 columns of every ${ROW_THREADS}th row in registers. Each turn
-// multiplies ${K_QUADS * 4} k of both operands, while those of the next are on their way. Nothing beyond WebGPU's defaults is needed.
+// ${COLUMN_THREADS * 4} columns (output channels). A thread holds 4 columns of every ${ROW_THREADS}th row in registers.
+// Each iteration multiplies ${K_QUADS * 4} k of both operands while the next are loaded. Needs nothing beyond WebGPU's
+// defaults.
 //
 // x: [n][in_height][in_width][in_quads], y: [n][out_height][out_width][out_quads]
 // weights: [group][block][k][${COLUMN_THREADS}], bias: [group][block][${COLUMN_THREADS}]
 // Workgroups: (row blocks, column blocks, groups · ${SPLITS}).
 //% if SPLITS > 1
 //
-// k is split in ${SPLITS} parts, for layers with fewer tiles than a GPU has room for. y: [part][row][out_quads], sums without
+// k is split into ${SPLITS} parts, for layers with too few tiles to fill a GPU. y: [part][row][out_quads], sums without
 // bias; sum_parts.wgsl adds them up.
 //% endif
 //% set THREADS = COLUMN_THREADS * ROW_THREADS
@@ -20,20 +21,20 @@
 //% include "output.wgsl"
 //% include "gemm.wgsl"
 
-// Of a_tile's rows. Odd, so that threads of different rows read different banks.
+// The row pitch of a_tile. Odd, so that threads of different rows read different banks.
 const PITCH = ${K_QUADS + 1}u;
 
 var<workgroup> a_tile: array<vec4f, ${ROW_THREADS * ROWS}u * PITCH>;  // [row][k / 4]
 var<workgroup> b_tile: array<vec4f, ${4 * K_QUADS * COLUMN_THREADS}u>;   // [k][column / 4]
 
-// Where a row's window begins in x.
+// The start of a row's window in x.
 struct Window {
-  y: u32,   // from the top of its picture, and from the left: below zero in the padding, by two's complement
+  y: u32,   // from the top of its image, and x from the left: negative in the padding, in two's complement
   x: u32,
-  at: u32,  // of its first quad
+  at: u32,  // index of its first quad
 }
 
-// That of `row`; outside of all pictures where there is no such row.
+// The window of `row`; outside all images where there is no such row.
 fn window(row: u32, group: u32) -> Window {
   let pixels = p.out_height * p.out_width;
   let pixel = row % pixels;
@@ -43,7 +44,7 @@ fn window(row: u32, group: u32) -> Window {
   return Window(select(0x80000000u, y, row < p.rows), x, at);
 }
 
-// Quad `k` of a row, zero in the padding and where there is none.
+// Quad `k` of a row; zero in the padding and past the end.
 fn load_a(window: Window, k: u32, k_quads: u32) -> vec4f {
   let tap = k / p.tap_quads;
   let ky = tap / p.kernel_width{% if DILATED is defined %} * p.dilation_y{% endif %};
@@ -54,7 +55,7 @@ fn load_a(window: Window, k: u32, k_quads: u32) -> vec4f {
   return vec4f(0.0);
 }
 
-// Quad `i` of a block's weights that begin at `first`, zero where there is none.
+// Quad `i` of a block's weights that begin at `first`; zero past the end.
 fn load_b(first: u32, i: u32, k_quads: u32) -> vec4f {
   if i < k_quads * ${4 * COLUMN_THREADS}u {
     return load_w(weights_at(first + i), 0u);
@@ -80,7 +81,7 @@ fn main(
 //% endfor
 
 //% if SPLITS > 1
-  // Whole turns a part; the last parts may have fewer, or none.
+  // Whole iterations per part; the last parts may have fewer, or none.
   let part = workgroup.z % ${SPLITS}u;
   let turns = (k_quads + ${SPLITS * K_QUADS - 1}u) / ${SPLITS * K_QUADS}u;
   let k_first = part * turns * ${K_QUADS}u;

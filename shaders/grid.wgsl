@@ -1,6 +1,6 @@
 //% if GRID
-  // The dispatch's grid of ${GRID[0]} × ${GRID[1]} × ${GRID[2]} workgroups has more along an axis than a device takes: they are
-  // numbered, and dispatched in rows of ${GRID_ROW}. The last row may have more than there are.
+  // The grid of ${GRID[0]} × ${GRID[1]} × ${GRID[2]} workgroups exceeds the maximum along an axis. The workgroups are
+  // numbered, and dispatched in rows of ${GRID_ROW}. The last row may have excess workgroups.
   let number = dispatched.y * ${GRID_ROW}u + dispatched.x;
   if number >= ${GRID[0] * GRID[1] * GRID[2]}u {
     return;

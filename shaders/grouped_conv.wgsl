@@ -1,13 +1,13 @@
-// Convolution in groups of few channels, where a matrix product would multiply by zeros: each output channel meets the input
-// channels of its own group.
+// Convolution with few channels per group, where a matrix product would multiply by zeros: each output channel reads
+// the input channels of its own group.
 //
 // One invocation computes four output channels of one pixel.
 //
 // x: [n][in_height][in_width][in_quads], y: [n][out_height][out_width][out_quads]
 //% if DEPTHWISE == 1
-// A group is one channel in and one out. weights: [out quad][ky][kx], bias: [out quad]
+// Each group has one input and one output channel. weights: [out quad][ky][kx], bias: [out quad]
 //% else
-// weights: [out quad][ky][kx][span][4 input channels], zero where an input channel is of another group; bias: [out quad]
+// weights: [out quad][ky][kx][span][4 input channels], zero for input channels of another group; bias: [out quad]
 //% endif
 // Workgroups: (out_width · bound_quads / ${WORKGROUP}, out_height, n).
 
@@ -31,11 +31,11 @@ struct GroupedConv {
   stride_x: u32,
   pad_top: u32,
   pad_left: u32,
-  dilation_y: u32,   // from one row of the kernel to the next, where DILATED is set
+  dilation_y: u32,   // distance between rows of the kernel, where DILATED is set
   dilation_x: u32,
   span: u32,         // input quads that four output channels read
   first_quad: u32,   // the first output quad in this dispatch (weights too large for one binding)
-  bound_quads: u32,  // and how many the bound weights are of
+  bound_quads: u32,  // output quads of the bound weights
   relu: u32,
 }
 @group(0) @binding(2) var<uniform> p: GroupedConv;
@@ -77,7 +77,7 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
       sum = fma(load_x(pixel + quad), load_w(weights_at(tap), 0u), sum);
 //% else
       for (var q = 0u; q < p.span; q++) {
-        // Past the last channel the weights are zero; the load only has to stay inside.
+        // Past the last channel the weights are zero; the load only has to stay in range.
         let v = load_x(pixel + min(first + q, p.in_quads - 1u));
         let at = weights_at((tap * p.span + q) * 4u);
 //%   for i in ["x", "y", "z", "w"]

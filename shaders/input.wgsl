@@ -1,10 +1,10 @@
-// Included by the other shaders: where a layer reads its input x.
+// Included by the other shaders: the layer's input x.
 //
 // An activation is [n][row][column][channel / 4] of vec4<f32>: channels last, padded with zeros to a
 // multiple of four. `load_x` takes the flat index of a vec4.
 //
 // reads = "buffer":   a storage buffer.
-// reads = "texture":  an rgba32float storage texture, ${TEXTURE_WIDTH} texels a row.
+// reads = "texture":  an rgba32float storage texture, ${TEXTURE_WIDTH} texels per row.
 // reads = "sampled":  the same texture, sampled.
 
 //% if reads == "buffer"

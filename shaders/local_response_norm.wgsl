@@ -1,5 +1,5 @@
-// Local response normalisation across channels: y = x / (k + factor · Σ x²)^beta, the sum over the window of
-// channels around the one computed, clipped at both ends. One invocation computes four channels of one pixel.
+// Local response normalisation across channels: y = x / (k + factor · Σ x²)^beta. The sum is over the window of
+// channels around that of x, clipped at both ends. One invocation computes four channels of one pixel.
 //
 // x, y: [n · height][width][quads]
 // Workgroups: (width · quads / ${WORKGROUP}, height, n).
@@ -11,7 +11,7 @@ struct LocalResponseNorm {
   height: u32,
   width: u32,
   quads: u32,
-  before: u32,  // channels of the window before the one computed
+  before: u32,  // channels of the window before its centre
   after: u32,   // and after it
   factor: f32,
   beta: f32,
@@ -47,7 +47,7 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
   let value = load_x(pixel + c);
   var result: vec4f;
   if p.beta == 0.75 {
-    // Two square roots are exact where pow is a driver's approximation.
+    // Two square roots are exact, while pow is a driver's approximation.
     let root = sqrt(base);
     result = value / (root * sqrt(root));
   } else {

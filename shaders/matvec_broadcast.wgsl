@@ -1,7 +1,8 @@
-// Fully connected layers at a small batch, for adapters whose invocations are SIMD lanes of a processor.
+// Fully connected layers at a small batch, for software adapters, whose invocations are SIMD lanes of a processor.
 //
-// One subgroup of ${LANES} lanes computes ${LANES * 4} outputs of ${ROWS} pictures. A lane owns four outputs and loads four
-// of every ${LANES * 4} inputs; the others read those by broadcast. Weights stream from consecutive memory, once.
+// One subgroup of ${LANES} lanes computes ${LANES * 4} outputs of ${ROWS} images. A lane owns four outputs and loads
+// four of every ${LANES * 4} inputs; the other lanes read these by broadcast. Weights are read once, from contiguous
+// memory.
 //
 // x: [n][k / 4], y: [n][out_quads]; weights: [block][k][${LANES}], bias: [block][${LANES}]
 // Workgroups: (row blocks, column blocks, 1). block_k is padded with zeros to a multiple of ${LANES * 4}.
@@ -13,7 +14,8 @@
 @compute @workgroup_size(${LANES})
 fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(subgroup_invocation_id) subgroup_lane: u32) {
 //% include "grid.wgsl"
-  // No device promises that a workgroup of ${LANES} fills the first lanes of its subgroup: indices stay in range even so.
+  // No device guarantees that a workgroup of ${LANES} fills the first lanes of its subgroup: indices stay in range even
+  // so.
   let lane = min(subgroup_lane, ${LANES - 1}u);
   let block = p.first_block + workgroup.y;
   let row0 = workgroup.x * ${ROWS}u;
@@ -25,12 +27,12 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(subgroup_invocation_i
 
   var w = workgroup.y * p.block_k * ${LANES}u + lane;
   for (var k = 0u; k < p.block_k / 4u; k += ${LANES}u) {
-    // Past the last input the weights are zero; the load only has to stay inside.
+    // Past the last input the weights are zero; the load only has to stay in range.
     let i = min(k + lane, k_quads - 1u);
 //% for r in range(ROWS)
     let a${r} = load_x(base${r} + i);
 //% endfor
-    // Each turn is summed apart, so that rounding errors grow with its length and the number of turns, not k.
+    // Each turn is summed separately, so that rounding errors grow with its length and the number of turns, not k.
 //% for r in range(ROWS)
     var acc${r} = vec4f(0.0);
 //% endfor

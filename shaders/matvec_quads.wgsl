@@ -1,7 +1,7 @@
-// Fully connected layers at a small batch, for adapters that are a processor with four lanes (see gemm_quads.wgsl).
+// Fully connected layers at a small batch, for software adapters with four lanes (see gemm_quads.wgsl).
 //
-// Four lanes compute 16 outputs of ${ROWS} pictures. A lane owns four outputs and loads four of every 16 inputs; it meets the
-// other lanes' inputs by swapping lanes. Weights stream from consecutive memory, once.
+// Four lanes compute 16 outputs of ${ROWS} images. A lane owns four outputs and loads four of every 16 inputs; it gets
+// the other lanes' inputs by swapping lanes. Weights are read once, from contiguous memory.
 //
 // x: [n][k / 4], y: [n][out_quads]; weights: [block][k / 16][k % 4][k / 4 % 4][4], bias: [block][4]
 // Workgroups: (row blocks, column blocks, 1). block_k is padded with zeros to a multiple of 16.
@@ -15,7 +15,7 @@
 @compute @workgroup_size(4)
 fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(subgroup_invocation_id) subgroup_lane: u32) {
 //% include "grid.wgsl"
-  // No device promises that a workgroup of 4 fills the first lanes of its subgroup: indices stay in range even so.
+  // No device guarantees that a workgroup of 4 fills the first lanes of its subgroup: indices stay in range even so.
   let lane = min(subgroup_lane, 3u);
   let block = p.first_block + workgroup.y;
   let row0 = workgroup.x * ${ROWS}u;
@@ -27,7 +27,7 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(subgroup_invocation_i
 
   var w = workgroup.y * p.block_k * 4u + lane;
   for (var k = 0u; k < p.block_k / 4u; k += 4u) {
-    // Past the last input the weights are zero; the load only has to stay inside.
+    // Past the last input the weights are zero; the load only has to stay in range.
     let i = min(k + lane, k_quads - 1u);
 //% for r in range(ROWS)
     let a${r}_0 = load_x(base${r} + i);
@@ -35,7 +35,7 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(subgroup_invocation_i
     let a${r}_${s} = ${swaps[s]}(a${r}_0);
 //%   endfor
 //% endfor
-    // Each turn is summed apart, so that rounding errors grow with its length and the number of turns, not k.
+    // Each turn is summed separately, so that rounding errors grow with its length and the number of turns, not k.
 //% for r in range(ROWS)
     var acc${r} = vec4f(0.0);
 //% endfor

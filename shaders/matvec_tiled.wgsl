@@ -1,10 +1,11 @@
-// Fully connected layers at a small batch, for GPUs: every weight is read once for ${ROWS} pictures, by consecutive threads.
+// Fully connected layers at a small batch, for GPUs: consecutive threads read every weight once for ${ROWS} images.
 //
-// A workgroup computes COLUMN_THREADS · 4 outputs of ${ROWS} pictures: COLUMN_THREADS threads side by side own four outputs each,
-// SLICES of such rows of threads take every SLICES-th quad of k, and their sums meet in workgroup memory.
+// A workgroup computes COLUMN_THREADS · 4 outputs of ${ROWS} images. A row of COLUMN_THREADS threads owns four outputs
+// per thread. There are SLICES such rows; each takes every SLICES-th quad of k, and their sums are added up in
+// workgroup memory.
 //
 // x: [n][k / 4], y: [n][out_quads]; weights: [block][k][COLUMN_THREADS], bias: [block][COLUMN_THREADS]
-// Workgroups: (pictures / ${ROWS}, column blocks, 1).
+// Workgroups: (images / ${ROWS}, column blocks, 1).
 
 //% include "input.wgsl"
 //% include "output.wgsl"
@@ -23,7 +24,7 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_id) 
   let w0 = workgroup.y * p.block_k * COLUMN_THREADS + thread.x;
   let picture = workgroup.x * ${ROWS}u;
 //% for r in range(ROWS)
-  // The last pictures there are stand in for those that are missing.
+  // The last image stands in for those that are missing.
   let x${r} = min(picture + ${r}u, p.rows - 1u) * k_quads;
   var acc${r} = vec4f(0.0);
 //% endfor

@@ -18,7 +18,7 @@ struct MaxPool {
   stride_x: u32,
   pad_top: u32,
   pad_left: u32,
-  dilation_y: u32,  // from one row of a window to the next, where DILATED is set
+  dilation_y: u32,  // distance between rows of a window, where DILATED is set
   dilation_x: u32,
 }
 @group(0) @binding(2) var<uniform> p: MaxPool;
@@ -31,7 +31,7 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
     return;
   }
   let c = id.x % p.quads;
-  // The window's rows and columns that exist; padding never wins.
+  // The window's rows and columns within the input; padding is ignored.
   let top = id.y * p.stride_y;
   let left = id.x / p.quads * p.stride_x;
 //% if DILATED is defined

@@ -1,4 +1,5 @@
-// Included by the other shaders: where a layer writes its output y; laid out as x is (input.wgsl), and stored as `writes` says.
+// Included by the other shaders: the layer's output y, laid out as x is (input.wgsl), in the storage that `writes`
+// names.
 
 //% if writes != "buffer"
 @group(0) @binding(1) var y: texture_storage_2d<rgba32float, write>;

@@ -1,14 +1,15 @@
-// Included by the shaders that multiply: packed weights in quads of four output channels, ordered as the shader says, and the
-// bias, one vec4 a column quad, in a storage buffer.
+// Included by the shaders that multiply. Packed weights are quads of four output channels, in the order that the shader
+// states. The bias is one vec4 per column quad, in a storage buffer.
 //
 // weights = "f32":   vec4<f32>.
 // weights = "f16":   four halves.
-// weights = "int8":  four signed bytes, −1 to 1 in steps of 1/127; `scales` has what a column's ±1 stands for.
+// weights = "int8":  four signed bytes, −1 to 1 in steps of 1/127; `scales` has the factor of each column.
 //
-// weights_storage is where they live, as `reads` in input.wgsl.
+// weights_storage is their storage, as `reads` in input.wgsl.
 //
-// `weights_at` finds the quad with flat index `i`, once for several loads: `load_w` reads the quad `offset` after it. Both lie
-// between the same two multiples of a power of two of at most ${TEXTURE_WIDTH}, so that no row of a texture ends between them.
+// `weights_at` finds the quad with flat index `i`, once for several loads: `load_w` reads the quad `offset` after it.
+// Both are between the same two multiples of a power of two of at most ${TEXTURE_WIDTH}, so that they are in the same
+// row of a texture.
 
 //% if weights_storage != "buffer"
 //%   if weights_storage == "sampled"

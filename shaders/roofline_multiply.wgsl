@@ -1,7 +1,8 @@
-// How fast an adapter multiplies and adds: independent chains in registers. Every invocation does ${LOOPS * 16 * 16} of both.
+// Peak multiplications and additions of an adapter: independent chains in registers.
+// Every invocation does ${LOOPS * 16 * 16} of both.
 //
 // x: [quads] as starting values, y: [invocations]
-// Workgroups: as many as one likes along x.
+// Workgroups: any number along x.
 
 //% include "input.wgsl"
 //% include "output.wgsl"

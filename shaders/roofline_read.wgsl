@@ -1,7 +1,7 @@
-// How fast an adapter reads memory: every workgroup sums up consecutive vec4s, each once.
+// Peak read throughput of an adapter's memory: every workgroup sums up consecutive vec4s, each read once.
 //
 // x: [workgroups][loops][${WORKGROUP}], y: [invocations]
-// Workgroups: as x says.
+// Workgroups: the first dimension of x.
 
 //% include "input.wgsl"
 //% include "output.wgsl"

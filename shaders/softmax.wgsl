@@ -1,4 +1,4 @@
-// Softmax over each picture's vector, shifted by its maximum. One workgroup a picture.
+// Softmax over each image's vector, shifted by its maximum. One workgroup per image.
 //
 // x, y: [n][quads]; channels past p.classes are padding and become zero.
 // Workgroups: (n, 1, 1).

@@ -1,5 +1,5 @@
-// Second of two steps of a convolution whose k was split (gemm_tiled.wgsl): adds the parts' sums and the bias, and applies the
-// activation function.
+// Second of two steps of a convolution with k split (gemm_tiled.wgsl): adds up the parts' sums and the bias, and
+// applies the activation function.
 //
 // One invocation adds up four channels of one pixel.
 //

@@ -1,26 +1,27 @@
-// The network's input from a texture: resize, centre crop and normalise, as src/picture does for a picture of 8 bits.
+// The network's input from a texture: resize, centre crop and normalise, as src/picture does for an image of 8 bits.
 //
-// Bilinear, antialiased where it shrinks: a kernel is a triangle as wide as two pixels, of whichever are larger, cut off
-// at the region's edges and normalised. Columns first and then rows, each rounded to 8 bits.
+// The filter is bilinear, and antialiased when it shrinks. A kernel is a triangle two pixels wide, of the source or the
+// result, whichever are larger. It is cut off at the region's edges and normalised. Columns are filtered first and then
+// rows, each rounded to 8 bits.
 //
 // One invocation computes four pixels of a row of the crop.
 // Workgroups: (columns / 4 / 8, rows / 8, 1).
 //
 // INTERLEAVED = 1: y has rows of interleaved channels without padding: four pixels are three vec4s.
-// INTERLEAVED = 0: y is as every activation: a pixel is one vec4.
+// INTERLEAVED = 0: y has the usual layout: a pixel is one vec4.
 
 struct TextureInput {
-  // The part of the texture that is the picture, in texels.
+  // The region of the texture with the image, in texels.
   origin: vec2u,
   size: vec2u,
-  // Where the crop begins in the picture, and how far its pixels are apart.
+  // The start of the crop in the image, and the distance between its pixels.
   start: vec2f,
   step: vec2f,
-  // Which pixels of the crop the picture fills; the others are black.
+  // The pixels of the crop that the image fills; the others are black.
   offset: vec2u,
   filled: vec2u,
   crop: vec2u,
-  // vec4s before this picture of the batch, and in a row.
+  // vec4s before this image in the batch, and per row.
   first: u32,
   row_quads: u32,
   // Zeros before each row, in pixels.
@@ -29,7 +30,7 @@ struct TextureInput {
   linear: u32,
   // Whether blue comes first.
   bgr: u32,
-  // From a sample of 0…255 to an input.
+  // Converts a sample of 0…255 to an input value.
   scale: vec4f,
   bias: vec4f,
 }

@@ -1,8 +1,8 @@
-// The k largest numbers of each picture's vector, largest first, the lower index first among equals.
-// One workgroup a picture.
+// The k largest values in each image's vector, largest first; among equal values, the lower index comes first. One
+// workgroup per image.
 //
-// x: [n][quads]; y: [n][k] of Entry. Where fewer than k numbers are left, the index is NONE; all of a picture's are where one of
-// its numbers is NaN.
+// x: [n][quads]; y: [n][k] of Entry. Where fewer than k values are left, the index is NONE. All indices of an image are
+// NONE if one of its values is NaN.
 // Workgroups: (n, 1, 1).
 
 struct Entry {
@@ -20,7 +20,7 @@ struct TopK {
 @group(0) @binding(2) var<uniform> p: TopK;
 
 const NONE = 0xffffffffu;
-// The index that stands for a NaN until it is written.
+// The index that marks a NaN until it is written.
 const NOT_A_NUMBER = 0xfffffffeu;
 const THREADS = ${WORKGROUP}u;
 
@@ -40,16 +40,16 @@ fn precedes(a: Entry, b: Entry) -> bool {
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_index) thread: u32) {
 //% include "grid.wgsl"
-  // Loops run over flat indices, from one picture's to the next one's. Counted from 0 to what the uniform says, lavapipe (Mesa
-  // 22.3) would make the shader anew for that number at every dispatch, which takes longer than a layer.
+  // Loops run over flat indices, from one image's first to the next one's. With loops from 0 to a bound in the uniform,
+  // lavapipe (Mesa 22.3) would recompile the shader for that bound at every dispatch, which takes longer than a layer.
   let first = workgroup.x * p.quads;
   let end = first + p.quads;
   let first_entry = workgroup.x * p.k;
   var previous = Entry(NONE, 0.0);
   for (var i = first_entry; i < first_entry + p.k; i++) {
     var best = Entry(NONE, 0.0);
-    // As often for every thread: FXC, Direct3D's old compiler, refuses the barriers below after a loop whose end depends on the
-    // thread, even by a `continue`.
+    // The same number of iterations for every thread. FXC, Direct3D's old compiler, refuses the barriers below after a
+    // loop whose end depends on the thread, even by a `continue`.
     for (var base = first; base < end; base += THREADS) {
       let quad = base + thread;
       if quad < end {

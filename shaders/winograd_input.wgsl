@@ -6,20 +6,20 @@
 
 // One channel quad of a ${N}×${N} piece of the input.
 struct Piece {
-  picture: u32,  // rows of the pictures before its own
-  top: i32,      // of its own picture, above or left of it in the padding
+  picture: u32,  // rows of the images before its own
+  top: i32,      // in its own image; negative in the padding, as is `left`
   left: i32,
   quad: u32,     // of its pixels
 }
 
-// That of channel quad `c` of `tile` of all pictures' tiles.
+// The piece of channel quad `c` of `tile`, counted over all images.
 fn piece_of(tile: u32, c: u32) -> Piece {
   let corner = corner_of(tile);
   let top = i32(corner.row * p.pixel_rows + c / p.pixel_quads) - i32(p.pad_top);
   return Piece(corner.picture, top, i32(corner.column) - i32(p.pad_left), c % p.pixel_quads);
 }
 
-// What a piece has at row `i` and column `j`; zero in the padding.
+// The value of a piece at row `i` and column `j`; zero in the padding.
 fn load_piece(piece: Piece, i: u32, j: u32) -> vec4f {
   let row = piece.top + i32(i * p.pixel_rows);
   let column = piece.left + i32(j);

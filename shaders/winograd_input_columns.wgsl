@@ -10,7 +10,7 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
 //% include "grid.wgsl"
   let id = vec3u(workgroup.x * ${WORKGROUP}u + thread, workgroup.y, workgroup.z);
   let step = position_step();
-  // In the order in which they lie: all of one column of the tiles, then the next.
+  // In memory order: all of one column of the tiles, then the next.
   let first = id.x;
   if first >= ${N}u * step {
     return;

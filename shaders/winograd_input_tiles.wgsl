@@ -1,4 +1,4 @@
-// Winograd convolution, the first two steps in one (see winograd.wgsl): Bᵀ d B of each piece d of the input.
+// Winograd convolution, the first two steps combined (see winograd.wgsl): Bᵀ d B of each piece d of the input.
 //
 // x: [n][height][width][pixel_quads], y: [${N}][${N}][group][tile][quads]
 // Workgroups: (tiles · quads / ${WORKGROUP}, 1, 1).

@@ -1,5 +1,6 @@
-// Winograd convolution, the first two steps in one (see winograd.wgsl): Bᵀ d B of each piece d of the input. A workgroup transforms
-// ${WORKGROUP} channel quads, with an invocation for each line of each, and the lines meet in workgroup memory.
+// Winograd convolution, the first two steps combined (see winograd.wgsl): Bᵀ d B of each piece d of the input. A
+// workgroup transforms ${WORKGROUP} channel quads, with one invocation per line. The lines are exchanged in workgroup
+// memory.
 //
 // x: [n][height][width][pixel_quads], y: [${N}][${N}][group][tile][quads]
 // Workgroups: (tiles · quads / ${WORKGROUP}, 1, 1).

@@ -7,8 +7,8 @@
 
 @group(0) @binding(4) var<storage, read> bias: array<vec4f>;
 
-// Stores channel quad `c` of the output at row `i` and column `j` of the tile that starts at `corner`, after the activation function, unless that is
-// beyond the picture.
+// Stores channel quad `c` of the output at row `i` and column `j` of the tile that starts at `corner`, after the
+// activation function. Outputs beyond the image are skipped.
 fn store_pixel(corner: Corner, i: u32, j: u32, c: u32, v: vec4f) {
   let row = corner.row + i;
   let column = corner.column + j;

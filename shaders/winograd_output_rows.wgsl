@@ -1,4 +1,5 @@
-// Winograd convolution, last step (see winograd.wgsl): each row times A gives ${M} outputs; then bias and ReLU.
+// Winograd convolution, last step (see winograd.wgsl): each row times A gives ${M} outputs; then bias and activation
+// function.
 //
 // x: [${M}][${N}][group][tile][quads], y: [n][height][width][quads], bias: [quads]
 // Workgroups: (tiles · ${M} · quads / ${WORKGROUP}, 1, 1).

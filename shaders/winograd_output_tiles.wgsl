@@ -1,4 +1,5 @@
-// Winograd convolution, the last two steps in one (see winograd.wgsl): Aᵀ m A of each tile of products m; then bias and ReLU.
+// Winograd convolution, the last two steps combined (see winograd.wgsl): Aᵀ m A of each tile of products m; then bias
+// and activation function.
 //
 // x: [${N}][${N}][group][tile][quads], y: [n][height][width][quads], bias: [quads]
 // Workgroups: (tiles · quads / ${WORKGROUP}, 1, 1).

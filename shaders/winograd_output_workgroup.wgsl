@@ -1,5 +1,6 @@
-// Winograd convolution, the last two steps in one (see winograd.wgsl): Aᵀ m A of each tile of products m; then bias and ReLU. A
-// workgroup transforms ${WORKGROUP} channel quads, with an invocation for each line of each, and the lines meet in workgroup memory.
+// Winograd convolution, the last two steps combined (see winograd.wgsl): Aᵀ m A of each tile of products m; then bias
+// and activation function. A workgroup transforms ${WORKGROUP} channel quads, with one invocation per line. The lines
+// are exchanged in workgroup memory.
 //
 // x: [${N}][${N}][group][tile][quads], y: [n][height][width][quads], bias: [quads]
 // Workgroups: (tiles · quads / ${WORKGROUP}, 1, 1).
