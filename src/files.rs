@@ -16,7 +16,8 @@ use std::{
 ///
 /// # Errors
 ///
-/// The error of `write` or of the file system; [`io::ErrorKind::InvalidInput`] where `path` is a folder, a socket or a block device.
+/// The error of `write` or of the file system; [`io::ErrorKind::InvalidInput`] where `path` is a folder, a socket or a
+/// block device.
 pub fn write_atomically(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
     let (path, replaced) = match place(path)? {
         // Pipes and devices cannot be written in another way. An open file may have been given with `>>`.

@@ -70,13 +70,13 @@ pub struct GpuOptions {
 }
 
 impl GpuOptions {
-    /// Sets [`GpuOptions::adapter`]; all adapters where `None`.
+    /// Selects adapters by name, driver, PCI address or index, as the field `adapter` says; all adapters where `None`.
     pub fn adapter(mut self, adapter: Option<String>) -> Self {
         self.adapter = adapter;
         self
     }
 
-    /// Sets [`GpuOptions::backends`]; all backends where `None`.
+    /// Restricts the choice to adapters of these backends; all backends where `None`.
     pub fn backends(mut self, backends: Option<Backends>) -> Self {
         self.backends = backends;
         self

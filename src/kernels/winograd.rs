@@ -236,7 +236,7 @@ impl Winograd {
     }
 
     /// vec4s of the two arrays between the steps, which alternate: the transformed input, and the products. With
-    /// [`Sharing::Lines`]: transformed rows (the second array), the transformed input, products, columns transformed
+    /// `Sharing::Lines`: transformed rows (the second array), the transformed input, products, columns transformed
     /// back.
     pub fn scratch(&self, family: Family) -> [usize; 2] {
         self.scratch_of(self.parts(family).iter().map(Range::len).max().unwrap_or(0), family)

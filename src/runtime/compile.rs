@@ -57,9 +57,10 @@ pub(super) fn compile(gpu: &Gpu, kernel: &Kernel, checks: Checks) -> Result<Comp
         wgpu::ShaderModuleDescriptor { label: Some(&label), source: wgpu::ShaderSource::Wgsl(source.into()) };
     let module = match checks {
         Checks::On => device.create_shader_module(descriptor),
-        // SAFETY: no index reaches past its array, and no divisor is zero. conformance/bounds.rs proves it: it walks these shaders
-        // on the processor, with every setting that the planner has, over the shapes at which indices go wrong if they do. Loops
-        // run to bounds from the uniforms and end. Arrays are as long as the layer's shapes say or longer (`PipelineBuilder::build`).
+        // SAFETY: no index reaches past its array, and no divisor is zero. conformance/bounds.rs proves it: it executes these
+        // shaders on the processor, with every setting that the planner has, over the shapes at which indices go wrong if
+        // they do. Loops run to bounds from the uniforms and end. Arrays are at least as long as the layer's shapes say
+        // (`PipelineBuilder::build`).
         Checks::Off => unsafe {
             device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked())
         },
