@@ -206,7 +206,7 @@ mod tests {
             assert_ne!(after.ino(), before.ino(), "another file in its place");
             fs::remove_file(&path).unwrap();
         }
-        // Nobody else's programs run with them.
+        // The setuid bit is dropped: it must not apply to a new program.
         fs::write(&path, "old").unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o4755)).unwrap();
         write(&path, "new").unwrap();

@@ -425,7 +425,7 @@ mod tests {
         assert!(Network::builder("n", Shape::new(1, 2048, 2048)).dropout("d").build().is_ok());
         let flat = error(Network::builder("n", Shape::new(1, 2049, 2048)).dropout("d"));
         assert!(flat.contains("found 1×2049×2048"), "{flat}");
-        // A pooling over everything, everywhere: 2⁴⁶ comparisons.
+        // A pooling window as large as the input, at every position: 2⁴⁶ comparisons.
         let pool = MaxPool::new(2047, 1).padding(1023);
         let slow = error(Network::builder("n", Shape::new(4, 2048, 2048)).max_pool("p", pool));
         assert!(slow.starts_with("layer `p`: expected a network of at most 274877906944 "), "{slow}");

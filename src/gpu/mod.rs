@@ -82,14 +82,14 @@ impl GpuOptions {
         self
     }
 
-    /// Returns the backends to list adapters of before [`GpuOptions::allowed`] is called: all of them where an adapter
-    /// is selected by number.
+    /// Returns the backends to pass to [`Gpu::adapters`], whose result [`GpuOptions::allowed`] filters. These are all
+    /// backends (`None`) where an adapter is selected by number, so that a number always means the same adapter.
     pub fn listed(&self) -> Option<Backends> {
         let numbered = self.adapter.as_deref().is_some_and(|text| text.parse::<usize>().is_ok());
         self.backends.filter(|_| !numbered)
     }
 
-    /// Filters `adapters`, which [`Gpu::adapters`] lists for [`GpuOptions::listed`], by these options.
+    /// Filters `adapters` by these options. Call it with the result of [`Gpu::adapters`] for [`GpuOptions::listed`].
     pub fn allowed(&self, adapters: Vec<AdapterSummary>) -> Vec<AdapterSummary> {
         let text = self.adapter.as_deref();
         let index = text.and_then(|text| text.parse().ok()).filter(|&index: &usize| index < adapters.len());
@@ -108,7 +108,7 @@ impl GpuOptions {
 pub struct AdapterSummary {
     /// Its index in the list, from 0. It tells adapters with the same name apart.
     pub index: usize,
-    /// Name, driver, backend, type.
+    /// The adapter's name, driver, backend and type.
     pub info: AdapterInfo,
     /// Supported features.
     pub features: Features,

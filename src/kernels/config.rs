@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Storage {
-    /// Storage buffers. For GPUs.
+    /// Storage buffers, for GPUs.
     #[serde(rename = "buffer")]
     StorageBuffer,
     /// rgba32float storage textures, for reading too: the fastest on lavapipe. Some arrays between the dispatches of a

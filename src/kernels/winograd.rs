@@ -152,9 +152,9 @@ struct Uniform {
 }
 
 impl Winograd {
-    /// The convolution with tiles of `tile` × `tile` outputs; `None` where the algorithm does not apply: it takes a
-    /// square kernel of at least 2, stride 1 (any where the input lies in rows), groups of whole quads and a tile that
-    /// [`POINTS`] suffice for.
+    /// The convolution with tiles of `tile` × `tile` outputs. `None` where the algorithm does not apply: it needs a
+    /// square kernel of at least 2, stride 1 (any stride where the input is in rows), groups of whole quads, and a tile
+    /// for which [`POINTS`] suffice.
     pub fn new(
         conv: Convolution,
         input: Shape,

@@ -16,7 +16,7 @@ use crate::{
     program::{Allocation, QUAD},
 };
 
-/// Bytes of a row of an activation's texture.
+/// Bytes per row of an activation's texture.
 const ROW: u64 = TEXTURE_WIDTH as u64 * QUAD;
 /// Bytes uploaded between two submissions, so that staging memory stays small.
 const UPLOAD: u64 = 1 << 20;
@@ -67,7 +67,7 @@ impl Memory {
         Self::Texture(texture, view)
     }
 
-    /// The most vec4s that one binding can hold on `device`.
+    /// The maximum number of vec4s that one binding can hold on `device`.
     pub fn limit(device: &Device, storage: Storage) -> u64 {
         let limits = device.limits();
         match storage {
@@ -251,7 +251,7 @@ impl<'a> Upload<'a> {
         }
     }
 
-    /// The next bytes.
+    /// Appends bytes.
     pub fn push(&mut self, bytes: &[u8]) {
         // ROW is a multiple of the row size of every texture format used.
         let started = if self.staged.is_empty() { 0 } else { ROW as usize - self.staged.len() };

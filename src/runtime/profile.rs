@@ -37,7 +37,7 @@ impl Pipeline {
         if steps == 0 {
             return Ok(Some(Vec::new()));
         }
-        // The first layer is computed twice, since the first pass is not measured.
+        // The first layer is computed twice, because the first pass is not measured.
         let times = self.intervals(poller, 1 + steps, |encoder, pass, writes| {
             let step = pass.saturating_sub(1);
             self.executable.encode(encoder, step..step + 1, Some(writes));

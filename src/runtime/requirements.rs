@@ -97,8 +97,8 @@ fn limits(
     config: KernelConfig,
     precision: Precision,
 ) -> Result<Limits, PipelineError> {
-    // Weights are split to fit a binding: first a limit above every binding here, then the smallest to which they can
-    // be split.
+    // This limit exceeds every binding, so that no weights are split. Below, the smallest pieces that they can be split
+    // into are counted.
     let options = Options { config, batch, precision, algorithms, limit: 1 << 40, top: 0 };
     let Inference { program, input, layers, .. } = Inference::lower(network, options)?;
     let mut limits = BASE_LIMITS;

@@ -171,7 +171,7 @@ impl Pipeline {
         })
     }
 
-    /// Waits for the buffers, while `poller` asks the device for them.
+    /// Waits for the buffers to be mapped, while `poller` polls the device.
     pub(super) async fn read<T: bytemuck::Pod>(
         &self,
         readings: Vec<Reading>,

@@ -15,10 +15,10 @@ impl Pipeline {
     /// Records a copy of the largest outputs into `encoder`, after [`Pipeline::encode`] or the last
     /// [`Pipeline::encode_slice`], and returns a ticket for them.
     ///
-    /// Nothing is made on the device: the readback buffers were made by
-    /// [`PipelineBuilder::tickets`](crate::PipelineBuilder). The ticket resolves after the host submits the encoder
-    /// and, once the device is done, submits again or polls the device. This library does neither. If wgpu rejects the
-    /// host's submission, the ticket resolves to the result of an older run.
+    /// Nothing is made on the device: the readback buffers exist already ([`PipelineBuilder::tickets`](crate::PipelineBuilder)).
+    /// The ticket resolves after the host submits the encoder and, once the device is done, submits again or polls the
+    /// device. This library does neither. If wgpu rejects the host's submission, the ticket resolves to the result of an
+    /// older run.
     ///
     /// # Errors
     ///

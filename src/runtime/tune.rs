@@ -44,7 +44,7 @@ pub struct Candidate {
 /// The result of [`PipelineBuilder::tune`].
 #[derive(Clone, Debug)]
 pub struct Tuning {
-    /// Everything that was measured.
+    /// All measurements.
     pub candidates: Vec<Candidate>,
     /// The fastest configuration.
     pub choice: TunedConfig,
@@ -142,7 +142,7 @@ impl PipelineBuilder<'_> {
         Ok((Some(network), weights))
     }
 
-    /// Measures every layer, with all convolutions that `algorithm` applies to computed by it.
+    /// Measures every layer, with `algorithm` for the convolutions that it applies to.
     async fn measure(self, config: KernelConfig, algorithm: Algorithm) -> Result<Vec<Candidate>, TuneError> {
         let network = self.network;
         let mut builder = self.kernel_config(config);

@@ -13,7 +13,7 @@ use wgpu::Device;
 #[cfg(not(target_arch = "wasm32"))]
 use wgpu::{PollError, PollType};
 
-/// The one that polls the device. In a browser, nobody has to.
+/// The thread that polls the device. In a browser, polling is not necessary.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Poller {
     /// A separate thread, so that the task that awaits the result is not blocked.
@@ -49,7 +49,7 @@ impl Poller {
 /// The longest interval between two polls.
 #[cfg(not(target_arch = "wasm32"))]
 const LONGEST: Duration = Duration::from_micros(500);
-/// Until then, polls without sleeping: GPUs run the network in less, and the shortest sleep takes a tenth of that.
+/// The time during which it polls without sleeping: GPUs run the network in less, and the shortest sleep takes a tenth of that.
 #[cfg(not(target_arch = "wasm32"))]
 const AT_ONCE: Duration = Duration::from_micros(500);
 

@@ -29,7 +29,7 @@ pub(crate) fn kernel_configs(info: &AdapterInfo, features: Features) -> Vec<Kern
     families.flat_map(all).collect()
 }
 
-/// The kernel configuration that suits an adapter best, on a device with `features`.
+/// The best kernel configuration for an adapter, on a device with `features`.
 pub(crate) fn kernel_config(info: &AdapterInfo, features: Features) -> KernelConfig {
     let tiled = KernelConfig { family: Family::WorkgroupTiled, storage: Storage::StorageBuffer };
     if info.device_type != DeviceType::Cpu {

@@ -41,7 +41,7 @@ fn load(gpu: &Gpu, program: &Program) -> Executable {
     Executable::load(gpu, program, &Weights::default(), Checks::default(), None).unwrap()
 }
 
-/// Numbers that differ from array to array.
+/// Values that differ from array to array.
 fn numbers(seed: usize) -> Vec<f32> {
     (0..4 * QUADS).map(|i| ((i * 7 + seed * 13) % 31) as f32 - 15.0).collect()
 }
@@ -111,7 +111,7 @@ fn state_stays_from_run_to_run() {
     assert_eq!(read_back(&gpu, executable.memory(state), QUADS), expected);
 }
 
-/// A pass over what the forward pass of a network left: in every kernel configuration's arrays, with memory shared.
+/// A pass over the results of a network's forward pass, with every kernel configuration's arrays and shared memory.
 #[test]
 fn a_pass_follows_the_forward_one() {
     let gpu = gpu();
@@ -128,7 +128,7 @@ fn a_pass_follows_the_forward_one() {
         let (precision, algorithms) = (Default::default(), &Algorithms::new());
         let options = Options { config, batch: 1, precision, algorithms, limit, top: 0 };
         let Inference { mut program, input, layers, .. } = Inference::lower(&network, options).unwrap();
-        // The output of the first layer is needed once more, and so is not overwritten by the second.
+        // The output of the first layer is read again later, so the second must not overwrite it.
         let [first, second] = [layers[0].array, layers[1].array];
         let quads = program.get(first).len() as usize;
         let z = program.array(Array::quads("loss", quads, Storage::StorageBuffer, Role::Output));
@@ -163,7 +163,7 @@ fn memory_is_shared_where_lives_do_not_overlap() {
         program.end_step(Pass::FORWARD, step);
     }
     let plan = program.plan_memory();
-    // Two in turns, each as large as the largest that it is.
+    // Two allocations in turn, each as large as its largest array.
     let temporaries: Vec<u64> =
         plan.allocations.iter().filter(|a| a.label == "chain").map(|allocation| allocation.bytes / 16).collect();
     assert_eq!(temporaries, [60, 30]);
