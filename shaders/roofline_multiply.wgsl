@@ -7,10 +7,10 @@
 //% include "input.wgsl"
 //% include "output.wgsl"
 
-struct Ceiling {
+struct Roofline {
   quads: u32,  // of x
 }
-@group(0) @binding(2) var<uniform> p: Ceiling;
+@group(0) @binding(2) var<uniform> p: Roofline;
 
 @compute @workgroup_size(${WORKGROUP})
 fn main(@builtin(global_invocation_id) id: vec3u) {

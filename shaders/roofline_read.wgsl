@@ -6,10 +6,10 @@
 //% include "input.wgsl"
 //% include "output.wgsl"
 
-struct Ceiling {
+struct Roofline {
   loops: u32,  // a multiple of ${UNROLLED}
 }
-@group(0) @binding(2) var<uniform> p: Ceiling;
+@group(0) @binding(2) var<uniform> p: Roofline;
 
 @compute @workgroup_size(${WORKGROUP})
 fn main(
