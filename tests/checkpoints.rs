@@ -197,7 +197,7 @@ fn which_dict_is_taken() {
     let other: Vec<(String, Tensor)> =
         tensors.iter().map(|(n, t)| (n.clone(), Tensor::from_f32(t.shape(), vec![9.0; t.to_f32().len()]))).collect();
     let nines = |model: &Model| model.weights.tensors["conv1.bias"].to_f32()[0] == 9.0;
-    // Keys, of which the dict of the second kind is used.
+    // Keys, each with whether its dict is the other kind; the key that is used; and whether it is that kind.
     for (keys, taken, nine) in [
         (vec![("ema_state_dict", false)], "`ema_state_dict`", false),
         (vec![("ema_state_dict", true), ("state_dict", false)], "`state_dict`, and not `ema_state_dict`", false),
@@ -337,7 +337,7 @@ fn batch_normalisation_is_folded() {
         .map(|layer| weights.tensors[&format!("{layer}.bias")].to_f32().len())
         .collect();
     let picture = splitmix::uniform(3, network.input().len(), 2.0);
-    // The modules in the order of the network; each layer's and norm's final place depends on the names.
+    // The names of the modules in the order of the network: each layer, and the batch normalisation after it.
     let sequential: [&str; 15] = [
         "features.0",
         "features.1",

@@ -1,7 +1,6 @@
 use super::*;
 
-/// An inference spread over frames has bitwise the same outputs as one in a single frame.
-/// As a host's frames do: with a picture drawn before, some drivers note the time later.
+/// Layers are measured in a host's frame too, after a draw: some drivers then write timestamps later.
 #[test]
 fn are_measured_where_something_is_drawn() {
     let gpu = common::gpu();
@@ -53,6 +52,7 @@ fn are_measured_where_something_is_drawn() {
     }
 }
 
+/// An inference spread over frames has bitwise the same outputs as one in a single frame.
 #[test]
 fn give_the_same_bits() {
     let gpu = common::gpu();
@@ -159,7 +159,7 @@ fn are_begun_anew_after_another_run() {
         after(&|_| _ = block_on(pipeline.profile_input(&other)).unwrap().unwrap());
     }
 
-    // FrameBudget that come from another pipeline have nothing of this one: they begin anew too.
+    // A FrameBudget of another pipeline has no progress on this one: it starts again too.
     let another = Pipeline::builder(gpu, &network, &weights).build().unwrap();
     let mut slices = FrameBudget::modelled(&another, Duration::from_secs(1));
     for pipeline in [&pipeline, &another] {

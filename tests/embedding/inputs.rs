@@ -230,7 +230,6 @@ fn buffers() {
     }
 }
 
-/// The host's buffer may be larger than the device's largest binding: only the part that is read counts.
 /// More rows than a dispatch has workgroups along an axis.
 #[test]
 fn tall_buffers() {
@@ -246,6 +245,7 @@ fn tall_buffers() {
     assert!(found.iter().step_by(4).take(70_000).copied().eq(numbers));
 }
 
+/// The host's buffer may be larger than the device's largest binding: only the part that is read counts.
 #[test]
 fn large_buffers() {
     let limits = Limits { max_storage_buffer_binding_size: 16 << 20, ..Limits::default() };

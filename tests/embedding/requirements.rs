@@ -19,7 +19,7 @@ fn are_enough() {
     );
 }
 
-/// The documented limits match the actual ones.
+/// The device's list of kernel configurations is complete, and has no others.
 #[test]
 fn every_style_is_named() {
     let gpu = common::gpu();

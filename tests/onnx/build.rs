@@ -229,7 +229,7 @@ impl Graph {
         let last = self.nodes.iter().rfind(|n| !["Identity", "Cast", "Reshape", "Squeeze"].contains(&n.op)).unwrap().op;
         let mut expected = values[output].values.clone();
         if last == "LogSoftmax" {
-            // The output before a softmax.
+            // The network reads it as a softmax.
             expected.iter_mut().for_each(|v| *v = v.exp());
         }
         let activations = run(&model.network, &model.weights, &picture).unwrap();
