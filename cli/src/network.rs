@@ -9,7 +9,7 @@ use alexnet_wgpu::{ModelOptions, Network, Shape, Variant};
 
 use crate::{failure::Failure, files};
 
-/// Which network weights are for, where their file does not say it.
+/// The network that weights belong to, where their file does not give it.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct NetworkArgs {
     /// The network of the weights: ungrouped, paper, caffe, caffenet or torchvision; or any other as JSON, as written by

@@ -21,7 +21,7 @@ use crate::{
     progress,
 };
 
-/// Which network with which weights.
+/// A network with its weights.
 #[derive(Debug, clap::Args)]
 pub struct ModelArgs {
     /// Weights: PyTorch (.pth), ONNX, Caffe or safetensors, or the name of fetched ones (see `alexnet fetch`); by default,
@@ -34,7 +34,7 @@ pub struct ModelArgs {
     preprocessing: PreprocessingArgs,
 }
 
-/// How pictures become the network's input.
+/// The preprocessing of pictures.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct PreprocessingArgs {
     /// Preprocessing of pictures, in place of the weights' own: torchvision, caffe, a JSON file with the values, as printed
@@ -200,7 +200,7 @@ fn embedded(options: &ModelOptions) -> Result<Model, WeightsError> {
     Ok(model)
 }
 
-/// How a network is computed.
+/// The precision and the kernels of a network.
 #[derive(Debug, clap::Args)]
 pub struct ComputeArgs {
     /// Type of the fully connected layers' weights on the device: f32, f16 or int8
@@ -236,7 +236,7 @@ impl ComputeArgs {
     }
 }
 
-/// What is measured.
+/// The network and batch to measure.
 #[derive(Debug, clap::Args)]
 pub struct MeasuredArgs {
     /// Measure this network with random weights: ungrouped, paper, caffe, caffenet or torchvision
@@ -272,7 +272,7 @@ impl MeasuredArgs {
     }
 }
 
-/// Which adapters.
+/// A choice of adapters.
 #[derive(Debug, Default, clap::Args)]
 pub struct AdapterArgs {
     /// Only an adapter whose name, driver or PCI address contains TEXT (case-insensitive), or the one of this index; see
@@ -306,7 +306,7 @@ impl AdapterArgs {
     }
 }
 
-/// Which adapter.
+/// An adapter with the kernel variants to avoid.
 #[derive(Debug, clap::Args)]
 pub struct GpuArgs {
     #[command(flatten)]

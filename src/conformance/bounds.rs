@@ -46,7 +46,7 @@ enum Pointer {
     Local(usize, Vec<u32>),
 }
 
-/// How a block of statements ended.
+/// The end of a block of statements.
 enum Flow {
     Next,
     Break,

@@ -31,7 +31,7 @@ use crate::shape::Shape;
 /// scale − mean) / std` for each channel with x in 0…255.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Preprocessing {
-    /// How the whole picture is resized.
+    /// The resizing of the whole picture.
     pub resize: Resize,
     /// Rows and columns of the centre crop that follows.
     pub crop: [usize; 2],

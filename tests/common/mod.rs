@@ -39,8 +39,8 @@ pub fn configs(gpu: &Gpu) -> Vec<KernelConfig> {
     families.into_iter().flat_map(all).collect()
 }
 
-/// How far `found` is from what the f64 twin makes of `x`, activations of several pictures: ‖found − twin‖ over the norm of what
-/// the sums are of. Rounding errors are in proportion to the sum of magnitudes, which cancellation leaves out of the result.
+/// The error of `found` against the f64 twin's output for `x`, activations of several pictures: ‖found − twin‖ over the norm
+/// of the sums of magnitudes. Rounding errors are in proportion to those, which unlike the result are free of cancellation.
 pub fn layer_error(
     layer: &Layer,
     weights: &Weights,

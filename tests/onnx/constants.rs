@@ -23,7 +23,7 @@ fn gemm(graph: Graph) -> Graph {
 fn shapes_of_any_activation() {
     for batch in [1, -1] {
         let input = [batch, 1, 8, 8];
-        // Of the input, after other layers; a part of it; a size by index.
+        // Sizes of the input, after other layers; a part of them; one by index.
         gemm(
             maps(input)
                 .node("Shape x -> s", [])

@@ -183,7 +183,7 @@ fn pads_go_into_the_next_layer() {
         .check();
     pads(conv(), "Pad c, p -> q").node("Flatten q -> f", []).random("g", [280, 2]).node("MatMul f, g -> y", []).check();
     pads(conv(), "Pad c, p -> q").node("AveragePool q -> y", [("kernel_shape", [2, 2].into())]).check();
-    // Of rows and columns alone, named; and as attribute.
+    // Of rows and columns only, with named axes; and as an attribute.
     let named = conv().ints("p", [1, 2, 3, 0]).ints("a", [2, -1]).node("Pad c, p, _, a -> q", []);
     named.node("GlobalAveragePool q -> y", []).check();
     let old = conv().opset(2).node("Pad c -> q", [("pads", [0, 0, 1, 2, 0, 0, 3, 0].into())]);

@@ -99,7 +99,7 @@ fn inputs_of_other_dimensions() {
     assert_eq!(input(&vector), Shape::new(1, 9, 7));
     let last = Graph::new([1, 63]).ints("s", [-1, 9, 7, 1]).node("Reshape x, s -> q", []);
     picture(last.node("Transpose q -> p", [("perm", [0, 3, 1, 2].into())])).check();
-    // Without a batch, and without channels.
+    // Without a batch dimension, and without channels.
     let batch = picture(Graph::new([1, 9, 7]).ints("a", [0]).node("Unsqueeze x, a -> p", []));
     batch.check();
     assert_eq!(input(&batch), Shape::new(1, 9, 7));

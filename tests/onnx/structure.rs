@@ -22,7 +22,7 @@ fn relus_are_computed_where_they_stand() {
     let norm = [("size", 3.into()), ("alpha", 0.5f32.into())];
     assert_eq!(conv().node("LRN c -> n", norm.clone()).node("Relu n -> y", []).check().len(), 3);
     assert_eq!(conv().node("Relu c -> r", []).node("LRN r -> n", norm).node("Relu n -> y", []).check().len(), 2);
-    // By other names.
+    // As other operators.
     let zero = || conv().floats("z", [], vec![0.0]);
     assert!(relu(&zero().node("Clip c, z -> y", []).check()[0]));
     assert!(relu(&zero().floats("most", [], vec![3.4e38]).node("Clip c, z, most -> y", []).check()[0]));

@@ -45,7 +45,7 @@ const MAX_AVERAGES: usize = 4096;
 /// at most.
 const FREE_CLASSES: usize = 1024;
 
-/// How the output size of a pooling is rounded.
+/// The rounding of a pooling's output size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Rounding {
     Floor,
