@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// The same computation, with each batch normalisation that directly follows a convolution or a fully connected layer folded
-/// into that layer. One that follows an activation function stays.
+/// into that layer. One after an activation function or any other layer stays.
 pub(crate) fn fold_batch_norms(network: Network, mut weights: Weights) -> Result<(Network, Weights), WeightsError> {
     if !network.layers().iter().any(|layer| matches!(layer.op, Op::BatchNorm(_))) {
         return Ok((network, weights));

@@ -10,8 +10,8 @@ use super::error::PictureError;
 /// Grey and palette pictures become colour; transparent pixels are laid over white; 16-bit samples are rounded to the nearest
 /// 8-bit value (Pillow truncates instead, so it can be one step darker); TIFF's float samples are taken as 0…1 and clamped;
 /// CMYK and YCCK become `(255 − ink) · (255 − black) / 255`, and four-channel JPEGs are taken as inverted, as Adobe and later
-/// programs write them; of an animation, the first frame is used. Colour profiles and gamma are not applied, as in Pillow,
-/// with which published networks were trained.
+/// programs write them; of an animation, the first frame is used. Colour profiles and gamma are not applied, as in Pillow
+/// and so in every network trained with it.
 ///
 /// Supported formats are BMP, GIF, JPEG, PNG, PNM, TIFF and WebP, detected from their first bytes rather than the file's
 /// name. JPEG: all kinds of 8 bits per sample except lossless and hierarchical ones. TIFF and BigTIFF: the first picture, in

@@ -1,4 +1,4 @@
-//! JPEG decoding, bit-exact with libjpeg-turbo, and so with Pillow, with which published networks were trained.
+//! JPEG decoding, bit-exact with libjpeg-turbo and so with Pillow, whose pictures networks are trained on.
 //!
 //! A decoder of its own, because none of those in Rust reads everything that the format allows (2026-11). zune-jpeg 0.5 shows
 //! stripes where scans contain only some components, and refuses components sampled three times. jpeg-decoder 0.3 upsamples
