@@ -1,5 +1,5 @@
-//! Caffe files as solvers write them: with layers of data in place of an input, batch normalisation in two layers, and text files
-//! and pictures of means that go with them.
+//! Caffe files as written by solvers: with data layers in place of an input, batch normalisation in two layers, and the
+//! accompanying text files and mean images.
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 use std::{collections::BTreeMap, fs};
@@ -12,7 +12,7 @@ use alexnet_wgpu::{
 };
 use proptest::prelude::*;
 
-/// Fields of a protocol buffer.
+/// The fields of a protocol buffer.
 mod field {
     fn varint(mut value: u64) -> Vec<u8> {
         let mut bytes = Vec::new();
@@ -44,14 +44,14 @@ fn blob(tensor: &Tensor) -> Vec<u8> {
     [bytes(5, numbers), bytes(7, dims)].concat()
 }
 
-/// A layer of today's kind: what it is called, of which type, between which activations, its blobs, and the rest of its fields.
+/// A layer in the current format: its name, type, input and output, blobs, and other fields.
 fn layer(name: &str, kind: &str, [bottom, top]: [&str; 2], blobs: &[Tensor], rest: &[u8]) -> Vec<u8> {
     let blobs: Vec<u8> = blobs.iter().flat_map(|tensor| bytes(7, blob(tensor))).collect();
     let bottom = if bottom.is_empty() { vec![] } else { bytes(3, bottom) };
     bytes(100, [bytes(1, name), bytes(2, kind), bottom, bytes(4, top), blobs, rest.to_vec()].concat())
 }
 
-/// The same as V1 had it.
+/// The same layer in the V1 format.
 fn old_layer(name: &str, kind: u64, [bottom, top]: [&str; 2], blobs: &[Tensor], rest: &[u8]) -> Vec<u8> {
     let blobs: Vec<u8> = blobs.iter().flat_map(|tensor| bytes(6, blob(tensor))).collect();
     let bottom = if bottom.is_empty() { vec![] } else { bytes(2, bottom) };
@@ -78,7 +78,7 @@ fn lenet(side: usize) -> Network {
         .unwrap()
 }
 
-/// LeNet as a solver snapshots it: no input, a data layer with `transform`, and the loss.
+/// LeNet as in a solver's snapshot: no input, a data layer with `transform`, and the loss.
 fn snapshot(transform: &[u8]) -> Vec<u8> {
     let weights = Weights::random(&lenet(28), 1);
     let of = |name: &str| ["weight", "bias"].map(|kind| weights.tensors[&format!("{name}.{kind}")].clone());
@@ -110,15 +110,15 @@ fn the_input_is_the_one_that_the_weights_fit() {
     assert_eq!(model.network, lenet(28));
     assert_eq!(model.origin.doubt, None);
     assert!(model.origin.network.contains("its weights fit"), "{}", model.origin.network);
-    // The data layer says all that is done to pictures.
+    // The data layer describes the whole preprocessing.
     let p = model.preprocessing;
     assert_eq!((p.channels, p.scale, p.mean, p.crop), (ChannelOrder::Grey, 1.0 / 256.0, [0.0; 3], [28, 28]));
     assert!(!model.origin.preprocessing_guessed);
-    // The crop of a data layer goes before what is usual.
+    // The crop of a data layer takes precedence over the usual sizes.
     let error = open(snapshot(&number(3, 30))).unwrap_err().to_string();
     assert!(error.contains("`ip1`") && error.contains("a weight of 200 columns"), "{error}");
 
-    // As V1: types are numbers.
+    // In V1: types are numbers.
     let weights = Weights::random(&lenet(28), 1);
     let of = |name: &str| ["weight", "bias"].map(|kind| weights.tensors[&format!("{name}.{kind}")].clone());
     let old = [
@@ -171,7 +171,7 @@ fn a_text_file_says_the_input() {
         assert!(error.contains(expected) && error.contains("prototxt"), "{error}");
     }
 
-    // Beside the file, under its name or as deploy.prototxt; one that is of another network is passed over.
+    // Next to the file, under its name or as deploy.prototxt; one for another network is ignored.
     for (name, text, side) in [
         ("lenet.prototxt", DEPLOY, 27),
         ("deploy.prototxt", DEPLOY, 27),
@@ -190,10 +190,10 @@ fn a_text_file_says_the_input() {
     }
 }
 
-/// Where several sizes fill the first fully connected layer, one is taken and the others are told.
+/// Where several sizes fill the first fully connected layer, one is chosen and the others are reported.
 #[test]
 fn several_inputs_fit() {
-    // Poolings in steps of 3: 10 and 13 leave no rest in front of four and five rows; five are asked for.
+    // Poolings in steps of 3: 10 and 13 leave no remainder before four and five rows; five are required.
     let network = |side: usize| {
         Network::builder("n", Shape::new(3, side, side))
             .conv("c", Conv::new(2, 3).stride(4))
@@ -210,13 +210,13 @@ fn several_inputs_fit() {
         layer("c", "Convolution", ["data", "c"], &of("c"), &conv),
         layer("f", "InnerProduct", ["c", "f"], &of("f"), &bytes(117, number(1, 3))),
     ];
-    // 19 leaves no rest, and is so the only one beyond doubt, though 20, 21 and 22 fit.
+    // 19 leaves no remainder, so it alone is beyond doubt, though 20, 21 and 22 fit.
     let model = open(file.concat()).unwrap();
     assert_eq!((model.network, model.origin.doubt), (network(19), None));
-    // No data layer: pictures are guessed at.
+    // No data layer: the preprocessing is guessed.
     assert!(model.origin.preprocessing_guessed);
     assert_eq!(model.preprocessing.resize, Resize::Warp([256, 256]));
-    // Any size fits where everything is averaged.
+    // Any size fits before a global average.
     let average = layer("g", "Pooling", ["c", "g"], &[], &bytes(121, [number(1, 1), number(12, 1)].concat()));
     let fc = [Tensor::from_f32([3, 2], vec![0.5; 6])];
     let file = [file[1].clone(), average, layer("f", "InnerProduct", ["g", "f"], &fc, &bytes(117, number(1, 3)))];
@@ -235,7 +235,7 @@ fn several_inputs_fit() {
         "{error}"
     );
     assert!(!error.contains("again"), "the file is whole: {error}");
-    // A network of fully connected layers alone: a picture, where the inputs make one.
+    // A network of only fully connected layers: a picture, where the number of inputs permits one.
     for (columns, input) in [(784, Shape::new(1, 28, 28)), (3072, Shape::new(3, 32, 32)), (10, Shape::vector(10))] {
         let fc = [Tensor::from_f32([3, columns], splitmix::uniform(1, 3 * columns, 1.0))];
         let model = open(layer("f", "InnerProduct", ["data", "f"], &fc, &bytes(117, number(1, 3)))).unwrap();
@@ -308,7 +308,7 @@ fn batch_normalisation_in_two_layers_is_folded() {
         assert!(error < 1e-6, "{error:e}");
     }
 
-    // Of the input itself, in front of the first layer; and blobs that do not fit are told.
+    // Of the input itself, before the first layer; and blobs that do not fit are reported.
     let of_input = [vector(30, 3, 0.0), vector(31, 3, 2.0), Tensor::from_f32([1], vec![1.0])];
     let first = layer("bn", "BatchNorm", ["data", "bn"], &of_input, &[]);
     let conv = layer("c", "Convolution", ["bn", "c"], &of("c"), &bytes(106, window(4, 3)));
@@ -390,7 +390,7 @@ fn layers_that_are_not_there_yet_are_named() {
     assert!(error.contains("`r`") && error.contains("[0, 7, 112]"), "{error}");
 }
 
-/// Poolings of a maximum take a last window that reaches over the end, as Caffe's `PoolingLayer::Reshape` has it.
+/// Max poolings include a last window that extends past the end, as in Caffe's `PoolingLayer::Reshape`.
 #[test]
 fn max_poolings_round_up() {
     for (size, kernel, stride, pad) in
@@ -418,7 +418,7 @@ fn max_poolings_round_up() {
         ];
         let model = open(file.concat()).unwrap();
         assert_eq!(model.network.layer("p").unwrap().output.height, pooled as usize, "{size} {kernel} {stride} {pad}");
-        // The windows' maxima, of a picture whose numbers are all below zero: what lies outside is none.
+        // The windows' maxima of a picture of negative numbers: padding never wins.
         let picture: Vec<f64> =
             splitmix::uniform(2, (size * size) as usize, 1.0).into_iter().map(|v| f64::from(v) - 2.0).collect();
         let found = &run(&model.network, &model.weights, &picture).unwrap()[1];
@@ -447,12 +447,12 @@ fn pictures_of_means() {
     assert_eq!(colours, GivenPreprocessing::CaffeMean([104.5, 117.0, 123.25]));
     let grey = GivenPreprocessing::from_binaryproto(&picture(1, 28, |_| 33.0)).unwrap();
     assert_eq!(grey, GivenPreprocessing::CaffeMean([33.0; 3]));
-    // Subtracted from samples, which are multiplied afterwards as the data layer says.
+    // Subtracted from samples, which are then multiplied by the data layer's scale.
     let options = ModelOptions { preprocessing: Some(grey), ..ModelOptions::default() };
     let model = Model::from_bytes(snapshot(&float(1, 0.25)), &options).unwrap();
     assert_eq!((model.preprocessing.scale, model.preprocessing.mean), (0.25, [8.25; 3]));
     assert!(model.origin.preprocessing.contains("picture of means"), "{}", model.origin.preprocessing);
-    // A data layer that names one leaves the mean open.
+    // A data layer that names a mean file leaves the mean open.
     let model = open(snapshot(&bytes(4, "mean.binaryproto"))).unwrap();
     assert!(model.origin.preprocessing_guessed);
     for wrong in [vec![], b"no protocol buffer".to_vec(), picture(2, 4, |_| 0.0), picture(3, 4, |_| f32::NAN)] {
@@ -461,7 +461,7 @@ fn pictures_of_means() {
     }
 }
 
-/// Windows and padding of each axis by itself.
+/// Windows and padding of each axis separately.
 #[test]
 fn sizes_of_each_axis() {
     let weights = Tensor::from_f32([2, 1, 3, 5], splitmix::uniform(1, 30, 1.0));
@@ -495,7 +495,7 @@ fn sizes_of_each_axis() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 3000, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Whatever bytes of a snapshot and of the text beside it are replaced: an error or a network, and at once.
+    /// Random damage to a snapshot and to the text next to it gives an error or a network, quickly.
     #[test]
     fn damaged_files_do_no_harm(
         changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),

@@ -1,4 +1,4 @@
-//! Checkpoints as training programs write them: state dicts beside other objects, with batch normalisation, of any network.
+//! Checkpoints as written by training programs: state dicts beside other objects, with batch normalisation, of any network.
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod common;
@@ -13,7 +13,7 @@ use alexnet_wgpu::{
 };
 use proptest::prelude::*;
 
-/// Programs of a pickle, each of which leaves a value on the stack.
+/// Pickle programs, each of which leaves a value on the stack.
 mod pickle {
     pub fn text(text: &str) -> Vec<u8> {
         [&b"X"[..], &(text.len() as u32).to_le_bytes(), text.as_bytes()].concat()
@@ -36,7 +36,7 @@ mod pickle {
         [b"}(".to_vec(), pairs, b"u".to_vec()].concat()
     }
 
-    /// A dict of texts.
+    /// A dict with text keys.
     pub fn named(pairs: &[(&str, Vec<u8>)]) -> Vec<u8> {
         dict(&pairs.iter().map(|(key, value)| (text(key), value.clone())).collect::<Vec<_>>())
     }
@@ -46,7 +46,7 @@ mod pickle {
         [global(module, name), tuple(arguments), b"R".to_vec()].concat()
     }
 
-    /// An object that is made without arguments, with a state.
+    /// An object created without arguments, with a state.
     pub fn object(module: &str, name: &str, state: &[u8]) -> Vec<u8> {
         [&global(module, name)[..], b")\x81", state, b"b"].concat()
     }
@@ -81,7 +81,7 @@ impl File {
         )
     }
 
-    /// An OrderedDict of these tensors, in this order, with the versions that modules put beside it.
+    /// An OrderedDict of these tensors, in this order, with the version attribute that PyTorch's modules add.
     fn state_dict(&mut self, tensors: &[(String, Tensor)]) -> Vec<u8> {
         let pairs: Vec<u8> = tensors
             .iter()
@@ -107,14 +107,14 @@ fn open(bytes: Vec<u8>) -> Result<Model, WeightsError> {
     Model::from_bytes(bytes, &ModelOptions::default())
 }
 
-/// A small torchvision AlexNet, and its tensors as torchvision calls them.
+/// A small torchvision AlexNet, and its tensors under torchvision's names.
 fn small() -> (Network, Vec<(String, Tensor)>) {
     let network = AlexNet::TORCHVISION.width(0.0625).head(6, 5).classes(4).network().unwrap();
     let weights = Weights::random(&network, 1);
     (network, renamed(&weights, ["features.0", "features.3", "features.6", "features.8", "features.10"]))
 }
 
-/// The tensors of an AlexNet under other names of its convolutions.
+/// The tensors of an AlexNet with its convolutions renamed.
 fn renamed(weights: &Weights, convolutions: [&str; 5]) -> Vec<(String, Tensor)> {
     let own = ["conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8"];
     let others = convolutions.into_iter().chain(["classifier.1", "classifier.4", "classifier.6"]);
@@ -129,7 +129,7 @@ fn same(a: &Weights, b: &Weights) -> bool {
         && a.tensors.iter().all(|(name, tensor)| b.tensors[name].bytes() == tensor.bytes())
 }
 
-/// What training programs put beside the tensors, and how Python writes it.
+/// Objects that training programs store beside the tensors, as Python writes them.
 fn objects() -> Vec<(&'static str, Vec<u8>)> {
     let float = b"G\x3f\xf0\0\0\0\0\0\0".to_vec();
     let dtype =
@@ -157,14 +157,14 @@ fn objects() -> Vec<(&'static str, Vec<u8>)> {
         ("python2", b"U\x02\xff\xfe".to_vec()),
         ("twice", [int(7), b"20".to_vec()].concat()),
         ("attribute", call("builtins", "getattr", &[global("some", "Enum"), text("member")])),
-        // What a call made is called again.
+        // The result of a call is called again.
         ("called", [call("functools", "partial", &[]), tuple(&[]), b"R".to_vec()].concat()),
-        // A list's and a dict's subclass that are filled.
+        // Subclasses of list and dict that are filled.
         ("list", [call("some", "List", &[]), b"(".to_vec(), int(1), b"e".to_vec()].concat()),
     ]
 }
 
-/// Whatever stands beside the tensors, they are found, and nothing is made of it.
+/// Tensors are found beside any other objects, which are not built.
 #[test]
 fn objects_beside_the_tensors() {
     let (network, tensors) = small();
@@ -180,7 +180,7 @@ fn objects_beside_the_tensors() {
         let contents = model.origin.contents.unwrap();
         assert!(contents.starts_with("`state_dict`, beside `epoch`"), "{name}: {contents}");
     }
-    // All at once, among the tensors themselves and under a class of dicts that nobody knows.
+    // All at once, among the tensors themselves and in an unknown class of dicts.
     let mut file = File::default();
     let mut pairs: Vec<(Vec<u8>, Vec<u8>)> = beside.iter().map(|(name, object)| (text(name), object.clone())).collect();
     pairs.extend(tensors.iter().map(|(name, t)| (text(name), file.tensor(t.shape(), &t.to_f32()))));
@@ -190,14 +190,14 @@ fn objects_beside_the_tensors() {
     assert!(same(&model.weights, &expected));
 }
 
-/// Tensors that lie under one of several names, and beside others.
+/// Tensors under one of several keys, and beside others.
 #[test]
 fn which_dict_is_taken() {
     let (_, tensors) = small();
     let other: Vec<(String, Tensor)> =
         tensors.iter().map(|(n, t)| (n.clone(), Tensor::from_f32(t.shape(), vec![9.0; t.to_f32().len()]))).collect();
     let nines = |model: &Model| model.weights.tensors["conv1.bias"].to_f32()[0] == 9.0;
-    // Keys, whose dict is the second kind, and which is taken.
+    // Keys, each with whether its dict is the other kind; the key that is used; and whether it is that kind.
     for (keys, taken, nine) in [
         (vec![("ema_state_dict", false)], "`ema_state_dict`", false),
         (vec![("ema_state_dict", true), ("state_dict", false)], "`state_dict`, and not `ema_state_dict`", false),
@@ -213,7 +213,7 @@ fn which_dict_is_taken() {
         let model = open(file.bytes(&named(&pairs))).unwrap_or_else(|e| panic!("{keys:?}: {e}"));
         assert_eq!((model.origin.contents.as_deref(), nines(&model)), (Some(taken), nine), "{keys:?}");
     }
-    // Deeper, and with what parallel and compiled modules put before the names.
+    // Nested deeper, and with the prefixes of parallel and compiled modules.
     let mut file = File::default();
     let prefixed: Vec<(String, Tensor)> =
         tensors.iter().map(|(n, t)| (format!("module._orig_mod.{n}"), t.clone())).collect();
@@ -228,7 +228,7 @@ fn which_dict_is_taken() {
     assert_eq!(model.origin.contents.as_deref(), Some("`trainer.networks.student`, beside `optimizer`"));
     let names: Vec<String> = Weights::from_bytes(bytes).unwrap().tensors.into_keys().collect();
     assert_eq!(names[0], "classifier.1.bias");
-    // A plain state dict needs no words.
+    // A plain state dict needs no explanation.
     let mut file = File::default();
     let state = file.state_dict(&tensors);
     assert_eq!(open(file.bytes(&state)).unwrap().origin.contents, None);
@@ -238,7 +238,7 @@ fn which_dict_is_taken() {
 fn what_is_no_state_dict_is_refused_by_name() {
     let (_, tensors) = small();
     let error = |root: Vec<u8>| open(File::default().bytes(&root)).unwrap_err().to_string();
-    // Whole modules, and calls that are made for attacks alone, wherever they stand.
+    // Whole modules, and calls that are useful only to attackers, anywhere.
     let module = object("torchvision.models.alexnet", "AlexNet", &named(&[("training", b"\x89".to_vec())]));
     let message = error(module);
     assert!(message.contains("`torchvision.models.alexnet.AlexNet`") && message.contains("state_dict"), "{message}");
@@ -262,7 +262,7 @@ fn what_is_no_state_dict_is_refused_by_name() {
             "{message}"
         );
     }
-    // A tensor of another kind is none to pass over.
+    // A tensor of an unsupported kind must not be skipped.
     let mut file = File::default();
     let first = file.tensor(&[1], &[1.0]);
     let quantised = call("torch._utils", "_rebuild_qtensor", &[int(0)]);
@@ -278,7 +278,7 @@ fn what_is_no_state_dict_is_refused_by_name() {
     }
 }
 
-/// Sizes of a batch normalisation's tensors and its numbers.
+/// The tensors of a batch normalisation, with random numbers.
 fn norm(name: &str, channels: usize, seed: u64) -> Vec<(String, Tensor)> {
     let uniform = |i: u64, bound: f32, middle: f32| {
         let values = splitmix::uniform(seed + i, channels, bound).into_iter().map(|v| v + middle).collect();
@@ -293,8 +293,8 @@ fn norm(name: &str, channels: usize, seed: u64) -> Vec<(String, Tensor)> {
     ]
 }
 
-/// What an AlexNet with a batch normalisation behind every convolution and the first two fully connected layers computes, in
-/// double precision, a layer after the other.
+/// The output in double precision of an AlexNet with a batch normalisation after every convolution and the first two fully
+/// connected layers, computed layer by layer.
 fn with_norms(network: &Network, weights: &Weights, norms: &[Vec<(String, Tensor)>], picture: &[f32]) -> Vec<f64> {
     let mut x: Vec<f64> = picture.iter().copied().map(f64::from).collect();
     let mut norms = norms.iter();
@@ -327,7 +327,7 @@ fn with_norms(network: &Network, weights: &Weights, norms: &[Vec<(String, Tensor
 fn batch_normalisation_is_folded() {
     let (network, _) = small();
     let mut weights = Weights::random(&network, 1);
-    // As is usual in front of a batch normalisation.
+    // As is usual before a batch normalisation.
     for layer in ["conv2", "fc6"] {
         let bias = weights.tensors.get_mut(&format!("{layer}.bias")).unwrap();
         *bias = Tensor::from_f32(bias.shape(), vec![0.0; bias.to_f32().len()]);
@@ -337,7 +337,7 @@ fn batch_normalisation_is_folded() {
         .map(|layer| weights.tensors[&format!("{layer}.bias")].to_f32().len())
         .collect();
     let picture = splitmix::uniform(3, network.input().len(), 2.0);
-    // The modules in the order of the network; the last place of each layer and its norm, by how they are called.
+    // The names of the modules in the order of the network: each layer, and the batch normalisation after it.
     let sequential: [&str; 15] = [
         "features.0",
         "features.1",
@@ -405,7 +405,7 @@ fn batch_normalisation_is_folded() {
         println!("{}: {error:.1e} on the device", names[1]);
         assert!(error < 1e-5, "{}: {error:e}", names[1]);
 
-        // Without an order: the names alone.
+        // Without an order: the names only.
         let unordered = Model::from_weights(
             Weights { tensors: tensors.into_iter().collect(), metadata: BTreeMap::new() },
             &ModelOptions::default(),
@@ -432,14 +432,14 @@ fn batch_normalisation_that_cannot_be_folded_is_refused() {
     };
     let channels = tensors[0].1.shape()[0];
     assert!(error("features.1", channels + 1).contains("numbers for the"), "{}", error("features.1", channels + 1));
-    // Behind the ReLU.
+    // After the ReLU.
     let behind = error("features.2", channels);
     assert!(behind.contains("`features.2`") && behind.contains("learns nothing behind `features.0`"), "{behind}");
     assert!(behind.contains("ONNX"), "{behind}");
     assert!(error("input_norm", 3).contains("found neither"), "{}", error("input_norm", 3));
 }
 
-/// What the numbers in the names of a `Sequential` tell of layers that have no tensors.
+/// Layers without tensors are inferred from the numbers in the names of a `Sequential`.
 #[test]
 fn names_tell_what_stands_between() {
     let ungrouped = AlexNet::UNGROUPED.width(0.05).head(6, 5).classes(4);
@@ -457,23 +457,23 @@ fn names_tell_what_stands_between() {
         matches!(paper.network.layer("norm1").unwrap().op, Op::LocalResponseNorm(norm) if norm == LocalResponseNorm::TORCH_PAPER)
     );
     assert!(paper.origin.doubt.is_some() && paper.origin.preprocessing_guessed);
-    // Without room for them, it is only the input's size that is not known.
+    // Without room for normalisations, only the size of the input is unknown.
     let plain = of(ungrouped, [0, 3, 6, 8, 10], None).unwrap();
     assert_eq!(plain.network.name(), "ungrouped");
     assert!(plain.origin.doubt.unwrap().contains("any size of the input"));
-    // A batch normalisation that was left out is missed; who knows better says so.
+    // A missing batch normalisation is reported; the caller can overrule this.
     let error = of(AlexNet::TORCHVISION.width(0.05), [0, 4, 8, 11, 14], None).unwrap_err().to_string();
     assert!(error.contains("features.0, features.4") && error.contains("batch normalisation"), "{error}");
     let named = of(AlexNet::TORCHVISION.width(0.05), [0, 4, 8, 11, 14], Some(Variant::Torchvision)).unwrap();
     assert_eq!((named.network.name(), named.origin.doubt), ("torchvision", None));
     assert!(of(ungrouped, [0, 6, 9, 11, 13], None).unwrap_err().to_string().contains("layers that no AlexNet has"));
-    // torchvision's own are beyond doubt.
+    // torchvision's own names are beyond doubt.
     assert_eq!(of(AlexNet::TORCHVISION.width(0.05), [0, 3, 6, 8, 10], None).unwrap().origin.doubt, None);
-    // Names without numbers tell nothing.
+    // Names without numbers give no evidence.
     let unnamed =
         Model::from_weights(Weights::random(&ungrouped.network().unwrap(), 1), &ModelOptions::default()).unwrap();
     assert!(unnamed.origin.doubt.unwrap().contains("paper"));
-    // In two groups it is the paper's as well.
+    // In two groups it could also be the paper's.
     let grouped = AlexNet::CAFFE.width(0.05).head(6, 5).classes(4);
     let paper = of(grouped, [0, 4, 8, 10, 12], Some(Variant::Paper)).unwrap();
     assert!(matches!(paper.network.layer("conv2").unwrap().op, Op::Conv(conv) if conv.groups == 2));
@@ -481,7 +481,7 @@ fn names_tell_what_stands_between() {
     assert!(of(grouped, [0, 4, 8, 10, 12], None).unwrap().origin.doubt.unwrap().contains("caffenet"));
 }
 
-/// A softmax of one number is 1, whatever it is.
+/// A softmax of a single number is always 1.
 #[test]
 fn one_output_is_two_classes() {
     let network = AlexNet::TORCHVISION.width(0.0625).head(6, 5).classes(1).network().unwrap();
@@ -498,12 +498,12 @@ fn one_output_is_two_classes() {
     for (found, expected) in found.iter().zip([1.0 - p, p]) {
         assert!((f64::from(*found) - expected).abs() < 1e-6, "{found} for {expected}");
     }
-    // What was made of it is one file again.
+    // Saved and opened again, the result is the same.
     let again = Model::from_weights(model.to_weights().unwrap(), &ModelOptions::default()).unwrap();
     assert_eq!((again.network, again.labels), (model.network, model.labels));
 }
 
-/// LeNet with whatever names, as JSON says its layers.
+/// LeNet under any names, with its layers given as JSON.
 #[test]
 fn any_network_as_json() {
     let lenet = |names: [&str; 4]| {
@@ -535,7 +535,7 @@ fn any_network_as_json() {
     let model = with(&tensors, &network).unwrap();
     assert!(model.network == network && same(&model.weights, &weights));
     assert!(model.origin.network.contains("by the names of its layers"), "{}", model.origin.network);
-    // Under other names the tensors come in their order, which is not that of the names.
+    // Under other names, tensors are matched by their order in the file, not by the order of the names.
     let other = lenet(["z", "y", "x", "w"]);
     let model = with(&tensors, &other).unwrap();
     for (from, to) in [("features.0", "z"), ("features.3", "y"), ("classifier.0", "x"), ("classifier.2", "w")] {
@@ -566,7 +566,7 @@ fn any_network_as_json() {
     assert!(model.origin.network.contains("1 batch normalisations"), "{}", model.origin.network);
     assert_ne!(model.weights.tensors["features.0.weight"].bytes(), weights.tensors["features.0.weight"].bytes());
 
-    // What does not fit is said by the file's names.
+    // Errors use the file's names.
     let mut wrong = tensors.clone();
     wrong[2].1 = Tensor::from_f32([8, 6, 3, 3], vec![0.0; 432]);
     let error = with(&wrong, &network).unwrap_err().to_string();
@@ -592,7 +592,7 @@ fn biases_with_dimensions_of_one() {
     assert!(same(&model.weights, &Weights::random(&network, 1)));
 }
 
-/// What the documentation shows opens.
+/// The example of the documentation opens.
 #[test]
 fn the_documented_network() {
     let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/networks.md")).unwrap();
@@ -602,7 +602,7 @@ fn the_documented_network() {
     assert_eq!(Network::from_json(&network.to_json().unwrap()).unwrap(), network);
 }
 
-/// A checkpoint with every kind of object that is known here, a state dict with batch normalisation, and another.
+/// A checkpoint with every kind of object known here, a state dict with batch normalisation, and another one.
 fn rich() -> Vec<u8> {
     let mut file = File::default();
     let tiny = |name: &str, shape: &[usize]| {
@@ -621,7 +621,7 @@ fn rich() -> Vec<u8> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 4000, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Whatever bytes of it are replaced, left out or written twice: an error or tensors, and at once.
+    /// Random bytes replaced, removed or repeated give an error or tensors, quickly.
     #[test]
     fn damaged_checkpoints_do_no_harm(
         changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>(), 0..4), 1..6),

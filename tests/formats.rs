@@ -1,4 +1,4 @@
-//! Weight files that the real tools wrote (`tests/data/formats/make.py` is how), and files that lie.
+//! Weight files written by the original tools (see `tests/data/formats/make.py`), and malformed files.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -19,7 +19,7 @@ use alexnet_wgpu::{
 };
 use proptest::prelude::*;
 
-/// Where make.py starts its random numbers.
+/// The seed of make.py's random numbers.
 const SEED: u64 = 1;
 
 /// A line of expected.json.
@@ -54,7 +54,7 @@ fn format_of(name: &str) -> Format {
     }
 }
 
-/// Opens `name`, and holds its tensors and its output against what the tool that wrote it says.
+/// Opens `name`, and compares its tensors and output with the results of the tool that wrote it.
 fn check(folder: &Path, name: &str, expected: &Expected) {
     let model = Model::open(folder.join(name), &ModelOptions::default()).unwrap_or_else(|e| panic!("{name}: {e}"));
     assert_eq!(model.origin.format, Some(format_of(name)), "{name}");
@@ -67,7 +67,7 @@ fn check(folder: &Path, name: &str, expected: &Expected) {
         let random = Weights::random(&model.network, SEED);
         assert_eq!(random.tensors.len(), model.weights.tensors.len(), "{name}");
         for (key, tensor) in &model.weights.tensors {
-            // Old Caffe files and one layer of the new one have their own types.
+            // Old Caffe files and one layer of the new one have types of their own.
             let dtype = if name.ends_with("caffemodel") { tensor.dtype().to_string() } else { expected.dtype.clone() };
             assert_eq!(tensor.dtype().to_string(), dtype, "{name} {key}");
             let drawn = random.tensors[key].cast(tensor.dtype());
@@ -82,7 +82,7 @@ fn check(folder: &Path, name: &str, expected: &Expected) {
     assert!((probabilities.iter().sum::<f64>() - 1.0).abs() < 1e-12, "{name}");
     let found: Vec<f32> = logits.iter().map(|&v| v as f32).collect();
     let error = relative_error(&found, &expected.logits);
-    // What ONNX Runtime rounds in f32 is the largest part of it.
+    // ONNX Runtime's rounding in f32 is most of it.
     assert!(error < 3e-6, "{name}: error {error:e}");
 }
 
@@ -95,7 +95,7 @@ fn files_of_the_real_tools_mean_what_their_tools_say() {
     }
 }
 
-/// The same on the device, and of the graph formats' poolings, paddings and groups as well.
+/// The same on the device, including the graph formats' poolings, paddings and groups.
 #[test]
 fn the_device_computes_what_the_tools_say() {
     let mut worst = (0.0, "");
@@ -115,7 +115,7 @@ fn the_device_computes_what_the_tools_say() {
     println!("{} files, the largest error is {:e} ({})", files.len(), worst.0, worst.1);
 }
 
-/// `make.py --full DIR` writes the files; ALEXNET_FULL_SIZE=DIR says where.
+/// `make.py --full DIR` writes the files; ALEXNET_FULL_SIZE is the folder.
 #[test]
 #[ignore = "needs a gigabyte of files that make.py --full writes"]
 fn full_size() {
@@ -168,7 +168,7 @@ fn graphs_of_the_published_layouts_are_the_published_networks() {
         assert_eq!(open(file).unwrap().network, torchvision, "{file}");
     }
 
-    // The zoo's pads at 224.
+    // The zoo's model pads at 224.
     let zoo = open("zoo.onnx").unwrap();
     let pool = |name: &str| match zoo.network.layer(name).unwrap().op {
         Op::MaxPool(pool) => pool.window.padding,
@@ -193,7 +193,7 @@ fn preprocessing_and_labels_go_with_the_network() {
     assert!(zoo.origin.preprocessing.contains("caffe"), "{}", zoo.origin.preprocessing);
     assert!(zoo.origin.network.contains("caffe"), "{}", zoo.origin.network);
 
-    // The data layer of a snapshot says its mean; a deployed net says none.
+    // The data layer of a snapshot gives its mean; a deployed net gives none.
     let v1 = open("v1.caffemodel").unwrap().preprocessing;
     assert_eq!((v1.mean, v1.channels, v1.crop), ([104.0, 117.0, 123.0], ChannelOrder::Bgr, [227, 227]));
     assert_eq!(open("v2.caffemodel").unwrap().preprocessing, Preprocessing::caffe(227));
@@ -214,7 +214,7 @@ fn preprocessing_and_labels_go_with_the_network() {
 
 #[test]
 fn the_callers_network_wins() {
-    // The tensors of caffe and caffenet have the same shapes: only the caller can know.
+    // The tensors of caffe and caffenet have the same shapes: only the caller can tell.
     let network = AlexNet::CAFFENET.width(0.05).head(8, 8).classes(10).network().unwrap();
     let weights = Weights::random(&network, 1);
     let recognised = Model::from_weights(weights.clone(), &ModelOptions::default()).unwrap();
@@ -222,7 +222,7 @@ fn the_callers_network_wins() {
     assert!(recognised.origin.network.contains("caffenet"), "{}", recognised.origin.network);
     let options = ModelOptions { variant: Some(Variant::CaffeNet), ..ModelOptions::default() };
     assert_eq!(Model::from_weights(weights, &options).unwrap().network, network);
-    // Also over what a graph says.
+    // The option also overrides a graph.
     let model = Model::open(folder().join("zoo.onnx"), &options).unwrap();
     assert_eq!((model.network.name(), model.preprocessing.crop), ("caffenet", [227, 227]));
     let options = ModelOptions { variant: Some(Variant::Torchvision), ..ModelOptions::default() };
@@ -258,11 +258,11 @@ fn weights_keep_the_names_that_the_file_gives_them() {
     assert_eq!(names("torchvision.safetensors")[0], "classifier.1.bias");
     assert_eq!(names("zoo.onnx")[..2], ["conv1_b_0", "conv1_w_0"]);
     assert_eq!(names("v1.caffemodel")[..2], ["conv1.bias", "conv1.weight"]);
-    // Readable, though no network.
+    // Readable, though not a network.
     assert_eq!(names("refused-hardmax.onnx"), ["w"]);
 }
 
-/// The message with which `name` is refused.
+/// The error message for `name`.
 fn refusal(name: &str) -> String {
     match open(name) {
         Ok(_) => panic!("{name} was taken"),
@@ -330,7 +330,7 @@ fn tensors_of_no_alexnet_are_listed() {
     assert!(err.contains("found 1 and 1 in 4 tensors (c1.bias, c1.weight, f2.bias, f2.weight)"), "{err}");
 }
 
-/// Labels are for a list of classes that someone could have meant, and maps are none.
+/// Labels belong to a plausible list of classes; feature maps are not one.
 #[test]
 fn outputs_that_are_no_classes_have_no_labels() {
     let model = |input: Shape| {
@@ -346,7 +346,7 @@ fn outputs_that_are_no_classes_have_no_labels() {
     assert_eq!((maps.labels.len(), &*maps.origin.labels), (0, "none, as the network ends in maps"));
 }
 
-/// Networks of other channels than three are networks too; what cannot be made for them is a picture.
+/// Networks with other than three channels are supported; only pictures cannot be made for them.
 #[test]
 fn networks_of_one_and_four_channels() {
     let model = |channels, options: &ModelOptions| {
@@ -366,7 +366,7 @@ fn networks_of_one_and_four_channels() {
         let input = match model.preprocessing.apply(&picture) {
             Ok(input) => {
                 assert_eq!((channels, model.preprocessing.channels), (1, ChannelOrder::Grey));
-                // The picture is white, and as wide as it is said to be.
+                // The picture is white, and has the stated width.
                 assert!(input.iter().all(|&value| value == 1.0));
                 input
             }
@@ -381,13 +381,13 @@ fn networks_of_one_and_four_channels() {
         let exact = run(&model.network, &model.weights, &exact).unwrap().pop().unwrap();
         assert!(relative_error(&found, &exact) < 1e-5, "{channels}");
     }
-    // Three means are no network's of one channel.
+    // Three means do not fit a network of one channel.
     let options = ModelOptions { preprocessing: Some("torchvision".parse().unwrap()), ..Default::default() };
     let error = model(1, &options).unwrap_err().to_string();
     assert!(error.contains("the network's input of 1×28×20, found one to 3×28×20"), "{error}");
 }
 
-/// Errors speak of tensors by the names that the file has for them.
+/// Errors name tensors as in the file.
 #[test]
 fn errors_use_the_files_names() {
     let change = |change: &dyn Fn(&mut BTreeMap<String, Tensor>)| {
@@ -405,7 +405,7 @@ fn errors_use_the_files_names() {
     for error in [built, nan.weights.check_finite().unwrap_err().to_string()] {
         assert!(error.contains("tensor `features.0.bias`: expected finite numbers, found NaN at 1"), "{error}");
     }
-    // Types change the numbers and not where they come from.
+    // A conversion of types keeps the names.
     let cast = nan.weights.cast(DType::F16).check_finite().unwrap_err().to_string();
     assert!(cast.contains("`features.0.bias`"), "{cast}");
 
@@ -479,7 +479,7 @@ fn external_data_stays_in_the_models_folder() {
         assert!(err.contains("own folder") && err.contains(location), "{err}");
     }
 
-    // A folder below is the model's own too.
+    // A subfolder belongs to the model too.
     let (_guard, path) = external("below/weights.bin");
     fs::create_dir(path.with_file_name("below")).unwrap();
     fs::copy(&data, path.with_file_name("below").join("weights.bin")).unwrap();
@@ -496,7 +496,7 @@ fn external_data_stays_in_the_models_folder() {
     #[cfg(unix)]
     {
         use std::os::unix::fs::symlink;
-        // Through a link to the model, from anywhere.
+        // Through a symbolic link to the model, from anywhere.
         let (guard, path) = external("external.onnx.bin");
         fs::copy(&data, path.with_file_name("external.onnx.bin")).unwrap();
         fs::create_dir(guard.path().join("links")).unwrap();
@@ -504,7 +504,7 @@ fn external_data_stays_in_the_models_folder() {
         symlink("../model/external.onnx", &link).unwrap();
         assert_eq!(open(&link).unwrap().network.name(), "ungrouped");
 
-        // As Hugging Face's cache lays it out.
+        // In the layout of Hugging Face's cache.
         let snapshot = guard.path().join("snapshots/1/onnx");
         let blobs = guard.path().join("blobs");
         fs::create_dir_all(&snapshot).unwrap();
@@ -514,7 +514,7 @@ fn external_data_stays_in_the_models_folder() {
         symlink("../../../blobs/4a", snapshot.join("model.onnx")).unwrap();
         symlink("../../../blobs/b7", snapshot.join("external.onnx.bin")).unwrap();
         assert_eq!(open(&snapshot.join("model.onnx")).unwrap().network.name(), "ungrouped");
-        // A link that leads elsewhere is still none of the model's.
+        // A link out of the folders is still refused.
         fs::copy(&data, guard.path().join("other.bin")).unwrap();
         fs::remove_file(snapshot.join("external.onnx.bin")).unwrap();
         symlink("../../../other.bin", snapshot.join("external.onnx.bin")).unwrap();
@@ -527,7 +527,7 @@ fn external_data_stays_in_the_models_folder() {
     assert!(err.contains("by its path"), "{err}");
 }
 
-/// What is no file of numbers is told at once, and not waited for.
+/// Anything but a regular file is refused at once, without waiting for it.
 #[cfg(unix)]
 #[test]
 fn pipes_are_refused() {
@@ -540,7 +540,7 @@ fn pipes_are_refused() {
     assert!(opened.unwrap_err().to_string().contains("not a regular file"));
 }
 
-/// All files that are here, with their contents.
+/// All test files, with their contents.
 fn fixtures() -> Vec<(String, Vec<u8>)> {
     let mut files: Vec<(String, Vec<u8>)> = fs::read_dir(folder())
         .unwrap()
@@ -580,7 +580,7 @@ fn headers_that_lie_allocate_nothing() {
     // The first number of each: 726 in conv1.weight, as BININT2.
     let numbers = [b'M', 0xd6, 0x02];
     let pickled_huge = [b'\x8a', 8, 0, 0, 0, 0, 0, 0, 0, 0x10];
-    // The count before the first storage that is written, after the list of keys.
+    // The count before the first stored storage, after the list of keys.
     let list_end = legacy.windows(2).rposition(|w| w == b"e.").expect("the list of storages") + 2;
     let onnx = file("zoo.onnx");
     let bomb = file("refused-bomb.onnx");
@@ -600,7 +600,7 @@ fn headers_that_lie_allocate_nothing() {
         ("a text of 2⁶³ bytes", b"\x80\x04\x8d\xff\xff\xff\xff\xff\xff\xff\x7f".to_vec()),
         ("a field of 2⁶³ bytes", b"\x08\x03\x3a\xff\xff\xff\xff\xff\xff\xff\xff\x7f".to_vec()),
         ("a layer of 2⁶³ bytes", b"\x0a\x01a\x12\xff\xff\xff\xff\xff\xff\xff\xff\x7f".to_vec()),
-        // A label for each of an output's numbers would take 3.6 GB.
+        // One label per number of the output would take 3.6 GB.
         ("an output of 3×4096×4096, as a graph", bomb.clone()),
         ("an output of 3×4096×4096, in the metadata", file("refused-bomb.safetensors")),
         ("two million classes", replace(&bomb, &picture, &vector)),
@@ -619,7 +619,7 @@ fn pickles_that_unfold_are_stopped() {
     let itself = b"\x80\x02]q\0h\0a.".to_vec();
     let dict_in_itself = b"\x80\x02}q\0X\x05\0\0\0modelh\0s.".to_vec();
     let memo = [b"\x80\x02Nr\xff\xff\xff\xff".to_vec(), b"j\xff\xff\xff\xff".repeat(10), b".".to_vec()].concat();
-    // A list of pairs, copied to an OrderedDict again and again.
+    // A list of pairs, copied to an OrderedDict repeatedly.
     let pairs = [b"\x80\x02ccollections\nOrderedDict\nq\0](".to_vec(), b"NN\x86".repeat(50_000), b"eq\x01".to_vec()];
     let copies = [pairs.concat(), b"h\0h\x01\x85R".repeat(50_000), b".".to_vec()].concat();
     for (what, bytes) in
@@ -632,7 +632,7 @@ fn pickles_that_unfold_are_stopped() {
     }
 }
 
-/// A file in PyTorch's legacy format that holds one view, `conv1.weight`, of a storage of 0, 1, 2, ….
+/// A file in PyTorch's legacy format with one view, `conv1.weight`, of a storage of 0, 1, 2, ….
 fn legacy_view(numbers: usize, offset: usize, shape: &[usize], strides: &[usize]) -> Vec<u8> {
     let int = |v: usize| [&b"J"[..], &(v as i32).to_le_bytes()].concat();
     let tuple =
@@ -665,7 +665,7 @@ fn legacy_view(numbers: usize, offset: usize, shape: &[usize], strides: &[usize]
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Whatever bytes of a real file are replaced: an error or a model, in memory in proportion to the file.
+    /// Random damage to a real file gives an error or a model, in memory proportional to the file.
     #[test]
     fn damaged_files_do_no_harm(
         file in any::<prop::sample::Index>(),
@@ -675,7 +675,7 @@ proptest! {
             static FILES: Vec<(String, Vec<u8>)> = fixtures();
         }
         let mut bytes = FILES.with(|files| file.get(files).1.clone());
-        // Half of the changes go to the header, which is a small part of most files.
+        // Half of the changes affect the header, which is a small part of most files.
         for (at, value, anywhere) in changes {
             let reach = if anywhere { bytes.len() } else { bytes.len().min(512) };
             bytes[at.index(reach)] = value;
@@ -686,7 +686,7 @@ proptest! {
         drop(result);
     }
 
-    /// Any view that lies within its storage is unfolded as its strides say; any other is an error.
+    /// Any view within its storage is unfolded by its strides; any other is an error.
     #[test]
     fn views_are_unfolded(
         numbers in 0usize..200,
@@ -694,7 +694,7 @@ proptest! {
         dims in prop::collection::vec((0usize..6, 0usize..12), 0..5),
     ) {
         let (shape, strides): (Vec<usize>, Vec<usize>) = dims.into_iter().unzip();
-        // The last dimension fastest, as the numbers of a tensor lie.
+        // The last dimension fastest, as in a tensor.
         let mut places = vec![offset];
         for (&n, &stride) in shape.iter().zip(&strides) {
             places = places.into_iter().flat_map(|at| (0..n).map(move |i| at + i * stride)).collect();
@@ -739,7 +739,8 @@ proptest! {
         }
     }
 
-    /// Rounded to int8, a number is off by half a scale at most, the largest of a row not at all; a file gives back the same.
+    /// Rounding to int8 changes a number by at most half a scale, and the largest of a row not at all; a saved file is
+    /// identical.
     #[test]
     fn int8_is_near(rows in prop::collection::vec((-30i32..30, any::<u64>()), 1..6), columns in 0usize..40) {
         let row = |&(exponent, seed): &(i32, u64)| splitmix::uniform(seed, columns, 2f32.powi(exponent));
@@ -767,7 +768,7 @@ proptest! {
         prop_assert!(tensor.cast(DType::F32).to_f32() == tensor.to_f32());
     }
 
-    /// f16 and bf16 are read as what they were rounded to, and f64 holds f32.
+    /// f16 and bf16 are read as the rounded numbers, and f64 represents f32 exactly.
     #[test]
     fn casts_round_to_nearest(values in prop::collection::vec(-60000f32..60000.0, 1..50)) {
         let tensor = Tensor::from_f32([values.len()], values.clone());
@@ -781,13 +782,13 @@ proptest! {
     }
 }
 
-/// An int8 file with its scales, and what became of `change` of its tensors as they lie in the file.
+/// Opens an int8 file with its scales, after `change` of the file's tensors.
 fn int8_file(change: impl FnOnce(&mut BTreeMap<String, Tensor>)) -> Result<Weights, WeightsError> {
     let path = tempfile::NamedTempFile::new().unwrap().into_temp_path();
     let weight = Tensor::from_f32([2, 3], vec![127.0, 1.0, -2.5, 0.0, 12.7, -25.4]);
     let int8 = Weights { tensors: BTreeMap::from([("a.weight".into(), weight)]), ..Weights::default() }.cast(DType::I8);
     int8.save(&path).unwrap();
-    // Bytes that say I8 without their scales can only be made by hand.
+    // I8 without scales has to be written byte by byte.
     let bytes = fs::read(&path).unwrap();
     let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
     let scales = file.tensor("a.weight.scale").unwrap();
@@ -830,7 +831,7 @@ fn int8_without_scales_that_fit_is_refused() {
         assert!(matches!(&error, WeightsError::Scales { tensor, expected: 2, .. } if tensor == "a.weight"), "{error}");
         assert!(error.to_string().contains(message), "{error}");
     }
-    // Scales without int8 numbers are a tensor as any other.
+    // A tensor of scales without int8 numbers is an ordinary tensor.
     let error = int8_file(|t| drop(t.insert("b.scale".into(), Tensor::from_f32([1], vec![1.0])))).unwrap();
     assert!(error.tensors.contains_key("b.scale"));
 }
@@ -852,7 +853,7 @@ fn int8_weights_are_the_same_network() {
             let other = &read.weights.tensors[key];
             assert_eq!((tensor.bytes(), tensor.scales()), (other.bytes(), other.scales()), "{name} {key}");
         }
-        // Its output is not that of the original, but near.
+        // The output is close to the original's, not equal.
         let input: Vec<f64> =
             splitmix::uniform(7, model.network.input().len(), 2.0).into_iter().map(f64::from).collect();
         let output = |weights| run(&model.network, weights, &input).unwrap().pop().unwrap();
@@ -870,7 +871,7 @@ fn int8_weights_are_the_same_network() {
     assert_eq!(read.network, model.network);
 }
 
-/// A saved file may be read by whom the user's umask lets, as any other new file.
+/// A saved file has the permissions of the user's umask, like any other new file.
 #[cfg(unix)]
 #[test]
 fn saved_files_have_ordinary_permissions() {
@@ -884,7 +885,7 @@ fn saved_files_have_ordinary_permissions() {
     assert_eq!(mode(&saved), mode(&plain));
 }
 
-/// Counts what a thread allocates.
+/// A counter of each thread's allocations.
 struct Counting;
 
 thread_local! {
@@ -893,7 +894,7 @@ thread_local! {
 }
 
 fn count(bytes: isize) {
-    // A thread that ends has no counters any more.
+    // A thread that ends no longer has counters.
     let _ = LIVE.try_with(|live| {
         live.set(live.get() + bytes);
         let _ = PEAK.try_with(|peak| peak.set(peak.get().max(live.get())));
@@ -918,7 +919,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// The most bytes that `f` held at once, beyond those that were there before, with its result.
+/// The result of `f`, and the most bytes that it held at once.
 fn allocations<T>(f: impl FnOnce() -> T) -> (T, usize) {
     let before = LIVE.get();
     PEAK.set(before);

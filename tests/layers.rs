@@ -1,5 +1,5 @@
-//! Every layer, in every kernel configuration that the device can run, against the f64 twin: odd shapes by name, then random
-//! ones.
+//! Every layer, in every kernel configuration that the device supports, against the f64 twin: chosen edge cases, then random
+//! shapes.
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod common;
@@ -12,12 +12,12 @@ use alexnet_wgpu::{
 use pollster::block_on;
 use proptest::prelude::*;
 
-/// Runs one layer on `batch` random pictures in every kernel configuration; `Err` says where it differs from the twin.
+/// Runs one layer on `batch` random pictures in every kernel configuration; `Err` describes the difference from the twin.
 fn check(op: Op, input: Shape, batch: usize) -> Result<(), String> {
     check_in(&common::configs(common::gpu()), op, input, batch)
 }
 
-/// The same in some kernel configurations.
+/// The same in selected kernel configurations.
 fn check_in(configs: &[KernelConfig], op: Op, input: Shape, batch: usize) -> Result<(), String> {
     let network = Network::new("one layer", input, [("layer".to_string(), op)]).map_err(|e| e.to_string())?;
     let layer = &network.layers()[0];
@@ -36,7 +36,7 @@ fn check_in(configs: &[KernelConfig], op: Op, input: Shape, batch: usize) -> Res
             (Algorithm::Winograd { tile: 4 }, 10.0),
             (Algorithm::SplitK { parts: 3 }, 1.0),
         ],
-        // With a few pictures only, it is a product with vectors.
+        // With only a few pictures, it is a product with vectors.
         Op::Linear(_) if batch > 16 => &[(Algorithm::Direct, 1.0), (Algorithm::SplitK { parts: 3 }, 1.0)],
         _ => &[(Algorithm::Direct, 1.0)],
     };
@@ -101,7 +101,7 @@ fn gaps(kernel: usize, stride: usize, dilation: [usize; 2], padding: impl Into<P
     Window { dilation, padding: padding.into(), ..Window::square(kernel, stride) }
 }
 
-/// In every family; strided, padded and grouped, and as large as the input.
+/// In every family; strided, padded and grouped, and with kernels as large as the input.
 #[test]
 fn dilated_convolutions() {
     let conv = |window, conv: Conv, input| [1, 3].map(|batch| (Op::Conv(Conv { window, ..conv }), input, batch));
@@ -154,7 +154,8 @@ fn batch_normalisation() {
     }
 }
 
-/// A first layer whose input lies in rows and whose kernel is all of it: a matrix product, though each output reads everything.
+/// A first layer with its input in rows and a kernel that covers all of it: a matrix product, though each output reads
+/// everything.
 #[test]
 fn first_convolutions_over_their_whole_input() {
     for (channels, side, stride) in [(3, 5, 4), (3, 8, 12), (2, 3, 6), (1, 4, 8), (3, 1, 4), (6, 3, 2)] {
@@ -177,7 +178,7 @@ fn convolutions_in_groups_of_few_channels() {
     ]);
 }
 
-/// More workgroups than a dispatch has along an axis: rows, tiles of rows, and pictures.
+/// More workgroups than a dispatch has along an axis: by rows, tiles of rows, and pictures.
 #[test]
 fn layers_of_very_tall_and_wide_activations() {
     let tiled = KernelConfig { family: Family::WorkgroupTiled, storage: Storage::StorageBuffer };
@@ -189,9 +190,9 @@ fn layers_of_very_tall_and_wide_activations() {
         check_in(&[config], Op::AdaptiveAvgPool(AdaptiveAvgPool { output: [66_000, 1] }), tall, 1).unwrap();
         check_in(&[config], Op::LocalResponseNorm(LocalResponseNorm::CAFFE), tall, 1).unwrap();
     }
-    // A grouped convolution has a workgroup for each row, a depthwise one of every picture.
+    // A grouped convolution has a workgroup per row, a depthwise one per row of every picture.
     check_in(&[tiled], Op::Conv(Conv::new(4, 1).groups(4)), Shape::new(4, 66_000, 1), 2).unwrap();
-    // 29 rows a tile: 66,207 of them.
+    // 29 rows per tile: 66,207 tiles.
     if let Some(config) =
         common::configs(common::gpu()).into_iter().find(|s| s.family == Family::SubgroupBroadcast { lanes: 8 })
     {
@@ -199,10 +200,10 @@ fn layers_of_very_tall_and_wide_activations() {
     }
 }
 
-/// In every kernel that ends a layer; what pads the last quad stays zero, which the normalisation behind sees.
+/// In every kernel that ends a layer; the padding of the last quad stays zero, which a following normalisation would reveal.
 #[test]
 fn activation_functions() {
-    // Where numbers are read from and written to is of no concern to them: one storage a family.
+    // Input and output layouts do not matter to them: one storage per family.
     let configs = common::configs(common::gpu()).into_iter().filter(|config| match config.family {
         Family::SubgroupBroadcast { .. } => config.storage == Storage::StorageTexture,
         Family::WorkgroupTiled => config.storage == Storage::StorageBuffer,
@@ -241,7 +242,7 @@ fn activation_functions() {
     }
 }
 
-/// In parts, for GPUs: of more channels and tiles than the other kernel configurations need for that.
+/// In parts, for GPUs, with more channels and tiles than other kernel configurations need for that.
 #[test]
 fn winograd_of_more_tiles_than_are_computed_at_once() {
     let tiled = KernelConfig { family: Family::WorkgroupTiled, storage: Storage::StorageBuffer };
@@ -278,7 +279,7 @@ fn pooling_of_odd_shapes() {
     ]);
 }
 
-/// A number of the output times the input's size is beyond 32 bits.
+/// The number of an output times the input's size exceeds 32 bits.
 #[test]
 fn average_pooling_of_very_wide_activations() {
     let wide = Op::AdaptiveAvgPool(AdaptiveAvgPool { output: [1, 1_100_000] });
@@ -320,7 +321,7 @@ fn top_k_orders_by_value_then_index() {
         assert_eq!(indices, [[6, 1, 3, 0, 5, 2, 4], [4, 2, 5, 0, 1, 3, 6]], "{config:?}");
         assert_eq!(top[0][0].value, 7.0);
 
-        // Where an output is not a number there is no answer, rather than a wrong one.
+        // Where an output is NaN, there is an error rather than a wrong result.
         for at in 0..14 {
             let mut values = [values, values].concat();
             values[at] = f32::NAN;

@@ -13,7 +13,7 @@ use safetensors::SafeTensors;
 
 const SEED: u64 = 20_121_203;
 
-/// What a reference file holds of a layer: norm, and numbers at some positions.
+/// A reference file's data of a layer: norm, and numbers at some positions.
 struct Vector {
     shape: Vec<usize>,
     norm: f64,
@@ -39,7 +39,7 @@ fn f64s(file: &SafeTensors<'_>, name: &str) -> Vec<f64> {
     data.chunks_exact(8).map(|b| f64::from_le_bytes(b.try_into().unwrap())).collect()
 }
 
-/// The seed's weights and input.
+/// The weights and input of the seed.
 fn seeded(network: &Network) -> (Weights, Vec<f32>) {
     let weights = Weights::random(network, SEED);
     let input = splitmix::uniform(SEED + weights.tensors.len() as u64, network.input().len(), 2.0);
@@ -78,7 +78,7 @@ fn check(alexnet: AlexNet, configs: &[KernelConfig]) {
             let found: Vec<f32> = expected.index.iter().map(|&i| activation[i]).collect();
             let error = reference::relative_error(&found, &expected.value);
             println!("  {name:8} {error:.1e} (norm {norm_error:.1e})");
-            // The positions of prob leave out its peak, so an error relative to them says little: it is whole below.
+            // The positions of prob omit its peak, so an error relative to them says little: prob is compared whole below.
             assert!(error <= 1e-5 || *name == "prob", "{name} {config:?}: error {error:e}");
         }
         for name in ["fc8", "prob"] {
@@ -133,8 +133,8 @@ fn vgg_11_matches_the_twin() {
     }
 }
 
-/// A batch gives each picture what it gets alone: to the bit where it is computed the same way, and but for rounding where a
-/// batch has algorithms of its own.
+/// A batch gives each picture the same result as a run of its own: bit by bit with the same algorithms, and up to rounding
+/// where a batch has others.
 #[test]
 fn batches_repeat_single_pictures() {
     let network = AlexNet::CAFFENET.width(0.25).head(100, 50).classes(20).network().unwrap();
@@ -153,19 +153,19 @@ fn batches_repeat_single_pictures() {
     assert!(directly(4, &pictures.concat()) == alone);
 
     let run = |batch: usize, input: &[f32], name: &str| layers(builder(batch), input, name);
-    // The fully connected layers may use another kernel for a batch, and so another order of summation.
+    // The fully connected layers may use another kernel for a batch, with another order of summation.
     let alone: Vec<f64> = pictures.iter().flat_map(|p| run(1, p, "fc8")).map(f64::from).collect();
     assert!(reference::relative_error(&run(4, &pictures.concat(), "fc8"), &alone) < 1e-6);
 }
 
-/// The kernel configuration that the library chooses, for whole networks in reasonable time; each layer's test forces all.
+/// The kernel configuration that the library chooses, to test whole networks in reasonable time; tests/layers.rs covers all.
 fn chosen() -> [KernelConfig; 1] {
     let network = AlexNet::UNGROUPED.width(0.1).head(8, 8).network().unwrap();
     let weights = Weights::random(&network, 0);
     [Pipeline::builder(common::gpu(), &network, &weights).build().unwrap().kernel_config()]
 }
 
-/// With f16 and int8 weights in the fully connected layers the outputs stay near those of the reference.
+/// With f16 and int8 weights in the fully connected layers, outputs stay close to the reference.
 #[test]
 fn lower_precisions_stay_close() {
     let network = AlexNet::UNGROUPED.network().unwrap();

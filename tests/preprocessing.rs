@@ -1,6 +1,6 @@
-//! Pictures of every kind against Pillow and torchvision, and files that are none.
+//! Pictures of every kind against Pillow and torchvision, and files that are not pictures.
 //!
-//! What Pillow says lies in `tests/data/preprocessing`; `tests/preprocessing/make.py` wrote it.
+//! Pillow's results are in `tests/data/preprocessing`, written by `tests/preprocessing/make.py`.
 #![allow(clippy::unwrap_used, reason = "a test that cannot read its data has failed")]
 
 use std::{
@@ -14,7 +14,7 @@ use alexnet_wgpu::{ChannelOrder, Picture, PictureError, Preprocessing, Preproces
 use proptest::prelude::*;
 use safetensors::SafeTensors;
 
-/// The system's allocator, and the largest block that each thread ever asked it for.
+/// The system's allocator, with the largest block requested by each thread.
 struct Watched;
 
 thread_local! {
@@ -50,7 +50,7 @@ unsafe impl GlobalAlloc for Watched {
 #[global_allocator]
 static ALLOCATOR: Watched = Watched;
 
-/// The largest block that `work` asks for, in bytes.
+/// The largest block that `work` requests, in bytes.
 fn largest_block<T>(work: impl FnOnce() -> T) -> (T, usize) {
     LARGEST.set(0);
     let result = work();
@@ -81,7 +81,7 @@ fn largest_difference(a: &[u8], b: &[u8]) -> u8 {
     a.iter().zip(b).map(|(a, b)| a.abs_diff(*b)).max().unwrap()
 }
 
-/// Every kind of file comes to the RGB bytes that Pillow sees: to the bit, but where decoders differ.
+/// Every kind of file decodes to Pillow's RGB bytes: exactly, except where decoders differ.
 #[test]
 fn kinds_of_files() {
     let expected = fs::read(data("kinds.safetensors")).unwrap();
@@ -94,7 +94,7 @@ fn kinds_of_files() {
         let steps = match name.as_str() {
             // Pillow and libtiff round in between.
             name if name.starts_with("tiff-ycc") => 1,
-            // The colours were rounded when they were multiplied.
+            // The colours were rounded when premultiplied.
             name if name.starts_with("tiff-associated") || name == "tiff-planar-alpha.tif" => 1,
             _ => 0,
         };
@@ -117,7 +117,7 @@ fn kinds_of_files() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
-/// Of a damaged JPEG as much is shown as libjpeg recovers, and told that it is damaged.
+/// A damaged JPEG is decoded as far as libjpeg recovers it, and its damage is reported.
 #[test]
 fn damaged_jpegs() {
     let expected = fs::read(data("damaged.safetensors")).unwrap();
@@ -130,13 +130,13 @@ fn damaged_jpegs() {
         assert!(damage.share() > 0.0 && damage.share() <= 1.0, "{name}: {damage:?}");
         assert!(damage.to_string().contains('%'), "{damage}");
     }
-    // A restart interval is lost, of 24: 4 of 96 luma blocks, and the same share of the others.
+    // One of 24 restart intervals is lost: 4 of 96 luma blocks, and the same share of the others.
     let whole = fs::read(data("damaged/restart-2B-0.jpg")).unwrap();
     let share = Picture::decode(&whole).unwrap().damage().unwrap().share();
     assert!(share < 0.3, "{share}");
 }
 
-/// The whole resized picture, and from it by plain indices the crop at `top` and `left`.
+/// The crop at `top` and `left`, by plain indices into the whole resized picture.
 fn cut(preprocessing: &Preprocessing, picture: &Picture, resized: [usize; 2], corner: [usize; 2]) -> Vec<f32> {
     let whole = Preprocessing { resize: Resize::Warp(resized), crop: resized, ..*preprocessing };
     let whole = whole.apply(picture).unwrap();
@@ -147,7 +147,7 @@ fn cut(preprocessing: &Preprocessing, picture: &Picture, resized: [usize; 2], co
     (0..3).flat_map(|channel| pixels.iter().map(move |&(row, column)| at(channel, row, column))).collect()
 }
 
-/// Four corners and the centre, and each mirrored, are what is cut out of the whole resized picture.
+/// Four corners and the centre, each also mirrored, equal crops of the whole resized picture.
 #[test]
 fn ten_crops_are_cut_from_the_resized_picture() {
     let (width, height) = (301, 200);
@@ -183,7 +183,7 @@ fn ten_crops_are_cut_from_the_resized_picture() {
             }
         }
     }
-    // A picture that is smaller than the crop lies in the middle of each, however it is resized.
+    // A picture smaller than the crop is in the middle of each, however it is resized.
     let small = Preprocessing { resize: Resize::Warp([20, 20]), ..caffe };
     let found = small.ten_crops(&picture).unwrap();
     let crops: Vec<&[f32]> = found.chunks_exact(3 * 55 * 55).collect();
@@ -192,7 +192,7 @@ fn ten_crops_are_cut_from_the_resized_picture() {
     assert!(matches!(wrong.ten_crops(&picture), Err(PreprocessingError::Side { what: "crop", found: 0 })));
 }
 
-/// The whole of torchvision's and Caffe's pipelines over odd sizes and crops.
+/// torchvision's and Caffe's complete pipelines over odd sizes and crops.
 #[test]
 fn odd_sizes() {
     let bytes = fs::read(data("sizes.safetensors")).unwrap();
@@ -222,8 +222,8 @@ fn odd_sizes() {
     assert_eq!(cases, 72);
 }
 
-/// Photographs, from the file to the crop, are within one step of 8 bits (1/255) of Pillow, and nearly all of
-/// their samples are the same.
+/// Photographs, from the file to the crop, are within one step of 8 bits (1/255) of Pillow, and nearly all of their samples
+/// are equal.
 #[test]
 fn photographs() {
     let [chelsea, coffee, rocket] =
@@ -236,7 +236,7 @@ fn photographs() {
         (&coffee, Preprocessing::caffe(227), "coffee-caffe-227.png"),
         (&rocket, Preprocessing::torchvision(227), "rocket-torchvision-227.png"),
         (&rocket, Preprocessing::caffe(227), "rocket-caffe-227.png"),
-        // With colours at half the resolution, as telephones write them.
+        // With chroma at half the resolution, as written by phones.
         (&data("photos/coffee-420.jpg"), Preprocessing::torchvision(227), "coffee-420-torchvision-227.png"),
     ] {
         let picture = Picture::open(photo).unwrap();
@@ -251,7 +251,7 @@ fn photographs() {
         let same = found.iter().zip(expected_crop.rgb()).filter(|(a, b)| a == b).count();
         assert!(same * 1000 >= found.len() * 995, "{expected}: only {same} of {} are the same", found.len());
 
-        // And with it: each number is what its sample becomes, in the order that the network wants.
+        // With normalisation: each number is computed from its sample, in the network's order.
         let input = preprocessing.apply(&picture).unwrap();
         for (i, value) in input.iter().enumerate() {
             let (channel, at) = (i / plane, i % plane);
@@ -264,7 +264,7 @@ fn photographs() {
     }
 }
 
-/// One channel is what Pillow's `convert("L")` gives, resized as any other.
+/// One channel matches Pillow's `convert("L")`, resized like any other.
 #[test]
 fn grey() {
     let samples: Vec<u8> = (0..3 * 37 * 29_u32).map(|i| (i * i / 5 + 7 * i) as u8).collect();
@@ -286,7 +286,7 @@ fn grey() {
     let found = plain.apply(&picture).unwrap();
     assert_eq!(found, luma.iter().map(|&l| (f32::from(l) - 3.0) / 2.0).collect::<Vec<_>>());
 
-    // A picture that is grey already: each of its channels, at any size.
+    // A grey picture: the same as each of its channels, at any size.
     let grey = Picture::from_rgb8(37, 29, luma.iter().flat_map(|&l| [l; 3]).collect()).unwrap();
     let small = Preprocessing { resize: Resize::ShorterSide(16), crop: [13, 15], ..plain };
     let one = small.apply(&grey).unwrap();
@@ -299,7 +299,7 @@ fn grey() {
     assert!(four.ten_crops(&grey).unwrap_err().to_string().contains("takes 4 channels"));
 }
 
-/// Pictures of one pixel, and very long and thin ones, give an input and take little memory.
+/// Pictures of one pixel, and very long and thin ones, work and take little memory.
 #[test]
 fn extreme_proportions() {
     let colour = [10, 120, 250];
@@ -324,7 +324,7 @@ fn extreme_proportions() {
     ));
 }
 
-/// What a file of a few bytes claims is refused before memory is taken for it.
+/// A tiny file that claims a large picture is refused before memory is allocated for it.
 #[test]
 fn bombs() {
     for (name, bytes) in files("bombs") {
@@ -343,7 +343,7 @@ fn bombs() {
     }
 }
 
-/// Large pictures of one colour really are that small, where the format packs them well.
+/// Large pictures of one colour are valid at a tiny size, where the format packs them well.
 #[test]
 fn pictures_of_one_colour() {
     for (name, bytes) in files("dense") {
@@ -355,17 +355,17 @@ fn pictures_of_one_colour() {
     }
 }
 
-/// A file that is cut off anywhere is an error, unless every pixel is still there.
+/// A truncated file is an error, unless every pixel is still there.
 #[test]
 fn cut_off_files() {
     let mut truncated = 0;
     for (name, bytes) in files("kinds") {
         let whole = Picture::decode(&bytes).unwrap();
-        // Every length where headers and ends are, and some between.
+        // Every length near the headers and the end, and some between.
         let lengths = (0..bytes.len()).filter(|len| *len < 100 || len + 50 > bytes.len() || len % 11 == 0);
         for len in lengths {
             match Picture::decode(&bytes[..len]) {
-                // Of a number in ASCII nothing tells how many digits it had.
+                // Nothing shows how many digits an ASCII number had.
                 Ok(_) if name == "pnm-ascii.ppm" => assert!(len + 3 >= bytes.len(), "{name}: {len} bytes"),
                 Ok(picture) => assert!(picture == whole, "{name}: the first {len} of {} bytes differ", bytes.len()),
                 Err(PictureError::Empty) => assert_eq!(len, 0),
@@ -419,7 +419,7 @@ fn not_a_picture() {
         };
         assert!(error.to_string().contains(kind), "{name}: {error}");
     }
-    // The first bytes tell the format, not the name.
+    // The first bytes decide the format, not the name.
     fs::copy(root().join("examples/pictures/rocket.jpg"), &file).unwrap();
     assert_eq!(Picture::open(&file).unwrap().width(), 640);
 }
@@ -472,7 +472,7 @@ fn kind() -> impl Strategy<Value = (String, Vec<u8>)> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 4000, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Damaged files never panic, and never take much memory for what they hold.
+    /// Damaged files never panic, and never take much memory for their size.
     #[test]
     fn damaged_files(
         (name, mut bytes) in kind(),
@@ -494,7 +494,7 @@ proptest! {
         }
     }
 
-    /// Any picture through any preprocessing: as many numbers as the crop has, all finite.
+    /// Any picture through any preprocessing gives as many numbers as the crop has, all finite.
     #[test]
     fn any_sizes(
         width in 1..400_u32,

@@ -1,8 +1,8 @@
-//! Random small networks, in random kernel configurations, against the f64 twin, layer by layer; and with every index checked in
-//! the shaders, which must change no bit.
+//! Random small networks, in random kernel configurations, against the f64 twin, layer by layer. They also run with every
+//! index checked in the shaders, which must give identical bits.
 //!
-//! 200 networks from a fixed start; `ALEXNET_RANDOM_NETWORKS=2000` runs as many, `ALEXNET_RANDOM_START=N` others. A failure names
-//! the number of its network: to run that one alone, start there and ask for one.
+//! By default 200 networks from a fixed seed; `ALEXNET_RANDOM_NETWORKS=2000` runs 2000, `ALEXNET_RANDOM_START=N` starts
+//! elsewhere. A failure names the number of its network: to repeat it alone, start there and run one.
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod common;
@@ -36,7 +36,7 @@ impl Choices {
     }
 }
 
-/// A network and how it is computed.
+/// A network, its kernel configuration and its batch.
 struct Case {
     network: Network,
     config: KernelConfig,
@@ -65,7 +65,7 @@ impl Case {
         for i in 0..1 + c.below(4) {
             let op = op(c, shape, i == 0);
             let name = format!("layer{i}");
-            // Not every choice fits.
+            // Not every random layer fits.
             if let Ok(one) = Network::new("one", shape, [(name.clone(), op)]) {
                 shape = one.output();
                 layers.push((name, op));
@@ -90,7 +90,7 @@ impl Case {
         Self { network, config, algorithms, precision, batch: c.one_of(&[1, 1, 1, 2, 3, 5, 9, 17]) }
     }
 
-    /// Every layer's activation for the batch.
+    /// The activations of every layer for the batch.
     fn run(&self, weights: &Weights, input: &[f32], checks: Checks) -> Result<Vec<Vec<f32>>, String> {
         let builder = Pipeline::builder(common::gpu(), &self.network, weights);
         let builder = builder.kernel_config(self.config).precision(self.precision).batch(self.batch).checks(checks);
@@ -101,7 +101,7 @@ impl Case {
         block_on(pipeline.run_layers(input, &names)).map_err(|e| e.to_string())
     }
 
-    /// What is wrong, if anything; the largest error where nothing is.
+    /// Compares the activations with the twin; returns the largest error, or a description of a failure.
     fn check(&self) -> Result<f64, String> {
         let weights = Weights::random(&self.network, 7);
         let input = splitmix::uniform(99, self.network.input().len() * self.batch, 2.0);
@@ -116,7 +116,7 @@ impl Case {
             }
             let algorithm = self.algorithms.iter().find(|(name, _)| *name == layer.name).map(|(_, a)| *a);
             let error = common::layer_error(layer, &weights, self.precision, x, y)?;
-            // Winograd's larger coefficients cost accuracy; where nobody chose, it may be chosen.
+            // Winograd's larger coefficients cost accuracy; the default plan may choose it.
             let limit = match (layer.op, algorithm) {
                 (Op::Conv(_), None | Some(Algorithm::Winograd { .. })) => 2e-5,
                 (Op::MaxPool(_) | Op::Dropout, _) => 0.0,
@@ -142,7 +142,7 @@ fn activation(c: &mut Choices) -> Activation {
     }
 }
 
-/// A layer for an input of `shape`, at an edge more often than not.
+/// A layer for an input of `shape`, more often than not an edge case.
 fn op(c: &mut Choices, shape: Shape, first: bool) -> Op {
     let Shape { channels, height, width } = shape;
     match c.below(if first { 14 } else { 20 }) {
@@ -155,7 +155,7 @@ fn op(c: &mut Choices, shape: Shape, first: bool) -> Op {
                 _ => [c.one_of(&[2, 3, 3, 5]); 2],
             };
             let stride = match c.below(4) {
-                // Beyond the kernel, and such that a first layer's windows start at whole quads.
+                // Beyond the kernel, and so that a first layer's windows start at whole quads.
                 0 => [kernel[0] + 1 + c.below(3), kernel[1] + 1 + c.below(3)],
                 1 | 2 => [c.one_of(&[2, 4]), c.one_of(&[2, 4, 8])],
                 _ => [1, 1],

@@ -1,4 +1,4 @@
-//! What a user, a file or a driver can do wrong: each is a typed error that says what to do, never a panic.
+//! Mistakes of users, files and drivers: each gives a typed error with a remedy, never a panic.
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod common;
@@ -17,7 +17,7 @@ fn tiny() -> (Network, Weights) {
     (network, weights)
 }
 
-/// The file that `weights` make.
+/// The bytes of a file of `weights`.
 fn file_of(weights: &Weights) -> Vec<u8> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.safetensors");
@@ -65,7 +65,7 @@ fn tensors_that_do_not_fit() {
     let mut grouped = weights;
     let options = ModelOptions { variant: Some(Variant::Caffe), ..Default::default() };
     assert!(Model::from_weights(grouped.clone(), &options).is_err(), "ungrouped weights are not Caffe's");
-    // A name of another program's is none of this one's.
+    // A name from another program has no meaning here.
     grouped.metadata.insert("network".into(), "alexnet".into());
     assert!(model(grouped).unwrap().origin.contents.is_some_and(|contents| contents.contains("`network`")));
 }
@@ -93,7 +93,7 @@ fn files_that_are_cut_short_or_lie() {
         let cut = file[..file.len() * part / 16].to_vec();
         assert!(Weights::from_bytes(cut).is_err(), "{part}/16");
     }
-    // A header that claims more than the file, and one whose offsets do.
+    // A header that claims more bytes than the file, and one with such offsets.
     let mut long = file.clone();
     long[..8].copy_from_slice(&u64::MAX.to_le_bytes());
     assert!(Weights::from_bytes(long).is_err());
@@ -119,7 +119,7 @@ fn labels_of_the_wrong_count() {
     );
 }
 
-/// What the caller says of pictures goes before what the file says, and into the file that is written.
+/// The caller's preprocessing takes precedence over the file's, and is saved in the new file.
 #[test]
 fn preprocessing_that_the_caller_gives() {
     let mut weights = tiny().1;
@@ -157,7 +157,7 @@ fn preprocessing_that_the_caller_gives() {
     assert!(unknown(&serde_json::to_string(&zero).unwrap()).contains("found 0.003921569, 0.5 and 0 in channel 1"));
 }
 
-/// Notes that say nothing of use are shown, with what could stand there.
+/// Errors quote invalid metadata and list the valid values.
 #[test]
 fn metadata_that_means_nothing() {
     let with = |key: &str, note: &str| {
@@ -191,7 +191,7 @@ fn outputs_that_cannot_be_written() {
     let weights = tiny().1;
     let nowhere = std::path::Path::new("/nowhere/model.safetensors");
     assert!(matches!(weights.save(nowhere), Err(WeightsError::Write { .. })));
-    // What stood there before stays, and nothing is left beside it.
+    // The existing file stays, and no temporary file is left.
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("kept");
     std::fs::create_dir(&path).unwrap();
@@ -217,7 +217,7 @@ fn builders_and_runs_refuse_nonsense() {
     }
     let misspelt = builder().algorithm("cnv1", Algorithm::Direct).build().unwrap_err();
     assert!(misspelt.to_string().contains("did you mean `conv1`?"), "{misspelt}");
-    // A tile that there is no algorithm for: the layer is computed directly.
+    // A tile without an algorithm: the layer is computed directly.
     builder().algorithm("conv2", Algorithm::Winograd { tile: usize::MAX }).build().unwrap();
     let wide = KernelConfig { family: Family::SubgroupBroadcast { lanes: 128 }, storage: Storage::StorageBuffer };
     assert!(matches!(builder().kernel_config(wide).build(), Err(PipelineError::KernelConfig { .. })));
@@ -233,7 +233,7 @@ fn builders_and_runs_refuse_nonsense() {
     assert!(matches!(block_on(pipeline.run_top(&[0.0; 48])), Err(RunError::NotAVector { .. })));
 }
 
-/// What is denied is neither measured nor chosen.
+/// Denied variants are neither measured nor chosen.
 #[test]
 fn tuning_keeps_to_what_is_not_denied() {
     let network = Network::builder("n", Shape::new(3, 9, 9)).conv("conv1", Conv::new(4, 3)).build().unwrap();
@@ -261,7 +261,7 @@ fn tuning_keeps_to_what_is_not_denied() {
     assert!(matches!(error, TuneError::Pipeline(PipelineError::Blocked { .. })), "{error}");
 }
 
-/// What is listed without a device fits one with WebGPU's default limits, or is an error.
+/// A plan made without a device fits one with WebGPU's default limits, or is an error.
 #[test]
 fn plans_fit_the_default_limits() {
     let tiled = KernelConfig { family: Family::WorkgroupTiled, storage: Storage::StorageBuffer };
@@ -285,7 +285,7 @@ fn plans_fit_the_default_limits() {
     assert!(matches!(error, PipelineError::Requirements { .. }));
 }
 
-/// Groups of one channel are not spread out with zeros between them: 131 kB of weights stay about as many on the device.
+/// Groups of one channel are not expanded with zeros: 131 kB of weights take about as much on the device.
 #[test]
 fn groups_take_the_memory_of_their_weights() {
     let channels = 16_382;
@@ -307,7 +307,7 @@ fn adapters_that_are_not_there() {
     assert!(matches!(error, GpuError::NoAdapter { .. }));
     let text = error.to_string();
     assert!(text.contains("no such adapter") && text.contains("choose one of them"), "{text}");
-    // Nobody has both Metal and DirectX.
+    // No machine has both Metal and DirectX.
     let foreign = if cfg!(target_vendor = "apple") { wgpu::Backends::DX12 } else { wgpu::Backends::METAL };
     assert!(Gpu::open_blocking(&GpuOptions::default().backends(Some(foreign))).is_err());
 }

@@ -1,4 +1,4 @@
-//! safetensors of other programs: in several files, and with notes that mean something else here.
+//! safetensors files of other programs: in several files, and with metadata of other meaning.
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 use std::{collections::BTreeMap, fs, path::Path};
@@ -47,7 +47,7 @@ fn several_files_are_one_model() {
         assert_eq!(model.origin.contents.as_deref(), Some("those of 2 files"), "{name}");
         assert_eq!(Weights::open(folder.path().join(name)).unwrap().tensors.len(), 16);
     }
-    // Through a link to the index alone, as downloads are kept.
+    // Through a symbolic link to the index only, as downloads are kept.
     #[cfg(unix)]
     {
         let link = folder.path().join("links");
@@ -94,7 +94,7 @@ fn what_is_missing_is_named() {
     assert!(matches!(nowhere, Err(WeightsError::Read { .. })));
 }
 
-/// Notes under the names of this project's, by programs that mean something else.
+/// Metadata under this project's keys, written by programs that mean something else.
 #[test]
 fn notes_of_other_programs() {
     let with = |notes: &[(&str, &str)]| {
@@ -109,7 +109,7 @@ fn notes_of_other_programs() {
         (vec![("network", r#"{"arch": "alexnet", "layers": 8}"#)], Some("`network`")),
         (vec![("preprocessing", r#"{"mean": [0.5], "std": [0.5], "crop": 224}"#)], Some("`preprocessing`")),
         (vec![("preprocessing", "imagenet"), ("labels", r#"{"0": "cat"}"#)], Some("`preprocessing`, `labels`")),
-        // A list of labels of something else.
+        // A list of labels for something else.
         (vec![("labels", r#"["cat", "dog"]"#)], None),
     ] {
         let model = with(&notes).unwrap_or_else(|e| panic!("{notes:?}: {e}"));
@@ -118,7 +118,7 @@ fn notes_of_other_programs() {
         let expected = told.map(|notes| format!("not the notes {notes} of another program"));
         assert_eq!(model.origin.contents, expected, "{notes:?}");
     }
-    // What can be understood is this project's.
+    // Valid metadata is this project's.
     let own = with(&[("network", "paper"), ("labels", r#"["a", "b", "c", "d"]"#)]).unwrap();
     assert_eq!((own.network.name(), own.labels[3].as_str()), ("paper", "d"));
     // And where the network is, so is the rest.

@@ -1,4 +1,4 @@
-//! `alexnet adapters`: what there is to run on.
+//! `alexnet adapters`: list of the available adapters.
 
 use std::{
     io::{self, Write},
@@ -27,11 +27,11 @@ Examples:
 
 Exit codes: 0 there is one that networks can run on; 1 there is none; 2 the arguments are wrong.";
 
-/// What there is to run on, and which of it would be picked
+/// List the available adapters, and which would be picked
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// One JSON object for each adapter, on a line of its own, the best first
+    /// One JSON object per adapter, one per line, the best first
     #[arg(long)]
     json: bool,
 }
@@ -41,7 +41,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     let options = AdapterArgs::default().options()?;
     let allowed = options.allowed(adapters.clone());
     if allowed.is_empty() {
-        // Says what was looked for, and where to get a driver.
+        // The error names the adapters searched for, and how to install a driver.
         options::open(&options)?;
     }
     let picked = reason(&allowed, adapters.len()).map(|reason| (allowed[0].index, reason));
@@ -52,8 +52,8 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     }
 }
 
-/// Why the first of the adapters that are allowed, the best, would be picked; `None` where it would not. `all` are how many
-/// there are.
+/// The reason why the first of the permitted adapters, the best, would be picked; `None` where it would not. `all` is the
+/// number of all adapters.
 fn reason(adapters: &[AdapterSummary], all: usize) -> Option<String> {
     let first = adapters.first().filter(|a| a.shortfalls.is_empty())?;
     let Some(second) = adapters.get(1) else {
@@ -97,7 +97,7 @@ fn print(adapters: &[AdapterSummary], picked: Option<&(usize, String)>, json: bo
     Ok(())
 }
 
-/// The limits that decide what runs.
+/// The limits that decide which networks run.
 fn limits(adapter: &AdapterSummary) -> Limits {
     Limits {
         max_storage_buffer_binding_size: adapter.limits.max_storage_buffer_binding_size,
@@ -107,7 +107,7 @@ fn limits(adapter: &AdapterSummary) -> Limits {
     }
 }
 
-/// Fewest and most lanes of a subgroup, where shaders may use them.
+/// The fewest and most lanes of a subgroup, where shaders may use subgroups.
 fn subgroups(adapter: &AdapterSummary) -> Option<[u32; 2]> {
     let AdapterSummary { info, features, .. } = adapter;
     features.contains(Features::SUBGROUP).then_some([info.subgroup_min_size, info.subgroup_max_size])
@@ -163,17 +163,17 @@ pub fn describe(out: &mut impl Write, adapter: &AdapterSummary, picked: Option<&
     Ok(())
 }
 
-/// Such as 128 MiB.
+/// A size such as 128 MiB.
 fn bytes(count: u64) -> String {
     HumanBytes(count).to_string().replace(".00 ", " ")
 }
 
-/// A line of `--json`; limits and features have WebGPU's names.
+/// A line of `--json`; limits and features have their names in WebGPU.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Record<'a> {
     name: &'a str,
-    /// For --adapter.
+    /// The index for --adapter.
     index: usize,
     pci_address: Option<&'a str>,
     backend: &'static str,
@@ -199,7 +199,7 @@ struct Limits {
 #[derive(Serialize)]
 struct AdapterFeatures {
     f16: bool,
-    /// Fewest and most lanes.
+    /// The fewest and most lanes.
     subgroups: Option<[u32; 2]>,
     timestamps: bool,
 }

@@ -1,4 +1,4 @@
-//! `alexnet bench`: how fast a network runs on an adapter.
+//! `alexnet bench`: measurement of a network's speed on an adapter.
 
 use std::{
     io::{self, Write},
@@ -67,7 +67,7 @@ struct Report<'a> {
     layers: Vec<Layer>,
 }
 
-/// What the adapter can do at most.
+/// The adapter's peak rates.
 #[derive(Serialize)]
 struct Limits {
     gflops: f64,
@@ -83,7 +83,7 @@ struct Layer {
     rates: Rates,
 }
 
-/// Runs that begin before do not count.
+/// The duration of the warm-up, whose runs do not count.
 const WARM_UP: Duration = Duration::from_millis(100);
 
 pub fn run(args: &Args) -> Result<ExitCode, Failure> {
@@ -110,7 +110,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
         pipeline.run_top_again_blocking()?;
         Ok(start.elapsed().as_secs_f64() * 1e3)
     };
-    // The first run still compiles on some drivers, and a GPU that was idle takes a while to reach its full clock.
+    // The first run still compiles on some drivers, and an idle GPU takes a while to reach its full clock.
     let start = Instant::now();
     let first_ms = once()?;
     while once().map(|_| start.elapsed() < WARM_UP)? {}
@@ -145,7 +145,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// How far the last layer with weights is from f32's; `None` for a network without.
+/// The relative difference of the last layer with weights from f32; `None` for a network without weights.
 fn difference(network: &Network, input: &[f32], pipeline: &Pipeline, exact: &Pipeline) -> Result<Option<f64>, Failure> {
     let Some(last) = network.layers().iter().rfind(|l| l.parameters().next().is_some()) else { return Ok(None) };
     let run = |pipeline: &Pipeline| -> Result<Vec<f32>, Failure> {
@@ -155,7 +155,7 @@ fn difference(network: &Network, input: &[f32], pipeline: &Pipeline, exact: &Pip
     Ok(Some(reference::relative_error(&run(pipeline)?, &exact)))
 }
 
-/// Milliseconds with three digits that count.
+/// Milliseconds with three significant digits.
 fn ms(ms: f64) -> String {
     let decimals = match ms {
         ..1.0 => 3,

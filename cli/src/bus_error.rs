@@ -1,7 +1,6 @@
-//! A weight file that is cut short while it is mapped: one line and an exit code, in place of a death by signal.
+//! Handling of a weight file that is truncated while mapped: one line and an exit code, in place of death by a signal.
 
-/// From now on a bus error ends the command as any other failure does. There is no going on: the numbers that were to be read are
-/// gone.
+/// Makes a bus error end the command like any other failure. It cannot continue: the numbers to be read are gone.
 pub fn explain() {
     #[cfg(unix)]
     {
@@ -10,7 +9,7 @@ pub fn explain() {
         use signal_hook::{consts::SIGBUS, low_level};
 
         const CODE: i32 = 1;
-        // A terminal may show progress in this line.
+        // The terminal's current line may show progress.
         let start = if stderr().is_terminal() { "\r\x1b[K" } else { "" };
         let message = format!(
             "{start}alexnet: a weight file was cut short while it was in use, or its disk failed (bus error): run this again when \

@@ -1,4 +1,4 @@
-//! What `alexnet tune` found, kept in a file for the next start.
+//! The results of `alexnet tune`, kept in a file for later runs.
 
 use std::{io::Write, path::PathBuf};
 
@@ -7,17 +7,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::{failure::Failure, files};
 
-/// A choice and what it was measured for.
+/// A choice and the conditions of its measurement.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Tuned {
     #[serde(flatten)]
     key: Key,
     pub choice: TunedConfig,
-    /// Milliseconds for the batch.
+    /// Milliseconds per batch.
     ms: f64,
 }
 
-/// What a choice is good for: another driver or version may have other strengths.
+/// The conditions under which a choice applies: other drivers and versions may prefer other kernels.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Key {
     adapter: String,
@@ -42,19 +42,19 @@ impl Key {
     }
 }
 
-/// Where choices are kept; none where the system names no such folder.
+/// The file of the choices; `None` where the system has no such folder.
 pub fn place() -> Option<PathBuf> {
     Some(files::cache()?.join("choices.json"))
 }
 
-/// What was found for this adapter, network, batch and precision. A file that cannot be read is as none: it is only what
-/// `alexnet tune` writes again.
+/// The choice for this adapter, network, batch and precision. An unreadable file counts as empty, since `alexnet tune` can
+/// write it again.
 pub fn load(gpu: &Gpu, network: &Network, batch: usize, precision: Precision) -> Option<TunedConfig> {
     let key = Key::new(gpu, network, batch, precision);
     all().into_iter().find(|tuned| tuned.key == key).map(|tuned| tuned.choice)
 }
 
-/// Keeps `choice`, in place of what was found before.
+/// Stores `choice`, replacing an earlier one.
 pub fn store(
     gpu: &Gpu,
     network: &Network,

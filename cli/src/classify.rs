@@ -31,7 +31,7 @@ A picture that fails is named on standard error, and the others are still done.
 Exit codes: 0 all done; 1 a picture failed, or nothing could be run;
 2 the arguments are wrong, or the labels are not as many as the classes.";
 
-/// What pictures show, most likely first
+/// Classify pictures: print labels, most likely first
 ///
 /// Reads BMP, GIF, JPEG, PNG, PNM, TIFF and WebP. Runs the embedded model, which knows ten kinds of garment and
 /// nothing else, or the weights that --weights names.
@@ -47,10 +47,10 @@ pub struct Args {
     /// class_index.json)
     #[arg(long, value_name = "FILE")]
     labels: Option<PathBuf>,
-    /// How many labels for each picture
+    /// Number of labels per picture
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = at_least_one, allow_negative_numbers = true)]
     top: usize,
-    /// One JSON object for each picture, on a line of its own: image (and image_hex, the name's bytes in hexadecimal, where
+    /// One JSON object per picture, one per line: image (and image_hex, the name's bytes in hexadecimal, where
     /// it is no UTF-8), network, adapter, backend, top (index, label,
     /// probability), ms (preprocess: from the file to the network's input; inference: from there to the labels)
     #[arg(long)]
@@ -68,7 +68,7 @@ fn at_least_one(text: &str) -> Result<usize, String> {
     }
 }
 
-/// How many decoded pictures may wait while the network runs.
+/// The number of decoded pictures that may wait while the network runs.
 const AHEAD: usize = 2;
 
 pub fn run(args: &Args) -> Result<ExitCode, Failure> {
@@ -95,11 +95,11 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
         });
 
         let mut prepared = prepared.into_iter();
-        // A large one takes seconds; later ones are decoded behind the bar.
+        // A large first picture takes seconds; later ones are decoded behind the bar.
         let first = args.images.first().map(|image| format!("reading {}", printable(&image.to_string_lossy())));
         let first = progress::while_working(first.unwrap_or_default(), || prepared.next());
 
-        // Made for the first good picture, so that a mistyped file name is told at once.
+        // Built for the first good picture, so that a mistyped file name is reported at once.
         let mut classifier = None;
         for (image, prepared) in args.images.iter().zip(first.into_iter().chain(prepared)) {
             let labelled = match prepared {
@@ -128,7 +128,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     Ok(ExitCode::from(u8::from(failed)))
 }
 
-/// The model on the adapter.
+/// Builds the model on the adapter.
 fn start(args: &Args, model: &Model) -> Result<Classifier, Failure> {
     let gpu = args.gpu.open()?;
     let message = format!("putting {} on {}", model.network.name(), gpu.info().name);
@@ -137,7 +137,7 @@ fn start(args: &Args, model: &Model) -> Result<Classifier, Failure> {
     Ok(Classifier::from_pipeline(pipeline, model.preprocessing, model.labels.clone()))
 }
 
-/// A picture that the network can take.
+/// A picture converted to the network's input.
 struct Prepared {
     input: Vec<f32>,
     took: Duration,
@@ -150,7 +150,7 @@ impl Prepared {
     }
 }
 
-/// What the network says of a picture.
+/// The network's result for a picture.
 struct Labelled<'a> {
     classifier: &'a Classifier,
     top: Vec<Prediction>,
@@ -159,7 +159,7 @@ struct Labelled<'a> {
 }
 
 impl<'a> Labelled<'a> {
-    /// An inner error is the picture's; an outer one would meet the next pictures as well.
+    /// An inner error concerns the picture; an outer one would also affect the next pictures.
     fn new(classifier: &'a Classifier, image: &Path, picture: Prepared) -> Result<Result<Self, String>, Failure> {
         let start = Instant::now();
         match classifier.classify_input_blocking(&picture.input) {
@@ -180,7 +180,7 @@ impl<'a> Labelled<'a> {
         }
         let bold = Style::new().bold();
         writeln!(out, "{bold}{}{bold:#}", printable(&image.to_string_lossy()))?;
-        // Outputs are parts of a whole only behind a softmax.
+        // Outputs are probabilities only after a softmax.
         let layers = self.classifier.pipeline().network().layers();
         let parts = layers.last().is_some_and(|last| last.op == Op::Softmax);
         for Prediction { label, probability, .. } in &self.top {
@@ -209,7 +209,7 @@ impl<'a> Labelled<'a> {
     }
 }
 
-/// A line of `--json`; the order of the fields is the line's.
+/// A line of `--json`, with the fields in this order.
 #[derive(Serialize)]
 struct Record<'a> {
     image: &'a str,
@@ -235,7 +235,7 @@ struct Milliseconds {
     inference: f64,
 }
 
-/// To the microsecond.
+/// Milliseconds, rounded to microseconds.
 fn milliseconds(duration: Duration) -> f64 {
     duration.as_micros() as f64 / 1e3
 }

@@ -1,4 +1,4 @@
-//! `alexnet convert`: any weight file in, one safetensors file out that carries everything.
+//! `alexnet convert`: conversion of any weight file to one safetensors file with weights, network, preprocessing and labels.
 
 use std::{
     fs,
@@ -32,18 +32,18 @@ The same input and options make the same bytes.
 Exit codes: 0 done; 1 a file failed; 2 the arguments are wrong, or the labels are
 not as many as the classes.";
 
-/// One file with weights, network, preprocessing and labels, of any weight file
+/// Convert any weight file to one file with weights, network, preprocessing and labels
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
     /// Weights: PyTorch (.pth), ONNX, Caffe or safetensors, or the name of a fetched file
     #[arg(value_name = "IN")]
     input: PathBuf,
-    /// Where to write
+    /// Output file
     #[arg(value_name = "OUT.safetensors")]
     output: PathBuf,
-    /// How numbers are stored; without it, as they are in IN. int8 are the weights of each output times a scale of their
-    /// own (biases stay f32), a quarter of f32's bytes
+    /// Type of the numbers; by default, as in IN. int8 stores weights with one scale per output (biases stay f32), in a
+    /// quarter of f32's bytes
     #[arg(long, value_name = "TYPE")]
     dtype: Option<Type>,
     #[command(flatten)]
@@ -94,7 +94,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
         Ok(model.to_weights()?.save(output)?)
     })?;
 
-    // Where the output is standard output, a line about it would be in it.
+    // Where the output is standard output, a line about it would be mixed in.
     if files::is_standard_output(output) {
         return Ok(ExitCode::SUCCESS);
     }
@@ -103,7 +103,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     types.sort();
     types.dedup();
     let (name, network) = (printable(&output.display().to_string()), printable(model.network.name()));
-    // Pipes and devices keep nothing.
+    // Pipes and devices have no size.
     let sizes = if output.is_file() {
         format!(", {} (from {})", megabytes(size(output)), megabytes(size(&input)))
     } else {
@@ -114,7 +114,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// That every number, finite before, could be stored: f16 ends at 65504.
+/// Checks that every number, finite before, could be stored: f16 ends at 65504.
 fn finite(model: &Model) -> Result<(), Failure> {
     for (name, tensor) in &model.weights.tensors {
         if let Some(value) = tensor.to_f32().iter().find(|value| !value.is_finite()) {

@@ -1,4 +1,4 @@
-//! `alexnet doctor`: whether the drivers of this machine compute what they should.
+//! `alexnet doctor`: checks of the results of this machine's drivers.
 
 use std::{
     env,
@@ -32,14 +32,14 @@ vectors. Nothing is sent anywhere. The text is made for a bug report.
 
 Exit codes: 0 all is right; 1 an adapter computes something wrong, or there is none; 2 the arguments are wrong.";
 
-/// Check what this machine's drivers compute, and say what to do about it
+/// Check the results of this machine's drivers, and suggest remedies
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
     /// Only the layers of the small embedded network, and one network against reference vectors
     #[arg(long)]
     quick: bool,
-    /// One JSON object for each adapter, on a line of its own, the best first
+    /// One JSON object per adapter, one per line, the best first
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -50,7 +50,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     let options = args.adapters.options()?;
     let adapters = options.allowed(Gpu::adapters_blocking(options.listed()));
     if adapters.is_empty() {
-        // Says what was looked for, and where to get a driver.
+        // The error names the adapters searched for, and how to install a driver.
         options::open(&options)?;
     }
 
@@ -62,7 +62,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     let mut examinations: Vec<Examination<'_>> = adapters.iter().map(Examination::new).collect::<Result<_, _>>()?;
     let open = examinations.iter().filter(|e| e.gpu.is_ok()).count();
     let bar = progress::bar(open * (layers.len() + 1 + vectors.len()), "checks");
-    // By layers first: the twin takes longer than most adapters.
+    // By layers first, since the twin takes longer than most adapters.
     for layer in &layers {
         let case = Case::new(layer)?;
         for examination in &mut examinations {
@@ -83,7 +83,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     for (i, examination) in examinations.iter().enumerate() {
         examination.print(args.json, i == 0).map_err(Failure::output)?;
     }
-    // An adapter that is too small computes nothing wrong; where there is no other, nothing runs.
+    // An adapter that is too small computes nothing wrong; if it is the only one, nothing runs.
     let healthy = examinations.iter().filter(|e| e.gpu.is_ok()).all(|e| e.verdict().healthy);
     Ok(ExitCode::from(u8::from(!healthy || open == 0)))
 }
@@ -95,14 +95,14 @@ fn networks(quick: bool) -> Result<Vec<Network>, Failure> {
     Ok(Variant::ALL.into_iter().map(|variant| variant.standard().network()).collect::<Result<_, _>>()?)
 }
 
-/// What was found out about an adapter.
+/// The findings about an adapter.
 struct Examination<'a> {
     adapter: &'a AdapterSummary,
     gpu: Result<Gpu, String>,
     layers: Vec<Finding>,
     inputs: Vec<InputFinding>,
     networks: Vec<NetworkFinding>,
-    /// The networks that were wrong, with what was wrong in the layers denied.
+    /// The networks that were wrong, checked again with the wrong variants denied.
     denied: Vec<NetworkFinding>,
 }
 
@@ -239,7 +239,7 @@ impl<'a> Examination<'a> {
         writeln!(out, "  verdict   {}", printable(&verdict.text))
     }
 
-    /// One line a variant.
+    /// One line per variant.
     fn summaries(&self) -> Vec<Summary> {
         let mut summaries: Vec<Summary> = Vec::new();
         for finding in &self.layers {
@@ -307,7 +307,7 @@ impl<'a> Examination<'a> {
     }
 }
 
-/// What is wrong with weights in `precisions`, and what to do.
+/// A description of wrong results with weights in `precisions`, and the remedy.
 fn in_precisions(precisions: &[Precision]) -> String {
     let names: Vec<&str> = precisions.iter().map(|precision| precision.name()).collect();
     format!(

@@ -1,4 +1,4 @@
-//! How the command fails: one line on standard error, and an exit code.
+//! Failures of the command: one line on standard error, and an exit code.
 
 use std::{
     error::Error,
@@ -7,29 +7,29 @@ use std::{
     process::ExitCode,
 };
 
-/// Why the command ends before it is done.
+/// The reason why the command ends early.
 #[derive(Debug)]
 pub enum Failure {
-    /// The arguments ask for something that does not exist or does not fit.
+    /// The arguments are invalid or do not fit together.
     Usage(String),
-    /// A file, the adapter or the driver is not what it takes.
+    /// A file, the adapter or the driver is unsuitable.
     Run(String),
-    /// Nobody reads standard output any more.
+    /// Standard output was closed by its reader.
     OutputClosed,
 }
 
 impl Failure {
-    /// A mistake in the arguments.
+    /// An error in the arguments.
     pub fn usage(error: impl Display) -> Self {
         Self::Usage(error.to_string())
     }
 
-    /// Anything else, in the command's own words.
+    /// Any other error, in the command's own words.
     pub fn run(error: impl Display) -> Self {
         Self::Run(error.to_string())
     }
 
-    /// What clap says of the arguments, without its outline of the usage.
+    /// clap's message about the arguments, without the usage.
     pub fn arguments(error: &clap::Error) -> Self {
         let text = error.to_string();
         let text = text.strip_prefix("error: ").unwrap_or(&text);
@@ -45,7 +45,7 @@ impl Failure {
         }
     }
 
-    /// Says what went wrong, and with which code to exit.
+    /// Prints the error and returns the exit code.
     pub fn report(self) -> ExitCode {
         let (code, message) = match self {
             Self::OutputClosed => return ExitCode::SUCCESS,
@@ -63,13 +63,13 @@ impl<E: Error> From<E> for Failure {
     }
 }
 
-/// One line on standard error.
+/// Prints one line to standard error.
 pub fn complain(message: &str) {
-    // Nothing is left to tell where standard error is closed.
+    // Where standard error is closed, there is nowhere to report to.
     let _ = writeln!(io::stderr(), "alexnet: {}", printable(message));
 }
 
-/// An error and its causes, as far as it does not name them itself.
+/// An error and its causes, except those that it already names.
 pub fn chain(error: &dyn Error) -> String {
     let mut message = error.to_string();
     let mut next = error.source();
@@ -83,7 +83,7 @@ pub fn chain(error: &dyn Error) -> String {
     message
 }
 
-/// The text on one line, without what would steer a terminal: names and labels come from anywhere.
+/// The text on one line, without control characters for a terminal: names and labels are untrusted.
 pub fn printable(text: &str) -> String {
     let parts = text.split(char::is_control).map(str::trim).filter(|part| !part.is_empty());
     parts.collect::<Vec<_>>().join(" ")

@@ -1,4 +1,4 @@
-//! `alexnet features`: what a layer makes of a picture.
+//! `alexnet features`: activations of a layer.
 
 use std::{
     collections::BTreeMap,
@@ -25,10 +25,10 @@ Examples:
 Exit codes: 0 done; 1 the picture or a file failed, or nothing could be run;
 2 the arguments are wrong, or there is no such layer.";
 
-/// The activation of a layer, as a NumPy or safetensors file
+/// Write the activation of a layer to a NumPy or safetensors file
 ///
-/// float32, after the layer's ReLU where it has one; channels × rows × columns, or one dimension behind the fully
-/// connected layers.
+/// float32, after the layer's ReLU where it has one; channels × rows × columns, or one dimension after the fully connected
+/// layers.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
@@ -39,11 +39,11 @@ pub struct Args {
     /// channels × rows × columns (3×227×227 for the embedded model) or rows × columns × channels, in C order
     #[arg(long, value_name = "FILE.npy")]
     input: Option<PathBuf>,
-    /// The layer: conv1 … conv5, pool1, pool2, pool5, fc6, fc7, fc8, prob, and what else the network has (norm1,
-    /// norm2, avgpool, drop6, …)
+    /// The layer: conv1 … conv5, pool1, pool2, pool5, fc6, fc7, fc8, prob, and any others of the network (norm1, norm2,
+    /// avgpool, drop6, …)
     #[arg(long, value_name = "NAME")]
     layer: String,
-    /// Where to write; the ending says what: .npy, or .safetensors with one tensor that is called as the layer
+    /// Output file; its extension selects the format: .npy, or .safetensors with one tensor named after the layer
     #[arg(long, value_name = "FILE.npy|FILE.safetensors")]
     output: PathBuf,
     #[command(flatten)]
@@ -102,7 +102,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// CHW, as the network sees it.
+/// The network's input, in CHW order.
 fn input(args: &Args, model: &Model) -> Result<Vec<f32>, Failure> {
     if let Some(path) = &args.input {
         let shape = model.network.input();

@@ -1,4 +1,4 @@
-//! What the command reads: pictures, lists of labels, NumPy's arrays; and that its outputs replace none of it.
+//! Files that the command reads: pictures, lists of labels, NumPy arrays. Checks that outputs replace none of them.
 
 use std::{
     fs::File,
@@ -14,18 +14,18 @@ use crate::{
     npy,
 };
 
-/// The folder for what can be made or fetched again; none where the system names no such folder.
+/// The cache folder; `None` where the system has none.
 pub fn cache() -> Option<PathBuf> {
     let folders = etcetera::base_strategy::choose_native_strategy().ok()?;
     Some(folders.cache_dir().join("alexnet-wgpu"))
 }
 
-/// What stands behind the last dot of a file's name, in lower case.
+/// A file's extension, in lower case.
 pub fn ending(path: &Path) -> String {
     path.extension().map(|ending| ending.to_string_lossy().to_lowercase()).unwrap_or_default()
 }
 
-/// Which parts of a picture a network sees.
+/// The parts of a picture that a network sees.
 #[derive(Clone, Copy, Debug)]
 pub enum Crops {
     One,
@@ -41,7 +41,7 @@ impl Crops {
     }
 }
 
-/// The network's input for each crop of a picture file, or why there is none, with the file's name.
+/// The network's input for each crop of a picture file, or the error, with the file's name.
 pub fn picture(path: &Path, preprocessing: &Preprocessing, crops: Crops) -> Result<Vec<f32>, String> {
     let named = |reason: String| format!("{}: {reason}", path.display());
     let picture = Picture::open(path).map_err(|e| match e {
@@ -58,7 +58,7 @@ pub fn picture(path: &Path, preprocessing: &Preprocessing, crops: Crops) -> Resu
     input.map_err(|e| named(chain(&e)))
 }
 
-/// The longest text file that is read, in bytes: a list of all of ImageNet's pictures has 60 MB.
+/// The longest text file that is read, in bytes: a list of all pictures of ImageNet has 60 MB.
 const TEXT_LIMIT: usize = 1 << 28;
 /// The longest file of labels that is read, in bytes.
 const LABELS_LIMIT: usize = 1 << 24;
@@ -72,7 +72,7 @@ fn head(path: &Path, limit: usize) -> Result<Vec<u8>, Failure> {
     Ok(bytes)
 }
 
-/// The lines of a file of labels, without blank ones at its end: editors leave them there.
+/// The lines of a file of labels, without blank lines at its end, which editors leave there.
 pub fn labels(path: &Path) -> Result<Vec<String>, Failure> {
     let mut labels = lines_within(path, LABELS_LIMIT, "labels")?;
     let count = labels.iter().rposition(|label| !label.is_empty()).map_or(0, |last| last + 1);
@@ -80,26 +80,26 @@ pub fn labels(path: &Path) -> Result<Vec<String>, Failure> {
     Ok(labels)
 }
 
-/// The longest file of JSON that is read, in bytes: a few numbers.
+/// The longest JSON file that is read, in bytes: it holds a few numbers.
 const JSON_LIMIT: usize = 1 << 16;
 
-/// The longest file of a network's layers, in bytes: a hundred of them take 20 kB.
+/// The longest network file that is read, in bytes: a hundred layers take 20 kB.
 const NETWORK_LIMIT: usize = 1 << 20;
 
-/// The longest picture of means that is read, in bytes: one of 3×256×256 takes 0.8 MB.
+/// The longest mean image that is read, in bytes: one of 3×256×256 takes 0.8 MB.
 const MEANS_LIMIT: usize = 1 << 26;
 
-/// The bytes of Caffe's picture of means.
+/// The bytes of a Caffe mean image.
 pub fn bytes(path: &Path) -> Result<Vec<u8>, Failure> {
     head(path, MEANS_LIMIT)
 }
 
-/// The text of a file of a network's layers.
+/// The text of a network file.
 pub fn network(path: &Path) -> Result<String, Failure> {
     Ok(lines_within(path, NETWORK_LIMIT, "a network")?.join("\n"))
 }
 
-/// The text of a file of JSON.
+/// The text of a JSON file.
 pub fn json(path: &Path) -> Result<String, Failure> {
     Ok(lines_within(path, JSON_LIMIT, "JSON")?.join("\n"))
 }
@@ -124,7 +124,7 @@ fn lines_within(path: &Path, limit: usize, what: &str) -> Result<Vec<String>, Fa
     })
 }
 
-/// The lines of a text, or the number of the first that is not UTF-8.
+/// The lines of a text, or the number of the first one that is not UTF-8.
 fn lines(text: &[u8]) -> Result<Vec<String>, usize> {
     let text = text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text);
     let text = text.strip_suffix(b"\n").unwrap_or(text);
@@ -138,8 +138,7 @@ fn lines(text: &[u8]) -> Result<Vec<String>, usize> {
     (1..).zip(text.split(|&byte| byte == b'\n')).map(line).collect()
 }
 
-/// Refuses an output in place of a file that the same command reads, by whatever path: the output would be lost to it, or it to
-/// the output.
+/// Refuses an output that would replace a file read by the same command, by whatever path.
 pub fn keep_apart(output: &Path, inputs: impl IntoIterator<Item = PathBuf>) -> Result<(), Failure> {
     match inputs.into_iter().find(|input| is_same_file(input, output)) {
         Some(input) => {
@@ -152,13 +151,13 @@ pub fn keep_apart(output: &Path, inputs: impl IntoIterator<Item = PathBuf>) -> R
     }
 }
 
-/// Whether both paths lead to one regular file: links, hard ones too, are followed.
+/// Whether both paths lead to one regular file; symbolic and hard links are followed.
 fn is_same_file(a: &Path, b: &Path) -> bool {
-    // Asked first, since to open a pipe waits for who writes to it.
+    // Checked first, since opening a pipe waits for a writer.
     a.is_file() && b.is_file() && same_file::is_same_file(a, b).unwrap_or(false)
 }
 
-/// Whether standard output goes there.
+/// Whether the path leads to standard output.
 pub fn is_standard_output(path: &Path) -> bool {
     #[cfg(unix)]
     {
@@ -173,7 +172,7 @@ pub fn is_standard_output(path: &Path) -> bool {
     }
 }
 
-/// Reads an array of `shape` from a .npy file: no more of it than such an array takes.
+/// Reads an array of `shape` from a .npy file, and no more bytes than such an array takes.
 pub fn read_npy(path: &Path, shape: &[usize]) -> Result<Vec<f32>, Failure> {
     let bytes = head(path, npy::longest(shape))?;
     npy::parse(&bytes, shape).map_err(|e| Failure::run(format!("{}: {e}", path.display())))

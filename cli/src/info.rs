@@ -1,4 +1,4 @@
-//! `alexnet info`: what a weight file holds.
+//! `alexnet info`: description of a weight file.
 
 use std::{
     fs,
@@ -33,23 +33,23 @@ Needs no GPU. The tensors of a file that holds no network are listed all the sam
 Exit codes: 0 done; 1 the file cannot be read, or no network is recognised in it;
 2 the arguments are wrong.";
 
-/// What a weight file holds: its network, and why it is taken for that
+/// Describe a weight file: its network, and how it was recognised
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// Weights: a file, or the name of a fetched one; without it, the embedded model
+    /// Weights: a file, or the name of a fetched one; by default, the embedded model
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
     #[command(flatten)]
     network: NetworkArgs,
     #[command(flatten)]
     preprocessing: PreprocessingArgs,
-    /// Write the network as JSON, for --network and to be changed
+    /// Write the network as JSON, for editing and for --network
     #[arg(long, value_name = "FILE.json")]
     write_network: Option<PathBuf>,
-    /// One JSON object: file, format, contents (what of the file was taken, where it holds more), network (as in the
-    /// metadata of this project's files), classes, labels, preprocessing, why (what decided on each), doubt (what of the
-    /// network is guessed), preprocessing_guessed, untrained (whether the weights look random), parameters,
+    /// One JSON object: file, format, contents (the part of the file that was used, where it holds more), network (as in the
+    /// metadata of this project's files), classes, labels, preprocessing, why (the reason for each choice), doubt (the
+    /// guessed parts of the network), preprocessing_guessed, untrained (whether the weights look random), parameters,
     /// multiply_adds, weight_bytes (in a file, as f32, f16, int8), device_bytes (at least, with --dtype f32, f16, int8:
     /// weights and activations of one picture), tensors
     #[arg(long)]
@@ -61,7 +61,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     if let Some(output) = &args.write_network {
         files::keep_apart(output, from.files()?)?;
     }
-    // The tensors under the file's own names.
+    // The tensors under their names in the file.
     let path = from.path()?;
     let tensors = match &path {
         Some(path) => from.named(path, Weights::open(path))?,
@@ -121,7 +121,7 @@ struct Why<'a> {
     labels: &'a str,
 }
 
-/// What a network takes with weights of each type.
+/// A network's memory with weights of each type.
 #[derive(Serialize)]
 struct Bytes {
     f32: u64,
@@ -174,13 +174,13 @@ impl<'a> Report<'a> {
 }
 
 impl Bytes {
-    /// The weights, as `alexnet convert` writes them.
+    /// The size of the weights as written by `alexnet convert`.
     fn in_a_file(network: &Network) -> Self {
         let of = |dtype| network.parameters().map(|(name, shape)| stored(&name, &shape, dtype)).sum();
         Self { f32: of(Precision::F32), f16: 2 * network.parameter_count(), int8: of(Precision::Int8) }
     }
 
-    /// Weights and activations for one picture, with the kernels of a GPU.
+    /// The size of weights and activations for one picture, with a GPU's kernels.
     fn on_a_device(network: &Network) -> Result<Self, PipelineError> {
         let config = KernelConfig { family: Family::WorkgroupTiled, storage: Storage::StorageBuffer };
         let of = |precision| device_bytes(network, 1, config, precision);
@@ -188,7 +188,7 @@ impl Bytes {
     }
 }
 
-/// Bytes of a tensor: biases stay f32, and int8 weights have a scale of f32 for each output.
+/// The size of a tensor in bytes: biases stay f32, and int8 weights have one f32 scale per output.
 fn stored(name: &str, shape: &[usize], dtype: Precision) -> u64 {
     let count: u64 = shape.iter().map(|&d| d as u64).product();
     match dtype {
@@ -283,7 +283,7 @@ fn print_tensors(weights: &Weights) -> io::Result<()> {
     Ok(())
 }
 
-/// A preprocessing in words.
+/// A description of a preprocessing.
 fn describe(p: &Preprocessing) -> String {
     let resize = match p.resize {
         Resize::ShorterSide(side) => format!("shorter side to {side}"),
@@ -312,7 +312,7 @@ fn describe(p: &Preprocessing) -> String {
     format!("{resize}, centre {}×{}, {channels}, {values}", p.crop[0], p.crop[1])
 }
 
-/// A layer's operation in words.
+/// A description of a layer's operation.
 fn operation(op: &Op) -> String {
     let activation = op.activation().name().map(|name| format!(", {name}")).unwrap_or_default();
     op.describe() + &activation

@@ -1,4 +1,4 @@
-//! Lists of labels, as people have them: text, JSON, and what Python prints.
+//! Lists of labels in common forms: text, JSON, and printed Python objects.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -13,7 +13,7 @@ const EXPECTED: &str = "a label on each line, optionally behind WordNet's id (n0
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Labels {
     pub names: Vec<String>,
-    /// What a class is called as well, in file names say: WordNet's id. One for each class, or none at all.
+    /// Alternative names of the classes, WordNet's ids, as used in file names. One per class, or empty.
     pub ids: Vec<String>,
 }
 
@@ -23,7 +23,7 @@ pub fn read(path: &Path) -> Result<Labels, Failure> {
     parse(&lines).map_err(|found| Failure::run(format!("{}: expected {EXPECTED}; found {found}", path.display())))
 }
 
-/// An error says what was found.
+/// Parses a list; an error describes the text that was found.
 fn parse(lines: &[String]) -> Result<Labels, String> {
     let first = lines.iter().map(|line| line.trim_start()).find(|line| !line.is_empty()).unwrap_or("");
     if first.starts_with(['{', '[']) {
@@ -54,7 +54,7 @@ fn id_and_label(line: &str) -> Option<(&str, &str)> {
     (is_id(id) && !label.trim().is_empty()).then_some((id, label.trim()))
 }
 
-/// Whether this is WordNet's id of a noun.
+/// Whether the text is WordNet's id of a noun.
 fn is_id(text: &str) -> bool {
     text.len() == 9 && text.strip_prefix('n').is_some_and(|digits| digits.bytes().all(|b| b.is_ascii_digit()))
 }
@@ -63,7 +63,7 @@ fn of_json(json: &Value) -> Result<Labels, String> {
     match json {
         Value::Array(list) => entries(list.iter()),
         Value::Object(dict) => match dict.get("id2label") {
-            // Hugging Face's configurations.
+            // The form of Hugging Face's configurations.
             Some(labels @ Value::Object(_)) => of_json(labels),
             _ if dict.values().all(Value::is_u64) && !dict.is_empty() => {
                 let pairs =
@@ -83,7 +83,7 @@ fn of_json(json: &Value) -> Result<Labels, String> {
     }
 }
 
-/// The values of the indices from 0 on, of which none may be missing.
+/// The values of the indices from 0 on, without gaps.
 fn in_order(pairs: impl IntoIterator<Item = (u64, Value)>) -> Result<Vec<Value>, String> {
     let mut twice = None;
     let mut by_index = BTreeMap::new();
@@ -124,8 +124,8 @@ fn entries<'a>(values: impl ExactSizeIterator<Item = &'a Value>) -> Result<Label
     Ok(labels)
 }
 
-/// What Python prints of a dict or a list, as JSON: single quotes, tuples, numbers as keys, and a comma before the end. Text
-/// of another kind becomes something that is no JSON.
+/// A dict or a list printed by Python, as JSON: handles single quotes, tuples, numbers as keys, and trailing commas. Any
+/// other text becomes invalid JSON.
 fn json_of(python: &str) -> String {
     let mut json = String::with_capacity(python.len() + 16);
     let mut rest = python.chars().peekable();
@@ -191,14 +191,14 @@ mod tests {
             r#"{"it's a dog": 1, "cat": 0, "eel, \"conger\"": 2}"#,
             r#"{"0": ["n1", "cat"], "1": ["n2", "it's a dog"], "2": ["n3", "eel, \"conger\""]}"#,
             "{\"architectures\": [],\n\"id2label\": {\"0\": \"cat\", \"1\": \"it's a dog\", \"2\": \"eel, \\\"conger\\\"\"}}",
-            // As Python prints them.
+            // As printed by Python.
             "{0: 'cat',\n 1: \"it's a dog\",\n 2: 'eel, \"conger\"',\n}",
             "['cat', 'it\\'s a dog', 'eel, \"conger\"']",
             "n02121808 cat\nn02084071 it's a dog\nn01439121\teel, \"conger\"",
         ] {
             assert_eq!(names(text), expected, "{text}");
         }
-        // More than ten, whose names as texts would be in another order.
+        // More than ten, whose keys as texts would sort differently.
         let many: Vec<String> = (0..12).map(|i| format!("\"{i}\": \"label {i}\"")).collect();
         assert_eq!(names(&format!("{{{}}}", many.join(", ")))[10..], ["label 10", "label 11"]);
         assert!(names("").is_empty());

@@ -86,7 +86,7 @@ impl Command {
 fn main() -> ExitCode {
     quiet_wayland();
     bus_error::explain();
-    // Drivers log errors of what they only try; a user is told the one that counts.
+    // Drivers log errors of mere attempts; the user gets the one that matters.
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("off")).init();
     let result = match Cli::try_parse() {
         Ok(cli) => cli.command.run(),
@@ -100,8 +100,9 @@ fn main() -> ExitCode {
     result.unwrap_or_else(Failure::report)
 }
 
-/// Mesa's Vulkan layer that orders GPUs looks for a Wayland display, and libwayland complains on standard error where
-/// XDG_RUNTIME_DIR names no folder: on servers, in containers. In a folder without a display it keeps quiet.
+/// Silences libwayland. Mesa's Vulkan layer that orders GPUs looks for a Wayland display, and libwayland complains on
+/// standard error where XDG_RUNTIME_DIR is not a folder, as on servers and in containers. In a folder without a display it
+/// keeps quiet.
 fn quiet_wayland() {
     const FOLDER: &str = "XDG_RUNTIME_DIR";
     let named = env::var_os(FOLDER).is_some_and(|folder| Path::new(&folder).is_absolute());

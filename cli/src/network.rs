@@ -1,4 +1,4 @@
-//! `--network` and `--input-size`: which network weights are for.
+//! `--network` and `--input-size`: the network that weights belong to.
 
 use std::{
     path::{Path, PathBuf},
@@ -9,15 +9,15 @@ use alexnet_wgpu::{ModelOptions, Network, Shape, Variant};
 
 use crate::{failure::Failure, files};
 
-/// Which network weights are for, where their file does not say it.
+/// The network that weights belong to, where their file does not give it.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct NetworkArgs {
-    /// The network that the weights are for: ungrouped, paper, caffe, caffenet or torchvision; or any other as JSON, as `alexnet
-    /// info --write-network` writes it; or the .prototxt of a Caffe file. Without it, the one that the file names or that its
-    /// tensors' shapes tell
+    /// The network of the weights: ungrouped, paper, caffe, caffenet or torchvision; or any other as JSON, as written by
+    /// `alexnet info --write-network`; or the .prototxt of a Caffe file. By default, the one named in the file or recognised
+    /// from its tensors' shapes
     #[arg(long, value_name = "NAME|FILE")]
     network: Option<NetworkArg>,
-    /// The network's input, channels × height × width, for a Caffe file that does not say it
+    /// The network's input, channels × height × width, for a Caffe file without it
     #[arg(long, value_name = "CxHxW", value_parser = size)]
     input_size: Option<Shape>,
 }
@@ -53,7 +53,7 @@ fn size(text: &str) -> Result<Shape, String> {
 }
 
 impl NetworkArgs {
-    /// The file that it is read from.
+    /// The file of the network, if it is not given by name.
     pub fn file(&self) -> Option<PathBuf> {
         match &self.network {
             Some(NetworkArg::File(path)) => Some(path.clone()),
@@ -61,12 +61,12 @@ impl NetworkArgs {
         }
     }
 
-    /// Whether nothing is given.
+    /// Whether neither option is given.
     pub fn is_empty(&self) -> bool {
         self.network.is_none() && self.input_size.is_none()
     }
 
-    /// Has `options` take the weights for this network's.
+    /// Sets the network in `options`.
     pub fn apply(&self, options: &mut ModelOptions) -> Result<(), Failure> {
         options.input = self.input_size;
         match &self.network {

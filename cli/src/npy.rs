@@ -1,20 +1,20 @@
-//! NumPy's arrays in files. Alone, so that fuzz/ can build it too.
+//! NumPy array files. A module of its own, so that fuzz/ can build it too.
 
 use std::io::{self, Write};
 
 const MAGIC: &[u8] = b"\x93NUMPY";
-/// The longest header that is read; NumPy writes 128 bytes for every array of plain numbers.
+/// The longest header that is read; NumPy writes 128 bytes for arrays of plain numbers.
 const HEADER_LIMIT: usize = 1 << 16;
 
-/// The bytes of a file that are enough to read an array of `shape`, or to see that it is none.
+/// The number of bytes that are enough to read an array of `shape`, or to refuse the file.
 pub fn longest(shape: &[usize]) -> usize {
     // Magic, version and the header's length take 12 bytes at most.
     12 + HEADER_LIMIT + 4 * shape.iter().product::<usize>() + 1
 }
 
-/// Reads an array of little-endian f32 as `numpy.save` writes it (`numpy.lib.format`, versions 1 to 3): one of `shape`,
-/// which may have more or fewer dimensions of 1, or of rows, columns and channels where `shape` is of channels, rows and columns.
-/// Its numbers are finite.
+/// Reads an array of little-endian f32 as written by `numpy.save` (`numpy.lib.format`, versions 1 to 3). Its shape must be
+/// `shape` up to dimensions of 1, or rows × columns × channels where `shape` is channels × rows × columns. Its numbers must
+/// be finite.
 pub fn parse(bytes: &[u8], shape: &[usize]) -> Result<Vec<f32>, String> {
     let unreadable = || "expected a .npy file as numpy.save writes it, found something else".to_string();
     let rest = bytes.strip_prefix(MAGIC).ok_or_else(unreadable)?;
@@ -31,7 +31,7 @@ pub fn parse(bytes: &[u8], shape: &[usize]) -> Result<Vec<f32>, String> {
         return Err(format!("expected numbers of type '<f4' (little-endian float32), found '{}'", array.descr));
     }
     let long = |shape: &[usize]| shape.iter().copied().filter(|&side| side != 1).collect::<Vec<_>>();
-    // As pictures lie in arrays, and the inputs of Keras and TensorFlow.
+    // The usual layout of pictures, and of the inputs of Keras and TensorFlow.
     let turned =
         matches!(*shape, [c, h, w] if long(&array.shape) != long(shape) && long(&array.shape) == long(&[h, w, c]));
     if long(&array.shape) != long(shape) && !turned {
@@ -57,7 +57,7 @@ pub fn parse(bytes: &[u8], shape: &[usize]) -> Result<Vec<f32>, String> {
     }
 }
 
-/// What the Python dictionary at the head of a .npy file says.
+/// The content of the Python dictionary at the start of a .npy file.
 struct Header<'a> {
     descr: &'a str,
     fortran_order: bool,
@@ -76,7 +76,7 @@ impl<'a> Header<'a> {
     }
 }
 
-/// Writes `values` as a .npy file has them, the last dimension contiguous.
+/// Writes `values` as a .npy file in row-major order.
 pub fn write(out: &mut impl Write, shape: &[usize], values: &[f32]) -> io::Result<()> {
     let sides = match shape {
         [side] => format!("{side},"),
@@ -97,7 +97,7 @@ mod tests {
 
     use super::*;
 
-    /// An array as NumPy 1 and 2 write it: the header padded to 128 bytes in all.
+    /// An array as written by NumPy 1 and 2: the header padded to 128 bytes in total.
     fn numpy(descr: &str, order: &str, shape: &str, data: &[f32]) -> Vec<u8> {
         let dictionary = format!("{{'descr': '{descr}', 'fortran_order': {order}, 'shape': {shape}, }}");
         let mut bytes = b"\x93NUMPY\x01\x00\x76\x00".to_vec();
@@ -124,7 +124,7 @@ mod tests {
             assert_eq!(parse(&numpy("<f4", "False", shape, &data), &[2, 3, 4]).unwrap(), data, "{shape}");
         }
         assert_eq!(parse(&numpy("<f4", "False", "(24,)", &data), &[24, 1, 1]).unwrap(), data);
-        // Rows, columns and channels: those of the first pixel are the first numbers.
+        // Rows, columns and channels: the first numbers are those of the first pixel.
         for shape in ["(3, 4, 2)", "(1, 3, 4, 2)"] {
             let turned = parse(&numpy("<f4", "False", shape, &data), &[2, 3, 4]).unwrap();
             let channel = |c: u8| (0..12u8).map(move |i| f32::from(2 * i + c));
@@ -175,7 +175,7 @@ mod tests {
         for shape in [&huge, "(18446744073709551616,)"] {
             assert!(parse(&numpy("<f4", "False", shape, &data), &[1, 2, 3]).is_err());
         }
-        // A header as long as is read, and one that is longer.
+        // The longest header that is read, and a longer one.
         let long = |length: usize| {
             let mut header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (1,), }".to_vec();
             header.resize(length, b' ');

@@ -1,4 +1,4 @@
-//! Options that several subcommands share: which model, on which adapter.
+//! Options shared by several subcommands: the model and the adapter.
 
 use std::{
     env,
@@ -21,11 +21,11 @@ use crate::{
     progress,
 };
 
-/// Which network with which weights.
+/// A network with its weights.
 #[derive(Debug, clap::Args)]
 pub struct ModelArgs {
-    /// Weights: PyTorch (.pth), ONNX, Caffe or safetensors, or the name of fetched ones (`alexnet fetch` lists them);
-    /// without it, the embedded model, which knows ten kinds of garment
+    /// Weights: PyTorch (.pth), ONNX, Caffe or safetensors, or the name of fetched ones (see `alexnet fetch`); by default,
+    /// the embedded model, which knows ten kinds of garment
     #[arg(long, value_name = "FILE")]
     weights: Option<PathBuf>,
     #[command(flatten)]
@@ -34,11 +34,11 @@ pub struct ModelArgs {
     preprocessing: PreprocessingArgs,
 }
 
-/// How pictures become the network's input.
+/// The preprocessing of pictures.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct PreprocessingArgs {
-    /// How pictures become the network's input, in place of what the weights say: torchvision, caffe, a JSON file with
-    /// the numbers, as `alexnet info --json` prints them, or Caffe's picture of means (.binaryproto)
+    /// Preprocessing of pictures, in place of the weights' own: torchvision, caffe, a JSON file with the values, as printed
+    /// by `alexnet info --json`, or Caffe's mean image (.binaryproto)
     #[arg(long, value_name = "NAME|FILE")]
     preprocessing: Option<PathBuf>,
 }
@@ -70,16 +70,16 @@ impl ModelArgs {
         Self { weights, network, preprocessing }
     }
 
-    /// Whether this is the model in the library.
+    /// Whether this is the embedded model.
     pub fn embedded(&self) -> bool {
         self.weights.is_none()
     }
 
-    /// The file: the one that is named, or the fetched one of that name; none for the embedded model.
+    /// The named file, or the fetched file of that name; `None` for the embedded model.
     pub fn path(&self) -> Result<Option<PathBuf>, Failure> {
         let Some(path) = &self.weights else { return Ok(None) };
         let name = path.to_str().unwrap_or_default();
-        // A folder holds no weights, whatever it is called.
+        // A folder holds no weights, whatever its name.
         let here = path.exists() && !path.is_dir();
         match Published::named(name) {
             Some(published) if !here => {
@@ -107,20 +107,20 @@ impl ModelArgs {
         }
     }
 
-    /// The files that are read for it.
+    /// The files that are read for the model.
     pub fn files(&self) -> Result<Vec<PathBuf>, Failure> {
         let given = self.preprocessing.preprocessing.clone().into_iter().chain(self.network.file());
         Ok(self.path()?.into_iter().chain(given).collect())
     }
 
-    /// The fetched file that is meant by this name too, where the file of that name here is taken.
+    /// The fetched file of the same name, where a local file takes precedence.
     fn not_taken(&self) -> Option<PathBuf> {
         let path = self.weights.as_ref()?;
         let place = Published::named(path.to_str()?)?.place().ok()?;
         (path.is_file() && place.is_file()).then_some(place)
     }
 
-    /// The model, with the labels in a file in place of its own.
+    /// The model, with labels from a file in place of its own.
     pub fn open(&self, labels_file: Option<&Path>) -> Result<Model, Failure> {
         let preprocessing = self.preprocessing.given()?;
         let own_labels = labels_file.map(|path| Ok::<_, Failure>(labels::read(path)?.names)).transpose()?;
@@ -151,7 +151,7 @@ impl ModelArgs {
         }
     }
 
-    /// Says in one line on standard error what of the network was guessed, and of its preprocessing where `pictures` go
+    /// Prints a line on standard error about the guessed parts of the network, and of its preprocessing where `pictures` go
     /// through it.
     pub fn warn(&self, model: &Model, pictures: bool) {
         let Some(path) = &self.weights else { return };
@@ -166,7 +166,7 @@ impl ModelArgs {
         }
     }
 
-    /// Errors of a pipeline with the name of the file, where it is the file's fault.
+    /// Adds the name of the file to a pipeline's errors, where the file is the cause.
     pub fn built<T>(&self, built: Result<T, PipelineError>) -> Result<T, Failure> {
         match (built, self.path()?) {
             (Err(PipelineError::Tensors(error)), Some(path)) => self.named(&path, Err(error)),
@@ -174,7 +174,7 @@ impl ModelArgs {
         }
     }
 
-    /// Errors with the name of the file, where they do not have it.
+    /// Adds the name of the file to errors that lack it.
     pub fn named<T>(&self, path: &Path, opened: Result<T, WeightsError>) -> Result<T, Failure> {
         opened.map_err(|error| {
             let mut message = match &error {
@@ -200,19 +200,19 @@ fn embedded(options: &ModelOptions) -> Result<Model, WeightsError> {
     Ok(model)
 }
 
-/// How a network is computed.
+/// The precision and the kernels of a network.
 #[derive(Debug, clap::Args)]
 pub struct ComputeArgs {
-    /// How the fully connected layers' weights are held on the device: f32, f16 or int8
+    /// Type of the fully connected layers' weights on the device: f32, f16 or int8
     #[arg(long, value_name = "TYPE", default_value_t)]
     dtype: Precision,
-    /// Compute as the library chooses, whatever `alexnet tune` found
+    /// Use the library's default choices, ignoring those of `alexnet tune`
     #[arg(long)]
     untuned: bool,
 }
 
 impl ComputeArgs {
-    /// A pipeline in the making, tuned where it was.
+    /// A pipeline builder, with the choices of `alexnet tune` where there are any.
     pub fn builder<'a>(
         &self,
         gpu: &'a Gpu,
@@ -221,7 +221,7 @@ impl ComputeArgs {
         batch: usize,
     ) -> PipelineBuilder<'a> {
         let builder = Pipeline::builder(gpu, network, weights).batch(batch).precision(self.dtype);
-        // What was tuned may have been denied since.
+        // A tuned choice may have been denied since.
         let untuned = self.untuned || !gpu.blocklist().is_empty();
         let tuned = if untuned { None } else { choices::load(gpu, network, batch, self.dtype) };
         match tuned {
@@ -230,13 +230,13 @@ impl ComputeArgs {
         }
     }
 
-    /// How the fully connected layers' weights are held.
+    /// The precision of the fully connected layers' weights.
     pub fn precision(&self) -> Precision {
         self.dtype
     }
 }
 
-/// What is measured.
+/// The network and batch to measure.
 #[derive(Debug, clap::Args)]
 pub struct MeasuredArgs {
     /// Measure this network with random weights: ungrouped, paper, caffe, caffenet or torchvision
@@ -245,7 +245,7 @@ pub struct MeasuredArgs {
     /// Measure the network of this file, with its weights
     #[arg(long, value_name = "FILE")]
     weights: Option<PathBuf>,
-    /// Pictures a run
+    /// Pictures per run
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub batch: usize,
 }
@@ -262,7 +262,7 @@ impl MeasuredArgs {
         Ok((network, weights))
     }
 
-    /// Errors of a pipeline with the name of the file, where it is the file's fault.
+    /// Adds the name of the file to a pipeline's errors, where the file is the cause.
     pub fn built<T>(&self, built: Result<T, PipelineError>) -> Result<T, Failure> {
         self.model().built(built)
     }
@@ -272,20 +272,20 @@ impl MeasuredArgs {
     }
 }
 
-/// Which adapters.
+/// A choice of adapters.
 #[derive(Debug, Default, clap::Args)]
 pub struct AdapterArgs {
-    /// Only an adapter whose name, driver or PCI address contains TEXT, in any case, or the one of this index; `alexnet
-    /// adapters` lists them. The environment variable WGPU_ADAPTER_NAME says the same
+    /// Only an adapter whose name, driver or PCI address contains TEXT (case-insensitive), or the one of this index; see
+    /// `alexnet adapters`. Environment variable: WGPU_ADAPTER_NAME
     #[arg(long, value_name = "TEXT|INDEX")]
     adapter: Option<String>,
-    /// Only an adapter of this graphics interface. The environment variable WGPU_BACKEND says the same
+    /// Only an adapter of this graphics API. Environment variable: WGPU_BACKEND
     #[arg(long, value_name = "NAME")]
     backend: Option<Backend>,
 }
 
 impl AdapterArgs {
-    /// What the arguments say, and the environment where they say nothing.
+    /// The options from the arguments or, without them, from the environment.
     pub fn options(&self) -> Result<GpuOptions, Failure> {
         let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
         let backends = match (self.backend, variable("WGPU_BACKEND")) {
@@ -306,13 +306,13 @@ impl AdapterArgs {
     }
 }
 
-/// Which adapter.
+/// An adapter with the kernel variants to avoid.
 #[derive(Debug, clap::Args)]
 pub struct GpuArgs {
     #[command(flatten)]
     choice: AdapterArgs,
-    /// Keep away from a kernel variant that the driver gets wrong, as `alexnet doctor` names it; also several, with
-    /// commas between them. The environment variable ALEXNET_DENY says the same
+    /// Avoid a kernel variant that the driver gets wrong, as named by `alexnet doctor`; separate several with commas.
+    /// Environment variable: ALEXNET_DENY
     #[arg(long, value_name = "VARIANT", value_delimiter = ',')]
     deny: Vec<BlockedVariant>,
 }
@@ -329,7 +329,7 @@ impl GpuArgs {
     }
 }
 
-/// Opens an adapter; where there is none, says where they come from.
+/// Opens an adapter; where there is none, the error says how to install a driver.
 pub fn open(options: &GpuOptions) -> Result<Gpu, Failure> {
     Gpu::open_blocking(options).map_err(|error| match &error {
         GpuError::NoAdapter { found, .. } if found.is_empty() => Failure::run(format!(
@@ -340,8 +340,8 @@ pub fn open(options: &GpuOptions) -> Result<Gpu, Failure> {
     })
 }
 
-/// The same device as the environment says: ALEXNET_DENY names kernel variants to avoid, and ALEXNET_SHADER_CHECKS=1 has shaders
-/// check every index.
+/// Applies the environment to a device: ALEXNET_DENY names kernel variants to avoid, and ALEXNET_SHADER_CHECKS=1 makes
+/// shaders check every index.
 pub fn as_told(gpu: Gpu) -> Result<Gpu, Failure> {
     let deny: Blocklist = match env::var_os("ALEXNET_DENY") {
         Some(names) => names.to_string_lossy().parse().map_err(|e| Failure::run(format!("ALEXNET_DENY: {e}")))?,
@@ -351,7 +351,7 @@ pub fn as_told(gpu: Gpu) -> Result<Gpu, Failure> {
     Ok(gpu.avoid(deny).with_checks(if checks { Checks::On } else { Checks::Off }))
 }
 
-/// A graphics interface.
+/// A graphics API.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub enum Backend {
     Vulkan,

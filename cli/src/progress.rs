@@ -1,11 +1,11 @@
-//! Progress of what takes long, on standard error where that is a terminal; nothing elsewhere.
+//! Progress of long operations on standard error, where that is a terminal; nothing elsewhere.
 
 use std::time::Duration;
 
 use alexnet_wgpu::{Pipeline, PipelineBuilder, PipelineError};
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// Shows that `work` goes on until it is done.
+/// Shows a spinner until `work` is done.
 pub fn while_working<T>(message: impl Into<String>, work: impl FnOnce() -> T) -> T {
     let spinner = waiting(message);
     let done = work();
@@ -13,7 +13,7 @@ pub fn while_working<T>(message: impl Into<String>, work: impl FnOnce() -> T) ->
     done
 }
 
-/// Builds a pipeline, with a bar over the weights that are uploaded.
+/// Builds a pipeline, with a bar for the upload of the weights.
 pub fn build(message: impl Into<String>, builder: PipelineBuilder<'_>) -> Result<Pipeline, PipelineError> {
     let bar = waiting(message);
     let report = |uploaded, total| {
@@ -28,14 +28,14 @@ pub fn build(message: impl Into<String>, builder: PipelineBuilder<'_>) -> Result
 const UPLOAD: &str = "{spinner} {msg} {bar:30} {bytes} of {total_bytes}";
 const DOWNLOAD: &str = "{msg} {bar:30} {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left";
 
-/// Shows that something goes on whose size is not known yet: a bar without a length would be full.
+/// Shows an operation of unknown size: a bar without a length would look full.
 fn waiting(message: impl Into<String>) -> ProgressBar {
     let bar = ProgressBar::new_spinner().with_message(message.into());
     bar.enable_steady_tick(Duration::from_millis(100));
     bar
 }
 
-/// Makes a bar of what was [`waiting`], once it is known how much there is to do.
+/// Turns a [`waiting`] bar into one with a length, once the size is known.
 fn sized(bar: &ProgressBar, total: u64, template: &str) {
     if total > 0 && bar.length() != Some(total) {
         bar.set_length(total);
@@ -47,13 +47,13 @@ fn config(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
-/// A bar over steps, whose number is told later.
+/// A bar over steps, whose number is set later.
 pub fn steps(message: &'static str) -> ProgressBar {
     let config = ProgressStyle::with_template("{msg} {bar:30} {pos} of {len}, {eta} left");
     ProgressBar::new(1).with_message(message).with_style(config.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
-/// A bar over so many things, which are called `what`; one alone needs none.
+/// A bar over `count` things, called `what`; a single one needs no bar.
 pub fn bar(count: usize, what: &'static str) -> ProgressBar {
     if count < 2 {
         return ProgressBar::hidden();
@@ -64,12 +64,12 @@ pub fn bar(count: usize, what: &'static str) -> ProgressBar {
         .with_style(config.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
-/// A bar over the bytes of a file that comes from afar.
+/// A bar over the bytes of a download.
 pub fn download(name: &str) -> ProgressBar {
     waiting(name)
 }
 
-/// That so many bytes come, if it is known, and `have` are there.
+/// Sets the total number of bytes, if it is known, and the number already present.
 pub fn downloading(bar: &ProgressBar, total: Option<u64>, have: u64) {
     match total {
         Some(total) => sized(bar, total, DOWNLOAD),
@@ -92,7 +92,7 @@ mod tests {
 
     use super::*;
 
-    /// Keeps the lines that are written to it.
+    /// Stores the lines that are written to it.
     #[derive(Clone, Debug, Default)]
     struct Terminal(Arc<Mutex<String>>);
 
@@ -139,7 +139,7 @@ mod tests {
         };
         let first = shown();
         assert!(first.contains("putting it there") && !first.contains('█'), "{first:?}");
-        // Nothing to upload, and then a quarter of it.
+        // Nothing to upload yet, then a quarter done.
         sized(&bar, 0, UPLOAD);
         assert!(!shown().contains('█'));
         sized(&bar, 1 << 30, UPLOAD);

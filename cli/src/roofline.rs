@@ -1,19 +1,19 @@
-//! What a layer does and reads, beside what an adapter can at most.
+//! The roofline of a layer: its arithmetic and memory traffic against the adapter's peak rates.
 
 use alexnet_wgpu::{Layer, Network, Op, Precision, Roofline};
 use serde::Serialize;
 
-/// How well a layer uses an adapter.
+/// A layer's utilisation of an adapter.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct Rates {
     pub gflops: f64,
     pub gbps: f64,
-    /// 0 to 1, of the limit that binds: arithmetic or memory.
+    /// From 0 to 1, of the binding limit: arithmetic or memory.
     pub share_of_roofline: f64,
 }
 
 impl Rates {
-    /// Of the layer called `name` in `ms` milliseconds a batch.
+    /// For the layer `name`, which takes `ms` milliseconds per batch.
     pub fn new(
         network: &Network,
         name: &str,
@@ -36,7 +36,7 @@ impl Rates {
     }
 }
 
-/// What a layer has to read and write, each once: input, weights, output.
+/// The least bytes that a layer reads and writes: input, weights and output, once each.
 fn bytes(layer: &Layer, batch: usize, precision: Precision) -> u64 {
     let activations = 4 * (layer.input.len() + layer.output.len()) * batch;
     let weight = match layer.op {

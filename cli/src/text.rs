@@ -1,8 +1,8 @@
-//! Numbers and names as people and programs read them.
+//! Formatting of numbers and names.
 
 use std::path::Path;
 
-/// With a comma between thousands.
+/// A number with commas between thousands.
 pub fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
@@ -15,7 +15,7 @@ pub fn grouped(number: u64) -> String {
     text
 }
 
-/// Bytes in millions, or thousands where they are fewer.
+/// A size in MB, or in kB below one MB.
 pub fn megabytes(bytes: u64) -> String {
     match bytes {
         0..1_000_000 => format!("{:.1} kB", bytes as f64 / 1e3),
@@ -23,14 +23,14 @@ pub fn megabytes(bytes: u64) -> String {
     }
 }
 
-/// The bytes of a file's name in hexadecimal, where it is no UTF-8 and so no JSON text has it whole.
+/// The bytes of a file's name in hexadecimal, where it is not UTF-8 and so cannot be JSON text.
 pub fn name_hex(path: &Path) -> Option<String> {
     let name = path.as_os_str();
     let hex = || name.as_encoded_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
     name.to_str().is_none().then(hex)
 }
 
-/// A part of a whole in percent, as accuracies are told.
+/// A part of a whole in percent, in the usual precision of accuracies.
 pub fn percent(part: u64, whole: u64) -> String {
     format!("{:.2} %", 100.0 * part as f64 / whole.max(1) as f64)
 }

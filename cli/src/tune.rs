@@ -1,4 +1,4 @@
-//! `alexnet tune`: every way to compute each layer, measured on this adapter.
+//! `alexnet tune`: measurement of every algorithm for each layer on this adapter.
 
 use std::{
     collections::BTreeMap,
@@ -30,16 +30,16 @@ are noisy, close what else runs.
 
 Exit codes: 0 done; 1 it could not run; 2 the arguments are wrong.";
 
-/// Measure every way to compute each layer, and keep the quickest
+/// Measure every algorithm for each layer, and keep the fastest
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
     #[command(flatten)]
     measured: MeasuredArgs,
-    /// How the fully connected layers' weights are held on the device: f32, f16 or int8
+    /// Type of the fully connected layers' weights on the device: f32, f16 or int8
     #[arg(long, value_name = "TYPE", default_value_t)]
     dtype: Precision,
-    /// Only measure
+    /// Only measure; do not store the choices
     #[arg(long)]
     dry_run: bool,
     /// One JSON object instead of a table
@@ -129,7 +129,7 @@ fn row<'a>(
     Row { layer, config: *config, algorithm: *algorithm, kernel, ms: *ms, rates }
 }
 
-/// A kernel configuration and an algorithm in a few letters.
+/// An abbreviation of a kernel configuration and an algorithm.
 fn short(config: KernelConfig, algorithm: Algorithm) -> String {
     let family = match config.family {
         Family::WorkgroupTiled => "tiled".to_string(),
@@ -150,7 +150,7 @@ fn short(config: KernelConfig, algorithm: Algorithm) -> String {
     }
 }
 
-/// Layers down, candidates across would be too wide for a terminal: candidates down, quickest first, by layer.
+/// Prints the report by layer, with candidates as rows, the fastest first: as columns they would be too wide for a terminal.
 fn print(report: &Report<'_>, tuning: &Tuning, network: &Network, json: bool) -> io::Result<()> {
     let mut out = io::stdout().lock();
     if json {

@@ -1,9 +1,9 @@
-//! That no kernel reaches past what it binds: the proof behind the unchecked shaders of compile.rs.
+//! The proof that no kernel accesses memory outside its bindings, on which the unchecked shaders of compile.rs rest.
 //!
-//! Every dispatch of a plan is walked on the processor, invocation by invocation, through naga's form of the shader that the
-//! driver gets. Integers and conditions are computed; numbers from memory are unknown. An index that is past its array, or that
-//! depends on an unknown number, is a finding. Arrays count with the lengths that the layer has, not those that the pipeline
-//! happens to share between layers.
+//! Every dispatch of a plan is interpreted on the CPU, invocation by invocation, from naga's module of the shader that the
+//! driver gets. Integers and conditions are computed; numbers from memory are unknown. An index that is out of bounds, or
+//! that depends on an unknown number, is a finding. Arrays have the lengths that the layer needs, not those of buffers that
+//! the pipeline happens to share between layers.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -29,10 +29,10 @@ use crate::{
     window::{Padding, Window},
 };
 
-/// A value as far as indices depend on it. Booleans are words of 0 and 1, signed numbers their bits.
+/// A value, as far as indices depend on it. Booleans are words of 0 and 1, signed numbers their bits.
 #[derive(Clone, Debug, PartialEq)]
 enum Value {
-    /// What came from memory, and every float.
+    /// A value from memory, and every float.
     Unknown,
     Word(u32),
     /// Components of a vector, or members of a struct or an array.
@@ -46,7 +46,7 @@ enum Pointer {
     Local(usize, Vec<u32>),
 }
 
-/// How a block of statements ended.
+/// The end of a block of statements.
 enum Flow {
     Next,
     Break,
@@ -54,7 +54,7 @@ enum Flow {
     Return(Value),
 }
 
-/// One dispatch, and what its bindings hold.
+/// A dispatch, and the contents of its bindings.
 struct Dispatched<'a> {
     uniform: &'a [u8],
     workgroups: [u32; 3],
@@ -62,19 +62,19 @@ struct Dispatched<'a> {
     lengths: BTreeMap<u32, u64>,
 }
 
-/// How far the indices of one dispatch reached.
+/// The largest indices of one dispatch.
 #[derive(Debug, Default)]
 struct Reach {
-    /// By binding: the largest index, and how many elements there are.
+    /// By binding: the largest index, and the number of elements.
     bindings: BTreeMap<u32, (u64, u64)>,
     findings: Vec<String>,
 }
 
-/// Invocations of subgroups need not be numbered as those of the workgroup are.
+/// The numbering of invocations: within subgroups, it may differ from that of the workgroup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Lanes {
     InOrder,
-    /// As far off as the largest subgroup allows.
+    /// As far off as the largest subgroup permits.
     Last,
 }
 
@@ -92,13 +92,13 @@ struct Frame<'a> {
     info: &'a FunctionInfo,
     arguments: Vec<Value>,
     locals: Vec<Value>,
-    /// What was emitted so far.
+    /// The expressions emitted so far.
     known: Vec<Option<Value>>,
-    /// Whether it may have ended already, as numbers in memory decide.
+    /// Whether it may have returned already, depending on numbers in memory.
     may_have_returned: bool,
 }
 
-/// Walks the dispatch and tells how far it reaches.
+/// Interprets the dispatch and returns its reach.
 fn walk(dispatched: &Dispatched<'_>, shader: &Shader, lanes: Lanes) -> Reach {
     let module = &shader.module;
     let uniform = module
@@ -108,7 +108,7 @@ fn walk(dispatched: &Dispatched<'_>, shader: &Shader, lanes: Lanes) -> Reach {
         .map_or(Value::Unknown, |(_, v)| decode(module, v.ty, dispatched.uniform));
     let mut walker = Walker { module, shader, dispatched, uniform, reach: Reach::default() };
     let [width, height, depth] = module.entry_points[0].workgroup_size;
-    // All of a few workgroups along an axis; of many, the ends and the middle.
+    // Every workgroup of a few along an axis; of many, the ends and the middle.
     let picks = |count: u32| -> Vec<u32> {
         let mut picks = vec![0, 1, 2, count / 3, count / 2, count.saturating_sub(2), count - 1];
         picks.retain(|&i| i < count);
@@ -239,7 +239,7 @@ impl<'a> Walker<'a> {
                                 }
                             }
                         }
-                        // Where one returns, the other goes on, and what the function gives is unknown.
+                        // Where one returns, the other continues, and the function's result is unknown.
                         (Flow::Return(_), Flow::Return(_)) => return Flow::Return(Value::Unknown),
                         (Flow::Return(_), Flow::Next) => frame.may_have_returned = true,
                         (Flow::Next, Flow::Return(_)) => {
@@ -313,7 +313,7 @@ impl<'a> Walker<'a> {
         self.reach.findings.push(format!("{}: {what}", self.shader.label));
     }
 
-    /// What was emitted, or needs no emitting.
+    /// The value of an expression that was emitted, or needs no emitting.
     fn evaluate(&mut self, frame: &mut Frame<'a>, handle: Handle<Expression>) -> Value {
         match &frame.known[handle.index()] {
             Some(value) => value.clone(),
@@ -355,7 +355,7 @@ impl<'a> Walker<'a> {
                     }
                 }
             }
-            // Floats are never indices, so that nothing has to be known about them.
+            // Floats are never indices, so nothing needs to be known about them.
             _ if self.kind(frame, handle) == Some(ScalarKind::Float)
                 && self.inner(frame, handle).pointer_space().is_none() =>
             {
@@ -427,7 +427,7 @@ impl<'a> Walker<'a> {
                     _ => Value::Unknown,
                 }
             }
-            // u32 and i32 are the same bits; what was a float is unknown, and what becomes a bool is none of these shaders'.
+            // u32 and i32 are the same bits; a float is unknown, and none of these shaders converts to bool.
             Expression::As { expr, .. } => self.evaluate(frame, *expr),
             _ => Value::Unknown,
         }
@@ -456,7 +456,7 @@ impl<'a> Walker<'a> {
             }
             (Value::Word(a), Value::Word(b)) => (a, b),
             (Value::Word(known), _) | (_, Value::Word(known)) => {
-                // Some is known where one of them decides.
+                // One known operand may decide the result.
                 return match (op, known) {
                     (BinaryOperator::LogicalAnd | BinaryOperator::And | BinaryOperator::Multiply, 0) => Value::Word(0),
                     (BinaryOperator::LogicalOr, 1) => Value::Word(1),
@@ -496,7 +496,7 @@ impl<'a> Walker<'a> {
         Value::Word(word)
     }
 
-    /// A part of `base`: of a pointer, the pointer to it, which must lie within its array.
+    /// A part of `base`: for a pointer, the pointer to the part, which must be within its array.
     fn access(&mut self, frame: &mut Frame<'a>, base: Handle<Expression>, index: Value) -> Value {
         match self.evaluate(frame, base) {
             Value::Pointer(Pointer::Global(variable, mut path)) => {
@@ -536,7 +536,7 @@ impl<'a> Walker<'a> {
         self.module.global_variables[variable].name.clone().unwrap_or_default()
     }
 
-    /// That element `index` of an array exists.
+    /// Checks that element `index` of an array exists.
     fn check(&mut self, variable: Handle<GlobalVariable>, index: u32) {
         let global = &self.module.global_variables[variable];
         match &self.module.types[global.ty].inner {
@@ -564,7 +564,7 @@ impl<'a> Walker<'a> {
         }
     }
 
-    /// That a texel exists; textures are flat arrays in rows.
+    /// Checks that a texel exists; textures are flat arrays in rows.
     fn texel(&mut self, frame: &mut Frame<'a>, image: Handle<Expression>, coordinate: Handle<Expression>) {
         let Value::Pointer(Pointer::Global(variable, _)) = self.evaluate(frame, image) else {
             panic!("{}: an image that is no variable", self.shader.label)
@@ -634,7 +634,7 @@ fn select(condition: Value, accept: Value, reject: Value) -> Value {
     }
 }
 
-/// A network of one layer, how it is computed, and for how many pictures.
+/// A network of one layer, its algorithm and precision, and the batch.
 struct Walk {
     network: Network,
     config: KernelConfig,
@@ -651,7 +651,7 @@ impl fmt::Display for Walk {
     }
 }
 
-/// Walks every dispatch; gives how many there were.
+/// Interprets every dispatch and returns their number.
 fn walk_all(walk: &Walk, shaders: &mut BTreeMap<Kernel, Shader>) -> Result<usize, String> {
     let Walk { network, config, algorithm, precision, batch } = walk;
     let algorithms: Algorithms =
@@ -684,10 +684,10 @@ fn walk_dispatch(program: &Program, dispatch: &Dispatch, shader: &Shader) -> Res
     Ok(())
 }
 
-/// Ops, their input and the pictures of a batch: shapes at which indices go wrong if they do.
+/// Ops, their input and the batch, at shapes that are prone to wrong indices.
 fn edges() -> Vec<(Op, Shape, usize)> {
     let mut all = Vec::new();
-    // Kernel and input alike, strides beyond the kernel, first layers in rows.
+    // Equal kernel and input, strides beyond the kernel, first layers in rows.
     for (channels, side, stride) in
         [(3, 5, 4), (3, 8, 12), (2, 3, 6), (1, 4, 8), (3, 1, 4), (1, 3, 4), (3, 8, 4), (5, 3, 1)]
     {
@@ -772,8 +772,8 @@ fn edges() -> Vec<(Op, Shape, usize)> {
     all
 }
 
-/// Families, storages, algorithms and precisions on every edge: no index is past its array, whichever lane an invocation is. Every
-/// seventh combination; all of them with `ALEXNET_ALL_BOUNDS=1`.
+/// All families, storages, algorithms and precisions on every edge case: no index is out of bounds, whatever an invocation's
+/// lane. Every seventh combination by default; all of them with `ALEXNET_ALL_BOUNDS=1`.
 #[test]
 fn no_kernel_reaches_past_its_bindings() {
     let families =
@@ -798,7 +798,7 @@ fn no_kernel_reaches_past_its_bindings() {
         }
     }
     if std::env::var_os("ALEXNET_ALL_BOUNDS").is_none() {
-        // Not a divisor of the number of kernel configurations or algorithms, so that each meets each.
+        // Coprime to the numbers of kernel configurations and algorithms, so that each meets each.
         walks = walks.into_iter().step_by(7).collect();
     }
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
@@ -819,7 +819,7 @@ fn no_kernel_reaches_past_its_bindings() {
     assert!(walked > 1000, "{walked}");
 }
 
-/// Whole networks as they are planned on GPUs and on processors.
+/// Whole networks as planned on GPUs and on software adapters.
 #[test]
 fn no_kernel_of_a_whole_network_reaches_past_its_bindings() {
     let mut shaders = BTreeMap::new();
@@ -839,7 +839,7 @@ fn no_kernel_of_a_whole_network_reaches_past_its_bindings() {
     }
 }
 
-/// The largest outputs.
+/// The kernels of the largest outputs.
 #[test]
 fn top_k_reaches_no_further_than_its_bindings() {
     for storage in Storage::ALL {

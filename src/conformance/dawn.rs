@@ -1,5 +1,5 @@
-//! The WGSL through Dawn, Chrome's WebGPU (scripts/dawn.py): each kernel variant of each layer of narrow AlexNets against the
-//! f64 twin, and the whole `ungrouped` network against its reference vectors.
+//! The WGSL through Dawn, Chrome's WebGPU implementation (scripts/dawn.py): each kernel variant of each layer of narrow
+//! AlexNets against the f64 twin, and the whole `ungrouped` network against its reference vectors.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -20,7 +20,7 @@ use crate::{
     program::{ArrayId, Dispatch, Program},
 };
 
-/// How Python is called, and the package that has Dawn.
+/// The Python command, and the package that contains Dawn.
 struct Dawn {
     python: OsString,
     package: String,
@@ -33,14 +33,14 @@ impl Dawn {
         command
     }
 
-    /// Name of the adapter, and whether it has subgroups.
+    /// The adapter's name, and whether it has subgroups.
     fn adapter(&self) -> (String, bool) {
         let output = good(self.call().output().unwrap());
         let adapter: Value = serde_json::from_slice(&output.stdout).unwrap();
         (adapter["adapter"].as_str().unwrap().into(), adapter["subgroups"].as_bool().unwrap())
     }
 
-    /// Runs the jobs, and says why one could not be.
+    /// Runs the jobs, and returns the reason for each that failed.
     fn run(&self, jobs: &mut [Job]) -> Vec<Result<(), String>> {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: String| folder.path().join(name);
@@ -84,7 +84,7 @@ fn shader(kernel: &Kernel) -> Value {
     })
 }
 
-/// The entries of the kernel's bind group layout, in WebGPU's words.
+/// The entries of the kernel's bind group layout, in WebGPU's terms.
 fn entries(kernel: &Kernel) -> Vec<Value> {
     let entry = |&Binding { number, access, storage, precision }: &Binding| match (storage, access) {
         (Storage::StorageBuffer, Access::Read) => {
@@ -103,7 +103,7 @@ fn entries(kernel: &Kernel) -> Vec<Value> {
     kernel.bindings.iter().map(entry).chain([uniform]).collect()
 }
 
-/// A texture's format, in WebGPU's words.
+/// A texture's format, in WebGPU's terms.
 fn format(precision: Precision) -> &'static str {
     match precision {
         Precision::F32 => "rgba32float",
@@ -112,7 +112,7 @@ fn format(precision: Precision) -> &'static str {
     }
 }
 
-/// All of a job but the bytes. Its kernels are known by their numbers, and uniforms are the last arrays.
+/// A job without the bytes. Kernels are referred to by number; uniforms are the last arrays.
 fn listed(job: &Job, numbers: &BTreeMap<&Kernel, usize>) -> Value {
     let Program { arrays, dispatches, .. } = &job.inference.program;
     let array = |id: usize| json!({ "size": arrays[id].bytes, "format": job.texture(ArrayId(id)).map(format) });
@@ -130,8 +130,8 @@ fn listed(job: &Job, numbers: &BTreeMap<&Kernel, usize>) -> Value {
     })
 }
 
-/// Dawn computes what the f64 twin computes, and the whole network what its reference vectors say. scripts/test-dawn.sh runs
-/// it, with Python in ALEXNET_PYTHON and the package's name in ALEXNET_DAWN.
+/// Dawn's results match the f64 twin, and those of the whole network its reference vectors. scripts/test-dawn.sh runs this
+/// test, with Python in ALEXNET_PYTHON and the package's name in ALEXNET_DAWN.
 #[test]
 #[ignore = "needs Dawn: scripts/test-dawn.sh"]
 fn dawn_computes_the_same() {
@@ -139,7 +139,7 @@ fn dawn_computes_the_same() {
     let dawn = Dawn { python: env::var_os("ALEXNET_PYTHON").unwrap_or_else(|| "python3".into()), package };
     let (adapter, subgroups) = dawn.adapter();
     println!("Dawn on {adapter}");
-    // It knows how many lanes the driver has.
+    // The driver reports its number of lanes.
     let gpu = Gpu::open_blocking(&GpuOptions { adapter: env::var("ALEXNET_ADAPTER").ok(), backends: None }).unwrap();
     let lanes = |config: &KernelConfig| if let Family::SubgroupBroadcast { lanes } = config.family { lanes } else { 0 };
     let most = gpu.kernel_configs().iter().map(lanes).max().unwrap();

@@ -1,4 +1,4 @@
-//! Programs with the bytes of their arrays: for those that run shaders without wgpu, a processor (metal.rs) and Dawn (dawn.rs).
+//! Programs with the bytes of their arrays, for runners of shaders other than wgpu: a CPU (metal.rs) and Dawn (dawn.rs).
 
 use crate::{
     doctor::{Case, KernelVariant},
@@ -10,7 +10,7 @@ use crate::{
     weights::Weights,
 };
 
-/// The most vec4s of one binding that every WebGPU device has.
+/// The largest binding that every WebGPU device supports, in vec4s.
 pub(super) const LIMIT: u64 = (128 << 20) / 16;
 
 /// A network's program, and the bytes of its arrays.
@@ -39,7 +39,7 @@ impl Sink for Fill<'_> {
 }
 
 impl Job {
-    /// The kernels that `variant` is, on the case's input.
+    /// The kernels of `variant` on the case's input.
     pub fn of_case(case: &Case, variant: KernelVariant) -> Self {
         let KernelVariant { config, algorithm, precision, batch } = variant;
         let algorithms = Algorithms::from([(case.network.name().to_string(), algorithm)]);
@@ -47,7 +47,7 @@ impl Job {
         Self::new(&case.network, case.weights(precision).unwrap(), &case.input(batch), options)
     }
 
-    /// The whole network in f32 for one picture, as it is planned where nobody chose algorithms, and its `top` largest outputs.
+    /// The whole network in f32 for one picture, with the default plan, and its `top` largest outputs.
     pub fn of_network(network: &Network, weights: &Weights, input: &[f32], config: KernelConfig, top: usize) -> Self {
         let (precision, algorithms) = (Precision::F32, &Algorithms::new());
         Self::new(network, weights, input, Options { config, batch: 1, precision, algorithms, limit: LIMIT, top })
@@ -79,7 +79,7 @@ impl Job {
         Self { network: network.clone(), batch, inference, bytes }
     }
 
-    /// What an array's texels hold, where it is a texture.
+    /// The precision of an array's texels, where it is a texture.
     pub fn texture(&self, array: ArrayId) -> Option<Precision> {
         let array = self.inference.program.get(array);
         (array.storage != Storage::StorageBuffer).then_some(array.precision)
@@ -90,7 +90,7 @@ impl Job {
         self.inference.program.dispatches.iter().map(|dispatch| &dispatch.kernel)
     }
 
-    /// The arrays that somebody will look at once it has run.
+    /// The arrays that are read after the run.
     pub fn results(&self) -> Vec<usize> {
         let layers = self.inference.layers.iter().map(|layer| layer.array.0);
         let outputs = self.inference.program.arrays.iter().enumerate().filter(|(_, array)| array.role == Role::Output);
@@ -99,7 +99,7 @@ impl Job {
         results
     }
 
-    /// What came out of a layer; NaN where it has not run.
+    /// The output of a layer; NaN where it has not run.
     pub fn output(&self, layer: usize) -> Vec<f32> {
         let y: Vec<f32> = bytemuck::pod_collect_to_vec(&self.bytes[self.inference.layers[layer].array.0]);
         to_chw(&y, self.network.layers()[layer].output, self.batch)

@@ -1,5 +1,5 @@
-//! naga's MSL as programs for a processor (scripts/metal): each kernel variant of each layer of narrow AlexNets, run on the
-//! bytes that a device would be given, against the f64 twin. It is not Apple's compiler that reads it.
+//! naga's MSL as programs for the CPU (scripts/metal): each kernel variant of each layer of narrow AlexNets, run on the bytes
+//! that a device would get, against the f64 twin. Apple's compiler is not involved.
 
 use std::{borrow::Cow, collections::HashMap, env, ffi::OsString, fs, path::PathBuf, process::Command};
 
@@ -13,7 +13,7 @@ use crate::{
     program::{Bound, Dispatch},
 };
 
-/// Where the programs are, and the files that they read and write.
+/// The folder of the programs and of the files that they read and write.
 struct Processor {
     compiler: OsString,
     folder: TempDir,
@@ -25,7 +25,7 @@ impl Processor {
         self.folder.path().join(name)
     }
 
-    /// The kernel's program, compiled where it is new.
+    /// The kernel's program, compiled on first use.
     fn program(&mut self, kernel: &Kernel) -> PathBuf {
         if let Some(program) = self.programs.get(kernel) {
             return program.clone();
@@ -72,7 +72,7 @@ impl Processor {
     }
 }
 
-/// What a shader reads from the texture of weights whose bytes these are: that conversion is the device's.
+/// The texels that a shader reads from a weight texture with these bytes; on a device, the hardware converts them.
 fn texels(bytes: &[u8], precision: Precision) -> Cow<'_, [u8]> {
     let numbers: Vec<f32> = match precision {
         Precision::F32 => return bytes.into(),
@@ -82,7 +82,7 @@ fn texels(bytes: &[u8], precision: Precision) -> Cow<'_, [u8]> {
     bytemuck::cast_slice(&numbers).to_vec().into()
 }
 
-/// The call of a kernel in the words of its parameters' attributes; what has none is threadgroup memory.
+/// The call of a kernel, from the attributes of its parameters; a parameter without one is threadgroup memory.
 fn call(msl: &str) -> String {
     let (_, rest) = msl.split_once("kernel void main_(").unwrap();
     let (parameters, _) = rest.split_once("\n) {").unwrap();
@@ -94,13 +94,13 @@ fn call(msl: &str) -> String {
     format!("main_({})", arguments.collect::<Vec<_>>().join(", "))
 }
 
-/// naga's MSL computes what the f64 twin computes. scripts/test-shaders.sh runs it.
+/// The results of naga's MSL match the f64 twin. scripts/test-shaders.sh runs this test.
 #[test]
 #[ignore = "needs a C++ compiler: scripts/test-shaders.sh msl"]
 fn msl_computes_the_same() {
     let compiler = env::var_os("CXX").unwrap_or_else(|| "c++".into());
     let mut processor = Processor { compiler, folder: tempfile::tempdir().unwrap(), programs: HashMap::new() };
-    // The broadcast kernels too, which no device has to run.
+    // The broadcast kernels too, since no device needs to support them.
     let configs = [Family::WorkgroupTiled, Family::SubgroupBroadcast { lanes: 8 }]
         .into_iter()
         .flat_map(|family| Storage::ALL.map(|storage| KernelConfig { family, storage }));

@@ -1,7 +1,7 @@
-//! Every shader in every configuration that the planner can choose, without a device: parsed, validated with the
-//! capabilities that it declares and no more, held against WebGPU's default limits, and written for each backend.
+//! Checks of every shader in every configuration that the planner can choose, without a device: parsed, validated with
+//! exactly its declared capabilities, compared with WebGPU's default limits, and written for each backend.
 //!
-//! `ALEXNET_SHADERS=FOLDER` leaves what was written in a folder, for other compilers to read (scripts/test-shaders.sh).
+//! `ALEXNET_SHADERS=FOLDER` keeps the generated shaders in a folder for other compilers (scripts/test-shaders.sh).
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod bounds;
@@ -44,7 +44,7 @@ use crate::{
     shape::Shape,
 };
 
-/// Every kernel of every network in every kernel configuration, with every algorithm and at batches of every kind.
+/// Every kernel of every network in every kernel configuration, with every algorithm and in each kind of batch.
 fn kernels_of_all_plans() -> BTreeSet<Kernel> {
     let mut networks: Vec<Network> = Variant::ALL.into_iter().map(|v| v.standard().network().unwrap()).collect();
     networks.push(
@@ -62,7 +62,7 @@ fn kernels_of_all_plans() -> BTreeSet<Kernel> {
             .into_iter()
             .map(|layer| Network::new("further", layer.input, [(layer.name.clone(), layer.op)]).unwrap()),
     );
-    // More workgroups than a dispatch takes along an axis, and sizes whose products are beyond 32 bits.
+    // More workgroups than a dispatch takes along an axis, and sizes whose products exceed 32 bits.
     networks.push(
         Network::builder("tall", Shape::new(3, 70_000, 2))
             .max_pool("pool1", MaxPool::new(1, 1))
@@ -74,7 +74,7 @@ fn kernels_of_all_plans() -> BTreeSet<Kernel> {
     );
     let families =
         [Family::WorkgroupTiled].into_iter().chain([4, 8, 16].map(|lanes| Family::SubgroupBroadcast { lanes }));
-    // None: what the library chooses. Each number of parts, and each tile, is another shader.
+    // None: the library's choice. Each number of parts, and each tile, is another shader.
     let algorithms = [None, Some(Algorithm::Direct)]
         .into_iter()
         .chain((2..=8).chain([16]).map(|parts| Some(Algorithm::SplitK { parts })))
@@ -123,7 +123,7 @@ impl Shader {
         let validate =
             |capabilities| Validator::new(ValidationFlags::all(), capabilities).validate(&module).map_err(Box::new);
         let mut declared = capabilities(kernel.features());
-        // Halves that are unpacked to f32 are WebGPU's own, and not an extension.
+        // Halves that are unpacked to f32 are part of WebGPU itself, not an extension.
         declared.set(Capabilities::SHADER_FLOAT16_IN_FLOAT32, source.contains("unpack2x16float"));
         let info = validate(declared).unwrap_or_else(|e| panic!("{label}: {}", e.emit_to_string(&source)));
         for one in declared {
@@ -137,7 +137,7 @@ impl Shader {
         Self { label, module, info }
     }
 
-    /// SPIR-V, as wgpu-hal's Vulkan backend has it made.
+    /// SPIR-V, with the settings of wgpu-hal's Vulkan backend.
     fn spirv(&self, version: (u8, u8), checks: Checks) -> Vec<u32> {
         let on = checks == Checks::On;
         let options = spv::Options {
@@ -153,7 +153,7 @@ impl Shader {
         written.unwrap_or_else(|e| panic!("{}: SPIR-V: {e}", self.label))
     }
 
-    /// HLSL with bindings in registers one after the other, as wgpu's Vulkan backend numbers them.
+    /// HLSL with bindings in consecutive registers, as wgpu's Vulkan backend numbers them.
     fn hlsl(&self, shader_model: hlsl::ShaderModel, checks: Checks) -> String {
         let on = checks == Checks::On;
         let binding_map = (0..).zip(self.bindings()).map(|(register, (_, binding))| {
@@ -176,7 +176,7 @@ impl Shader {
         text
     }
 
-    /// MSL with buffers and textures at the numbers of their bindings.
+    /// MSL with buffers and textures at their binding numbers.
     fn msl(&self, version: (u8, u8), checks: Checks) -> String {
         let on = checks == Checks::On;
         let mut resources = msl::EntryPointResources { sizes_buffer: Some(7), ..Default::default() };
@@ -216,7 +216,7 @@ impl Shader {
         bindings
     }
 
-    /// That it keeps within the limits that every WebGPU device has.
+    /// Checks that it keeps within the limits of every WebGPU device.
     fn check_limits(&self) {
         let (label, module, limits) = (&self.label, &self.module, Limits::default());
         let [x, y, z] = module.entry_points[0].workgroup_size;
@@ -238,7 +238,7 @@ impl Shader {
                 }
                 (_, TypeInner::Image { class: ImageClass::Storage { format, access }, .. }) => {
                     written += 1;
-                    // WebGPU has these formats in storage textures, and textures that are read, though not written as well.
+                    // WebGPU has these formats for storage textures that are only written or only read, not both.
                     use naga::StorageFormat::{Rgba8Snorm, Rgba16Float, Rgba32Float};
                     let formats = match *access {
                         StorageAccess::STORE => &[Rgba32Float][..],
@@ -259,12 +259,12 @@ impl Shader {
     }
 }
 
-/// The checks that a kernel ships with: those that read what a host binds check every index (`compile_with_input`).
+/// The checks that a kernel ships with: kernels that read a host's bindings check every index (`compile_with_input`).
 fn shipped(kernel: &Kernel) -> Checks {
     if ["texture_input", "buffer_input"].contains(&kernel.shader) { Checks::On } else { Checks::Off }
 }
 
-/// The shader models of HLSL that a kernel is written in: wgpu's default compiler on DX12, FXC, knows none above 5.1, where
+/// The HLSL shader models in which a kernel is written. wgpu's default compiler on DX12, FXC, supports none above 5.1, where
 /// there are no subgroups.
 fn shader_models(kernel: &Kernel) -> Vec<hlsl::ShaderModel> {
     let subgroups = kernel.features().contains(Features::SUBGROUP);
@@ -272,14 +272,14 @@ fn shader_models(kernel: &Kernel) -> Vec<hlsl::ShaderModel> {
     old.into_iter().chain([hlsl::ShaderModel::V6_0]).collect()
 }
 
-/// The shader for other compilers than naga. The language asks for a directive that naga 30 refuses.
+/// The shader for compilers other than naga. The language requires a directive that naga 30 refuses.
 fn wgsl(kernel: &Kernel) -> String {
     let subgroups = kernel.features().contains(Features::SUBGROUP);
     let directive = if subgroups { "enable subgroups;\n" } else { "" };
     directive.to_string() + &kernel.source().unwrap()
 }
 
-/// What naga calls a device's features.
+/// naga's capabilities for a device's features.
 fn capabilities(features: Features) -> Capabilities {
     let mut capabilities = Capabilities::empty();
     for (feature, capability) in
@@ -303,7 +303,7 @@ fn policies(checks: Checks) -> BoundsCheckPolicies {
     }
 }
 
-/// That the kernel declares what its shader binds, and no more.
+/// Checks that the kernel declares exactly the bindings of its shader.
 fn check_bindings(kernel: &Kernel, shader: &Shader) {
     let module = &shader.module;
     let mut found = Vec::new();
@@ -316,7 +316,7 @@ fn check_bindings(kernel: &Kernel, shader: &Shader) {
             }
             (AddressSpace::Storage { access }, _) => {
                 let written = access.contains(StorageAccess::STORE);
-                // Of a buffer, what its quads are of is the shader's to know.
+                // For a buffer, only the shader knows the type of its quads.
                 let precision = kernel.binding(binding.binding).map_or(Precision::F32, |b| b.precision);
                 (if written { Access::Write } else { Access::Read }, Storage::StorageBuffer, precision)
             }
@@ -337,7 +337,7 @@ fn check_bindings(kernel: &Kernel, shader: &Shader) {
         found.push(Binding { number: binding.binding, access, storage, precision });
     }
     found.sort();
-    // What is sampled is written as a storage texture.
+    // A texture that is sampled is written as a storage texture.
     let declared = kernel.bindings.iter().map(|&binding| match binding {
         Binding { access: Access::Write, storage: Storage::SampledTexture, .. } => {
             Binding { storage: Storage::StorageTexture, ..binding }
@@ -384,7 +384,7 @@ fn every_shader_is_valid_on_every_backend() {
     }
 }
 
-/// Only kernels that say so use more than every WebGPU device has, and only kernel configurations that are asked for it have such.
+/// Only kernels that declare it use more than every WebGPU device has, and only in the kernel configurations that ask for it.
 #[test]
 fn features_are_declared() {
     for kernel in kernels_of_all_plans() {
@@ -407,7 +407,7 @@ fn features_are_declared() {
     }
 }
 
-/// The first Vulkan adapter, or the one that ALEXNET_ADAPTER names, as a device that takes SPIR-V as it is.
+/// The first Vulkan adapter, or the one that ALEXNET_ADAPTER names, as a device that takes SPIR-V unchecked.
 fn passthrough_gpu() -> Gpu {
     let name = std::env::var("ALEXNET_ADAPTER").ok();
     let adapters = pollster::block_on(Gpu::adapters(Some(wgpu::Backends::VULKAN)));
@@ -423,8 +423,8 @@ fn passthrough_gpu() -> Gpu {
     Gpu::from_device(device, queue).unwrap()
 }
 
-/// naga's HLSL, compiled to SPIR-V by Microsoft's compiler, computes on Vulkan what the f64 twin computes: each kernel
-/// variant of each layer of a narrow AlexNet. scripts/test-shaders.sh runs it, with DXC in ALEXNET_DXC.
+/// naga's HLSL, compiled to SPIR-V by Microsoft's compiler, matches the f64 twin on Vulkan: each kernel variant of each layer
+/// of a narrow AlexNet. scripts/test-shaders.sh runs this test, with DXC in ALEXNET_DXC.
 #[test]
 #[ignore = "needs DXC: scripts/test-shaders.sh dxc"]
 fn hlsl_computes_the_same() {
@@ -471,7 +471,7 @@ fn narrow_layers() -> Vec<Layer> {
     layers
 }
 
-/// Says how many there are and how near, and fails where one is wrong.
+/// Prints the number of findings and the largest error, and fails where one is wrong.
 fn report(findings: &[Finding], shaders: usize) {
     let wrong: Vec<&Finding> = findings.iter().filter(|f| !f.is_right()).collect();
     let worst = findings.iter().filter_map(|f| f.error.clone().ok()).fold(0.0, f64::max);

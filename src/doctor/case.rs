@@ -1,4 +1,4 @@
-//! One layer against its f64 twin.
+//! Checks of one layer against its f64 twin.
 
 #[cfg(not(target_arch = "wasm32"))]
 use std::time::Instant;
@@ -17,16 +17,15 @@ use crate::{
     weights::{DType, Tensor, Weights, WeightsError, splitmix},
 };
 
-/// One layer with random weights and inputs, and what the f64 twin makes of them.
+/// A layer with random weights and inputs, and the f64 twin's outputs for them.
 #[derive(Clone, Debug)]
 pub struct Case {
     pub(crate) network: Network,
-    /// Two pictures, of which batches are made.
+    /// The two pictures that batches consist of.
     inputs: [Vec<f32>; 2],
-    /// One for each precision.
+    /// One per precision.
     twins: Vec<Twin>,
-    /// What rounding errors are in proportion to: the norm of the sums of magnitudes, which cancellation leaves out of
-    /// the result.
+    /// The scale of rounding errors: the norm of the sums of magnitudes, which unlike the result are free of cancellation.
     scale: f64,
 }
 
@@ -34,15 +33,16 @@ pub struct Case {
 #[derive(Clone, Debug)]
 struct Twin {
     precision: Precision,
-    /// Weights that it holds exactly.
+    /// Weights that the precision represents exactly.
     weights: Weights,
     /// For the first picture.
     first: Vec<f64>,
-    /// For the second, which batches have; computed where one runs.
+    /// For the second, used in batches; computed when first needed.
     second: OnceLock<Vec<f64>>,
 }
 
-/// A batch whose fully connected layers are products with a few vectors at once, and one for which they are matrix products.
+/// A batch whose fully connected layers are products with a few vectors at once, and one whose fully connected layers are
+/// matrix products.
 pub(super) fn batches(family: Family) -> [usize; 2] {
     match family {
         Family::SubgroupBroadcast { .. } => [8, 9],
@@ -50,28 +50,28 @@ pub(super) fn batches(family: Family) -> [usize; 2] {
     }
 }
 
-/// Which of the two pictures comes in place `index` of a batch. The Thue-Morse sequence: no shift of it is itself.
+/// The picture, of the two, at place `index` of a batch. The Thue-Morse sequence: no shift of it is itself.
 pub(super) fn picture_at(index: usize) -> usize {
     index.count_ones() as usize % 2
 }
 
-/// What came of a check.
+/// The result of a check.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Finding {
     /// The layer's name.
     pub layer: String,
     /// The kernels.
     pub variant: KernelVariant,
-    /// The error, in proportion to the magnitudes that were summed; why there is none otherwise.
+    /// The error relative to the magnitudes that were summed, or the reason why there is none.
     pub error: Result<f64, String>,
-    /// The error that rounding can explain.
+    /// The largest error that rounding explains.
     pub tolerance: f64,
-    /// Milliseconds of the second run, with upload and readback.
+    /// Duration of the second run in milliseconds, with upload and readback.
     pub ms: f64,
 }
 
 impl Finding {
-    /// Whether the variant computes what it should.
+    /// Whether the variant's result is right.
     pub fn is_right(&self) -> bool {
         self.error.as_ref().is_ok_and(|&error| error <= self.tolerance)
     }
@@ -86,11 +86,11 @@ fn run_twin(layer: &Layer, weights: &Weights, input: impl Iterator<Item = f32>) 
 }
 
 impl Case {
-    /// Draws weights and inputs, and asks the twin.
+    /// Draws weights and inputs, and computes the f64 twin's outputs.
     ///
     /// # Errors
     ///
-    /// None for a layer of a network that exists.
+    /// None for a layer of a valid network.
     pub fn new(layer: &Layer) -> Result<Self, WeightsError> {
         let network = Network::new(layer.name.clone(), layer.input, [(layer.name.clone(), layer.op)])
             .map_err(|e| WeightsError::Unrecognised(e.to_string()))?;
@@ -127,13 +127,13 @@ impl Case {
         (0..batch).flat_map(|index| &self.inputs[picture_at(index)]).copied().collect()
     }
 
-    /// The kernels that can compute this layer on `gpu`, blocked or not: among them those that the planner picks, and where
-    /// a larger batch has others, these too.
+    /// The variants that can compute this layer on `gpu`, blocked or not. They include those that the planner picks, and
+    /// those that only larger batches use.
     pub fn variants(&self, gpu: &Gpu) -> Vec<KernelVariant> {
         self.variants_of(gpu.kernel_configs())
     }
 
-    /// Those of `kernel configurations`.
+    /// The variants of `configs`.
     pub(crate) fn variants_of(&self, configs: impl IntoIterator<Item = KernelConfig>) -> Vec<KernelVariant> {
         configs.into_iter().flat_map(|config| self.variants_in(config)).collect()
     }
@@ -154,7 +154,7 @@ impl Case {
         let mut variants: Vec<KernelVariant> = algorithms.into_iter().flat_map(|algorithm| of(algorithm, 1)).collect();
         let kernels = |variant| examine::kernels(&self.network, variant);
         let mut seen: BTreeSet<Kernel> = variants.iter().flat_map(|&variant| kernels(variant)).collect();
-        // Directly too, which is what remains where the planned algorithm is blocked.
+        // The direct algorithm too, which remains where the planned one is blocked.
         let of_batch = |batch| [planned(batch), Algorithm::Direct].into_iter().flat_map(move |a| of(a, batch));
         for variant in batches(config.family).into_iter().flat_map(of_batch) {
             let others = kernels(variant);
@@ -166,8 +166,8 @@ impl Case {
         variants
     }
 
-    /// The largest error that rounding explains, as in tests/layers.rs:
-    /// Winograd's larger coefficients cost accuracy, and what compares numbers must not err at all.
+    /// The largest error that rounding explains, as in tests/layers.rs: Winograd's larger coefficients cost accuracy, and
+    /// operations that only compare numbers must be exact.
     fn tolerance(&self, algorithm: Algorithm) -> f64 {
         match algorithm {
             _ if self.layer().op.operation().is_exact() => 0.0,
@@ -180,12 +180,12 @@ impl Case {
         self.twins.iter().find(|twin| twin.precision == precision)
     }
 
-    /// The weights that `precision` holds exactly, where the layer has such.
+    /// The weights that `precision` represents exactly, where the layer has such.
     pub(crate) fn weights(&self, precision: Precision) -> Option<&Weights> {
         self.twin(precision).map(|twin| &twin.weights)
     }
 
-    /// What the f64 twin makes of [`Case::input`].
+    /// The f64 twin's output for [`Case::input`].
     pub(super) fn expected(&self, precision: Precision, batch: usize) -> Result<Vec<f64>, String> {
         let twin = self.twin(precision).ok_or_else(|| format!("there are no weights in {precision}"))?;
         if batch > 1 && twin.second.get().is_none() {
@@ -196,7 +196,7 @@ impl Case {
         Ok((0..batch).filter_map(picture).flatten().copied().collect())
     }
 
-    /// Compares what `variant` made of [`Case::input`].
+    /// Compares the output of `variant` for [`Case::input`] with the twin's.
     pub(crate) fn finding(&self, variant: KernelVariant, found: Result<Vec<f32>, String>) -> Finding {
         let error = found.and_then(|found| {
             let expected = self.expected(variant.precision, variant.batch)?;

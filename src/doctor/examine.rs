@@ -1,4 +1,4 @@
-//! Which kernels a variant is.
+//! The kernels of a variant.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ use crate::{
     program::{Algorithms, Options, QUAD},
 };
 
-/// The kernels that compute `network` by `variant`; none where it does not fit WebGPU's default limits.
+/// The kernels that compute `network` in `variant`; empty where it exceeds WebGPU's default limits.
 pub(crate) fn kernels(network: &Network, variant: KernelVariant) -> BTreeSet<Kernel> {
     let KernelVariant { config, algorithm, precision, batch } = variant;
     let algorithms: Algorithms = network.layers().iter().map(|l| (l.name.clone(), algorithm)).collect();

@@ -1,4 +1,4 @@
-//! Whether pictures come from a host's textures and buffers as they do from its memory.
+//! Checks of input from a host's textures and buffers against input from memory.
 
 use std::{collections::BTreeSet, fmt};
 
@@ -16,44 +16,44 @@ use crate::{
     weights::{Tensor, Weights, splitmix},
 };
 
-/// Where a host's picture lies.
+/// The source of a host's picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// In a texture: [`Pipeline::texture_input`] resizes, crops and normalises it.
+    /// A texture: [`Pipeline::texture_input`] resizes, crops and normalises it.
     Texture,
-    /// In a storage buffer, as the network sees it: [`Pipeline::buffer_input`].
+    /// A storage buffer with the network's input: [`Pipeline::buffer_input`].
     Buffer,
 }
 
 impl Source {
-    /// Both.
+    /// Both sources.
     pub const ALL: [Self; 2] = [Self::Texture, Self::Buffer];
 }
 
-/// What came of filling a network's input.
+/// The result of filling a network's input.
 #[derive(Clone, Debug, PartialEq)]
 pub struct InputFinding {
-    /// Where the picture lay.
+    /// The source of the picture.
     pub source: Source,
-    /// The kernels of the network.
+    /// The network's kernel configuration.
     pub config: KernelConfig,
-    /// Whether the network begins as AlexNet does, with a convolution that has its input's channels interleaved.
+    /// Whether the network begins as AlexNet does, with a convolution whose input channels are interleaved.
     pub interleaved: bool,
-    /// The largest difference to the same picture from memory, in proportion to the range of a picture's samples; why
-    /// there is none otherwise.
+    /// The largest difference to the same picture from memory, relative to the range of a picture's samples, or the reason
+    /// why there is none.
     pub error: Result<f64, String>,
-    /// The difference that rounding can explain.
+    /// The largest difference that rounding explains.
     pub tolerance: f64,
 }
 
 impl InputFinding {
-    /// Whether the network sees what it should.
+    /// Whether the network's input is right.
     pub fn is_right(&self) -> bool {
         self.error.as_ref().is_ok_and(|&error| error <= self.tolerance)
     }
 }
 
-/// From where, to where.
+/// The source, the layout and the kernels.
 impl fmt::Display for InputFinding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let source = match self.source {
@@ -69,8 +69,8 @@ impl fmt::Display for InputFinding {
 const SIDE: usize = 16;
 const STRIDE: usize = 4;
 
-/// What is done to the pictures: every step that a kernel takes. All channels have one deviation, so that a number of any is
-/// so much of a sample.
+/// The preprocessing, with every step that a kernel takes. All channels have one deviation, so that a difference in any
+/// channel is the same fraction of a sample.
 const PREPROCESSING: Preprocessing = Preprocessing {
     resize: Resize::ShorterSide(SIDE + 5),
     crop: [SIDE, SIDE],
@@ -80,7 +80,7 @@ const PREPROCESSING: Preprocessing = Preprocessing {
     std: [0.25; 3],
 };
 
-/// A network whose output is its input, or each number of it in a channel of its own.
+/// A network whose output is its input, or each number of the input in a channel of its own.
 fn identity(interleaved: bool) -> Result<(Network, Weights), String> {
     let builder = Network::builder("identity", Shape::new(3, SIDE, SIDE));
     if !interleaved {
@@ -95,8 +95,8 @@ fn identity(interleaved: bool) -> Result<(Network, Weights), String> {
     Ok((network, weights))
 }
 
-/// Fills a network's input from a texture and from a buffer, in each storage that `gpu` has and each layout, and compares
-/// what the network then sees with what it sees of the same picture by [`Preprocessing::apply`].
+/// Fills a network's input from a texture and from a buffer, in each storage that `gpu` has and in each layout, and compares
+/// the input with that of the same picture by [`Preprocessing::apply`].
 pub async fn check_inputs(gpu: &Gpu) -> Vec<InputFinding> {
     let mut findings = Vec::new();
     let storages: BTreeSet<Storage> = gpu.kernel_configs().into_iter().map(|config| config.storage).collect();
@@ -127,7 +127,7 @@ async fn difference(gpu: &Gpu, config: KernelConfig, interleaved: bool, source: 
         .build()
         .map_err(|e| e.to_string())?;
     let expected = pipeline.run(&numbers).await.map_err(|e| e.to_string())?;
-    // Nothing of it must be left.
+    // None of these may remain.
     pipeline.write_input(&vec![9.0; numbers.len()]).map_err(|e| e.to_string())?;
     let input = match source {
         Source::Texture => {

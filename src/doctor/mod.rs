@@ -1,8 +1,8 @@
-//! Whether a driver computes what it should: each kernel variant of each layer against the f64 twin ([`crate::reference`])
-//! on random data, and whole networks against reference vectors that were computed independently of this project.
+//! Checks of a driver's results: each kernel variant of each layer against the f64 twin ([`crate::reference`]) on random
+//! data, and whole networks against reference vectors that were computed independently of this project.
 //!
-//! `alexnet doctor` is this for all adapters of a machine, and the page of examples/web for a browser; a program can ask the
-//! same of its own device:
+//! `alexnet doctor` runs these checks on all adapters of a machine, and the page of examples/web runs them in a browser. A
+//! program can check its own device:
 //!
 //! ```
 //! use alexnet_wgpu::{AlexNet, Gpu, GpuOptions, doctor};
@@ -51,32 +51,32 @@ use crate::{
     window::Window,
 };
 
-/// Kernels that compute a layer: a kernel configuration, an algorithm, how weights are held, and for how many pictures.
+/// A choice of kernels for a layer: kernel configuration, algorithm, precision of the weights, and batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KernelVariant {
     /// Family and storage.
     pub config: KernelConfig,
-    /// How a convolution is computed.
+    /// The algorithm of convolutions.
     pub algorithm: Algorithm,
-    /// How a fully connected layer's weights are held.
+    /// The precision of a fully connected layer's weights on the device.
     pub precision: Precision,
-    /// Pictures of a run: larger batches have kernels of their own.
+    /// Pictures per run: larger batches have kernels of their own.
     pub batch: usize,
 }
 
 impl KernelVariant {
-    /// The kernels of `config` that compute as the definition says, in f32, a picture at a time.
+    /// The kernels of `config` with the direct algorithm, in f32, for one picture.
     pub fn direct(config: KernelConfig) -> Self {
         Self { config, algorithm: Algorithm::Direct, precision: Precision::F32, batch: 1 }
     }
 
-    /// What keeps the planner from this variant, in whatever precision and batch.
+    /// The blocklist entry that keeps the planner from this variant, in any precision and batch.
     pub fn blocked(self) -> BlockedVariant {
         BlockedVariant::of(self.config, self.algorithm)
     }
 }
 
-/// Its name, as [`BlockedVariant`] has it; the tile or the parts; the precision where it is not f32, the batch where it is not 1.
+/// Its name as in [`BlockedVariant`]; the tile or the parts; the precision where it is not f32, the batch where it is not 1.
 impl fmt::Display for KernelVariant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.blocked().fmt(f)?;
@@ -92,7 +92,7 @@ impl fmt::Display for KernelVariant {
     }
 }
 
-/// The layers of `networks` that compute something, each operation on each shape of input once.
+/// The distinct computing layers of `networks`: each operation on each input shape once.
 pub fn distinct_layers<'a>(networks: impl IntoIterator<Item = &'a Network>) -> Vec<Layer> {
     let mut distinct: Vec<Layer> = Vec::new();
     for layer in networks.into_iter().flat_map(Network::layers) {
@@ -104,8 +104,8 @@ pub fn distinct_layers<'a>(networks: impl IntoIterator<Item = &'a Network>) -> V
     distinct
 }
 
-/// Small layers of the kinds that no AlexNet has: other activation functions, dilations, groups of few channels, other poolings and
-/// normalisations, and one with more rows than a dispatch has workgroups along an axis.
+/// Small layers of kinds that no AlexNet has: other activation functions, dilations, groups of few channels, other poolings
+/// and normalisations, and one with more rows than a dispatch has workgroups along an axis.
 pub fn further_layers() -> Result<Vec<Layer>, NetworkError> {
     let dilated = MaxPool { window: Window { dilation: [2, 1], ..Window::square(2, 1) } };
     let small = Network::builder("further", Shape::new(12, 14, 13))
@@ -120,7 +120,7 @@ pub fn further_layers() -> Result<Vec<Layer>, NetworkError> {
     Ok(distinct_layers([&small, &tall]))
 }
 
-/// The shortest blocklist that keeps the planner from every variant that is wrong in f32.
+/// The shortest blocklist that covers every variant that is wrong in f32.
 pub fn blocklist(findings: &[Finding]) -> Blocklist {
     let findings: Vec<&Finding> = findings.iter().filter(|f| f.variant.precision == Precision::F32).collect();
     let blocks = |blocked: BlockedVariant, variant: KernelVariant| {
@@ -128,14 +128,14 @@ pub fn blocklist(findings: &[Finding]) -> Blocklist {
         blocklist.blocks(variant.config) || blocklist.blocks_algorithm(variant.config, variant.algorithm)
     };
     let wrong = |variant: KernelVariant| findings.iter().any(|f| f.variant == variant && !f.is_right());
-    // All that a blocked names is wrong.
+    // Every variant that an entry covers is wrong.
     let just = |blocked: BlockedVariant| {
         let named =
             |f: &&&Finding| Blocklist::from_iter([blocked]).blocks_algorithm(f.variant.config, f.variant.algorithm);
         findings.iter().filter(named).all(|f| wrong(f.variant))
     };
     let mut blocklist = Blocklist::default();
-    // Kernel configurations come first: where one is blocked, its algorithms need not be.
+    // Kernel configurations come first: where one is blocked, its algorithms need no entries.
     let direct = |f: &&&Finding| f.variant.algorithm == Algorithm::Direct;
     for finding in findings.iter().filter(direct).chain(findings.iter().filter(|f| !direct(f))) {
         let Finding { variant, .. } = finding;
@@ -147,8 +147,8 @@ pub fn blocklist(findings: &[Finding]) -> Blocklist {
     blocklist
 }
 
-/// The precisions below f32 that are wrong in a kernel configuration that `blocklist` leaves. With f32, nothing more needs to be
-/// blocked.
+/// The precisions below f32 that are wrong in a kernel configuration that `blocklist` permits. In f32, nothing more needs to
+/// be blocked.
 pub fn wrong_precisions(findings: &[Finding], blocklist: &Blocklist) -> Vec<Precision> {
     let wrong = |precision: &Precision| {
         let of = |f: &&Finding| f.variant.precision == *precision && !blocklist.blocks(f.variant.config);

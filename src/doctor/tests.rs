@@ -1,4 +1,4 @@
-//! Whether drivers that are made to miscompute are found out.
+//! Tests that the doctor detects drivers which are made to miscompute.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -32,7 +32,7 @@ fn findings(gpu: &Gpu) -> Vec<Finding> {
     cases.flat_map(|case| case.variants(gpu).into_iter().map(move |v| block_on(case.check(gpu, v)))).collect()
 }
 
-/// Runs the network as planned, and its error against the twin.
+/// Runs the network as planned, and returns its error against the twin.
 fn error(gpu: &Gpu) -> (KernelConfig, f64) {
     let network = network();
     let weights = Weights::random(&network, 3);
@@ -65,7 +65,7 @@ fn a_driver_that_is_right_is_found_right() {
     assert_eq!(wrong_precisions(&findings, &Blocklist::default()), []);
 }
 
-/// Has the driver miscompile the shaders that `broken` picks: what they store is a thousandth too large.
+/// Makes the driver miscompile the shaders that `broken` picks: the values they store are a thousandth too large.
 fn break_kernels(gpu: &mut Gpu, broken: impl Fn(&Kernel) -> bool + Send + Sync + 'static) {
     break_kernels_by(gpu, "1.001", broken);
 }
@@ -137,11 +137,11 @@ fn a_wrong_precision_is_named_and_denies_nothing() {
     assert!(config == best && error < 1e-6, "f32 is as it was: {config:?}, {error:e}");
 }
 
-/// Kernels that only larger batches have are run too.
+/// Kernels used only by larger batches are run too.
 #[test]
 fn a_kernel_of_batches_is_found_wrong() {
     let mut gpu = gpu();
-    // f16 is for fully connected layers, which have products with a vector otherwise.
+    // f16 is for fully connected layers, which are products with a vector otherwise.
     break_kernels(&mut gpu, |k| k.shader == "gemm_tiled" && k.weights() == Some(Precision::F16));
     let findings = findings(&gpu);
     let wrong: Vec<KernelVariant> = findings.iter().filter(|f| !f.is_right()).map(|f| f.variant).collect();
@@ -165,7 +165,7 @@ fn batches_that_are_mixed_up_are_found_wrong() {
     }
 }
 
-/// What the planner picks for a layer, for one picture and for batches, is among what is run, whatever the adapter.
+/// The planner's choices for a layer, for one picture and for batches, are among the variants run, on any adapter.
 #[test]
 fn what_is_planned_is_checked() {
     let families =

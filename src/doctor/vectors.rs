@@ -1,4 +1,4 @@
-//! Whole networks against reference vectors.
+//! Checks of whole networks against reference vectors.
 
 #[cfg(not(target_arch = "wasm32"))]
 use std::time::Instant;
@@ -18,7 +18,7 @@ use crate::{
     weights::{Weights, splitmix},
 };
 
-/// A network whose activations for seeded weights and input are known in f64: docs/networks.md describes them.
+/// A network with known f64 activations for seeded weights and input (see docs/networks.md).
 #[derive(Clone, Copy, Debug)]
 pub struct Vectors {
     alexnet: AlexNet,
@@ -28,37 +28,37 @@ pub struct Vectors {
 /// The seed of the vectors' weights and input.
 const SEED: u64 = 20_121_203;
 
-/// How a whole network fared.
+/// The result of checking a whole network.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NetworkFinding {
     /// The network's name.
     pub network: String,
-    /// The kernel configuration that the planner chose, and the errors; why there are none otherwise.
+    /// The kernel configuration that the planner chose and the errors, or the reason why there are none.
     pub outcome: Result<Outcome, String>,
-    /// Milliseconds of the second run, with upload and readback.
+    /// Duration of the second run in milliseconds, with upload and readback.
     pub ms: f64,
 }
 
-/// How far a whole network is from its reference vectors. Errors are relative to the norm.
+/// The errors of a whole network against its reference vectors, relative to the norm.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Outcome {
     /// The kernels.
     pub config: KernelConfig,
-    /// The layer with the largest error among those whose vectors are known.
+    /// The layer with the largest error among those with known vectors.
     pub worst_layer: String,
-    /// That error.
+    /// The error of that layer.
     pub worst: f64,
     /// The error of fc8, before the softmax.
     pub fc8: f64,
-    /// Whether the five most likely classes are the right ones, in order.
+    /// Whether the five most likely classes are right, in order.
     pub top: bool,
 }
 
 impl NetworkFinding {
-    /// Largest error of a layer that is right.
+    /// The largest error of a correct layer.
     pub const TOLERANCE: f64 = 1e-5;
 
-    /// Whether the network computes what it should.
+    /// Whether the network's result is right.
     pub fn is_right(&self) -> bool {
         let right = |o: &Outcome| o.top && o.fc8 <= Self::TOLERANCE && o.worst <= Self::TOLERANCE;
         self.outcome.as_ref().is_ok_and(right)
@@ -66,7 +66,7 @@ impl NetworkFinding {
 }
 
 impl Vectors {
-    /// Those that the library carries.
+    /// The reference vectors embedded in the library.
     pub const ALL: [Self; 3] = [
         Self {
             alexnet: AlexNet::UNGROUPED,
@@ -79,12 +79,12 @@ impl Vectors {
         },
     ];
 
-    /// Which AlexNet they are for.
+    /// The AlexNet that they belong to.
     pub fn alexnet(&self) -> AlexNet {
         self.alexnet
     }
 
-    /// Runs the network as it is planned on `gpu`, twice, and compares the second results.
+    /// Runs the network as planned on `gpu`, twice, and compares the second results.
     pub async fn check(&self, gpu: &Gpu) -> NetworkFinding {
         let mut ms = 0.0;
         let outcome = self.compare(gpu, &mut ms).await.map_err(|e| e.to_string());
@@ -106,21 +106,21 @@ impl Vectors {
         self.outcome(pipeline.kernel_config(), &names, &activations, &top)
     }
 
-    /// The weights and the input that the vectors are for.
+    /// The weights and the input that the vectors belong to.
     pub(crate) fn question(&self, network: &Network) -> (Weights, Vec<f32>) {
         let weights = Weights::random(network, SEED);
         let input = splitmix::uniform(SEED + weights.tensors.len() as u64, network.input().len(), 2.0);
         (weights, input)
     }
 
-    /// The layers that there are vectors of.
+    /// The layers with known vectors.
     pub(crate) fn known_layers<'n>(&self, network: &'n Network) -> Result<Vec<&'n str>, SafeTensorError> {
         let file = SafeTensors::deserialize(self.file)?;
         let known = |l: &&Layer| file.tensor(&format!("{}.value", l.name)).is_ok();
         Ok(network.layers().iter().filter(known).map(|l| l.name.as_str()).collect())
     }
 
-    /// Compares the activations of the layers called `names`, and the five most likely classes.
+    /// Compares the activations of the layers `names`, and the five most likely classes.
     pub(crate) fn outcome(
         &self,
         config: KernelConfig,

@@ -1,7 +1,7 @@
-//! The five networks that are called AlexNet, as data: layers, preprocessing, labels.
+//! The five published AlexNets as data: layers, preprocessing, labels.
 //!
-//! Numbers: Krizhevsky, Sutskever, Hinton 2012; BVLC's `bvlc_alexnet` and `bvlc_reference_caffenet`
-//! (`train_val.prototxt`); torchvision's `models/alexnet.py` (Krizhevsky 2014, "One weird trick").
+//! Sources: Krizhevsky, Sutskever, Hinton 2012; BVLC's `bvlc_alexnet` and `bvlc_reference_caffenet` (`train_val.prototxt`);
+//! torchvision's `models/alexnet.py` (Krizhevsky 2014, "One weird trick").
 
 use std::{fmt, str::FromStr};
 
@@ -13,7 +13,7 @@ use crate::{
     text::nearest,
 };
 
-/// Which AlexNet.
+/// A variant of AlexNet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Variant {
     /// One column, no groups, no normalisation, 227×227: this project's default.
@@ -25,15 +25,15 @@ pub enum Variant {
     Caffe,
     /// BVLC CaffeNet: as [`Variant::Caffe`] with normalisation after pooling.
     CaffeNet,
-    /// torchvision's: fewer filters, 224×224 with padding, adaptive average pooling.
+    /// torchvision's AlexNet: fewer filters, 224×224 with padding, adaptive average pooling.
     Torchvision,
 }
 
 impl Variant {
-    /// All of them.
+    /// All variants.
     pub const ALL: [Self; 5] = [Self::Ungrouped, Self::Paper, Self::Caffe, Self::CaffeNet, Self::Torchvision];
 
-    /// Its name in commands and files.
+    /// The name used on the command line and in files.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Ungrouped => "ungrouped",
@@ -44,7 +44,7 @@ impl Variant {
         }
     }
 
-    /// The published network.
+    /// The network at its published size.
     pub const fn standard(self) -> AlexNet {
         match self {
             Self::Ungrouped => AlexNet::UNGROUPED,
@@ -71,7 +71,7 @@ impl Variant {
         }
     }
 
-    /// The preprocessing its published weights were trained with.
+    /// The preprocessing of its published weights.
     pub const fn preprocessing(self) -> Preprocessing {
         match self {
             Self::Ungrouped | Self::Paper | Self::Torchvision => Preprocessing::torchvision(self.input_size()),
@@ -96,7 +96,7 @@ impl FromStr for Variant {
     }
 }
 
-/// There is no such network.
+/// The error for an unknown variant's name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "no network is called `{found}`: did you mean `{nearest}`? There are ungrouped, paper, caffe, caffenet and torchvision"
@@ -104,11 +104,11 @@ impl FromStr for Variant {
 pub struct UnknownNetwork {
     /// The name asked for.
     pub found: String,
-    /// The closest that exists.
+    /// The closest existing name.
     pub nearest: String,
 }
 
-/// An AlexNet of any width: a [`Variant`] and its sizes.
+/// An AlexNet of any size: a [`Variant`] and its layer sizes.
 ///
 /// ```
 /// use alexnet_wgpu::AlexNet;
@@ -119,7 +119,7 @@ pub struct UnknownNetwork {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct AlexNet {
-    /// The order of the layers.
+    /// The variant, which sets the order of the layers.
     pub variant: Variant,
     /// Filters of conv1 to conv5.
     pub channels: [usize; 5],
@@ -133,17 +133,17 @@ impl AlexNet {
     /// The project's default: 62,378,344 parameters.
     pub const UNGROUPED: Self =
         Self { variant: Variant::Ungrouped, channels: [96, 256, 384, 384, 256], head: [4096, 4096], classes: 1000 };
-    /// The same with the paper's normalisation.
+    /// [`AlexNet::UNGROUPED`] with the paper's normalisation.
     pub const PAPER: Self = Self { variant: Variant::Paper, ..Self::UNGROUPED };
     /// BVLC AlexNet: 60,965,224 parameters.
     pub const CAFFE: Self = Self { variant: Variant::Caffe, ..Self::UNGROUPED };
     /// BVLC CaffeNet: 60,965,224 parameters.
     pub const CAFFENET: Self = Self { variant: Variant::CaffeNet, ..Self::UNGROUPED };
-    /// torchvision's: 61,100,840 parameters.
+    /// torchvision's AlexNet: 61,100,840 parameters.
     pub const TORCHVISION: Self =
         Self { variant: Variant::Torchvision, channels: [64, 192, 384, 256, 256], head: [4096, 4096], classes: 1000 };
 
-    /// The same with `factor` times as many filters, rounded to a multiple of the groups, at least one per group.
+    /// The same network with `factor` times as many filters, rounded to a multiple of the groups, at least one per group.
     pub fn width(mut self, factor: f64) -> Self {
         let groups = self.variant.groups();
         for c in &mut self.channels {
@@ -152,13 +152,13 @@ impl AlexNet {
         self
     }
 
-    /// The same with `fc6` and `fc7` outputs in the head.
+    /// The same network with `fc6` and `fc7` outputs in the head.
     pub const fn head(mut self, fc6: usize, fc7: usize) -> Self {
         self.head = [fc6, fc7];
         self
     }
 
-    /// The same for `n` classes.
+    /// The same network with `n` classes.
     pub const fn classes(mut self, n: usize) -> Self {
         self.classes = n;
         self
@@ -168,12 +168,12 @@ impl AlexNet {
     ///
     /// # Errors
     ///
-    /// [`NetworkError`] where the sizes do not fit (channels that the groups do not divide, say).
+    /// [`NetworkError`] where the sizes do not fit, such as channels that are not divisible by the groups.
     pub fn network(&self) -> Result<Network, NetworkError> {
         self.in_groups(self.variant.groups())
     }
 
-    /// The same with another number of groups in conv2, conv4 and conv5.
+    /// The same network with another number of groups in conv2, conv4 and conv5.
     pub(crate) fn in_groups(&self, groups: usize) -> Result<Network, NetworkError> {
         let Self { variant, channels: c, head, classes } = *self;
         let side = variant.input_size();
@@ -223,9 +223,9 @@ impl AlexNet {
     }
 }
 
-/// ImageNet's (ILSVRC-2012) 1,000 labels in index order, as torchvision lists them.
+/// The 1,000 labels of ImageNet (ILSVRC-2012) in index order, as torchvision lists them.
 ///
-/// The list is torchvision's `_IMAGENET_CATEGORIES` (BSD-3-Clause, see `assets/LICENSES.md`).
+/// From torchvision's `_IMAGENET_CATEGORIES` (BSD-3-Clause, see `assets/LICENSES.md`).
 pub fn imagenet_labels() -> Vec<String> {
     include_str!("../../assets/imagenet-labels.txt").lines().map(String::from).collect()
 }

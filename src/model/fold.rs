@@ -1,4 +1,4 @@
-//! Batch normalisations folded into the layers that they follow, when a model is loaded.
+//! Folding of batch normalisations into the layers before them, when a model is loaded.
 
 use crate::{
     activation::Activation,
@@ -7,8 +7,8 @@ use crate::{
     weights::{Tensor, Weights, WeightsError},
 };
 
-/// The same computation with each batch normalisation that directly follows a convolution or a fully connected layer folded
-/// into it, where no activation function stands between them. The others stay.
+/// The same computation, with each batch normalisation that directly follows a convolution or a fully connected layer folded
+/// into that layer. One after an activation function or any other layer stays.
 pub(crate) fn fold_batch_norms(network: Network, mut weights: Weights) -> Result<(Network, Weights), WeightsError> {
     if !network.layers().iter().any(|layer| matches!(layer.op, Op::BatchNorm(_))) {
         return Ok((network, weights));
@@ -90,7 +90,7 @@ mod tests {
         let expected = reference::run(&network, &weights, &input).unwrap().pop().unwrap();
         let (folded, weights) = fold_batch_norms(network, weights).unwrap();
         let names: Vec<&str> = folded.layers().iter().map(|layer| layer.name.as_str()).collect();
-        // Behind a ReLU, a pooling or nothing there is no layer to fold into.
+        // After a ReLU, a pooling or the input there is no layer to fold into.
         assert_eq!(names, ["first", "conv1", "pool1", "bn2", "conv2", "bn3", "fc", "drop"]);
         let found = reference::run(&folded, &weights, &input).unwrap().pop().unwrap();
         let found: Vec<f32> = found.into_iter().map(|v| v as f32).collect();

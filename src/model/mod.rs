@@ -1,4 +1,4 @@
-//! A network with its weights, preprocessing and labels: what a weight file comes to.
+//! A network with its weights, preprocessing and labels, as loaded from a weight file.
 
 mod alexnet;
 mod fold;
@@ -34,63 +34,64 @@ use crate::{
     weights::{Tensor, Weights, WeightsError},
 };
 
-/// A network, its weights under the network's own names, and how pictures and classes go with it.
+/// A network with its weights under the network's own names, its preprocessing and its class labels.
 #[derive(Clone, Debug)]
 pub struct Model {
     /// The layers.
     pub network: Network,
     /// Exactly the tensors of `network`.
     pub weights: Weights,
-    /// How a picture becomes its input.
+    /// The conversion of a picture to the network's input.
     pub preprocessing: Preprocessing,
-    /// One label a class, in index order; none where the network ends in maps.
+    /// One label per class, in index order; empty where the network ends in feature maps.
     pub labels: Vec<String>,
-    /// Where all this comes from.
+    /// The sources of the network, preprocessing and labels.
     pub origin: Origin,
 }
 
-/// What decided on the parts of a [`Model`], in words.
+/// The sources of the parts of a [`Model`], in words.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Origin {
-    /// The file's format; none for weights that were made in memory.
+    /// The file's format; `None` for weights made in memory.
     pub format: Option<Format>,
-    /// Why it is this network.
+    /// The reason for choosing this network.
     pub network: String,
-    /// Which network it may be as well, where the file leaves that open: `caffe` and `caffenet` differ in no tensor's shape, and
-    /// [`ModelOptions::variant`] or [`ModelOptions::network`] decides.
+    /// Another network that fits as well, where the file leaves that open: `caffe` and `caffenet` have tensors of the same
+    /// shapes, and [`ModelOptions::variant`] or [`ModelOptions::network`] decides.
     pub doubt: Option<String>,
-    /// What of the file was taken, where it holds more: one of several dicts of tensors, say.
+    /// The part of the file that was used, where the file holds more: one of several dicts of tensors, say.
     pub contents: Option<String>,
-    /// Why it is this preprocessing.
+    /// The reason for choosing this preprocessing.
     pub preprocessing: String,
-    /// Whether nothing but its shape speaks for this preprocessing, so that [`ModelOptions::preprocessing`] may know better.
+    /// Whether the preprocessing was guessed from the input's shape alone. [`ModelOptions::preprocessing`] overrides it.
     pub preprocessing_guessed: bool,
-    /// Why they are these labels.
+    /// The reason for choosing these labels.
     pub labels: String,
 }
 
-/// What a file does not say, or says wrongly.
+/// Settings for properties that a file omits or gets wrong.
 #[derive(Clone, Debug, Default)]
 pub struct ModelOptions {
-    /// Take the weights for this AlexNet's.
+    /// The AlexNet that the weights belong to.
     pub variant: Option<Variant>,
-    /// Take the weights for this network's, before [`ModelOptions::variant`]: tensors by the names of its layers, or in their
-    /// order. Batch normalisations in a state dict are folded into the layers before them.
+    /// The network that the weights belong to; takes precedence over [`ModelOptions::variant`]. Tensors are matched by the
+    /// names of its layers, or by order. Batch normalisations in a state dict are folded into the layers before them.
     pub network: Option<Network>,
-    /// The shape of the input, for a Caffe file that does not say it.
+    /// The shape of the input, for a Caffe file that omits it.
     pub input: Option<Shape>,
-    /// The text of the `.prototxt` that goes with a Caffe file which does not say its input.
+    /// The text of the `.prototxt` that belongs to a Caffe file without its input's shape.
     pub prototxt: Option<String>,
     /// Labels in index order.
     pub labels: Option<Vec<String>>,
-    /// Make the network's input of pictures like this.
+    /// The preprocessing that turns pictures into the network's input.
     pub preprocessing: Option<GivenPreprocessing>,
 }
 
-/// Preprocessing that a caller chooses, whatever a file says: one of the two that published weights were trained with, fitted
-/// to the network's input, or another, number for number.
+/// Preprocessing chosen by the caller, whatever a file says: that of one of the two sets of published weights, fitted to the
+/// network's input, or custom values.
 ///
-/// As text it is `torchvision`, `caffe`, or JSON as weight files have it in their metadata, and `alexnet info --json` prints it:
+/// The text form is `torchvision`, `caffe`, or JSON as in the metadata of weight files and in the output of `alexnet info
+/// --json`:
 ///
 /// ```
 /// use alexnet_wgpu::{ChannelOrder, GivenPreprocessing, Resize};
@@ -109,26 +110,27 @@ pub enum GivenPreprocessing {
     Torchvision,
     /// [`Preprocessing::caffe`].
     Caffe,
-    /// What the file says, or [`Preprocessing::caffe`], with these means of samples of 0…255 in the order of the channels.
+    /// The file's preprocessing, or [`Preprocessing::caffe`], with these means of samples of 0…255 in the order of the
+    /// channels.
     CaffeMean([f32; 3]),
-    /// This one; its crop must be the network's input.
+    /// Custom preprocessing; its crop must be the network's input.
     Own(Preprocessing),
 }
 
 impl GivenPreprocessing {
     const NAMES: [&str; 2] = ["torchvision", "caffe"];
 
-    /// That of a picture of means (`.binaryproto`) which Caffe's `compute_image_mean` wrote: its mean pixel.
+    /// Caffe preprocessing with the mean pixel of a mean image (`.binaryproto`) written by Caffe's `compute_image_mean`.
     ///
     /// # Errors
     ///
-    /// [`WeightsError::Format`] where the bytes are no such picture of one or three channels.
+    /// [`WeightsError::Format`] where the bytes are not a mean image of one or three channels.
     #[cfg(feature = "caffe")]
     pub fn from_binaryproto(bytes: &[u8]) -> Result<Self, WeightsError> {
         crate::model::formats::mean_pixel(bytes).map(Self::CaffeMean)
     }
 
-    /// For a network's input, with what decided on it; `own` is what the file says.
+    /// The preprocessing for a network's input, and the reason for it; `own` is the file's preprocessing.
     fn of(self, input: Shape, own: Option<Preprocessing>) -> (Preprocessing, String) {
         let fitted = |p: Preprocessing, name| (p.cropped(input.height, input.width), format!("{name}'s, {CALLER}"));
         match self {
@@ -138,7 +140,7 @@ impl GivenPreprocessing {
                 let caffe =
                     if input.channels == 3 { Preprocessing::caffe(input.height) } else { Preprocessing::plain(input) };
                 let p = own.unwrap_or(Preprocessing { scale: 1.0, ..caffe });
-                // Means are of samples, and subtracted when those were multiplied.
+                // // Means are of samples after the scale, and are subtracted from those.
                 fitted(
                     Preprocessing { mean: mean.map(|mean| mean * p.scale), ..p },
                     "that of a picture of means, and Caffe",
@@ -171,21 +173,21 @@ impl FromStr for GivenPreprocessing {
     }
 }
 
-/// There is no such preprocessing.
+/// An error in the text of a preprocessing.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum UnknownPreprocessing {
-    /// Neither a name nor JSON.
+    /// The text is neither a known name nor JSON.
     #[error(
         "no preprocessing is called `{found}`: did you mean `{nearest}`? There are torchvision, caffe, and any other as JSON"
     )]
     Name {
         /// The name asked for, or its beginning.
         found: String,
-        /// The closest that exists.
+        /// The closest existing name.
         nearest: String,
     },
-    /// JSON of something else.
+    /// The JSON is not a preprocessing.
     #[error(
         "expected preprocessing as JSON with resize, crop, channels, scale, mean and std, found `{found}` ({reason}): \
          `alexnet info --json` prints that of any weight file"
@@ -193,47 +195,47 @@ pub enum UnknownPreprocessing {
     Json {
         /// The text, or its beginning.
         found: String,
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
     },
-    /// JSON with sizes or numbers that no picture can be made to.
+    /// The JSON has sizes or numbers that cannot be applied to a picture.
     #[error("the preprocessing cannot be applied: {reason}")]
     Numbers {
-        /// Which.
+        /// The size or number.
         reason: String,
     },
 }
 
-/// What decided, where the caller did.
+/// The reason for a choice made by the caller.
 const CALLER: &str = "given by the caller";
 
 impl Model {
-    /// The most classes that a network may have: a label is made for each. (ImageNet-21K has 21,841.)
+    /// The largest number of classes of a network: each gets a label. (ImageNet-21K has 21,841.)
     pub const MAX_CLASSES: usize = 1 << 20;
 
     /// Reads a weight file of any [`Format`], recognises its network and checks every tensor's shape.
     ///
-    /// The network, preprocessing and labels are those that the file speaks of: its metadata, or the graph of an
-    /// ONNX or Caffe file. Where it is silent, an AlexNet is recognised from the shapes of its tensors, and gets the
-    /// preprocessing that its published weights were trained with; any other network gets torchvision's, one of a single
-    /// channel grey of 0…1, and one of other channels none ([`crate::ChannelOrder::Other`]). A network of 1000 classes without labels gets
-    /// ImageNet's; any other gets `class 0`, `class 1`, …. [`Model::origin`] says what was decided by what.
+    /// The network, preprocessing and labels come from the file: from its metadata, or from the graph of an ONNX or Caffe
+    /// file. Without them, an AlexNet is recognised by the shapes of its tensors and gets the preprocessing of its published
+    /// weights. Any other network gets torchvision's preprocessing; with a single input channel, grey of 0…1; with other
+    /// channels, none ([`crate::ChannelOrder::Other`]). A network of 1000 classes without labels gets ImageNet's; any other
+    /// gets `class 0`, `class 1`, …. [`Model::origin`] gives the source of each part.
     ///
     /// A large file must stay as it is while the model is in use: see [`Weights::open`].
     ///
     /// # Errors
     ///
-    /// [`WeightsError`] says which tensor, node or note does not fit.
+    /// [`WeightsError`] names the tensor, node or metadata entry that does not fit.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn open(path: impl AsRef<Path>, options: &ModelOptions) -> Result<Self, WeightsError> {
         Self::from_file(File::open(path.as_ref())?, options)
     }
 
-    /// The same for a file that lies in memory.
+    /// Reads a weight file from memory, as [`Model::open`] does from a path.
     ///
     /// # Errors
     ///
-    /// As [`Model::open`]; an ONNX model with numbers in further files can only be opened by its path.
+    /// As [`Model::open`]; an ONNX model with external data can only be opened by its path.
     pub fn from_bytes(
         bytes: impl AsRef<[u8]> + Send + Sync + 'static,
         options: &ModelOptions,
@@ -241,7 +243,7 @@ impl Model {
         Self::from_file(File::read(bytes::Bytes::from_owner(bytes), None)?, options)
     }
 
-    /// The same for tensors that are already read.
+    /// Builds a model from tensors that are already read.
     ///
     /// # Errors
     ///
@@ -282,7 +284,7 @@ impl Model {
         let preprocessing = preprocessing
             .map(|p| (p.cropped(input.height, input.width), format!("{format}'s, with what the file says of it")));
         let mut model = Self::assemble(Some(format), recognised, BTreeMap::new(), None, preprocessing, options)?;
-        // Those of the published networks are known.
+        // The labels of the published networks are known.
         let known = model.network.name().parse::<Variant>().is_ok() && model.labels.len() == 1000;
         model.origin.preprocessing_guessed |= open.preprocessing && !known && options.preprocessing.is_none();
         Ok(model)
@@ -299,7 +301,7 @@ impl Model {
         let note = metadata.get(key::NETWORK).map(String::as_str);
         let named: Option<Variant> = note.and_then(|note| note.parse().ok());
         let own = note.is_some_and(is_network);
-        // Other programs have notes of these names too. Where the network is this project's, so are the others.
+        // Other programs use these metadata keys too. Where the network is this project's, so are the others.
         let foreign_name = note.filter(|_| named.is_none() && !own).map(beginning);
         if named.is_none() && !own {
             let foreign = passed_over(&mut metadata);
@@ -350,7 +352,7 @@ impl Model {
         weights.check(&network)?;
         let (network, weights) = fold_batch_norms(network, weights)?;
         let (input, output) = (network.input(), network.output());
-        // Maps are for who reads layers, and no classes.
+        // Feature maps are not classes.
         let classes = if output == Shape::vector(output.len()) { output.len() } else { 0 };
         if classes > Self::MAX_CLASSES {
             return Err(WeightsError::Classes { output });
@@ -359,7 +361,7 @@ impl Model {
             && preprocessing.is_none()
             && (doubt.is_some() || network.name().parse::<Variant>().is_err());
         let given = options.preprocessing.map(|given| given.of(input, preprocessing.as_ref().map(|(p, _)| *p)));
-        // A crop of 32 pixels out of 256 shows next to nothing of a picture.
+        // A crop of 32 of 256 pixels would show next to nothing of a picture.
         let usual = input.height == input.width && Variant::ALL.iter().any(|v| v.input_size() == input.height);
         let (preprocessing, why_preprocessing) = given.or(preprocessing).unwrap_or_else(|| {
             let (p, why) = match (network.name().parse::<Variant>(), input.channels) {
@@ -384,7 +386,7 @@ impl Model {
         });
         let fail = |error| WeightsError::Preprocessing { origin: why_preprocessing.clone(), error };
         match preprocessing.check() {
-            // A network without pictures is one all the same.
+            // A network whose input is not a picture is valid too.
             Ok(()) | Err(PreprocessingError::Channels { .. }) => {}
             Err(error) => return Err(fail(error)),
         }
@@ -397,7 +399,7 @@ impl Model {
             Some(json) => Some(from_json::<Vec<String>>(key::LABELS, json, "a JSON list of strings")?),
             None => None,
         };
-        // Those of another program may be of something else.
+        // Labels written by another program may belong to something else.
         let noted = noted.filter(|noted| noted.len() == classes || weights.metadata.contains_key(key::NETWORK));
         let (labels, why_labels) = match (&options.labels, noted) {
             (Some(labels), _) => (labels.clone(), CALLER),
@@ -421,8 +423,8 @@ impl Model {
         Ok(Self { network, weights, preprocessing, labels, origin })
     }
 
-    /// The small model in the library: half-width `ungrouped` AlexNet that knows Fashion-MNIST's ten kinds of
-    /// garment and nothing else (`assets/MODEL.md` has its accuracy).
+    /// The small model embedded in the library: a half-width `ungrouped` AlexNet trained on Fashion-MNIST's ten kinds of
+    /// garment (`assets/MODEL.md` has its accuracy).
     ///
     /// # Errors
     ///
@@ -433,12 +435,12 @@ impl Model {
         Self::from_bytes(bytes, &ModelOptions::default())
     }
 
-    /// The weights with notes of the network, preprocessing and labels: [`Weights::save`] then writes one
-    /// file that [`Model::open`] understands without options.
+    /// The weights, with network, preprocessing and labels in the metadata. [`Weights::save`] then writes a single file that
+    /// [`Model::open`] reads without options.
     ///
     /// # Errors
     ///
-    /// None for a network that exists.
+    /// None for a valid network.
     pub fn to_weights(&self) -> Result<Weights, serde_json::Error> {
         let mut weights = self.weights.clone();
         let mut note = |key: &str, value| weights.metadata.insert(key.into(), value);
@@ -449,7 +451,7 @@ impl Model {
     }
 }
 
-/// The network that the caller gives, or else the AlexNet that the tensors are.
+/// The network given by the caller, or else the AlexNet recognised from the tensors.
 fn given_or_recognised(
     weights: &Weights,
     order: &[String],
@@ -466,8 +468,8 @@ fn given_or_recognised(
     two_classes(recognised)
 }
 
-/// A network of one output as one of two classes: a softmax of one is 1 for every picture, and what is meant is the sigmoid of
-/// the output, the probability of the second class. It is the softmax of 0 and the output.
+/// Turns a network of one output into one of two classes. A softmax of one output is 1 for every picture; the intended result
+/// is the sigmoid of the output, the probability of the second class. It equals the softmax of 0 and the output.
 fn two_classes(recognised: Recognised) -> Result<Recognised, WeightsError> {
     let Recognised { network, mut tensors, mut why, doubt } = recognised;
     let single = network.layers().last().is_some_and(|last| last.op == Op::Softmax && last.input == Shape::vector(1));
@@ -486,7 +488,7 @@ fn two_classes(recognised: Recognised) -> Result<Recognised, WeightsError> {
     Ok(Recognised { network, tensors, why, doubt })
 }
 
-/// Takes away the notes of this project's names that are another program's, and says which they were.
+/// Removes metadata under this project's keys that another program wrote, and returns their names.
 fn passed_over(metadata: &mut BTreeMap<String, String>) -> Vec<String> {
     let foreign = |key: &str, note: &str| match key {
         key::NETWORK => true,
@@ -520,7 +522,7 @@ mod tests {
         assert!(own.parse::<GivenPreprocessing>().unwrap_err().to_string().contains("`means` means nothing here"));
     }
 
-    /// Of a small picture's network the whole picture is seen, unless somebody says otherwise.
+    /// A network with a small input sees the whole picture by default.
     #[test]
     fn networks_of_other_sizes_see_the_whole_picture() {
         for (channels, height, width, whole) in

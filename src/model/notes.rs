@@ -1,4 +1,4 @@
-//! What this project's files say beside their tensors: JSON with a version, of which every key means something.
+//! Metadata of this project's weight files: versioned JSON in which unknown keys are errors.
 
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -9,7 +9,7 @@ use crate::{
     weights::WeightsError,
 };
 
-/// What a file's metadata may say of its network, in this project's safetensors files.
+/// The metadata keys of this project's safetensors files.
 pub(crate) mod key {
     /// An AlexNet's name, or the whole network as JSON.
     pub const NETWORK: &str = "network";
@@ -19,25 +19,25 @@ pub(crate) mod key {
     pub const LABELS: &str = "labels";
 }
 
-/// The version of a network's JSON that is written; without one it is this.
+/// The version of network JSON that is written, and the default where JSON has no version.
 const VERSION: u64 = 1;
 
-/// Text that is no network.
+/// The error for text that is not a network's JSON.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected a network as JSON with its name, input and layers, found `{found}` ({reason})")]
 pub struct UnknownNetworkJson {
     /// The text, or its beginning.
     pub found: String,
-    /// What is wrong with it.
+    /// The reason.
     pub reason: String,
 }
 
 impl Network {
-    /// The network as JSON, as weight files have it in their metadata: a layer a line.
+    /// The network as JSON, in the form of weight files' metadata: one layer per line.
     ///
     /// # Errors
     ///
-    /// None for a network that exists.
+    /// None for a valid network.
     pub fn to_json(&self) -> Result<String, serde_json::Error> {
         #[derive(Serialize)]
         struct Line<'a> {
@@ -51,8 +51,8 @@ impl Network {
         Ok(format!("{{\"version\":{VERSION},\"name\":{name},\"input\":{input},\"layers\":[\n{layers}\n]}}"))
     }
 
-    /// Reads JSON that [`Network::to_json`] wrote, or a person: `name`, `input` and `layers`, and `version` where it is not
-    /// the first.
+    /// Reads network JSON, written by [`Network::to_json`] or by hand: `name`, `input` and `layers`, and `version` where it
+    /// is not the first.
     ///
     /// ```
     /// use alexnet_wgpu::{Network, Shape};
@@ -67,7 +67,7 @@ impl Network {
     ///
     /// # Errors
     ///
-    /// [`UnknownNetworkJson`] says what means nothing or does not fit.
+    /// [`UnknownNetworkJson`] names the part that is unknown or does not fit.
     pub fn from_json(json: &str) -> Result<Self, UnknownNetworkJson> {
         network(json).map_err(|reason| UnknownNetworkJson { found: beginning(json), reason })
     }
@@ -83,32 +83,32 @@ fn network(json: &str) -> Result<Network, String> {
     }
 }
 
-/// Whether a note speaks of a network as this project does, well or badly.
+/// Whether a note is in this project's form of a network, valid or not.
 pub(crate) fn is_network(note: &str) -> bool {
     let json: Option<Value> = serde_json::from_str(note).ok();
     json.is_some_and(|json| json.get("layers").is_some() && json.get("input").is_some())
 }
 
-/// A note of a file's metadata that is not what it should be.
+/// An error for an invalid metadata entry.
 pub(crate) fn metadata(key: &str, expected: &str, found: &str, reason: Option<String>) -> WeightsError {
     let reason = reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
     WeightsError::Metadata { key: key.into(), expected: expected.into(), found: beginning(found), reason }
 }
 
-/// The beginning of a text, for a message.
+/// The beginning of a text, for error messages.
 pub(crate) fn beginning(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(80).collect()
 }
 
-/// What JSON says, where all of its keys mean something: a misspelt one would change the result in silence.
+/// Parses JSON and refuses unknown keys: a misspelt one would silently change the result.
 pub(crate) fn known<T: Serialize + DeserializeOwned>(json: &str) -> Result<T, String> {
     let given: Value = serde_json::from_str(json).map_err(|e| e.to_string())?;
     known_value(json, given)
 }
 
-/// The same for JSON that is parsed already, but for what is no part of `T`.
+/// The same with the keys to check in `given`: the parsed JSON without those outside `T`.
 fn known_value<T: Serialize + DeserializeOwned>(json: &str, given: Value) -> Result<T, String> {
-    // From the text, for the line and column in messages.
+    // Parsed from the text, for the line and column in messages.
     let understood: T = serde_json::from_str(json).map_err(|e| e.to_string())?;
     let again = serde_json::to_value(&understood).map_err(|e| e.to_string())?;
     unknown_key(&given, &again).map_or(Ok(understood), |key| Err(format!("`{key:.40}` means nothing here")))
@@ -153,7 +153,7 @@ mod tests {
         let network = AlexNet::UNGROUPED.width(0.1).network().unwrap();
         let json = network.to_json().unwrap();
         assert!(json.contains("\"version\":1"), "{json}");
-        // Files of before.
+        // Files of earlier versions.
         let without = serde_json::to_string(&network).unwrap();
         assert_eq!(Network::from_json(&without).unwrap(), network);
         let error = |version: &str| {

@@ -1,18 +1,19 @@
-//! Whether weights were trained, as far as they tell.
+//! Detection of untrained weights.
 
 use crate::{layers::Op, model::Model};
 
-/// Fewer pairs of neighbours prove nothing.
+/// The minimum number of pairs of neighbours; fewer prove nothing.
 const MIN_PAIRS: usize = 2000;
 
-/// Filters smaller than this are trained to any pattern: 5×5 is the least that edges and colours make smooth.
+/// The minimum kernel size. Smaller filters are trained to any pattern; 5×5 is the smallest that edges and colours make
+/// smooth.
 const MIN_KERNEL: usize = 5;
 
 impl Model {
-    /// The correlation of neighbouring weights in the filters of the first layer, where it is that of random numbers; `None`
-    /// where the weights were trained, or are too few to tell.
+    /// The correlation of neighbouring weights in the filters of the first layer, where it is as low as that of random
+    /// numbers; `None` where the weights were trained, or are too few to tell.
     ///
-    /// Filters that were trained on pictures are smooth: torchvision's AlexNet has a correlation of about 0.56, the embedded model,
+    /// Filters trained on pictures are smooth: torchvision's AlexNet has a correlation of about 0.56, and the embedded model,
     /// trained on garments of 28×28 pixels, 0.12. Random numbers stay within 3 / √pairs of 0, which is 0.015 for AlexNet.
     pub fn looks_untrained(&self) -> Option<f64> {
         let first = self.network.layers().iter().find(|layer| layer.parameters().next().is_some())?;
@@ -58,13 +59,13 @@ mod tests {
             let mut weights = Weights::random(&network, seed);
             let found = model(weights.clone()).looks_untrained();
             assert!(found.is_some_and(|r| r.abs() < 0.03), "seed {seed}: {found:?}");
-            // All of one sign: random all the same.
+            // All of one sign, but still random.
             let shape = weights.tensors["conv1.weight"].shape().to_vec();
             let count = shape.iter().product();
             let shifted = splitmix::uniform(seed, count, 1.0).into_iter().map(|w| w + 1.0).collect();
             weights.tensors.insert("conv1.weight".into(), Tensor::from_f32(shape.clone(), shifted));
             assert!(model(weights.clone()).looks_untrained().is_some(), "seed {seed}");
-            // A wave in every filter, under as much noise.
+            // A wave in every filter, with noise of the same amplitude.
             let noise = splitmix::uniform(seed, count, 1.0);
             let smooth = noise.into_iter().enumerate().map(|(i, w)| w + (i as f32 * 0.6).sin()).collect();
             weights.tensors.insert("conv1.weight".into(), Tensor::from_f32(shape, smooth));

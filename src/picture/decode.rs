@@ -1,4 +1,4 @@
-//! Picture files decoded.
+//! Decoding of picture files.
 
 use std::{
     any::Any,
@@ -18,13 +18,13 @@ impl Picture {
     ///
     /// # Errors
     ///
-    /// [`PictureError`] says what is wrong with the file.
+    /// [`PictureError`] gives the reason.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn open(path: impl AsRef<Path>) -> Result<Self, PictureError> {
         let path = path.as_ref();
         let read = |source| PictureError::Read { path: path.into(), source };
         let file = File::open(path).map_err(read)?;
-        // An endless file (a device, a pipe) is refused by its first bytes, or where it passes the limit.
+        // An endless file (a device, a pipe) is refused by its first bytes, or once it exceeds the limit.
         let mut bytes = Vec::new();
         (&file).take(HEAD as u64).read_to_end(&mut bytes).map_err(read)?;
         let kind = Kind::recognise(&bytes)?;
@@ -37,12 +37,12 @@ impl Picture {
 
     /// Decodes the bytes of a picture file.
     ///
-    /// A file that ends before its last pixel is refused. A JPEG that is damaged inside decodes as far as it can, as in
-    /// browsers and in Pillow; [`Picture::damage`] tells how far.
+    /// A file that ends before its last pixel is refused. A JPEG with damage inside is decoded as far as possible, as in
+    /// browsers and in Pillow; [`Picture::damage`] gives the extent.
     ///
     /// # Errors
     ///
-    /// [`PictureError`] says what is wrong with the bytes.
+    /// [`PictureError`] gives the reason.
     pub fn decode(bytes: &[u8]) -> Result<Self, PictureError> {
         let kind = Kind::recognise(bytes)?;
         let decoded = unpanicked(kind.name(), || kind.decode(bytes))?;
@@ -56,10 +56,10 @@ impl Picture {
     }
 }
 
-/// What `decode` returns, or an error where it panics: no decoder is trusted with a program's life. On targets that abort
-/// on a panic, as the web's, this is no help: faults that are known are not reached.
+/// Calls `decode` and turns a panic into an error, so that no decoder can end the program. On targets that abort on a panic,
+/// such as the web's, this has no effect; known faults are avoided before they are reached.
 fn unpanicked<T>(format: &'static str, decode: impl FnOnce() -> Result<T, PictureError>) -> Result<T, PictureError> {
-    // What was being decoded is dropped, so that nobody sees it half done.
+    // The data being decoded is dropped, so that it is never seen half done.
     panic::catch_unwind(AssertUnwindSafe(decode)).unwrap_or_else(|payload| {
         let payload: &dyn Any = &*payload;
         let reason = payload.downcast_ref::<String>().map(String::as_str).or_else(|| payload.downcast_ref().copied());

@@ -1,11 +1,11 @@
-//! Why there is no picture.
+//! Errors of reading pictures.
 
 #[cfg(not(target_arch = "wasm32"))]
 use std::{io, path::PathBuf};
 
 use super::pixels::Picture;
 
-/// Why there is no [`Picture`].
+/// The reason why a [`Picture`] cannot be read or made.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PictureError {
@@ -15,13 +15,13 @@ pub enum PictureError {
     Read {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
-    /// There are no bytes.
+    /// The file is empty.
     #[error("expected a picture, found an empty file: copy or download it again")]
     Empty,
-    /// The bytes begin like no format that is read.
+    /// The first bytes match no supported format.
     #[error(
         "expected a BMP, GIF, JPEG, PNG, PNM, TIFF or WebP picture, found bytes that begin `{found}`: convert it to one of these"
     )]
@@ -29,7 +29,7 @@ pub enum PictureError {
         /// The first bytes, escaped where they are not printable ASCII.
         found: String,
     },
-    /// Another format.
+    /// A format that is not supported.
     #[error(
         "expected a BMP, GIF, JPEG, PNG, PNM, TIFF or WebP picture, found {format}, which is not read: convert it to PNG or JPEG"
     )]
@@ -37,12 +37,12 @@ pub enum PictureError {
         /// The format.
         format: &'static str,
     },
-    /// A rare kind of a known format.
+    /// An unsupported kind of a supported format.
     #[error("this kind of {format} picture is not read ({reason}): convert it to PNG or JPEG")]
     Unsupported {
         /// The format.
         format: &'static str,
-        /// What is not read.
+        /// The unsupported property.
         reason: String,
     },
     /// The file ends before its last pixel.
@@ -51,23 +51,23 @@ pub enum PictureError {
         /// The format.
         format: &'static str,
     },
-    /// The bytes are not what the format prescribes.
+    /// The bytes violate the format.
     #[error("the {format} picture is damaged ({reason}): copy or download it again")]
     Damaged {
         /// The format.
         format: &'static str,
-        /// What was expected or found.
+        /// The expected or the actual content.
         reason: String,
     },
-    /// The decoder failed at what it should have refused.
+    /// The decoder panicked instead of returning an error.
     #[error("the {format} picture makes its decoder fail ({reason}): report it, and convert it to PNG or JPEG")]
     Decoder {
         /// The format.
         format: &'static str,
-        /// What the decoder said.
+        /// The decoder's message.
         reason: String,
     },
-    /// More pixels, or longer sides, than are accepted.
+    /// More pixels, or a longer side, than the limit.
     #[error(
         "expected a picture of at most {} pixels with sides of at most {}, found {width}×{height}: make it smaller",
         Picture::MAX_PIXELS,
@@ -87,16 +87,16 @@ pub enum PictureError {
     TooDense {
         /// The format.
         format: &'static str,
-        /// Length of the file.
+        /// The length of the file.
         bytes: usize,
-        /// How many pixels are decoded of so many bytes.
+        /// The most pixels that are decoded from a file of this length.
         most: u64,
         /// Columns.
         width: u32,
         /// Rows.
         height: u32,
     },
-    /// Decoding would take too much memory.
+    /// Decoding would exceed the memory limit.
     #[error(
         "expected a {format} picture that needs at most {} MiB to decode, found more: make it smaller, or convert it to 8 bits a sample",
         Picture::MAX_BYTES >> 20
@@ -113,16 +113,16 @@ pub enum PictureError {
         /// Rows.
         height: u32,
     },
-    /// The number of bytes is not that of the pixels.
+    /// The number of bytes does not match the number of pixels.
     #[error("expected {expected} bytes for {width}×{height} pixels, found {found}: give every channel of every pixel")]
     Samples {
         /// Columns.
         width: u32,
         /// Rows.
         height: u32,
-        /// Bytes of so many pixels.
+        /// The number of bytes for these pixels.
         expected: u64,
-        /// Bytes given.
+        /// The number of bytes given.
         found: usize,
     },
 }

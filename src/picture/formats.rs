@@ -1,4 +1,4 @@
-//! Which format a file has, what is accepted of it, and the formats that the `image` and `gif` crates decode.
+//! Detection of formats, their limits, and the formats that the `image` and `gif` crates decode.
 
 use std::{
     error::Error,
@@ -14,7 +14,7 @@ use super::{
     tiff,
 };
 
-/// Formats that are read.
+/// The supported formats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Bmp,
@@ -26,7 +26,7 @@ pub(super) enum Kind {
     WebP,
 }
 
-/// A picture as stored: rows of red, green and blue, before it is put upright.
+/// A picture as stored: rows of red, green and blue, before its orientation is applied.
 pub(super) struct Decoded {
     pub width: u32,
     pub height: u32,
@@ -35,11 +35,11 @@ pub(super) struct Decoded {
     pub damage: Option<Damage>,
 }
 
-/// Bytes that tell every format.
+/// The number of bytes that identify any format.
 pub(super) const HEAD: usize = 16;
 
 impl Kind {
-    /// From the first bytes.
+    /// Detects the format from the first bytes.
     pub fn recognise(bytes: &[u8]) -> Result<Self, PictureError> {
         if bytes.is_empty() {
             return Err(PictureError::Empty);
@@ -98,7 +98,8 @@ impl Kind {
             Self::Gif => gif::read(bytes),
             Self::Png => self.decode_with(ImageFormat::Png, bytes, orientation::of_png(bytes)),
             Self::WebP => {
-                // What is missing may be the orientation, which follows the pixels. RIFF counts what comes after the count.
+                // The missing bytes may hold the orientation, which follows the pixels. RIFF's length excludes itself and the
+                // bytes before it.
                 let length =
                     bytes.get(4..8).and_then(|bytes| bytes.first_chunk()).map(|&bytes| u32::from_le_bytes(bytes));
                 if length.is_none_or(|length| u64::from(length) + 8 > bytes.len() as u64) {
@@ -111,7 +112,7 @@ impl Kind {
         }
     }
 
-    /// Whether a picture of such a size is accepted; `bits` are those of a pixel, decoded.
+    /// Checks that a picture of this size is accepted; `bits` is the size of a decoded pixel.
     pub fn check_size(self, bytes: &[u8], width: u32, height: u32, bits: u64) -> Result<(), PictureError> {
         Picture::check_size(width, height)?;
         let most = self.most_pixels(bytes, bits);
@@ -121,19 +122,19 @@ impl Kind {
         Ok(())
     }
 
-    /// How many pixels are decoded of a file of these bytes: beyond [`Picture::SMALL`], what the format can pack at best.
+    /// The most pixels that are decoded from these bytes: above [`Picture::SMALL`], the most that the format can pack.
     fn most_pixels(self, bytes: &[u8], bits: u64) -> u64 {
         let a_byte = match self {
             // Runs of at most 255 pixels in two bytes.
             Self::Bmp => 128,
-            // A code of 12 bits says as many as the longest string of a table of 4096: measured are 1350.
+            // A code of 12 bits stands for at most the longest string in a table of 4096: 1350 were measured.
             Self::Gif => 2560,
-            // Progressive, a bit for a block of 64; measured are 170.
+            // Progressive, one bit per block of 64; 170 were measured.
             Self::Jpeg => 512,
-            // Deflate packs 1032 to 1; measured are 4055 pixels of a bit each.
+            // Deflate packs 1032 to 1; 4055 pixels of one bit were measured.
             Self::Png => 8 * 1032 / u64::from(png_bits(bytes).unwrap_or(1)),
             Self::Pnm => 8,
-            // LZW as GIF's, by bytes; a fax's empty page of 16,383² took a byte for 17,018 pixels.
+            // LZW as in GIF, per byte; a fax's empty page of 16,383² has one byte per 17,018 pixels.
             Self::Tiff => 8 * 2560 / bits.max(1),
             Self::WebP => 1024,
         };
@@ -168,7 +169,7 @@ impl Kind {
     }
 }
 
-/// Bits of a pixel in a PNG, from its header: the decoder tells only what it unpacks them to.
+/// The bits per pixel of a PNG, from its header: the decoder reports only those of the decoded pixels.
 fn png_bits(png: &[u8]) -> Option<u16> {
     let &[depth, colour] = png.get(24..)?.first_chunk()?;
     let samples = match colour {
@@ -180,10 +181,10 @@ fn png_bits(png: &[u8]) -> Option<u16> {
     Some(u16::from(depth.max(1)) * samples)
 }
 
-/// Whether an end of input lies at the root of an error.
+/// Whether an error's root cause is an unexpected end of input.
 fn needed_more_bytes(error: &ImageError) -> bool {
     let mut next: Option<&(dyn Error + 'static)> = match error {
-        // `ImageError` passes over its own `io::Error` when asked for a source.
+        // `ImageError` omits its own `io::Error` from its sources.
         ImageError::IoError(e) => Some(e),
         e => e.source(),
     };

@@ -20,7 +20,7 @@ fn failure(error: DecodingError) -> PictureError {
     }
 }
 
-/// Decodes the first frame. Around it lies what is transparent or, as Pillow has it, the first colour.
+/// Decodes the first frame. The area around it is transparent or, as in Pillow, of the first colour.
 pub(super) fn read(bytes: &[u8]) -> Result<Decoded, PictureError> {
     let mut options = DecodeOptions::new();
     options.set_color_output(ColorOutput::Indexed);
@@ -31,7 +31,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Decoded, PictureError> {
     let frame = frame.ok_or_else(|| PictureError::Damaged { format: "GIF", reason: "no frame".into() })?;
     let [left, top, across, down] = [frame.left, frame.top, frame.width, frame.height].map(usize::from);
     let transparent = frame.transparent;
-    // A screen grows to what it shows.
+    // The screen is enlarged to contain the frame.
     let width = usize::from(screen[0]).max(left + across);
     let height = usize::from(screen[1]).max(top + down);
     let [columns, rows] = [width, height].map(|side| side as u32);
@@ -45,7 +45,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Decoded, PictureError> {
             return [255; 3];
         }
         let colour = palette.get(3 * usize::from(index)..).and_then(|rest| rest.first_chunk());
-        // Without a palette, indices are greys.
+        // Without a palette, indices are grey levels.
         colour.copied().unwrap_or(if palette.is_empty() { [index; 3] } else { [0; 3] })
     };
     let mut rgb = colour(transparent.unwrap_or(0)).repeat(width * height);

@@ -1,4 +1,4 @@
-//! From a picture to the network's input: decode, orient, resize, crop, normalise.
+//! The path from a picture to the network's input: decode, orient, resize, crop, normalise.
 
 #[cfg(feature = "decoders")]
 mod decode;
@@ -27,31 +27,31 @@ pub use pixels::{Damage, Picture};
 
 use crate::shape::Shape;
 
-/// How a picture becomes the network's input, in order: resize, centre crop, channel order, then
-/// `(x · scale − mean) / std` for each channel with x in 0…255.
+/// The conversion of a picture to the network's input. The steps in order: resize, centre crop, channel order, then `(x ·
+/// scale − mean) / std` for each channel with x in 0…255.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Preprocessing {
-    /// How the whole picture is resized.
+    /// The resizing of the whole picture.
     pub resize: Resize,
     /// Rows and columns of the centre crop that follows.
     pub crop: [usize; 2],
-    /// Which channel comes first.
+    /// The order of the channels.
     pub channels: ChannelOrder,
-    /// What multiplies a sample of 0…255.
+    /// The factor for samples of 0…255.
     pub scale: f32,
-    /// Subtracted from each channel after `scale`, in the order of `channels`.
+    /// Subtracted from each channel after scaling, in the order of `channels`.
     pub mean: [f32; 3],
-    /// Divides each channel last, in the order of `channels`.
+    /// Divisor of each channel, applied last, in the order of `channels`.
     pub std: [f32; 3],
 }
 
-/// How a picture is resized (bilinear, antialiased when it shrinks, as Pillow and torchvision do).
+/// A resizing method (bilinear, antialiased when shrinking, as in Pillow and torchvision).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Resize {
-    /// The shorter side to this many pixels; the longer in proportion, rounded down.
+    /// Resizes the shorter side to this many pixels, and the longer in proportion, rounded down.
     ShorterSide(usize),
-    /// To these rows and columns, whatever the proportions.
+    /// Resizes to these rows and columns, ignoring the proportions.
     Warp([usize; 2]),
 }
 
@@ -61,17 +61,17 @@ pub enum Resize {
 pub enum ChannelOrder {
     /// Red, green, blue.
     Rgb,
-    /// Blue, green, red: OpenCV's, and so Caffe's.
+    /// Blue, green, red: the order of OpenCV, and so of Caffe.
     Bgr,
-    /// One channel of grey, `0.299 · red + 0.587 · green + 0.114 · blue` as Pillow's `convert("L")` and torchvision's
-    /// `Grayscale` have it; the first mean and deviation are its.
+    /// One channel of grey, `0.299 · red + 0.587 · green + 0.114 · blue`, as in Pillow's `convert("L")` and torchvision's
+    /// `Grayscale`. Only the first mean and deviation are used.
     Grey,
-    /// So many channels that no picture has. There is no preprocessing to them: such a network takes a ready input.
+    /// A number of channels that no picture has. No preprocessing exists for it: such a network takes a ready input.
     Other(usize),
 }
 
 impl ChannelOrder {
-    /// How many channels.
+    /// The number of channels.
     pub const fn count(self) -> usize {
         match self {
             Self::Rgb | Self::Bgr => 3,
@@ -82,7 +82,7 @@ impl ChannelOrder {
 }
 
 impl Preprocessing {
-    /// torchvision's for ImageNet: shorter side to 256, centre crop of `size`, 0…1, mean and deviation of
+    /// torchvision's preprocessing for ImageNet: shorter side to 256, centre crop of `size`, 0…1, mean and deviation of
     /// ImageNet (`transforms._presets.ImageClassification`).
     pub const fn torchvision(size: usize) -> Self {
         Self {
@@ -95,7 +95,7 @@ impl Preprocessing {
         }
     }
 
-    /// The same with a centre crop of `height`×`width`; the picture is resized to no less than that.
+    /// The same with a centre crop of `height`×`width`; the picture is resized to at least that size.
     pub fn cropped(mut self, height: usize, width: usize) -> Self {
         self.crop = [height, width];
         self.resize = match self.resize {
@@ -105,14 +105,13 @@ impl Preprocessing {
         self
     }
 
-    /// The same without a crop: the whole picture is scaled to the network's input, whatever the proportions.
+    /// The same without a crop: the whole picture is scaled to the network's input, ignoring the proportions.
     pub(crate) fn whole(self, input: Shape) -> Self {
         let size = [input.height, input.width];
         Self { resize: Resize::Warp(size), crop: size, ..self }
     }
 
-    /// For a network of any number of channels of which nothing else is known: 0…1, and the shorter side to the crop's longer
-    /// one.
+    /// The default for a network of any number of channels: 0…1, and the shorter side resized to the crop's longer one.
     pub(crate) fn plain(input: Shape) -> Self {
         let channels = match input.channels {
             1 => ChannelOrder::Grey,
@@ -123,7 +122,7 @@ impl Preprocessing {
         Self { resize, crop: [1, 1], channels, scale, mean: [0.0; 3], std: [1.0; 3] }.cropped(input.height, input.width)
     }
 
-    /// BVLC's: warp to 256×256, centre crop of `size`, BGR in 0…255 less ILSVRC-2012's mean.
+    /// BVLC's preprocessing: warp to 256×256, centre crop of `size`, BGR in 0…255 minus the mean of ILSVRC-2012.
     pub const fn caffe(size: usize) -> Self {
         Self {
             resize: Resize::Warp([256, 256]),
@@ -135,15 +134,15 @@ impl Preprocessing {
         }
     }
 
-    /// The most pixels that a side may be resized or cropped to.
+    /// The largest side that a picture may be resized or cropped to, in pixels.
     pub const MAX_SIDE: usize = 4096;
 
-    /// Whether [`Preprocessing::apply`] can do this: sizes of 1 to [`Preprocessing::MAX_SIDE`], a scale, mean and
-    /// deviation that turn 0…255 into finite numbers, and channels that a picture has.
+    /// Checks that [`Preprocessing::apply`] can use these values: sizes of 1 to [`Preprocessing::MAX_SIDE`], a scale, mean
+    /// and deviation that turn 0…255 into finite numbers, and channels that a picture has.
     ///
     /// # Errors
     ///
-    /// [`PreprocessingError`] names the value.
+    /// [`PreprocessingError`] names the invalid value.
     pub fn check(&self) -> Result<(), PreprocessingError> {
         let [rows, columns] = match self.resize {
             Resize::ShorterSide(size) => [size, size],
@@ -171,17 +170,16 @@ impl Preprocessing {
         }
     }
 
-    /// What a picture becomes.
+    /// The shape that a picture is converted to.
     pub(crate) fn shape(&self) -> Shape {
         Shape::new(self.channels.count(), self.crop[0], self.crop[1])
     }
 
-    /// The network's input for a picture: `3 × crop rows × crop columns` numbers (`1 ×` for grey), the channels outermost.
+    /// Converts a picture to the network's input: `3 × crop rows × crop columns` numbers (`1 ×` for grey) in CHW order.
     ///
-    /// Resizing is Pillow's `resize(…, BILINEAR)` to within one step of 8 bits; only what the crop keeps is
-    /// computed. Sizes and offsets are torchvision's (`Resize`, `CenterCrop`): the longer side is rounded
-    /// down, an odd margin is halved to the even number, and a picture smaller than the crop is surrounded
-    /// with black.
+    /// Resizing matches Pillow's `resize(…, BILINEAR)` to within one step of 8 bits; only the cropped part is computed. Sizes
+    /// and offsets are torchvision's (`Resize`, `CenterCrop`): the longer side is rounded down, an odd margin is halved to
+    /// the even number, and a picture smaller than the crop is padded with black.
     ///
     /// # Errors
     ///
@@ -191,9 +189,9 @@ impl Preprocessing {
         Ok(self.crop_at(picture, [Place::Centre; 2]))
     }
 
-    /// The ten crops over which Krizhevsky, Sutskever and Hinton (2012) average a network's probabilities: those of the
-    /// resized picture's top left, top right, bottom left and bottom right corners and of its centre, and then the
-    /// same five mirrored left to right. One after another, each as [`Preprocessing::apply`] gives it.
+    /// Converts a picture to the ten crops over which Krizhevsky, Sutskever and Hinton (2012) average a network's
+    /// probabilities: the resized picture's top left, top right, bottom left and bottom right corners and its centre, then
+    /// the same five mirrored left to right. The crops follow each other, each in the form of [`Preprocessing::apply`].
     ///
     /// # Errors
     ///
@@ -209,7 +207,7 @@ impl Preprocessing {
         Ok(crops)
     }
 
-    /// The crop that lies at `place` in rows and columns.
+    /// The crop at `place` in rows and columns.
     fn crop_at(&self, picture: &Picture, place: [Place; 2]) -> Vec<f32> {
         let [y, x] = self.spans_at(picture.height(), picture.width(), place);
         let grey = (self.channels == ChannelOrder::Grey).then(|| picture.grey());
@@ -234,12 +232,12 @@ impl Preprocessing {
         input
     }
 
-    /// What the crop in the middle keeps of a picture's rows and columns.
+    /// The part of a picture's rows and columns that the centre crop keeps.
     pub(crate) fn spans(&self, height: u32, width: u32) -> [Span; 2] {
         self.spans_at(height, width, [Place::Centre; 2])
     }
 
-    /// What the crop at `place` keeps of a picture's rows and columns.
+    /// The part of a picture's rows and columns that the crop at `place` keeps.
     fn spans_at(&self, height: u32, width: u32, place: [Place; 2]) -> [Span; 2] {
         let [height, width] = [height, width].map(|side| side as usize);
         let [rows, columns] = match self.resize {
@@ -256,39 +254,39 @@ impl Preprocessing {
         [y, x]
     }
 
-    /// What a sample becomes.
+    /// The input value for a sample.
     fn value(&self, channel: usize, sample: u8) -> f32 {
         (f32::from(sample) * self.scale - self.mean[channel]) / self.std[channel]
     }
 }
 
-/// Why a [`Preprocessing`] cannot be applied.
+/// The reason why a [`Preprocessing`] cannot be applied.
 #[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PreprocessingError {
-    /// A size is zero or absurd.
+    /// A size is zero or too large.
     #[error("expected a {what} of 1 to {} pixels a side, found {found}", Preprocessing::MAX_SIDE)]
     Side {
         /// `resize` or `crop`.
         what: &'static str,
-        /// Pixels.
+        /// The size in pixels.
         found: usize,
     },
-    /// No picture has such channels.
+    /// No picture has this number of channels.
     #[error(
         "the network takes {expected} channels, where a picture has three, or one as grey: give it a ready input (for `alexnet \
          features`, --input)"
     )]
     Channels {
-        /// The network's.
+        /// The network's channels.
         expected: usize,
     },
-    /// It makes something else of a picture than the network takes.
+    /// The preprocessing does not produce the shape of the network's input.
     #[error("expected preprocessing to the network's input of {expected}, found one to {found}")]
     Input {
         /// The network's input.
         expected: Shape,
-        /// What a picture becomes.
+        /// The shape that the preprocessing produces.
         found: Shape,
     },
     /// Samples would become NaN or infinite.
@@ -296,7 +294,7 @@ pub enum PreprocessingError {
         "expected scale, mean and std that keep samples finite, found {scale}, {mean} and {std} in channel {channel}"
     )]
     NotFinite {
-        /// Which, in the preprocessing's order.
+        /// The channel, in the preprocessing's order.
         channel: usize,
         /// The scale.
         scale: f32,
@@ -307,7 +305,7 @@ pub enum PreprocessingError {
     },
 }
 
-/// Where along an axis of the resized picture a crop lies.
+/// The position of a crop along an axis of the resized picture.
 #[derive(Clone, Copy)]
 enum Place {
     Start,
@@ -315,13 +313,13 @@ enum Place {
     End,
 }
 
-/// What one axis of the crop keeps of the picture.
+/// The part of the picture that one axis of the crop keeps.
 pub(crate) struct Span {
-    /// Where it begins and ends in the picture, in pixels.
+    /// Its start and end in the picture, in pixels.
     pub source: [f64; 2],
-    /// How many of the crop's pixels it fills.
+    /// The number of the crop's pixels that it fills.
     pub len: usize,
-    /// How many of the crop's pixels come before it.
+    /// The number of the crop's pixels before it.
     pub offset: usize,
 }
 
@@ -335,28 +333,28 @@ impl Span {
             Place::Centre => (margin as f64 / 2.0).round_ties_even() as usize,
             Place::End => margin,
         };
-        // Products first: they are whole numbers, so the picture's edge comes out exactly.
+        // Products first: they are integers, so that the picture's edge is exact.
         let source = [start, start + len].map(|at| (at as f64 * side as f64) / resized as f64);
         Self { source, len, offset: (crop - len) / 2 }
     }
 
-    /// The first of the picture's pixels that the bilinear kernels reach, and the one after the last.
+    /// The first of the picture's pixels within reach of the bilinear kernels, and the one after the last.
     fn support(&self, side: u32) -> [u32; 2] {
         let [start, end] = self.source;
         let scale = (end - start) / self.len as f64;
-        // From the centre of the outermost kernel; a kernel is as wide as two pixels, of whichever are larger.
+        // Measured from the centre of the outermost kernel. A kernel is two pixels wide, of the larger of the two sizes.
         let reach = scale.max(1.0) - scale / 2.0;
         [(start - reach).floor().max(0.0) as u32, ((end + reach).ceil() as u32).min(side)]
     }
 }
 
-/// `y.len × x.len` pixels of `samples`, those of `picture`.
+/// Resizes `samples` of `picture` to `y.len × x.len` pixels.
 ///
-/// Columns first and then rows, each rounded to 8 bits, as Pillow does it: the other order differs by one step
-/// in every fifth sample.
+/// Columns first and then rows, each rounded to 8 bits, as in Pillow: the other order differs by one step in every fifth
+/// sample.
 ///
-/// Generic, since the same by a value would compile the resizer for the dozen kinds of pixels that it knows: most of this crate's
-/// build.
+/// Generic over the pixel type: a runtime value would compile the resizer for all of its dozen pixel types, which would be
+/// most of this crate's build time.
 fn resize<P: PixelTrait>(picture: &Picture, samples: &[u8], y: &Span, x: &Span) -> Vec<u8> {
     let kind = P::pixel_type();
     let [top, bottom] = y.support(picture.height());

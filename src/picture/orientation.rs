@@ -1,4 +1,4 @@
-//! Which way up a picture lies, from what stands beside its pixels.
+//! A picture's orientation, from its metadata.
 
 use std::io::Read;
 
@@ -7,25 +7,25 @@ use image::metadata::Orientation;
 
 use super::tiff::directory::{Directory, tag};
 
-/// From a block of EXIF or, where that does not say, a packet of XMP; as stored where neither does.
+/// The orientation from EXIF data or, without one there, from an XMP packet; by default, as stored.
 ///
-/// What is damaged or absent says nothing: that is no reason to refuse the pixels.
+/// Damaged metadata counts as absent: it is no reason to refuse the pixels.
 pub(super) fn of(exif: &[u8], xmp: &[u8]) -> Orientation {
     of_number(from_exif(exif), xmp)
 }
 
-/// From a number as EXIF has it or, where there is none, a packet of XMP.
+/// The orientation from an EXIF number or, without one, from an XMP packet.
 pub(super) fn of_number(number: Option<u8>, xmp: &[u8]) -> Orientation {
     number.or_else(|| from_xmp(xmp)).and_then(Orientation::from_exif).unwrap_or(Orientation::NoTransforms)
 }
 
-/// The number in EXIF, which is a TIFF without pixels; some write the prefix of JPEG's segment before it.
+/// The number in EXIF data, which is a TIFF without pixels; some programs write the prefix of JPEG's segment before it.
 fn from_exif(exif: &[u8]) -> Option<u8> {
     let exif = exif.strip_prefix(b"Exif\0\0").unwrap_or(exif);
     Directory::first(exif)?.number(tag::ORIENTATION)?.try_into().ok()
 }
 
-/// The number of `tiff:Orientation`, an attribute or an element.
+/// The number of `tiff:Orientation`, as an attribute or an element.
 fn from_xmp(xmp: &[u8]) -> Option<u8> {
     const NAME: &[u8] = b"tiff:Orientation";
     let at = xmp.windows(NAME.len()).position(|window| window == NAME)?;
@@ -34,7 +34,7 @@ fn from_xmp(xmp: &[u8]) -> Option<u8> {
     rest.first().filter(|digit| digit.is_ascii_digit()).map(|digit| digit - b'0')
 }
 
-/// A PNG's: of `eXIf`, of the profile that ImageMagick writes as text, or of XMP.
+/// A PNG's orientation: from `eXIf`, from the profile that ImageMagick writes as text, or from XMP.
 pub(super) fn of_png(png: &[u8]) -> Orientation {
     let (mut exif, mut profile, mut xmp) = (Vec::new(), Vec::new(), Vec::new());
     let mut rest = png.get(8..).unwrap_or_default();
@@ -56,18 +56,18 @@ pub(super) fn of_png(png: &[u8]) -> Orientation {
             }
             _ => {}
         }
-        // The checksum is the decoder's concern.
+        // The decoder checks the checksum.
         rest = after.get(4..).unwrap_or_default();
     }
     of(if exif.is_empty() { &profile } else { &exif }, &xmp)
 }
 
-/// More than an orientation needs, and little enough to inflate for nothing.
+/// A limit above the size of any orientation data, and small enough to inflate in vain.
 const MOST: u64 = 1 << 20;
 
 fn inflate(bytes: &[u8]) -> Vec<u8> {
     let mut inflated = Vec::new();
-    // What can be read before damage may do.
+    // The data before any damage is enough.
     let _ = ZlibDecoder::new(bytes).take(MOST).read_to_end(&mut inflated);
     inflated
 }
@@ -82,14 +82,14 @@ fn profile_text(body: &[u8], compressed: bool, name: &str) -> Option<Vec<u8>> {
     Some(digits.as_chunks().0.iter().map(|[high, low]| high << 4 | low).collect())
 }
 
-/// The text named as XMP is: a flag of compression, its method, a language and a translation of the name precede it.
+/// The text under XMP's keyword, after a compression flag, its method, a language and a translated keyword.
 fn xmp_text(body: &[u8]) -> Option<Vec<u8>> {
     let (&[compressed, _], rest) = body.strip_prefix(b"XML:com.adobe.xmp\0")?.split_first_chunk()?;
     let text = rest.splitn(3, |&byte| byte == 0).nth(2)?;
     Some(if compressed == 0 { text.to_vec() } else { inflate(text) })
 }
 
-/// A WebP's, of its chunks `EXIF` and `XMP `.
+/// A WebP's orientation, from its chunks `EXIF` and `XMP `.
 pub(super) fn of_webp(webp: &[u8]) -> Orientation {
     let (mut exif, mut xmp) = (&[][..], &[][..]);
     let mut rest = webp.get(12..).unwrap_or_default();
@@ -101,7 +101,7 @@ pub(super) fn of_webp(webp: &[u8]) -> Orientation {
             b"XMP " => xmp = body,
             _ => {}
         }
-        // Chunks begin at even places.
+        // Chunks begin at even offsets.
         rest = after.get(length.saturating_add(length % 2)..).unwrap_or_default();
     }
     of(exif, xmp)

@@ -1,26 +1,27 @@
-//! Pictures: decoded, upright, three bytes a pixel.
+//! Decoded, upright pictures with three bytes per pixel.
 
 use std::fmt;
 
 use super::error::PictureError;
 
-/// A decoded picture: rows from top to bottom, three bytes (red, green, blue) a pixel.
+/// A decoded picture: rows from top to bottom, three bytes per pixel (red, green, blue).
 ///
-/// Whatever the file holds comes to the same. Orientation is applied: EXIF's, XMP's, TIFF's, and ImageMagick's in PNG. Grey and
-/// palette become colours; what is transparent lies over white; 16-bit samples are rounded to the nearest of 8 bits
-/// (Pillow cuts the low byte off instead, so it can be one step darker); TIFF's float samples are taken for
-/// 0…1 and clamped; CMYK and YCCK become `(255 − ink) · (255 − black) / 255`, and four-channel JPEGs are taken
-/// as inverted, as Adobe and everyone since writes them; of an animation the first frame counts. Colour
-/// profiles and gamma are not applied, as in Pillow and so in everything that was trained with it.
+/// All formats are converted to this form. Orientation is applied, from EXIF, XMP, TIFF tags, and ImageMagick's text in PNG.
+/// Grey and palette pictures become colour; transparent pixels are laid over white; 16-bit samples are rounded to the nearest
+/// 8-bit value (Pillow truncates instead, so it can be one step darker); TIFF's float samples are taken as 0…1 and clamped;
+/// CMYK and YCCK become `(255 − ink) · (255 − black) / 255`, and four-channel JPEGs are taken as inverted, as Adobe and later
+/// programs write them; of an animation, the first frame is used. Colour profiles and gamma are not applied, as in Pillow
+/// and so in every network trained with it.
 ///
-/// Read are BMP, GIF, JPEG, PNG, PNM, TIFF and WebP, told apart by their first bytes, not by the file's name. Of JPEG, that is
-/// all of 8 bits a sample but lossless and hierarchical ones; of TIFF and BigTIFF, the first picture in strips, tiles or planes, whole,
-/// signed, float or of a palette, packed by nothing, LZW, Deflate, PackBits, fax or JPEG. Errors name other formats and kinds.
+/// Supported formats are BMP, GIF, JPEG, PNG, PNM, TIFF and WebP, detected from their first bytes rather than the file's
+/// name. JPEG: all kinds of 8 bits per sample except lossless and hierarchical ones. TIFF and BigTIFF: the first picture, in
+/// strips, tiles or planes, with unsigned, signed, float or palette samples, uncompressed or compressed by LZW, Deflate,
+/// PackBits, fax or JPEG. Errors name unsupported formats and kinds.
 ///
-/// A header of a few bytes can claim any number of pixels. What is decoded is at most [`Picture::MAX_PIXELS`], and beyond
-/// [`Picture::SMALL`] no more than the format can pack into a file of that length: for each byte 512 pixels of a JPEG,
-/// 8256 bits' worth of a PNG, 2560 pixels of a GIF, 20,480 bits' worth of a TIFF, 128 pixels of a BMP and 8 of a PNM. WebP
-/// packs a picture of one colour, however large, into 40 bytes, and other drawings 400 pixels to a byte: there it is 1024.
+/// A header of a few bytes can claim any number of pixels. The limit is [`Picture::MAX_PIXELS`] and, above
+/// [`Picture::SMALL`], the most that the format can pack into a file of that length. Per byte, that is 512 pixels of a JPEG,
+/// 8256 bits of a PNG's data, 2560 pixels of a GIF, 20,480 bits of a TIFF's data, 128 pixels of a BMP and 8 of a PNM. WebP
+/// packs a picture of one colour, however large, into 40 bytes, and other drawings at 400 pixels per byte: its limit is 1024.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Picture {
     pub(super) width: u32,
@@ -29,9 +30,9 @@ pub struct Picture {
     pub(super) damage: Option<Damage>,
 }
 
-/// How much of a picture's data is damaged: what is shown of it is missing or a guess.
+/// The extent of damage to a picture's data. The damaged pixels are missing or guessed.
 ///
-/// A format without checksums lets only some damage be seen, and often only behind where it lies: this is an estimate.
+/// An estimate: a format without checksums reveals only some damage, and often only after the damaged place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Damage {
     lost: u64,
@@ -44,7 +45,7 @@ impl Damage {
         (lost > 0).then_some(Self { lost, of })
     }
 
-    /// The damaged share, of 0 to 1.
+    /// The damaged share, from 0 to 1.
     pub fn share(&self) -> f64 {
         self.lost as f64 / self.of.max(self.lost) as f64
     }
@@ -66,27 +67,27 @@ impl fmt::Debug for Picture {
 }
 
 impl Picture {
-    /// The longest side that is accepted, in pixels: JPEG's.
+    /// The longest supported side in pixels, which is JPEG's limit.
     pub const MAX_SIDE: u32 = 65_535;
-    /// The most pixels that are accepted. A decoded picture takes three bytes for each; while it is decoded, it
-    /// can take four times that.
+    /// The largest supported number of pixels. A decoded picture takes three bytes per pixel; decoding can take four times
+    /// that.
     pub const MAX_PIXELS: u64 = 1 << 28;
-    /// How many pixels are decoded whatever the length of the file.
+    /// The number of pixels that are decoded regardless of the file's length.
     pub const SMALL: u64 = 1 << 24;
-    /// What a decoder may allocate, and the longest file that is read: a picture of the most pixels.
+    /// The limit of a decoder's allocations and of a file's length, in bytes: a picture of the most pixels.
     pub(super) const MAX_BYTES: u64 = 3 * Self::MAX_PIXELS;
 
-    /// A picture from its pixels: `rgb` holds red, green and blue of each, row by row from the top.
+    /// Creates a picture from its pixels: `rgb` holds red, green and blue of each, row by row from the top.
     ///
     /// # Errors
     ///
-    /// [`PictureError`] for no pixels, too many, or a wrong number of bytes.
+    /// [`PictureError`] if there are no pixels, too many, or the number of bytes does not match.
     pub fn from_rgb8(width: u32, height: u32, rgb: Vec<u8>) -> Result<Self, PictureError> {
         Self::check_samples(width, height, 3, rgb.len())?;
         Ok(Self { width, height, rgb, damage: None })
     }
 
-    /// The same with an opacity (0…255, not premultiplied) after each pixel's colours; laid over white.
+    /// Creates a picture from pixels with an opacity (0…255, not premultiplied) after the colours of each; laid over white.
     ///
     /// # Errors
     ///
@@ -96,12 +97,12 @@ impl Picture {
         Ok(Self { width, height, rgb: flatten_rgba(rgba), damage: None })
     }
 
-    /// Columns.
+    /// The number of columns.
     pub fn width(&self) -> u32 {
         self.width
     }
 
-    /// Rows.
+    /// The number of rows.
     pub fn height(&self) -> u32 {
         self.height
     }
@@ -111,12 +112,12 @@ impl Picture {
         &self.rgb
     }
 
-    /// How much of the file's data is damaged, where that is known of a picture that was decoded all the same.
+    /// The extent of damage to the file's data, where the picture was decoded in spite of it.
     pub fn damage(&self) -> Option<Damage> {
         self.damage
     }
 
-    /// The grey of each pixel, in the whole numbers of Pillow's `convert("L")`.
+    /// The grey of each pixel, in the integer arithmetic of Pillow's `convert("L")`.
     pub(super) fn grey(&self) -> Vec<u8> {
         let (pixels, _) = self.rgb.as_chunks::<3>();
         let grey = |&[r, g, b]: &[u8; 3]| {

@@ -1,4 +1,4 @@
-//! What is wrong with weights.
+//! Errors of weights and weight files.
 
 use std::path::PathBuf;
 
@@ -13,7 +13,7 @@ pub enum WeightsError {
     Read {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: std::io::Error,
     },
     /// The file cannot be written.
@@ -21,17 +21,17 @@ pub enum WeightsError {
     Write {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: std::io::Error,
     },
-    /// The bytes are not what their header says, or of no known format.
+    /// The bytes contradict their header, or are of no known format.
     #[error("not a usable {format}: expected {what}; {advice}")]
     Format {
         /// The format.
         format: &'static str,
-        /// What was expected and found.
+        /// The expected and the actual content.
         what: String,
-        /// What to do.
+        /// The remedy.
         advice: &'static str,
     },
     /// A pickle asks for something that is not a tensor.
@@ -40,7 +40,7 @@ pub enum WeightsError {
          `model.state_dict()` with the program that wrote it"
     )]
     Global {
-        /// Module and name.
+        /// The global's module and name.
         global: String,
     },
     /// A graph's node that cannot be run as a layer of a sequential network.
@@ -50,7 +50,7 @@ pub enum WeightsError {
         node: String,
         /// The operator.
         operator: String,
-        /// What was expected and found.
+        /// The expected and the actual operator or attribute.
         what: String,
     },
     /// A graph's node whose operator no layer computes.
@@ -63,10 +63,10 @@ pub enum WeightsError {
         node: String,
         /// The operator.
         operator: String,
-        /// The other such operators of the graph, in words that follow a comma; nothing where there are none.
+        /// The graph's other such operators, as text that follows a comma; empty where there are none.
         others: String,
     },
-    /// A tensor's numbers are of a kind that is not read.
+    /// A tensor has an unsupported data type.
     #[error(
         "tensor `{tensor}`: expected f16, bf16, f32 or f64, found {found}: save it as one of these, or leave it out where it is \
          no weight"
@@ -74,10 +74,10 @@ pub enum WeightsError {
     DType {
         /// The tensor.
         tensor: String,
-        /// Its kind.
+        /// Its data type.
         found: String,
     },
-    /// An int8 tensor lacks scales that fit it.
+    /// An int8 tensor has no scales, or the wrong number.
     #[error(
         "tensor `{tensor}` is int8: expected {expected} finite f32 numbers in `{tensor}.scale`, one for each row, found \
          {found}: convert the original file again"
@@ -85,17 +85,17 @@ pub enum WeightsError {
     Scales {
         /// The tensor.
         tensor: String,
-        /// Its rows.
+        /// The number of its rows.
         expected: usize,
-        /// What is there.
+        /// The scales found.
         found: String,
     },
-    /// A tensor is not there.
+    /// A tensor is missing.
     #[error("tensor `{tensor}` is missing, the nearest name is `{nearest}`: is this the right file for the network?")]
     Missing {
         /// The tensor.
         tensor: String,
-        /// The closest name that is there.
+        /// The closest existing name.
         nearest: String,
     },
     /// A tensor that the network does not have.
@@ -106,7 +106,7 @@ pub enum WeightsError {
     Extra {
         /// The tensor.
         tensor: String,
-        /// More such tensors, in words that follow a comma; nothing where there are none.
+        /// More such tensors, as text that follows a comma; empty where there are none.
         others: String,
         /// The network.
         network: String,
@@ -116,9 +116,9 @@ pub enum WeightsError {
     Shape {
         /// The tensor.
         tensor: String,
-        /// The network's shape.
+        /// The shape that the network requires.
         expected: Vec<usize>,
-        /// The file's shape.
+        /// The shape in the file.
         found: Vec<usize>,
     },
     /// A tensor holds a NaN or an infinity.
@@ -128,31 +128,31 @@ pub enum WeightsError {
     NotFinite {
         /// The tensor.
         tensor: String,
-        /// Flat position.
+        /// The flat index.
         index: usize,
-        /// The number.
+        /// The value.
         value: f32,
     },
-    /// The layers that a file speaks of do not fit together.
+    /// The layers described by a file do not fit together.
     #[error("the file's network cannot be run: {0}")]
     Network(#[from] crate::NetworkError),
-    /// A batch normalisation that cannot be computed with the layer before it.
+    /// A batch normalisation cannot be computed with the layer before it.
     #[error(
         "batch normalisation `{layer}`: expected {what}: export the network to ONNX, which says how its layers follow each other"
     )]
     BatchNorm {
         /// The layer.
         layer: String,
-        /// What was expected and found.
+        /// The expected and the actual parameters.
         what: String,
     },
-    /// No network with these tensors is known.
+    /// The tensors match no known network.
     #[error(
         "no network recognised: {0}; tensors do not tell how layers follow each other: give any other network than an AlexNet as \
          JSON, or take an ONNX or Caffe file of it"
     )]
     Unrecognised(String),
-    /// A note in the file's metadata cannot be understood.
+    /// An entry of the file's metadata is invalid.
     #[error(
         "metadata `{key}`: expected {expected}, found `{found}`{reason}: correct the note in the file, convert the original again, or \
          give the {key} yourself"
@@ -160,19 +160,19 @@ pub enum WeightsError {
     Metadata {
         /// The key.
         key: String,
-        /// What may stand there.
+        /// The valid values.
         expected: String,
-        /// What stands there, or its beginning.
+        /// The actual value, or its beginning.
         found: String,
-        /// What is wrong with it, in parentheses after a space; nothing where that is plain.
+        /// The reason, in parentheses after a space; empty where it is obvious.
         reason: String,
     },
-    /// The preprocessing does not make the network's input of a picture.
+    /// The preprocessing does not produce the network's input.
     #[error("the preprocessing ({origin}) does not fit the network: {error}; give another in its place")]
     Preprocessing {
-        /// Where it comes from.
+        /// The source of the preprocessing.
         origin: String,
-        /// What does not fit.
+        /// The mismatch.
         #[source]
         error: crate::PreprocessingError,
     },
@@ -186,23 +186,23 @@ pub enum WeightsError {
         /// The output's shape.
         output: crate::Shape,
     },
-    /// The number of labels is not that of the classes.
+    /// The number of labels differs from the number of classes.
     #[error("expected {expected} labels, one a class, found {found}: give the list that the network was trained with")]
     Labels {
-        /// Classes of the network.
+        /// The number of the network's classes.
         expected: usize,
-        /// Labels given.
+        /// The number of labels given.
         found: usize,
     },
 }
 
 impl WeightsError {
-    /// What is usually to be done about a file that is not what it should be.
+    /// An error for a malformed file, with the usual advice.
     pub(crate) fn malformed(format: &'static str, what: impl Into<String>) -> Self {
         Self::Format { format, what: what.into(), advice: "download or convert the file again" }
     }
 
-    /// The same, where something better is to be done.
+    /// The same error with more specific advice.
     pub(crate) fn advising(self, advice: &'static str) -> Self {
         match self {
             Self::Format { format, what, .. } => Self::Format { format, what, advice },
@@ -210,7 +210,7 @@ impl WeightsError {
         }
     }
 
-    /// That these tensors are not the network's; `None` where there are none.
+    /// The error for tensors that are not the network's; `None` where there are none.
     pub(crate) fn extra(mut names: impl Iterator<Item = String>, network: &str) -> Option<Self> {
         let tensor = clip(&names.next()?);
         let named: Vec<String> = names.by_ref().take(3).map(|name| format!("`{}`", clip(&name))).collect();

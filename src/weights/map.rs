@@ -1,7 +1,7 @@
-//! Weight files in memory: mapped where they are large and on a disk of this machine, copied otherwise.
+//! Weight files in memory: memory-mapped where they are large and on a local disk, copied otherwise.
 //!
-//! A mapped file costs no memory until its numbers are read, and [`release`] lets go of what was. But a file that shrinks under
-//! its map ends the process, so that nothing is mapped without need.
+//! A mapped file takes no memory until its numbers are read, and [`release`] frees their pages again. But a mapped file that
+//! shrinks ends the process, so only large files are mapped.
 
 use std::path::Path;
 #[cfg(not(target_arch = "wasm32"))]
@@ -15,18 +15,18 @@ use bytes::Bytes;
 
 use super::WeightsError;
 
-/// A file that is mapped into memory.
+/// A memory-mapped file.
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) type Map = Option<Arc<memmap2::Mmap>>;
-/// There are no files in a browser.
+/// A placeholder: a browser has no files.
 #[cfg(target_arch = "wasm32")]
 pub(crate) type Map = Option<std::convert::Infallible>;
 
-/// Bytes of the largest file that is copied wherever it lies.
+/// The size in bytes up to which a file is copied, wherever it is stored.
 #[cfg(not(target_arch = "wasm32"))]
 const SMALL: u64 = 8 << 20;
-/// Bytes of the largest file that is copied from another machine. A larger one is no AlexNet (250 MB), and to copy whatever
-/// claims to be some would take all memory.
+/// The size in bytes up to which a file on another machine is copied. A larger one is no AlexNet (250 MB), and copying it
+/// could take all memory.
 #[cfg(not(target_arch = "wasm32"))]
 const COPIED_FROM_AFAR: u64 = 2 << 30;
 
@@ -45,7 +45,7 @@ pub(crate) fn map(path: &Path) -> Result<(Bytes, Map), WeightsError> {
             || io::Error::other("not a regular file, and only such can be mapped into memory: copy it into one");
         if metadata.is_file() { Ok(metadata) } else { Err(fail(error())) }
     };
-    // Asked first, since to open a pipe waits for who writes to it.
+    // Checked first, since opening a pipe waits for a writer.
     regular(fs::metadata(path).map_err(fail)?)?;
     let file = File::open(path).map_err(fail)?;
     let length = regular(file.metadata().map_err(fail)?)?.len();
@@ -58,13 +58,13 @@ pub(crate) fn map(path: &Path) -> Result<(Bytes, Map), WeightsError> {
     Ok((Bytes::from_owner(Mapped(map.clone())), Some(map)))
 }
 
-/// There are no files in a browser.
+/// A placeholder: a browser has no files.
 #[cfg(target_arch = "wasm32")]
 pub(crate) fn map(path: &Path) -> Result<(Bytes, Map), WeightsError> {
     Err(WeightsError::Read { path: path.into(), source: std::io::ErrorKind::Unsupported.into() })
 }
 
-/// The first `length` bytes of a file; fewer where it has become shorter.
+/// The first `length` bytes of a file; fewer where the file has shrunk.
 #[cfg(not(target_arch = "wasm32"))]
 fn copy(file: File, length: u64) -> io::Result<Bytes> {
     let mut bytes = Vec::new();
@@ -73,11 +73,11 @@ fn copy(file: File, length: u64) -> io::Result<Bytes> {
     Ok(bytes.into())
 }
 
-/// Whether a file lies on another machine, or wherever a program says: there, files shrink or vanish without anybody here
-/// doing so.
+/// Whether a file is on another machine or in a file system run by a program: there, files can shrink or vanish without any
+/// local cause.
 #[cfg(target_os = "linux")]
 fn is_afar(file: &File) -> bool {
-    // linux/magic.h, and of file systems outside of Linux's own tree what GNU's `stat` has for them.
+    // From linux/magic.h; for file systems outside Linux's own tree, from GNU `stat`.
     const MAGIC: [u32; 19] = [
         0x0000_6969, // NFS
         0x0000_517B, // SMB
@@ -99,7 +99,7 @@ fn is_afar(file: &File) -> bool {
         0xBACB_ACBC, // VMware's
         0x6163_6673, // AcFS
     ];
-    // The kernel's numbers have 32 bits, which some architectures' types extend by the sign.
+    // The kernel's numbers have 32 bits; the types of some architectures sign-extend them.
     rustix::fs::fstatfs(file).is_ok_and(|found| MAGIC.contains(&(found.f_type as u32)))
 }
 
@@ -108,17 +108,16 @@ fn is_afar(_: &File) -> bool {
     false
 }
 
-/// The most that an operating system maps around a page of a file that is read: Linux 16 pages, and 2 MB where its page cache
-/// holds the file in pieces as large.
+/// The most bytes that an operating system maps around a page that is read: Linux maps 16 pages, or 2 MB where its page cache
+/// holds the file in pieces of that size.
 #[cfg(unix)]
 const MAPPED_AROUND: usize = 2 << 20;
 
-/// Lets go of the memory that `bytes` take, where they lie in the map: they are read from the file again when they are needed
-/// again.
+/// Releases the memory of `bytes` where they are in the map. They are read from the file again when needed.
 #[cfg(unix)]
 pub(crate) fn release(map: &memmap2::Mmap, bytes: &[u8]) {
     let Some(start) = (bytes.as_ptr() as usize).checked_sub(map.as_ptr() as usize) else { return };
-    // And what lies before: reading these bytes brought some of that back, where it had been released.
+    // And the bytes before: reading these bytes brought some of those back, where they had been released.
     let around = start.min(MAPPED_AROUND);
     let (start, len) = (start - around, bytes.len() + around);
     if start + len <= map.len() {
@@ -143,7 +142,7 @@ mod tests {
         file
     }
 
-    /// A file that is copied may be cut short, or be gone.
+    /// A file that is copied may be truncated or deleted.
     #[test]
     fn small_files_are_copied() {
         for length in [9, SMALL] {
@@ -163,19 +162,19 @@ mod tests {
         assert!(bytes.len() as u64 == SMALL + 1 && bytes.starts_with(b"beginning"));
     }
 
-    /// Of a file that is cut short while it is read there is a beginning; its format's reader says what is missing.
+    /// A file truncated while it is read gives its beginning; the reader of its format reports the rest as missing.
     #[test]
     fn a_copy_ends_where_the_file_does() {
         let file = file(100);
         assert_eq!(copy(file.reopen().unwrap(), 200).unwrap().len(), 100);
-        // No memory is taken for what a file system claims.
+        // No memory is allocated for the size that a file system claims.
         copy(file.reopen().unwrap(), u64::MAX).unwrap_err();
     }
 
     #[test]
     #[cfg(target_os = "linux")]
     fn file_systems_of_this_machine_are_not_afar() {
-        // proc is of this machine everywhere, whatever the tests' own files lie on.
+        // proc is local on every machine, wherever the tests' own files are.
         assert!(!is_afar(&File::open("/proc/self/status").unwrap()));
     }
 }

@@ -1,7 +1,7 @@
-//! Named tensors, as files have them.
+//! Named tensors, as files store them.
 //!
-//! A [`Tensor`] keeps the bytes as the file has them, shared with the memory map they lie in, and turns
-//! them to f32 when they are packed for a kernel: a file is never held twice.
+//! A [`Tensor`] keeps the bytes as stored, shared with the memory map, and converts them to f32 when they are packed for a
+//! kernel: a file is never held twice.
 
 mod error;
 pub(crate) mod map;
@@ -16,18 +16,19 @@ pub(crate) use tensor::{part, read, rows};
 
 use crate::text::nearest;
 
-/// Named tensors, and the notes that came with them.
+/// Named tensors, and the metadata of their file.
 #[derive(Clone, Debug, Default)]
 pub struct Weights {
     /// Tensors by name.
     pub tensors: BTreeMap<String, Tensor>,
-    /// Notes of the file by key.
+    /// The file's metadata, by key.
     pub metadata: BTreeMap<String, String>,
 }
 
 impl Weights {
-    /// The same with every number rounded to another type. Numbers beyond f16's 65504 become infinite there. To int8, only
-    /// the weights of convolutions and fully connected layers (`NAME.weight`, a row for each output); biases become f32.
+    /// The same weights with every number rounded to another type. Numbers beyond f16's 65504 become infinite there. Only the
+    /// weights of convolutions and fully connected layers (`NAME.weight`, one row per output) become int8; biases then become
+    /// f32.
     pub fn cast(&self, dtype: DType) -> Self {
         let of = |name: &str, tensor: &Tensor| match dtype {
             DType::I8 if !name.ends_with(".weight") || tensor.shape.len() < 2 => DType::F32,
@@ -41,7 +42,7 @@ impl Weights {
     ///
     /// # Errors
     ///
-    /// [`WeightsError::Missing`] with the nearest name that is there.
+    /// [`WeightsError::Missing`] with the nearest existing name.
     pub fn tensor(&self, name: &str) -> Result<&Tensor, WeightsError> {
         self.tensors.get(name).ok_or_else(|| WeightsError::Missing {
             tensor: name.into(),
@@ -49,8 +50,7 @@ impl Weights {
         })
     }
 
-    /// Lets go of the memory that the tensors take, where they lie in a mapped file: they are read from it again when they
-    /// are needed again.
+    /// Releases the memory of tensors in a mapped file. They are read from it again when needed.
     pub(crate) fn release(&self) {
         for tensor in self.tensors.values() {
             tensor.release(tensor.numbers());
@@ -61,7 +61,7 @@ impl Weights {
     ///
     /// # Errors
     ///
-    /// [`WeightsError::NotFinite`] with the first that is not.
+    /// [`WeightsError::NotFinite`] with the first that is not finite.
     pub fn check_finite(&self) -> Result<(), WeightsError> {
         self.tensors.iter().try_for_each(|(name, tensor)| tensor.finite(name, tensor.numbers()).map(drop))
     }
@@ -81,7 +81,7 @@ mod tests {
         assert_eq!(splitmix::uniform(0, 1, 1.0), [expected]);
     }
 
-    /// Reading some numbers of a mapped file brings back what lies around them.
+    /// Reading some numbers of a mapped file brings back the pages around them.
     #[cfg(target_os = "linux")]
     #[test]
     fn what_is_released_block_by_block_is_not_in_memory() {
@@ -94,7 +94,7 @@ mod tests {
         serialize_to_file([("x", view)], None, file.path()).unwrap();
         let weights = Weights::open(file.path()).unwrap();
         let tensor = weights.tensor("x").unwrap();
-        // kB of the file that are in this process's memory.
+        // kB of the file in this process's memory.
         let resident = || -> usize {
             let maps = std::fs::read_to_string("/proc/self/smaps").unwrap();
             let map = maps.split_once(file.path().to_str().unwrap()).expect("the file is mapped").1;
@@ -106,7 +106,7 @@ mod tests {
             assert!(resident() * 1024 >= 4 * block, "what was read is in memory: {} kB", resident());
             tensor.release(numbers);
         }
-        // But for the header's pages.
+        // Except for the header's pages.
         assert!(resident() <= 64, "{} kB", resident());
     }
 

@@ -1,5 +1,5 @@
-//! Reproducible random numbers: SplitMix64 (Steele, Lea, Flood 2014, "Fast splittable pseudorandom number
-//! generators"), the same in every language.
+//! Reproducible random numbers: SplitMix64 (Steele, Lea, Flood 2014, "Fast splittable pseudorandom number generators"),
+//! identical in every language.
 
 /// `n` numbers in ±`bound`: the top 24 bits of each output on a grid of 2⁻²³, times `bound`.
 pub fn uniform(seed: u64, n: usize, bound: f32) -> Vec<f32> {

@@ -7,7 +7,7 @@ use half::{bf16, f16};
 
 use super::{WeightsError, map::Map};
 
-/// How a tensor's numbers are stored.
+/// The type of a tensor's numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum DType {
@@ -19,12 +19,12 @@ pub enum DType {
     F32,
     /// IEEE 754 double precision.
     F64,
-    /// Whole numbers of -127 to 127 times an f32 scale, one for each row of the first axis.
+    /// Integers of -127 to 127 times an f32 scale, one scale per row of the first axis.
     I8,
 }
 
 impl DType {
-    /// Bytes of one number.
+    /// The size of one number in bytes.
     pub const fn size(self) -> usize {
         match self {
             Self::I8 => 1,
@@ -47,7 +47,7 @@ impl fmt::Display for DType {
     }
 }
 
-/// A part of `bytes`; `None` where it does not lie within them.
+/// A part of `bytes`; `None` where it is out of range.
 pub(crate) fn part(bytes: &Bytes, range: Range<usize>) -> Option<Bytes> {
     (range.start <= range.end && range.end <= bytes.len()).then(|| bytes.slice(range))
 }
@@ -58,9 +58,9 @@ pub struct Tensor {
     pub(crate) dtype: DType,
     pub(crate) shape: Vec<usize>,
     pub(crate) bytes: Bytes,
-    /// Of int8, one for each row; of the others, none.
+    /// One per row for int8; empty for the other types.
     pub(crate) scales: Arc<[f32]>,
-    /// What its file calls it, where the network calls it otherwise.
+    /// Its name in the file, where the network's name differs.
     pub(crate) alias: Option<Arc<str>>,
     #[cfg_attr(target_arch = "wasm32", allow(dead_code, reason = "there are no files in a browser"))]
     pub(crate) map: Map,
@@ -73,12 +73,12 @@ impl fmt::Debug for Tensor {
 }
 
 impl Tensor {
-    /// A tensor over the bytes of floating-point numbers; `None` where their number is not that of the shape.
+    /// A tensor over the bytes of floating-point numbers; `None` where their count does not match the shape.
     pub(crate) fn new(dtype: DType, shape: Vec<usize>, bytes: Bytes) -> Option<Self> {
         Self::with_scales(dtype, shape, bytes, Arc::default())
     }
 
-    /// A tensor over bytes; `None` where they, or the scales of int8, are not as many as the shape says.
+    /// A tensor over bytes; `None` where the count of bytes, or of int8 scales, does not match the shape.
     pub(crate) fn with_scales(dtype: DType, shape: Vec<usize>, bytes: Bytes, scales: Arc<[f32]>) -> Option<Self> {
         let count = shape.iter().try_fold(dtype.size(), |a, &d| a.checked_mul(d))?;
         let rows = if dtype == DType::I8 { rows(&shape) } else { 0 };
@@ -92,11 +92,11 @@ impl Tensor {
         })
     }
 
-    /// A tensor of f32 numbers, the last dimension contiguous.
+    /// A tensor of f32 numbers in row-major order.
     ///
     /// # Panics
     ///
-    /// When `values` does not hold as many numbers as `shape` says.
+    /// Panics if the number of `values` does not match `shape`.
     pub fn from_f32(shape: impl Into<Vec<usize>>, values: Vec<f32>) -> Self {
         struct Floats(Vec<f32>);
         impl AsRef<[u8]> for Floats {
@@ -121,29 +121,29 @@ impl Tensor {
         let _ = numbers;
     }
 
-    /// The same numbers in another shape; `None` where their number is not that of the shape, or int8 has other rows.
+    /// The same numbers in another shape; `None` where the count does not match, or where int8 rows would differ.
     pub(crate) fn reshaped(&self, shape: impl Into<Vec<usize>>) -> Option<Self> {
         let reshaped = Self::with_scales(self.dtype, shape.into(), self.bytes.clone(), self.scales.clone())?;
         Some(Self { shape: reshaped.shape, ..self.clone() })
     }
 
-    /// The same, with the name that it has in its file, for errors. The first one stays.
+    /// The same tensor with its name in the file, for error messages. The first such name is kept.
     pub(crate) fn named_in_file(mut self, name: &str) -> Self {
         self.alias.get_or_insert_with(|| name.into());
         self
     }
 
-    /// What the file calls the tensor that the network calls `name`.
+    /// The name in the file of the tensor that the network calls `name`.
     pub(crate) fn name_in_file(&self, name: &str) -> String {
         self.alias.as_deref().unwrap_or(name).into()
     }
 
-    /// Which numbers there are: all of them.
+    /// The range of all numbers.
     pub(crate) fn numbers(&self) -> Range<usize> {
         0..self.bytes.len() / self.dtype.size()
     }
 
-    /// Some of the numbers as f32, if all of those are finite.
+    /// A range of the numbers as f32, or an error where one is not finite.
     pub(crate) fn finite(&self, name: &str, numbers: Range<usize>) -> Result<Cow<'_, [f32]>, WeightsError> {
         let first = numbers.start;
         let values = self.range_to_f32(numbers);
@@ -155,10 +155,10 @@ impl Tensor {
         }
     }
 
-    /// The numbers rounded to another type, by way of f32.
+    /// The numbers rounded to another type, through f32.
     ///
-    /// To int8, each row of the first axis by itself: its scale is the largest magnitude in it / 127, so that nothing is
-    /// off by more than half a scale. A row with a NaN or an infinity becomes NaN.
+    /// For int8, each row of the first axis is scaled separately: its scale is its largest magnitude / 127, so that no number
+    /// is off by more than half a scale. A row with a NaN or an infinity becomes NaN.
     pub fn cast(&self, dtype: DType) -> Self {
         if dtype == self.dtype {
             return self.clone();
@@ -181,19 +181,19 @@ impl Tensor {
         let mut bytes = Vec::with_capacity(values.len());
         let mut scales = Vec::with_capacity(rows);
         for row in (0..rows).map(|row| &values[row * columns..][..columns]) {
-            // Not `max`, which passes over a NaN.
+            // Not `max`, which ignores NaN.
             let largest = row.iter().map(|v| v.abs()).fold(0.0, |a: f32, v| if v > a || v.is_nan() { v } else { a });
             let scale = if largest.is_finite() { largest / 127.0 } else { f32::NAN };
-            // Where the scale is too small a number to divide by, so is everything in the row.
+            // Where the scale is too small to divide by, so is every number of the row.
             let inverse = if scale >= f32::MIN_POSITIVE { 1.0 / scale } else { 0.0 };
-            // Rust's conversion turns a NaN to 0.
+            // Rust's conversion turns NaN into 0.
             bytes.extend(row.iter().map(|v| (v * inverse).round_ties_even().clamp(-127.0, 127.0) as i8 as u8));
             scales.push(scale);
         }
         Self { dtype: DType::I8, shape, bytes: bytes.into(), scales: scales.into(), alias: None, map: None }
     }
 
-    /// How the numbers are stored.
+    /// The type of the numbers.
     pub fn dtype(&self) -> DType {
         self.dtype
     }
@@ -203,17 +203,18 @@ impl Tensor {
         &self.shape
     }
 
-    /// The numbers as the file stores them, little-endian.
+    /// The numbers as stored, little-endian.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// What the numbers of each row of the first axis are to be multiplied by, for int8; empty for other types.
+    /// The factor for the numbers of each row of the first axis, for int8; empty for other types.
     pub fn scales(&self) -> &[f32] {
         &self.scales
     }
 
-    /// The numbers as f32, borrowed where they are stored so; f64 is rounded to nearest, int8 is multiplied by its scales.
+    /// The numbers as f32, borrowed where they are stored as f32. f64 is rounded to nearest; int8 is multiplied by its
+    /// scales.
     pub fn to_f32(&self) -> Cow<'_, [f32]> {
         self.range_to_f32(self.numbers())
     }
@@ -226,11 +227,11 @@ impl Tensor {
         }
     }
 
-    /// Some of [`Tensor::to_f32`]'s numbers.
+    /// A range of the numbers of [`Tensor::to_f32`].
     ///
     /// # Panics
     ///
-    /// When there are not as many.
+    /// Panics if the range is out of bounds.
     pub(crate) fn range_to_f32(&self, numbers: Range<usize>) -> Cow<'_, [f32]> {
         let bytes = &self.bytes()[numbers.start * self.dtype.size()..numbers.end * self.dtype.size()];
         match self.dtype {
@@ -251,7 +252,7 @@ impl Tensor {
     }
 }
 
-/// How many scales int8 numbers of this shape have: one for each row of the first axis, none where there are no numbers.
+/// The number of scales for int8 numbers of this shape: one per row of the first axis, none where there are no numbers.
 pub(crate) fn rows(shape: &[usize]) -> usize {
     if shape.contains(&0) { 0 } else { shape.first().copied().unwrap_or(1) }
 }

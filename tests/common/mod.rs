@@ -1,4 +1,4 @@
-//! What the tests on a device share.
+//! Shared functions of the tests on a device.
 #![allow(dead_code, reason = "each test program uses its part")]
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
@@ -8,8 +8,8 @@ use alexnet_wgpu::{
     Checks, Family, Gpu, GpuOptions, KernelConfig, Layer, Op, Precision, Storage, Tensor, Weights, reference, wgpu,
 };
 
-/// The device that the tests run on: the best of the machine, or the one that the environment variable
-/// `ALEXNET_ADAPTER` names. With `ALEXNET_SHADER_CHECKS=1`, shaders check every index.
+/// The device for the tests: the machine's best, or the one named in the environment variable `ALEXNET_ADAPTER`. With
+/// `ALEXNET_SHADER_CHECKS=1`, shaders check every index.
 pub fn gpu() -> &'static Gpu {
     static GPU: OnceLock<Gpu> = OnceLock::new();
     GPU.get_or_init(|| {
@@ -39,8 +39,8 @@ pub fn configs(gpu: &Gpu) -> Vec<KernelConfig> {
     families.into_iter().flat_map(all).collect()
 }
 
-/// How far `found` is from what the f64 twin makes of `x`, activations of several pictures: ‖found − twin‖ over the norm of what
-/// the sums are of. Rounding errors are in proportion to the sum of magnitudes, which cancellation leaves out of the result.
+/// The error of `found` against the f64 twin's output for `x`, activations of several pictures: ‖found − twin‖ over the norm
+/// of the sums of magnitudes. Rounding errors are in proportion to those, which unlike the result are free of cancellation.
 pub fn layer_error(
     layer: &Layer,
     weights: &Weights,
@@ -79,7 +79,7 @@ pub fn layer_error(
     Ok(norm(&difference) / norm(&scale).max(1e-30))
 }
 
-/// The weights of a fully connected layer as a device holds them.
+/// The weights of a fully connected layer in a device's precision.
 fn held_in(precision: Precision, layer: &str, weights: &Weights) -> Weights {
     let mut weights = weights.clone();
     let Some(tensor) = weights.tensors.get_mut(&format!("{layer}.weight")) else { return weights };

@@ -1,12 +1,11 @@
 use super::*;
 
-/// However an inference is spread over frames, its outputs are bitwise those of one go.
-/// As a host's frames do: with a picture drawn before, some drivers note the time later.
+/// Layers are measured in a host's frame too, after a draw: some drivers then write timestamps later.
 #[test]
 fn are_measured_where_something_is_drawn() {
     let gpu = common::gpu();
     let model = Model::embedded().unwrap();
-    // Layers that take longer than a thread waits for a processor that other tests use.
+    // Layers that take longer than the wait of a thread for a core that other tests use.
     let batch = 32;
     let pipeline = Pipeline::builder(gpu, &model.network, &model.weights).batch(batch).build().unwrap();
     pipeline.write_input(&noise(&model.network, 1).repeat(batch)).unwrap();
@@ -33,7 +32,7 @@ fn are_measured_where_something_is_drawn() {
             ..Default::default()
         }));
     });
-    // Medians: other tests compute meanwhile, and an end that is noted late is taken from the layer after it.
+    // Medians: other tests run meanwhile, and a timestamp that is late is charged to the wrong layer.
     let mut runs: Vec<Vec<LayerTime>> = Vec::new();
     for _ in 0..9 {
         let start = Instant::now();
@@ -53,6 +52,7 @@ fn are_measured_where_something_is_drawn() {
     }
 }
 
+/// An inference spread over frames has bitwise the same outputs as one in a single frame.
 #[test]
 fn give_the_same_bits() {
     let gpu = common::gpu();
@@ -104,7 +104,7 @@ fn give_the_same_bits() {
     println!("frames: {counts:?}");
 }
 
-/// A pipeline, what fills its input, and what comes of that.
+/// A pipeline with its input, and the expected result.
 struct Watched {
     pipeline: Pipeline,
     own: Input,
@@ -121,7 +121,7 @@ impl Watched {
     }
 }
 
-/// What another run wrote over is begun anew, and what an encoder took with it that was dropped.
+/// An inference that another run overwrote starts again, as does one whose encoder was dropped.
 #[test]
 fn are_begun_anew_after_another_run() {
     let gpu = common::gpu();
@@ -159,7 +159,7 @@ fn are_begun_anew_after_another_run() {
         after(&|_| _ = block_on(pipeline.profile_input(&other)).unwrap().unwrap());
     }
 
-    // FrameBudget that come from another pipeline have nothing of this one: they begin anew too.
+    // A FrameBudget of another pipeline has no progress on this one: it starts again too.
     let another = Pipeline::builder(gpu, &network, &weights).build().unwrap();
     let mut slices = FrameBudget::modelled(&another, Duration::from_secs(1));
     for pipeline in [&pipeline, &another] {
@@ -171,7 +171,7 @@ fn are_begun_anew_after_another_run() {
     assert!(slices.is_start(&pipeline) && !slices.is_start(&another));
 }
 
-/// An input that costs something is of the budget, and where no layer fits beside it a slice by itself.
+/// The input's cost counts in the budget; where no layer fits beside it, the input is a slice of its own.
 #[test]
 fn count_the_input() {
     let gpu = common::gpu();

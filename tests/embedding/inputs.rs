@@ -1,7 +1,7 @@
 use super::*;
 
-/// A network whose last activation is its input: of crops whose sides are whole fours, through a convolution that
-/// moves each number to a channel of its own, so that the input is laid out as AlexNet's.
+/// A network whose last activation is its input. For crops whose sides are multiples of four, a convolution moves each number
+/// to a channel of its own, so that the input is laid out as AlexNet's.
 fn identity(side: usize, interleaved: bool) -> (Network, Weights) {
     let shape = Shape::new(3, side, side);
     if !interleaved {
@@ -16,7 +16,7 @@ fn identity(side: usize, interleaved: bool) -> (Network, Weights) {
     (network, weights)
 }
 
-/// What lies in the input of an `identity` of one picture or more, CHW each.
+/// The input of an `identity` of one or more pictures, in CHW order each.
 fn contents(pipeline: &Pipeline) -> Vec<Vec<f32>> {
     let Shape { height, width, .. } = pipeline.network().input();
     submit(pipeline.gpu(), |encoder| pipeline.encode(encoder));
@@ -72,7 +72,7 @@ fn texture(format: TextureFormat, [width, height]: [u32; 2], bytes: &[u8], view:
     texture.create_view(&wgpu::TextureViewDescriptor { format: Some(view), ..Default::default() })
 }
 
-/// A picture as the texels of `format`. Alpha is anything.
+/// A picture as the texels of `format`, with arbitrary alpha.
 fn texels(format: TextureFormat, rgb: &[u8]) -> Vec<u8> {
     let half = |sample: u8| half::f16::from_f32(f32::from(sample) / 255.0).to_le_bytes();
     let pixel = |rgb: &[u8]| match format {
@@ -104,8 +104,7 @@ const FORMATS: [TextureFormat; 5] = [
     TextureFormat::Rgba16Float,
 ];
 
-/// Every format and many sizes, within 2/255 of the same picture's preprocessing on the processor; and the formats
-/// among themselves to the bit.
+/// Every format and many sizes are within 2/255 of the same picture's preprocessing on the CPU; the formats agree bit by bit.
 #[test]
 fn textures_are_preprocessed_as_pictures() {
     let mut largest = 0.0_f32;
@@ -161,7 +160,7 @@ fn every_layout() {
     let shape = network.layer("conv1").unwrap().output;
     let kept = || {
         let mut numbers: Vec<f32> = read(pipeline.gpu(), pipeline.kept("conv1").unwrap());
-        // Where it was in a texture, whole rows of it are copied.
+        // Where the input is in a texture, whole rows are copied.
         numbers.truncate(shape.height * shape.width * shape.channels.next_multiple_of(4));
         numbers
     };
@@ -173,7 +172,7 @@ fn every_layout() {
     assert!(found == kept());
 }
 
-/// A part of a texture is as a picture of that part: nothing around it shows.
+/// A part of a texture gives the same as a picture of that part: nothing around it shows.
 #[test]
 fn regions_and_views() {
     let preprocessing = Preprocessing::torchvision(224);
@@ -192,7 +191,7 @@ fn regions_and_views() {
     }
 }
 
-/// Numbers in a storage buffer are the input, to the bit.
+/// Numbers in a storage buffer become the input, bit by bit.
 #[test]
 fn buffers() {
     let gpu = common::gpu();
@@ -213,7 +212,7 @@ fn buffers() {
             let written: Vec<f32> = read(gpu, pipeline.kept("out").unwrap());
             pipeline.write_input(&vec![9.0; numbers.len()]).unwrap();
 
-            // The host's numbers begin somewhere in its buffer.
+            // The host's numbers begin at an offset in its buffer.
             let contents = [vec![7.0; 64], numbers].concat();
             let buffer = gpu.device().create_buffer_init(&wgpu::util::BufferInitDescriptor {
                 label: None,
@@ -231,7 +230,6 @@ fn buffers() {
     }
 }
 
-/// The host's buffer may be larger than what the device binds: only what is read counts.
 /// More rows than a dispatch has workgroups along an axis.
 #[test]
 fn tall_buffers() {
@@ -247,6 +245,7 @@ fn tall_buffers() {
     assert!(found.iter().step_by(4).take(70_000).copied().eq(numbers));
 }
 
+/// The host's buffer may be larger than the device's largest binding: only the part that is read counts.
 #[test]
 fn large_buffers() {
     let limits = Limits { max_storage_buffer_binding_size: 16 << 20, ..Limits::default() };
@@ -299,7 +298,7 @@ fn what_does_not_fit_is_refused() {
     let vertices = buffer(1 << 20, BufferUsages::VERTEX);
     let error = pipeline.buffer_input(vertices.as_entire_buffer_binding()).unwrap_err();
     assert!(matches!(error, InputError::Usage { missing: "STORAGE" }), "{error}");
-    // An offset that the device does not bind.
+    // An offset that violates the device's alignment.
     let storage = buffer(1 << 20, BufferUsages::STORAGE);
     let binding = wgpu::BufferBinding { buffer: &storage, offset: 4, size: None };
     assert!(matches!(pipeline.buffer_input(binding).unwrap_err(), InputError::Device(_)));

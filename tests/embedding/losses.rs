@@ -1,13 +1,12 @@
 use super::*;
 
-/// A device that is destroyed under load: every ticket comes to its end, nothing panics or hangs, and on another
-/// device everything is as before.
+/// A device destroyed under load: every ticket completes, nothing panics or hangs, and another device works as before.
 #[test]
 fn tickets_end_and_a_new_device_does() {
     let model = Model::embedded().unwrap();
     let features = Pipeline::required_features(KernelConfig::for_adapter(&adapter()));
     let (device, queue) = host(features, Limits::default());
-    // wgpu panics on what nobody catches: this test fails then.
+    // wgpu panics on uncaught errors, which would fail this test.
     let gpu = Gpu::from_device(device.clone(), queue).unwrap();
     let pipeline = Pipeline::builder(&gpu, &model.network, &model.weights).tickets(8).build().unwrap();
     let input = noise(&model.network, 1);
@@ -55,7 +54,7 @@ fn tickets_end_and_a_new_device_does() {
         assert!(Instant::now() < deadline, "{open} tickets hang");
     }
     println!("callbacks with a result and without: {:?}", ended.lock().unwrap());
-    // What comes after it fails with the same error.
+    // Later runs fail with the same error.
     assert!(matches!(block_on(pipeline.run_top(&input)), Err(RunError::Device(_))));
     let mut encoder = device.create_command_encoder(&Default::default());
     pipeline.encode(&mut encoder);
@@ -73,7 +72,7 @@ fn tickets_end_and_a_new_device_does() {
     assert_eq!(block_on(again.run_top(&input)).unwrap(), expected);
 }
 
-/// A device that is destroyed in the middle of an upload, which waits for it: the build ends, and with an error.
+/// A device destroyed in the middle of an upload that waits for it: the build ends with an error.
 #[test]
 fn uploads_end_with_their_device() {
     let network = Network::builder("wide", Shape::vector(9216)).linear("fc6", Linear::new(4096)).build().unwrap();
@@ -90,8 +89,7 @@ fn uploads_end_with_their_device() {
     assert!(matches!(error, PipelineError::Device(_)), "{error}");
 }
 
-/// What is denied on the new device counts there, and nothing that was denied on the old one; what the builder was
-/// told stays.
+/// The blocklist of the new device applies, and that of the old one does not; the builder's settings are kept.
 #[test]
 fn a_new_device_has_its_own_denials() {
     let (network, weights) = tiny();

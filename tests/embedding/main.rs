@@ -1,4 +1,4 @@
-//! The library in a host's frame: on the host's device and in its encoder, with the results that it gives alone.
+//! The library inside a host's frame: on the host's device and in its encoder, with the same results as alone.
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 #[path = "../common/mod.rs"]
@@ -20,7 +20,7 @@ use alexnet_wgpu::{
 use pollster::block_on;
 use wgpu::{BufferUsages, Features, Limits, TextureFormat, TextureUsages, util::DeviceExt as _};
 
-/// The adapter of `common::gpu`, once more.
+/// The adapter of `common::gpu`, requested again.
 fn adapter() -> wgpu::Adapter {
     instance().1
 }
@@ -57,7 +57,7 @@ fn tiny() -> (Network, Weights) {
     (network, weights)
 }
 
-/// An input that is like no other.
+/// A distinct random input.
 fn noise(network: &Network, seed: u64) -> Vec<f32> {
     splitmix::uniform(seed, network.input().len(), 0.5)
 }
@@ -72,7 +72,7 @@ fn wait(gpu: &Gpu) {
     gpu.device().poll(wgpu::PollType::wait_indefinitely()).unwrap();
 }
 
-/// What lies in a buffer, by way of a copy.
+/// The contents of a buffer, read through a copy.
 fn read<T: bytemuck::Pod>(gpu: &Gpu, buffer: &wgpu::Buffer) -> Vec<T> {
     let copy = gpu.device().create_buffer(&wgpu::BufferDescriptor {
         label: None,
@@ -87,7 +87,7 @@ fn read<T: bytemuck::Pod>(gpu: &Gpu, buffer: &wgpu::Buffer) -> Vec<T> {
     bytemuck::pod_collect_to_vec(&bytes)
 }
 
-/// The numbers of `input` in a buffer of the host's.
+/// The numbers of `input` in a buffer of the host.
 fn own_input(gpu: &Gpu, pipeline: &Pipeline, input: &[f32]) -> Input {
     let buffer = gpu.device().create_buffer_init(&wgpu::util::BufferInitDescriptor {
         label: None,

@@ -4,9 +4,9 @@ use rustix::process::{Resource, Rlimit, setrlimit};
 
 use super::*;
 
-/// Runs `body` in a process of its own, since it takes the memory away from everything in it.
+/// Runs `body` in a process of its own, since it exhausts the memory of the whole process.
 fn alone(test: &str, body: impl FnOnce()) {
-    // Elsewhere a device's memory is not the process's.
+    // On other devices, memory is not the process's.
     if common::gpu().info().device_type != wgpu::DeviceType::Cpu {
         return println!("not on this adapter");
     }
@@ -19,7 +19,7 @@ fn alone(test: &str, body: impl FnOnce()) {
     child.args([test, "--exact", "--nocapture"]).env(CHILD, "1");
     let both = said.reopen().unwrap();
     let mut child = child.stdout(both.try_clone().unwrap()).stderr(both).spawn().unwrap();
-    // A panic where there is no memory may hang in the driver's threads.
+    // A panic without memory may hang in the driver's threads.
     let deadline = Instant::now() + Duration::from_secs(300);
     let status = loop {
         match child.try_wait().unwrap() {
@@ -32,14 +32,14 @@ fn alone(test: &str, body: impl FnOnce()) {
     assert!(status.success() && said.contains("1 passed"), "{status}: {said}");
 }
 
-/// From now on, this process gets so many bytes and no more.
+/// Limits this process to so many more bytes.
 fn leave(bytes: u64) {
     let pages: u64 = fs::read_to_string("/proc/self/statm").unwrap().split(' ').next().unwrap().parse().unwrap();
     let limit = Rlimit { current: Some(pages * rustix::param::page_size() as u64 + bytes), maximum: None };
     setrlimit(Resource::As, limit).unwrap();
 }
 
-/// The network whose activations are AlexNet's and whose weights are few, and a pipeline that has run.
+/// A network with AlexNet's activations and few weights, and a pipeline that has run.
 fn warm(network: &Network, weights: &Weights) -> (Pipeline, Vec<f32>, Vec<Vec<TopEntry>>) {
     let pipeline = Pipeline::builder(common::gpu(), network, weights).build().unwrap();
     let input = noise(network, 1);
@@ -47,7 +47,7 @@ fn warm(network: &Network, weights: &Weights) -> (Pipeline, Vec<f32>, Vec<Vec<To
     (pipeline, input, top)
 }
 
-/// A network that has no place is an error, and what was there before runs on.
+/// A network that does not fit in memory is an error, and existing pipelines still run.
 #[test]
 fn that_lacks_for_a_build() {
     alone("memory::that_lacks_for_a_build", || {
@@ -63,7 +63,7 @@ fn that_lacks_for_a_build() {
     });
 }
 
-/// What a run cannot read is an error of the run, and the next one is as before.
+/// A failed readback is an error of that run, and the next one works as before.
 #[test]
 fn that_lacks_for_a_run() {
     alone("memory::that_lacks_for_a_run", || {

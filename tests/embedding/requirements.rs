@@ -1,6 +1,6 @@
 use super::*;
 
-/// A device made with exactly what is asked for runs the network, and gives the bits of a larger one.
+/// A device with exactly the required features and limits runs the network, with bitwise the same results as a larger one.
 #[test]
 fn are_enough() {
     let (network, weights) = tiny();
@@ -19,7 +19,7 @@ fn are_enough() {
     );
 }
 
-/// Those that the library names are those that there are.
+/// The device's list of kernel configurations is complete, and has no others.
 #[test]
 fn every_style_is_named() {
     let gpu = common::gpu();
@@ -27,7 +27,7 @@ fn every_style_is_named() {
     assert!(found.len() == expected.len() && expected.iter().all(|config| found.contains(config)), "{found:?}");
 }
 
-/// The full network: its weights come in pieces of 16 MiB then.
+/// The full network, whose weights are then split into pieces of 16 MiB.
 #[test]
 fn are_enough_for_large_layers() {
     let network = Network::builder("wide", Shape::vector(9216)).linear("fc6", Linear::new(4096)).build().unwrap();
@@ -43,8 +43,8 @@ fn are_enough_for_large_layers() {
     assert_eq!(found, expected);
 }
 
-/// Everything that a pipeline can be asked for, at a batch whose activations are larger than what any device has, in
-/// both storages; and on a device for one picture, the lack is told before anything is made.
+/// All options of a pipeline, with a batch whose activations exceed every device, in both storages; on a device for one
+/// picture, the shortage is reported before anything is allocated.
 #[test]
 fn are_enough_for_large_batches() {
     let network = Network::builder("conv1", Shape::new(3, 227, 227))
@@ -88,7 +88,7 @@ fn are_enough_for_large_batches() {
     }
 }
 
-/// Whatever is lacking is listed at once.
+/// All missing requirements are listed at once.
 #[test]
 fn every_shortfall_is_listed() {
     let (network, weights) = tiny();
@@ -97,7 +97,7 @@ fn every_shortfall_is_listed() {
     let (device, queue) = host(Features::empty(), limits);
     let gpu = Gpu::from_device(device, queue).unwrap();
     let config = KernelConfig { family: Family::SubgroupBroadcast { lanes: 4 }, storage: Storage::StorageBuffer };
-    // conv1 alone has 5 × 55 × 55 numbers a picture.
+    // conv1 alone has 5 × 55 × 55 numbers per picture.
     let builder = Pipeline::builder(&gpu, &network, &weights).kernel_config(config).batch(1024);
     let error = builder.algorithm("conv1", Algorithm::Direct).build().unwrap_err();
     let PipelineError::Requirements { features, shortfalls, .. } = &error else { panic!("{error}") };

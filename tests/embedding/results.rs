@@ -4,8 +4,8 @@ fn same(found: &[Vec<TopEntry>], expected: &[Vec<TopEntry>]) {
     assert_eq!(found, expected);
 }
 
-/// Nothing happens until the host submits, nothing of the host's callbacks is touched, and then poll, callback and
-/// future give what the library alone gives.
+/// Nothing runs until the host submits, the host's callbacks are kept, and poll, callback and future then give the library's
+/// own results.
 #[test]
 fn come_by_ticket() {
     let (network, weights) = tiny();
@@ -53,7 +53,7 @@ fn come_by_ticket() {
     let mut ticket = submit_ticket().unwrap();
     wait(gpu);
     same(&ticket.poll().unwrap().unwrap(), &expected);
-    // Calling back, before the result has come and after.
+    // Callbacks set before and after the result is ready.
     let results: Arc<Mutex<Vec<Vec<Vec<TopEntry>>>>> = Arc::default();
     let push = |results: &Arc<Mutex<Vec<_>>>| {
         let results = results.clone();
@@ -69,7 +69,7 @@ fn come_by_ticket() {
     for result in results.lock().unwrap().iter() {
         same(result, &expected);
     }
-    // Awaiting: some other thread polls the device.
+    // Awaiting, while another thread polls the device.
     let ticket = submit_ticket().unwrap();
     std::thread::scope(|threads| {
         threads.spawn(|| {
@@ -78,14 +78,14 @@ fn come_by_ticket() {
         });
         same(&block_on(ticket).unwrap(), &expected);
     });
-    // Two at once, and no third one.
+    // Two tickets at once, and no third one.
     let mut open = [submit_ticket().unwrap(), submit_ticket().unwrap()];
     assert!(matches!(submit_ticket(), Err(RunError::Busy { tickets: 2 })));
     wait(gpu);
     for ticket in &mut open {
         same(&ticket.poll().unwrap().unwrap(), &expected);
     }
-    // Dropped ones come back, before and after they were ready.
+    // Dropped tickets are returned, before and after they were ready.
     for early in [true, false] {
         let dropped = submit_ticket().unwrap();
         if early {
@@ -99,14 +99,14 @@ fn come_by_ticket() {
     let _both = [submit_ticket().unwrap(), submit_ticket().unwrap()];
     wait(gpu);
     assert_eq!((errors.load(Ordering::Relaxed), lost.load(Ordering::Relaxed)), (0, 0));
-    // The host's own callback is still the one that is called.
+    // The host's own callback is still in place.
     gpu.device().destroy();
     let _ = gpu.device().poll(wgpu::PollType::wait_indefinitely());
     assert_eq!((errors.load(Ordering::Relaxed), lost.load(Ordering::Relaxed)), (0, 1));
 }
 
-/// A frame makes nothing: while it is recorded, no object is added to wgpu's and no memory to the device's, not even
-/// for as long as it runs; and a hundred frames leave nothing behind.
+/// A frame allocates nothing: recording adds no wgpu object and no device memory, not even temporarily, and a hundred frames
+/// leave nothing behind.
 #[test]
 fn cost_no_allocation() {
     let (network, weights) = tiny();
@@ -133,7 +133,7 @@ fn cost_no_allocation() {
     let mut slices = FrameBudget::modelled(&pipeline, Duration::from_secs(1));
 
     let count = || {
-        // Only some backends know what memory they gave; all have the objects.
+        // Only some backends report their memory; all report objects.
         let memory = gpu.device().generate_allocator_report().map(|report| {
             let mut all: Vec<_> = report.allocations.into_iter().map(|a| (a.name, a.offset, a.size)).collect();
             all.sort();
@@ -158,7 +158,7 @@ fn cost_no_allocation() {
         wait(gpu);
         ticket.poll().unwrap().unwrap();
         let after = count();
-        // wgpu has its own to make in the first frames.
+        // wgpu allocates its own objects in the first frames.
         if i >= 4 {
             let settled = settled.get_or_insert_with(count);
             assert!(after == *settled, "frame {i}: {settled:?} became {after:?}");
@@ -166,7 +166,7 @@ fn cost_no_allocation() {
     }
 }
 
-/// Outputs that are not numbers are an error of the ticket, which is free again.
+/// Outputs of NaN are an error of the ticket, which is then free again.
 #[test]
 fn that_are_not_numbers() {
     let (network, mut weights) = tiny();
@@ -189,7 +189,7 @@ fn that_are_not_numbers() {
     }
 }
 
-/// A shader of the host binds what a run leaves on the device.
+/// A host's shader binds the buffers that a run leaves on the device.
 #[test]
 fn stay_on_the_device() {
     let (network, weights) = tiny();
@@ -260,7 +260,7 @@ fn stay_on_the_device() {
     assert!(matches!(error, PipelineError::Layer(_)), "{error}");
 }
 
-/// The library's own runs leave what a host's do, whichever layers they read.
+/// The library's own runs leave the same activations as a host's, whichever layers they read.
 #[test]
 fn are_left_by_every_run() {
     let (network, weights) = tiny();
@@ -288,7 +288,7 @@ fn are_left_by_every_run() {
     block_on(pipeline.run_layers(&inputs[2], &["prob", "conv2", "conv2"])).unwrap();
     assert!(left(&pipeline) == expected[2]);
 
-    // A host that records some layers has those that are kept up to them.
+    // A host that records some layers has the activations kept up to them.
     let layer = gpu.device().create_buffer(&wgpu::BufferDescriptor {
         label: None,
         size: pipeline.activation_bytes("conv3").unwrap(),

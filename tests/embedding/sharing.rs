@@ -27,7 +27,7 @@ fn networks_share_a_device() {
     }
 }
 
-/// One network from several threads: each gets what belongs to its own input, by running and by recording.
+/// One network from several threads: each gets the result of its own input, by running and by recording.
 #[test]
 fn threads_share_a_network() {
     let gpu = common::gpu();

@@ -1,4 +1,4 @@
-//! Graphs as the tests write them, their files, and the check that a file means what its nodes do.
+//! Graphs built by the tests, their files, and the comparison of a file's network with its nodes.
 
 use alexnet_wgpu::{Model, ModelOptions, Op, WeightsError, reference::run, splitmix};
 use prost::Message;
@@ -101,7 +101,7 @@ pub struct Initializer {
 #[derive(Clone)]
 pub struct Graph {
     pub opset: i64,
-    /// Sizes that are negative stay open.
+    /// Negative sizes are left open.
     pub input: Vec<i64>,
     pub input_type: i32,
     pub nodes: Vec<Node>,
@@ -120,7 +120,7 @@ impl Graph {
         self
     }
 
-    /// A node `OP A, B -> C`; a bare `_` is an input that is absent.
+    /// Adds a node `OP A, B -> C`; a bare `_` is an absent input.
     pub fn node<const N: usize>(mut self, line: &'static str, attributes: [(&'static str, Attribute); N]) -> Self {
         let (left, right) = line.split_once(" -> ").expect("an arrow");
         let (op, inputs) = left.split_once(' ').unwrap_or((left, ""));
@@ -132,14 +132,14 @@ impl Graph {
         self
     }
 
-    /// Weights, reproducible and of either sign.
+    /// Adds weights, reproducible and of either sign.
     pub fn random<const N: usize>(self, name: &str, shape: [usize; N]) -> Self {
         let seed = name.bytes().fold(7u64, |a, b| a.wrapping_mul(31).wrapping_add(u64::from(b)));
         let values = splitmix::uniform(seed, shape.iter().product(), 0.7).into_iter().map(f64::from).collect();
         self.floats(name, shape, values)
     }
 
-    /// Numbers of 0.5 to 1.5, as variances are.
+    /// Adds numbers of 0.5 to 1.5, as for variances.
     pub fn positive<const N: usize>(self, name: &str, shape: [usize; N]) -> Self {
         let values =
             splitmix::uniform(77, shape.iter().product(), 0.5).into_iter().map(|v| f64::from(v + 1.0)).collect();
@@ -158,7 +158,7 @@ impl Graph {
         self
     }
 
-    /// A whole number without dimensions.
+    /// Adds an integer scalar.
     pub fn index(mut self, name: &str, value: i64) -> Self {
         self.initializers.push(Initializer {
             name: name.into(),
@@ -194,7 +194,7 @@ impl Graph {
         Model::from_bytes(self.bytes(), &ModelOptions::default())
     }
 
-    /// The message with which the graph is refused.
+    /// The error message for the graph.
     pub fn refusal(&self) -> String {
         match self.open() {
             Ok(model) => panic!("taken: {:?}", model.network.layers().iter().map(|l| l.op).collect::<Vec<_>>()),
@@ -202,8 +202,8 @@ impl Graph {
         }
     }
 
-    /// Opens the graph, and holds what its network computes against what its nodes do. The layers, without the softmax that
-    /// every network gets.
+    /// Opens the graph, and compares its network's output with that of its nodes. Returns the layers, without the softmax
+    /// that every network gets.
     pub fn check(&self) -> Vec<Op> {
         let model = self.open().unwrap_or_else(|e| panic!("{e}"));
         let input = model.network.input();
@@ -229,7 +229,7 @@ impl Graph {
         let last = self.nodes.iter().rfind(|n| !["Identity", "Cast", "Reshape", "Squeeze"].contains(&n.op)).unwrap().op;
         let mut expected = values[output].values.clone();
         if last == "LogSoftmax" {
-            // Read as a softmax.
+            // The network reads it as a softmax.
             expected.iter_mut().for_each(|v| *v = v.exp());
         }
         let activations = run(&model.network, &model.weights, &picture).unwrap();

@@ -1,10 +1,10 @@
-//! Files of a folder against what the tool that wrote them says.
+//! The files of a folder against the outputs of the tool that wrote them.
 
 use std::{collections::BTreeMap, fs, path::PathBuf};
 
 use alexnet_wgpu::{Model, ModelOptions, reference::run};
 
-/// What cases.json says of a case.
+/// A case in cases.json.
 #[derive(serde::Deserialize)]
 struct Case {
     input: Vec<usize>,
@@ -12,7 +12,7 @@ struct Case {
     operators: Vec<String>,
 }
 
-/// N×H×W×C as N×C×H×W.
+/// Converts N×H×W×C to N×C×H×W.
 fn channels_first(values: &[f64], dims: &[usize]) -> Vec<f64> {
     let [_, h, w, c] = *dims else { panic!("four dimensions") };
     let plane = h * w * c;
@@ -20,18 +20,18 @@ fn channels_first(values: &[f64], dims: &[usize]) -> Vec<f64> {
     (0..values.len()).map(at).collect()
 }
 
-/// The largest difference, as a part of the largest number.
+/// The largest difference, relative to the largest number.
 fn difference(found: &[f64], expected: &[f64]) -> f64 {
     if found.len() != expected.len() {
         return f64::INFINITY;
     }
     let largest = expected.iter().fold(1e-3, |a: f64, v| a.max(v.abs()));
     let pairs = found.iter().zip(expected);
-    // Not `max`, which passes over a NaN.
+    // Not `max`, which ignores NaN.
     pairs.map(|(f, e)| (f - e).abs() / largest).fold(0.0, |a, d| if d <= a { a } else { d })
 }
 
-/// `scripts/onnx-cases.py DIR` writes the cases; ALEXNET_ONNX_CASES=DIR says where.
+/// `scripts/onnx-cases.py DIR` writes the cases; ALEXNET_ONNX_CASES is the folder.
 #[test]
 #[ignore = "needs the cases that scripts/onnx-cases.py writes"]
 fn every_case_of_a_folder() {
@@ -42,7 +42,7 @@ fn every_case_of_a_folder() {
         let bytes = fs::read(folder.join(format!("{name}.{ending}"))).unwrap();
         bytes.as_chunks().0.iter().map(|&b| f64::from(f32::from_le_bytes(b))).collect()
     };
-    // By the beginning of the name: right, refused and wrong.
+    // By the prefix of the name: right, refused and wrong.
     let mut counts: BTreeMap<String, [usize; 3]> = BTreeMap::new();
     let mut refusals: BTreeMap<String, usize> = BTreeMap::new();
     let mut wrong = Vec::new();
@@ -68,7 +68,7 @@ fn every_case_of_a_folder() {
         let mut outputs = [Vec::new(), Vec::new()];
         for picture in x.chunks_exact(input.len()) {
             let mut activations = run(&model.network, &model.weights, picture).unwrap();
-            // The graph's output comes before the softmax that every network gets, or is its own.
+            // The graph's output is before the softmax that every network gets, or is that of its own.
             outputs[0].extend(activations.pop().unwrap());
             outputs[1].extend(activations.pop().unwrap_or_else(|| picture.to_vec()));
         }
@@ -100,8 +100,8 @@ fn every_case_of_a_folder() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// Damages the same files: numbers of the messages change, bytes are copied from place to place. An error or a model each, in a
-/// minute. ALEXNET_ONNX_ROUNDS says how often each file is damaged.
+/// Damages the same files: numbers of the messages change, bytes are copied from place to place. Each gives an error or a
+/// model within a minute. ALEXNET_ONNX_ROUNDS is the number of times that each file is damaged.
 #[test]
 #[ignore = "needs the cases that scripts/onnx-cases.py writes"]
 fn damaged_cases_do_no_harm() {

@@ -1,4 +1,4 @@
-//! What needs no picture is computed, however the graph writes it.
+//! Constant parts of graphs are evaluated, in all forms that exporters write.
 
 use alexnet_wgpu::Op;
 
@@ -9,7 +9,7 @@ fn value(values: &[i64]) -> Attribute {
     Attribute::Tensor(Initializer { name: String::new(), shape: vec![values.len()], values, whole: true })
 }
 
-/// A convolution of 1×8×8 to 4×6×6 maps `r`, that something is to follow.
+/// A convolution of 1×8×8 to 4×6×6 maps `r`, to be followed by other nodes.
 fn maps(input: [i64; 4]) -> Graph {
     let graph = Graph::new(input).random("w", [4, 1, 3, 3]).random("g", [5, 144]);
     graph.node("Conv x, w -> c", []).node("Relu c -> r", [])
@@ -23,7 +23,7 @@ fn gemm(graph: Graph) -> Graph {
 fn shapes_of_any_activation() {
     for batch in [1, -1] {
         let input = [batch, 1, 8, 8];
-        // Of the input, after other layers; a part of it; a size by index.
+        // Sizes of the input, after other layers; a part of them; one by index.
         gemm(
             maps(input)
                 .node("Shape x -> s", [])
@@ -65,7 +65,7 @@ fn constants_by_every_way() {
     let constant = |graph: Graph, shape: &[i64]| graph.node("Constant -> t", [("value", value(shape))]);
     gemm(constant(maps([1, 1, 8, 8]), &[1, 144]).node("Reshape r, t -> f", [])).check();
     gemm(constant(maps([1, 1, 8, 8]), &[0, -1]).node("Identity t -> u", []).node("Reshape r, u -> f", [])).check();
-    // Whole numbers computed, with every sign.
+    // Integer arithmetic, with every sign.
     gemm(
         maps([1, 1, 8, 8])
             .node("Constant -> a", [("value", value(&[7, 289]))])
@@ -95,7 +95,7 @@ fn constants_by_every_way() {
             .node("Reshape r, t -> f", []),
     )
     .check();
-    // Constants with every picture's type that follow no layer: [0, 1, 2] gathered.
+    // Constants with a picture's type that follow no layer: [0, 1, 2] gathered.
     gemm(
         maps([1, 1, 8, 8])
             .index("i0", 0)
@@ -111,7 +111,7 @@ fn constants_by_every_way() {
 
 #[test]
 fn weights_that_the_graph_computes() {
-    // CNTK's: of four dimensions, reshaped.
+    // CNTK's form: four dimensions, reshaped.
     Graph::new([1, 1, 8, 8])
         .random("w", [4, 1, 3, 3])
         .random("g4", [4, 6, 6, 5])
@@ -124,7 +124,7 @@ fn weights_that_the_graph_computes() {
         .node("MatMul f, g2 -> mm", [])
         .node("Add mm, b -> y", [])
         .check();
-    // TensorFlow's: rows, columns, inputs, outputs, turned.
+    // TensorFlow's form: rows, columns, inputs, outputs, transposed.
     Graph::new([1, 2, 7, 6])
         .random("hwio", [3, 2, 2, 5])
         .node("Transpose hwio -> w", [("perm", [3, 2, 0, 1].into())])
@@ -140,7 +140,7 @@ fn weights_that_the_graph_computes() {
         .node("Conv x, w -> c", [])
         .check();
     assert!(matches!(layers[..], [Op::Conv(_)]));
-    // A weight of one number, expanded, and one that is cast.
+    // A weight of one number, expanded, and a cast weight.
     Graph::new([1, 2, 6, 6])
         .floats("one", [1, 1, 1, 1], vec![0.25])
         .ints("s", [3, 2, 2, 2])

@@ -1,4 +1,4 @@
-//! What graphs bring that networks of this project's own have not: on the device as in double precision.
+//! Features of graphs that this project's own networks lack: the device against double precision.
 
 use alexnet_wgpu::{
     Pipeline,
@@ -16,10 +16,10 @@ fn the_device_computes_the_same() {
         graph.node("Conv x, w, b -> c", far.clone())
     };
     let graphs = [
-        // Padding beyond the kernel, and around each channel by itself.
+        // Padding beyond the kernel, and around each channel separately.
         conv(4),
         conv(5).ints("p", [0, 0, 1, 2, 0, 0, 3, 0]).node("Pad c, p -> q", []).node("Relu q -> y", []),
-        // Factors before padding, averages of odd windows, ReLUs behind them.
+        // Factors before padding, averages of odd windows, ReLUs after them.
         conv(6)
             .node("Relu c -> r", [])
             .random("k", [1, 6, 1, 1])

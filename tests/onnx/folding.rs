@@ -1,4 +1,4 @@
-//! Constants beside layers: biases, normalisation, padding.
+//! Constants folded into adjacent layers: biases, normalisation, padding.
 
 use alexnet_wgpu::{Activation, ChannelOrder, Op, Padding};
 
@@ -80,14 +80,14 @@ fn normalised(graph: Graph, channels: usize, line: &'static str) -> Graph {
 fn batch_normalisation_goes_into_its_neighbour() {
     let line = "BatchNormalization c, bs, bb, bm, bv -> n";
     assert_eq!(kinds(&normalised(conv(), 4, line).node("Relu n -> r", []).check()), "conv+relu");
-    // Behind a ReLU, before a convolution with padding and without.
+    // After a ReLU, before a convolution with padding and without.
     let behind = || normalised(conv().node("Relu c -> d", []), 4, "BatchNormalization d, bs, bb, bm, bv -> n");
     let second = behind().random("v", [4, 2, 3, 3]).random("vb", [4]);
     let groups = second.clone().node("Conv n, v, vb -> y", [("group", 2.into())]);
     assert_eq!(kinds(&groups.check()), "conv+relu conv");
     let padded = second.node("Conv n, v, vb -> y", [("group", 2.into()), ("pads", [1, 0, 1, 0].into())]);
     assert_eq!(kinds(&padded.check()), "conv+relu scale conv");
-    // Before a fully connected layer, over maps and over the vector that they make.
+    // Before a fully connected layer, over maps and over the flattened vector.
     let linear = |g: Graph| g.random("g", [120, 3]).node("MatMul f, g -> y", []);
     assert_eq!(kinds(&linear(behind().node("Flatten n -> f", [])).check()), "conv+relu linear");
     let vector = normalised(
@@ -107,7 +107,7 @@ fn batch_normalisation_goes_into_its_neighbour() {
     let first = normalised(Graph::new([1, 3, 8, 7]), 3, "BatchNormalization x, bs, bb, bm, bv -> n");
     assert_eq!(kinds(&first.clone().random("w", [4, 3, 3, 3]).node("Conv n, w -> y", []).check()), "conv");
     assert_eq!(kinds(&first.node("Relu n -> y", []).check()), "scale+relu");
-    // Of a vector, behind its ReLU.
+    // Of a vector, after its ReLU.
     let vector = Graph::new([1, 6]).random("g", [6, 5]).node("MatMul x, g -> m", []).node("Relu m -> r", []);
     let vector = normalised(vector, 5, "BatchNormalization r, bs, bb, bm, bv -> n");
     assert_eq!(kinds(&vector.clone().check()), "linear+relu scale");
@@ -133,7 +133,7 @@ fn normalisation_of_the_picture() {
     let p = graph.open().unwrap().preprocessing;
     assert_eq!((p.mean, p.std, p.channels), ([0.0; 3], [1.0; 3], ChannelOrder::Rgb));
     assert!((p.scale - 1.0 / 255.0).abs() < 1e-9, "pictures of 0 to 1");
-    // A grey one too, which is divided in the graph.
+    // A grey input too, which is divided in the graph.
     let grey =
         Graph::new([1, 1, 28, 28]).floats("k", [], vec![255.0]).node("Div x, k -> a", []).random("w", [4, 1, 3, 3]);
     let grey = grey.node("Conv a, w -> c", []).node("GlobalAveragePool c -> p", []).node("Flatten p -> y", []);
@@ -159,7 +159,7 @@ fn pads_go_into_the_next_layer() {
         .check();
     let Op::Conv(layer) = layers[0] else { panic!("{layers:?}") };
     assert_eq!(layer.window.padding, Padding { top: 1, left: 3, bottom: 3, right: 1 });
-    // Zeros win no maximum of what is never negative, and do of other numbers.
+    // Zeros win no maximum of non-negative numbers, but do win others.
     let pool = [("kernel_shape", [4, 3].into()), ("strides", [2, 2].into())];
     let relu = conv().node("Relu c -> d", []);
     assert_eq!(kinds(&pads(relu, "Pad d, p -> q").node("MaxPool q -> y", pool.clone()).check()), "conv+relu max");
@@ -167,7 +167,7 @@ fn pads_go_into_the_next_layer() {
     let ceil = [("kernel_shape", [4, 3].into()), ("strides", [3, 2].into()), ("ceil_mode", 1.into())];
     let relu = conv().node("Relu c -> d", []);
     pads(relu, "Pad d, p -> q").node("MaxPool q -> y", ceil).check();
-    // The smallest number wins none of any.
+    // The lowest number never wins.
     let lowest = conv().ints("p", [0, 0, 1, 2, 0, 0, 3, 0]).floats("v", [], vec![-3.4028e38]);
     let lowest = lowest.node("Pad c, p, v -> q", []).node("MaxPool q -> y", pool.clone());
     assert_eq!(kinds(&lowest.check()), "conv max");
@@ -183,7 +183,7 @@ fn pads_go_into_the_next_layer() {
         .check();
     pads(conv(), "Pad c, p -> q").node("Flatten q -> f", []).random("g", [280, 2]).node("MatMul f, g -> y", []).check();
     pads(conv(), "Pad c, p -> q").node("AveragePool q -> y", [("kernel_shape", [2, 2].into())]).check();
-    // Of rows and columns alone, named; and as attribute.
+    // Of rows and columns only, with named axes; and as an attribute.
     let named = conv().ints("p", [1, 2, 3, 0]).ints("a", [2, -1]).node("Pad c, p, _, a -> q", []);
     named.node("GlobalAveragePool q -> y", []).check();
     let old = conv().opset(2).node("Pad c -> q", [("pads", [0, 0, 1, 2, 0, 0, 3, 0].into())]);
@@ -196,7 +196,7 @@ fn pads_of_nothing_are_nothing() {
     assert_eq!(kinds(&graph.check()), "conv+relu");
 }
 
-/// Windows with gaps, with padding that counts or does not, and beyond the padding.
+/// Dilated windows, with padding that counts or does not, and beyond the padding.
 #[test]
 fn poolings_of_every_kind() {
     let kernel = ("kernel_shape", [3, 2].into());
@@ -213,7 +213,7 @@ fn poolings_of_every_kind() {
             let gaps = [kernel.clone(), ("dilations", [2, 3].into()), pads.clone(), ceil];
             assert_eq!(kinds(&conv().node("MaxPool c -> y", gaps).check()), "conv max");
         }
-        // What is added before shows in padding that counts.
+        // An addition before the pooling shows in padding that counts.
         let count = [kernel.clone(), pads.clone(), ("count_include_pad", count.into())];
         let shifted = Graph::new([1, 3, 8, 7]).random("k", [1, 3, 1, 1]).node("Add x, k -> s", []);
         shifted.node("AveragePool s -> y", count).check();

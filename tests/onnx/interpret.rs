@@ -1,10 +1,10 @@
-//! ONNX operators in double precision, each as the standard words it: the tests' oracle. Nothing here knows the library.
+//! ONNX operators in double precision, by the standard's definitions: the tests' oracle, independent of the library.
 
 use std::collections::HashMap;
 
 use crate::build::{Graph, Node};
 
-/// A dense array, the last dimension contiguous. Whole numbers are floating-point ones too.
+/// A dense array in row-major order. Integers are stored as floating-point numbers too.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Array {
     pub shape: Vec<usize>,
@@ -34,7 +34,7 @@ impl Array {
         self.values[self.shape.iter().zip(index).fold(0, |a, (&d, &i)| a * d + i)]
     }
 
-    /// At an index of a shape that this is broadcast to.
+    /// The element at an index of a shape that this is broadcast to.
     fn broadcast(&self, index: &[usize]) -> f64 {
         let own: Vec<usize> = index[index.len() - self.shape.len()..]
             .iter()
@@ -58,7 +58,7 @@ fn axis(a: i64, rank: usize) -> usize {
     (if a < 0 { a + rank as i64 } else { a }) as usize
 }
 
-/// Every value of the graph by name.
+/// Computes every value of the graph, by name.
 pub fn interpret(graph: &Graph, x: Array) -> HashMap<String, Array> {
     let mut values: HashMap<String, Array> = HashMap::from([("x".to_string(), x)]);
     for i in &graph.initializers {
@@ -408,7 +408,7 @@ fn pool(node: &Node, x: &Array) -> Array {
             let room = x.shape[i + 2] + before[i] + after[i] - (kernel[i] - 1) * dilations[i] - 1;
             let ceil = node.int("ceil_mode") == Some(1);
             let mut last = if ceil { room.div_ceil(strides[i]) } else { room / strides[i] };
-            // No window begins behind the input.
+            // No window begins past the input.
             if last * strides[i] >= x.shape[i + 2] + before[i] {
                 last -= 1;
             }
@@ -419,7 +419,7 @@ fn pool(node: &Node, x: &Array) -> Array {
         let (mut inside, mut all) = (Vec::new(), 0);
         for k in indices(&kernel) {
             let at: Vec<usize> = (0..k.len()).map(|i| o[i + 2] * strides[i] + k[i] * dilations[i]).collect();
-            // Padding counts, and what is past it does not.
+            // Padding counts, and numbers past it do not.
             all += usize::from((0..k.len()).all(|i| at[i] < before[i] + x.shape[i + 2] + after[i]));
             let place: Option<Vec<usize>> =
                 (0..k.len()).map(|i| at[i].checked_sub(before[i]).filter(|&p| p < x.shape[i + 2])).collect();

@@ -1,10 +1,10 @@
-//! The same numbers in other dimensions and orders.
+//! Equivalent dimensions and orders of the same numbers.
 
 use alexnet_wgpu::Shape;
 
 use crate::build::Graph;
 
-/// Channels last, as Keras and TensorFlow keep them: a convolution between transpositions.
+/// Channels last, as in Keras and TensorFlow: a convolution between transpositions.
 fn channels_last(input: [i64; 4]) -> Graph {
     Graph::new(input)
         .random("w", [4, 3, 3, 3])
@@ -17,7 +17,7 @@ fn channels_last(input: [i64; 4]) -> Graph {
 fn channels_last_are_channels_first() {
     let input = [1, 8, 7, 3];
     assert_eq!(channels_last(input).node("Relu u -> y", []).open().unwrap().network.input(), Shape::new(3, 8, 7));
-    // Whatever works number by number, and back again.
+    // Elementwise operators, and back again.
     channels_last(input)
         .random("b", [4])
         .node("Add u, b -> a", [])
@@ -34,7 +34,7 @@ fn channels_last_are_channels_first() {
         let each = graph.random("k", [120]).node("Mul f, k -> e", []).node("MatMul e, g -> y", []);
         each.check();
     }
-    // Pads and averages of rows and columns where they lie, and a dense layer over channels.
+    // Pads and averages over rows and columns in place, and a dense layer over channels.
     let pads = channels_last(input).ints("p", [0, 1, 2, 0, 0, 0, 1, 0]).node("Pad u, p -> q", []);
     pads.node("ReduceMean q -> y", [("axes", [1, 2].into()), ("keepdims", 0.into())]).check();
     let dense = channels_last(input)
@@ -43,7 +43,7 @@ fn channels_last_are_channels_first() {
         .node("MatMul u, d -> m", [])
         .node("Add m, db -> a", []);
     dense.node("Relu a -> r", []).node("ReduceMax r -> y", [("axes", [1, 2].into())]).check();
-    // Normalised before it is turned; then the network's mean is one for each channel.
+    // Normalised before the transposition; the network's mean is then one per channel.
     Graph::new(input)
         .random("k", [3])
         .node("Sub x, k -> s", [])
@@ -68,7 +68,7 @@ fn vectors_by_every_name() {
         .check();
     let old = maps().opset(4).node("Reshape c -> f", [("shape", [1, 144].into())]);
     old.node("MatMul f, g -> y", []).check();
-    // Averages, with their dimensions of 1 or without.
+    // Averages, with their dimensions of 1 kept or removed.
     let last = |graph: Graph| graph.random("h", [4, 5]).node("MatMul f, h -> y", []).check();
     let ones = |graph: Graph| graph.ints("a", [2, 3]).node("Squeeze p, a -> f", []);
     last(ones(maps().node("GlobalAveragePool c -> p", [])));
@@ -99,7 +99,7 @@ fn inputs_of_other_dimensions() {
     assert_eq!(input(&vector), Shape::new(1, 9, 7));
     let last = Graph::new([1, 63]).ints("s", [-1, 9, 7, 1]).node("Reshape x, s -> q", []);
     picture(last.node("Transpose q -> p", [("perm", [0, 3, 1, 2].into())])).check();
-    // Without a batch, and without channels.
+    // Without a batch dimension, and without channels.
     let batch = picture(Graph::new([1, 9, 7]).ints("a", [0]).node("Unsqueeze x, a -> p", []));
     batch.check();
     assert_eq!(input(&batch), Shape::new(1, 9, 7));
@@ -123,7 +123,7 @@ fn open_sizes_are_the_likeliest_that_fit() {
     assert_eq!(input(maps([-1, 1, -1, -1], 1)), Shape::new(1, 28, 28));
     assert_eq!(input(maps([-1, -1, -1, -1], 1)), Shape::new(1, 28, 28));
     assert_eq!(input(maps([1, 3, 48, -1], 3)), Shape::new(3, 48, 48));
-    // A fully connected layer says which.
+    // A fully connected layer decides.
     let linear = |dims: [i64; 4], channels: usize, side: usize| {
         let graph = Graph::new(dims).random("w", [2, channels, 3, 3]).node("Conv x, w -> c", []);
         let inputs = 2 * (side - 2) * (side - 2);

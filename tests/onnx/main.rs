@@ -1,6 +1,6 @@
-//! ONNX graphs of sequential networks: whatever exporters write, the network computes what the nodes say.
+//! ONNX graphs of sequential networks: for any exporter's patterns, the network computes the same as the nodes.
 //!
-//! Each test builds a graph in memory, opens it as a model, and holds the network's output against `interpret.rs`, which runs
+//! Each test builds a graph in memory, opens it as a model, and compares the network's output with `interpret.rs`, which runs
 //! the nodes one by one in double precision.
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 

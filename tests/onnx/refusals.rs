@@ -1,4 +1,4 @@
-//! Graphs that are no chain of layers: refused by name, never run as something else.
+//! Graphs that are not chains of layers: refused by name, never run as something else.
 
 use crate::build::Graph;
 
@@ -63,7 +63,7 @@ fn what_no_layer_computes_is_refused() {
         &["Pad", "reflect"],
     );
     has(conv().random("k", [4, 1, 1]).node("Div k, c -> y", []), &["Div"]);
-    // Pictures that are not turned as such.
+    // Pictures that are not transposed as pictures.
     let turned =
         Graph::new([1, 3, 8, 7]).node("Transpose x -> t", [("perm", [0, 1, 3, 2].into())]).random("w", [4, 3, 3, 3]);
     has(turned.node("Conv t, w -> y", []), &["Conv", "order"]);
@@ -76,7 +76,7 @@ fn what_no_layer_computes_is_refused() {
     has(Graph::new([1, 3, 2, 8, 8]).node("Relu x -> y", []), &["N×C×H×W", "1×3×2×8×8"]);
 }
 
-/// A few bytes that ask for much.
+/// Small files that ask for much memory or time.
 #[test]
 fn hostile_constants_are_bounded() {
     let start = std::time::Instant::now();

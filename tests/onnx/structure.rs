@@ -1,4 +1,4 @@
-//! Layers by other names, and exporters' patterns.
+//! Layers under other operators, and patterns of exporters.
 
 use alexnet_wgpu::{Activation, LocalResponseNorm, Op};
 
@@ -12,7 +12,7 @@ fn conv() -> Graph {
 fn relus_are_computed_where_they_stand() {
     let pool = [("kernel_shape", [2, 2].into()), ("strides", [2, 2].into())];
     let relu = |op: &Op| matches!(op, Op::Conv(c) if c.activation == Activation::Relu);
-    // It commutes with the largest of numbers, and not with their average.
+    // It commutes with the maximum of numbers, and not with their average.
     let max = conv().node("MaxPool c -> p", pool.clone()).node("Relu p -> y", []).check();
     assert!(max.len() == 2 && relu(&max[0]));
     let average = conv().node("AveragePool c -> p", pool.clone()).node("Relu p -> y", []).check();
@@ -22,7 +22,7 @@ fn relus_are_computed_where_they_stand() {
     let norm = [("size", 3.into()), ("alpha", 0.5f32.into())];
     assert_eq!(conv().node("LRN c -> n", norm.clone()).node("Relu n -> y", []).check().len(), 3);
     assert_eq!(conv().node("Relu c -> r", []).node("LRN r -> n", norm).node("Relu n -> y", []).check().len(), 2);
-    // By other names.
+    // As other operators.
     let zero = || conv().floats("z", [], vec![0.0]);
     assert!(relu(&zero().node("Clip c, z -> y", []).check()[0]));
     assert!(relu(&zero().floats("most", [], vec![3.4e38]).node("Clip c, z, most -> y", []).check()[0]));
@@ -45,7 +45,7 @@ fn activation_functions_are_computed_where_they_stand() {
     assert_eq!(of(&conv().node("Tanh c -> y", []).check()[0]), Activation::Tanh);
     assert_eq!(of(&six().node("Clip c, z, six -> y", []).check()[0]), Activation::Relu6);
     assert_eq!(of(&conv().node("LeakyRelu c -> y", []).check()[0]), Activation::LeakyRelu { slope: 0.01 });
-    // What keeps the order of numbers commutes with the largest of them.
+    // Monotonic functions commute with the maximum.
     let before = |slope| conv().node("MaxPool c -> p", pool.clone()).node("LeakyRelu p -> y", leaky(slope)).check();
     assert_eq!(before(0.25).iter().map(of).collect::<Vec<_>>()[0], Activation::LeakyRelu { slope: 0.25 });
     let after = before(-0.25);
@@ -53,7 +53,7 @@ fn activation_functions_are_computed_where_they_stand() {
         (after.len(), of(&after[0]), of(&after[2])),
         (3, Activation::None, Activation::LeakyRelu { slope: -0.25 })
     );
-    // One behind the other.
+    // One after the other.
     let both = conv().node("Tanh c -> t", []).node("Sigmoid t -> y", []).check();
     assert_eq!(both.iter().map(of).collect::<Vec<_>>(), [Activation::Tanh, Activation::Sigmoid]);
     let average = conv().node("AveragePool c -> p", pool).node("Sigmoid p -> y", []).check();
@@ -89,7 +89,7 @@ fn windows_of_every_kind() {
     far.node("Conv x, w, b -> y", [("pads", [2, 1, 0, 3].into())]).check();
 }
 
-/// As torch.onnx writes torch.nn.LocalResponseNorm, with an open batch or without.
+/// As exported by torch.onnx from torch.nn.LocalResponseNorm, with an open batch or without.
 #[test]
 fn normalisation_in_parts_is_recognised() {
     let parts = |divide: bool| {
@@ -117,7 +117,7 @@ fn normalisation_in_parts_is_recognised() {
         let expected = LocalResponseNorm { size: 3, alpha: 0.3, beta: 0.75, k: 2.0, ..LocalResponseNorm::CAFFE };
         assert_eq!(norm, expected);
     }
-    // Of an earlier activation it is none.
+    // With an earlier activation it is not a normalisation.
     let mut graph = parts(true);
     let last = graph.nodes.len() - 1;
     graph.nodes[last].inputs[0] = "w2".into();
@@ -128,7 +128,7 @@ fn normalisation_in_parts_is_recognised() {
 
 #[test]
 fn ends_of_every_kind() {
-    // Maps, and the vector of them.
+    // Maps, and their flattened vector.
     conv().check();
     conv().node("Flatten c -> y", []).check();
     conv().node("Flatten c -> f", []).node("Softmax f -> y", [("axis", 1.into())]).check();
@@ -142,7 +142,7 @@ fn ends_of_every_kind() {
     logits().node("LogSoftmax l -> m", []).node("Identity m -> y", []).check();
     let refused = logits().node("LogSoftmax l -> m", []).node("Neg m -> y", []).refusal();
     assert!(refused.contains("LogSoftmax"), "{refused}");
-    // What no output needs is passed over.
+    // Nodes that no output depends on are ignored.
     let mut graph = logits().node("Sigmoid l -> s", []);
     graph.outputs = vec!["l".into()];
     assert!(graph.open().is_ok());
@@ -153,7 +153,7 @@ fn old_broadcasts_begin_at_their_axis() {
     // Maps of 4×4×4: a bias for each channel would also fit the columns.
     let graph = Graph::new([1, 3, 6, 6]).opset(6).random("w", [4, 3, 3, 3]).random("b", [4]).node("Conv x, w -> c", []);
     graph.clone().node("Add c, b -> y", [("broadcast", 1.into()), ("axis", 1.into())]).check();
-    // A constant for each column is none that a layer takes.
+    // A constant per column fits no layer.
     let columns = graph.node("Add c, b -> y", [("broadcast", 1.into()), ("axis", 3.into())]).refusal();
     assert!(columns.contains("for each channel"), "{columns}");
 }

@@ -1,4 +1,4 @@
-//! `alexnet eval`: how often a network is right.
+//! `alexnet eval`: accuracy of a network.
 
 mod pictures;
 mod score;
@@ -49,7 +49,7 @@ Pictures that cannot be read are named on standard error, counted, and left out.
 Exit codes: 0 done; 1 no picture could be read, or nothing could be run;
 2 the arguments are wrong, or a folder or a line names no class.";
 
-/// How often a network is right, over a folder of labelled pictures
+/// Measure the accuracy of a network on a folder of labelled pictures
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
@@ -62,10 +62,10 @@ pub struct Args {
     /// class_index.json)
     #[arg(long, value_name = "FILE")]
     labels: Option<PathBuf>,
-    /// Average the probabilities of ten crops, as the paper does: four corners and the centre, and each mirrored
+    /// Average the probabilities of ten crops, as the paper does: four corners and the centre, each also mirrored
     #[arg(long)]
     ten_crop: bool,
-    /// Crops a run; with --ten-crop at least ten [default: 16, and fewer for networks of very large activations]
+    /// Crops per run; with --ten-crop at least ten [default: 16, and fewer for networks of very large activations]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=MAX_BATCH as i64))]
     batch: Option<u16>,
     /// One JSON object: network, adapter, backend, crops, pictures, unreadable (image, image_hex where
@@ -80,10 +80,10 @@ pub struct Args {
     gpu: GpuArgs,
 }
 
-/// The most classes whose confusion is told whole.
+/// The most classes whose whole confusion table is printed.
 const WHOLE_TABLE: usize = 20;
 
-/// The most numbers of a batch's largest activation, where nobody says how large a batch is to be: AlexNet's has 4.6 million.
+/// The largest activation of a default batch, in numbers: AlexNet's has 4.6 million.
 const MOST_NUMBERS: usize = 1 << 24;
 
 fn usual_batch(network: &Network) -> usize {
@@ -137,7 +137,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Decodes on threads of its own and runs on this one.
+/// Decodes on separate threads and runs on this one.
 fn measure(
     pictures: &[Labelled],
     model: &Model,
@@ -157,7 +157,7 @@ fn measure(
             let (send, next) = (send.clone(), &next);
             scope.spawn(move || {
                 while let Some(picture) = pictures.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    // A pipe that nobody writes to would be waited for.
+                    // Opening a pipe without a writer would block.
                     let is_file = picture.path.metadata().map_or(true, |found| found.is_file());
                     let input = match is_file {
                         true => files::picture(&picture.path, &model.preprocessing, crops),
@@ -171,7 +171,7 @@ fn measure(
         }
         drop(send);
 
-        // Of the first batch nothing is known until all of it was decoded and run.
+        // Nothing is known of the first batch until all of it has been decoded and run.
         bar.tick();
         let softmax = model.network.layers().last().is_some_and(|layer| layer.op == Op::Softmax);
         let mut input = Vec::with_capacity(model.network.input().len() * pipeline.batch());
@@ -214,7 +214,7 @@ fn measure(
     Ok((score, unreadable))
 }
 
-/// What `--json` prints; the order of the fields is the object's.
+/// The output of `--json`, with the fields in this order.
 #[derive(Serialize)]
 struct Report<'a> {
     network: &'a str,
@@ -267,7 +267,7 @@ impl Report<'_> {
             format!("{:>8}  {} of {}", percent(rate.right, self.pictures), grouped(rate.right), grouped(self.pictures))
         };
         writeln!(out, "top-1  {}", rate(&self.top1))?;
-        // Of five classes and fewer, the right one is always there.
+        // With five classes or fewer, the right one is always among them.
         if self.classes.len() > 5 {
             writeln!(out, "top-5  {}", rate(&self.top5))?;
         }
@@ -278,7 +278,7 @@ impl Report<'_> {
         if self.classes.len() <= WHOLE_TABLE { self.print_table(out, score) } else { self.print_pairs(out) }
     }
 
-    /// A line for each class, with how many of its pictures were taken for which.
+    /// Prints a line per class, with the numbers of its pictures by predicted class.
     fn print_table(&self, out: &mut impl Write, score: &Score) -> io::Result<()> {
         let names: Vec<String> = self.classes.iter().map(|class| clipped(class.label, 20)).collect();
         let name_width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
@@ -305,7 +305,7 @@ impl Report<'_> {
         Ok(())
     }
 
-    /// The mistakes that are made most often.
+    /// Prints the most frequent mistakes.
     fn print_pairs(&self, out: &mut impl Write) -> io::Result<()> {
         const PAIRS: usize = 10;
         if !self.confusion.is_empty() {

@@ -1,4 +1,4 @@
-//! Which pictures of which classes: folders of classes, or a list.
+//! The labelled pictures of an evaluation: folders of classes, or a list.
 
 use std::{
     collections::HashMap,
@@ -11,25 +11,25 @@ use alexnet_wgpu::Picture;
 
 use crate::{failure::Failure, files};
 
-/// A picture and the index of what it shows.
+/// A picture and the index of its class.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Labelled {
     pub path: PathBuf,
     pub class: usize,
 }
 
-/// Finds classes by what people write for them.
+/// Lookup of classes by names in their usual spellings.
 pub struct Classes<'a> {
     labels: &'a [String],
     exact: HashMap<&'a str, usize>,
-    /// By letters and digits alone; none where several labels come to the same.
+    /// By letters and digits only; `None` where several labels have the same.
     plain: HashMap<String, Option<usize>>,
     /// The same for each part of labels such as `tench, Tinca tinca`.
     parts: HashMap<String, Option<usize>>,
 }
 
 impl<'a> Classes<'a> {
-    /// Classes of these labels; `ids` are further names, one a class, or none.
+    /// A lookup of these labels; `ids` are further names, one per class, or empty.
     pub fn new(labels: &'a [String], ids: &'a [String]) -> Self {
         let insert = |names: &mut HashMap<String, Option<usize>>, name: &str, class| {
             let same = |other: &mut Option<usize>| *other = other.filter(|&other| other == class);
@@ -47,7 +47,7 @@ impl<'a> Classes<'a> {
         Self { labels, exact: exact.chain(ids).collect(), plain, parts }
     }
 
-    /// The class of a label or an id, of an index from 0, or of a label whose letters and digits are the same: `T-shirt/top`
+    /// The class of a label or an id, of an index from 0, or of a label with the same letters and digits: `T-shirt/top`
     /// cannot be the name of a folder, `t-shirt top` can.
     pub fn find(&self, name: &str) -> Option<usize> {
         let index = || name.parse().ok().filter(|&class: &usize| class < self.labels.len());
@@ -61,7 +61,7 @@ fn letters(label: &str) -> String {
     label.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
 }
 
-/// The pictures that `path` names: those in its folders, or in the lines of a list. `ids` are further names of the classes.
+/// The pictures in the folders of `path`, or in the lines of a list. `ids` are further names of the classes.
 pub fn find(path: &Path, labels: &[String], ids: &[String]) -> Result<Vec<Labelled>, Failure> {
     let classes = Classes::new(labels, ids);
     let name = path.display();
@@ -78,7 +78,7 @@ pub fn find(path: &Path, labels: &[String], ids: &[String]) -> Result<Vec<Labell
         };
     }
     let found = in_list(path, &classes).map_err(|failure| {
-        // What a picture's bytes are as text is no help to who gave one.
+        // An error about a picture's bytes as text would not help.
         let readable = path.is_file() && Picture::open(path).is_ok();
         if !readable {
             return failure;
@@ -116,7 +116,7 @@ fn in_folders(top: &Path, classes: &Classes<'_>) -> Result<Vec<Labelled>, Failur
         let mut folders = vec![folder];
         while let Some(folder) = folders.pop() {
             for (_, path) in entries(&folder).map_err(|e| fail(&folder, e))? {
-                // Links to folders could lead around in a circle.
+                // Links to folders could form a cycle.
                 let is_folder = path.symlink_metadata().is_ok_and(|metadata| metadata.is_dir());
                 if is_folder {
                     folders.push(path);
@@ -130,7 +130,7 @@ fn in_folders(top: &Path, classes: &Classes<'_>) -> Result<Vec<Labelled>, Failur
     Ok(found)
 }
 
-/// Everything in a folder but what is hidden: file managers leave files there.
+/// All entries of a folder except hidden ones, which file managers leave there.
 fn entries(folder: &Path) -> io::Result<Vec<(std::ffi::OsString, PathBuf)>> {
     let mut entries = Vec::new();
     for entry in fs::read_dir(folder)? {
@@ -163,7 +163,7 @@ fn in_list(list: &Path, classes: &Classes<'_>) -> Result<Vec<Labelled>, Failure>
     Ok(found)
 }
 
-/// A path and the label behind it: both may hold spaces, so the label is the longest end of the line that is one.
+/// A path and the label after it: both may contain spaces, so the label is the longest end of the line that is one.
 fn split<'a>(line: &'a str, classes: &Classes<'_>) -> Option<(&'a str, usize)> {
     line.char_indices().filter(|(_, c)| c.is_whitespace()).find_map(|(at, _)| {
         let (path, label) = (line[..at].trim_end(), line[at..].trim_start());
@@ -185,13 +185,13 @@ mod tests {
             ("1", Some(1)),
             ("01", Some(1)),
             ("ankle-boot", Some(1)),
-            // A label before an index, and an index before what only looks like a label.
+            // A label before an index, and an index before a mere resemblance to a label.
             ("7", Some(2)),
             ("2", Some(2)),
             ("6", None),
             ("crane", Some(3)),
             ("Crane!", Some(4)),
-            // Either of two.
+            // Ambiguous.
             ("CRANE", None),
             ("COAT", Some(5)),
             ("", None),

@@ -1,19 +1,19 @@
-//! What was right, and what was taken for what.
+//! Counts of right predictions and of mistakes.
 
 use std::{cmp::Reverse, collections::BTreeMap};
 
 use serde::Serialize;
 
-/// Counts over pictures that a network has seen.
+/// Counts over classified pictures.
 pub struct Score {
-    /// By what they are and what they were taken for.
+    /// By class and predicted class.
     counts: BTreeMap<(usize, usize), u64>,
-    /// By what they are.
+    /// By class.
     of: Vec<u64>,
     top5: u64,
 }
 
-/// A mistake, and how often it was made.
+/// A mistake and its count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Confused {
     pub class: usize,
@@ -26,7 +26,7 @@ impl Score {
         Self { counts: BTreeMap::new(), of: vec![0; classes], top5: 0 }
     }
 
-    /// Counts a picture of `class` for which the network gives `outputs`; of equal ones, the first is the larger.
+    /// Counts a picture of `class` with the network's `outputs`; of equal ones, the first ranks higher.
     pub fn add(&mut self, class: usize, outputs: &[f64]) -> Result<(), &'static str> {
         if outputs.iter().any(|output| output.is_nan()) {
             return Err("the network's outputs are not numbers: check its weights for very large values");
@@ -47,12 +47,12 @@ impl Score {
         self.of.iter().sum()
     }
 
-    /// How many pictures there were of a class.
+    /// The number of pictures of a class.
     pub fn of(&self, class: usize) -> u64 {
         self.of[class]
     }
 
-    /// How many pictures of a class were taken for another, or for what they are.
+    /// The number of pictures of `class` that were predicted as `taken_for`, which may be the same.
     pub fn count(&self, class: usize, taken_for: usize) -> u64 {
         self.counts.get(&(class, taken_for)).copied().unwrap_or(0)
     }
@@ -75,7 +75,8 @@ impl Score {
     }
 }
 
-/// The mean over crops of their probabilities, which are the softmax of the outputs where the network has none.
+/// The mean of the crops' probabilities: the outputs themselves with `softmax` (the network ends in one), otherwise their
+/// softmax.
 pub fn mean(outputs: &[f32], classes: usize, softmax: bool) -> Vec<f64> {
     let mut mean = vec![0.0; classes];
     let crops = outputs.len() / classes;
@@ -102,7 +103,7 @@ mod tests {
             score.add(class, &outputs).unwrap();
         }
         assert_eq!((score.pictures(), score.top1()), (6, 1));
-        // Class 5 is fifth of seven, behind those of the same output before it; 0 and 6 come last.
+        // Class 5 is fifth of seven, after those of equal output before it; 0 and 6 come last.
         assert_eq!(score.top5(), 3);
         assert_eq!((score.of(6), score.count(6, 1), score.count(6, 6)), (2, 2, 0));
         let first = Confused { class: 6, taken_for: 1, pictures: 2 };
@@ -115,7 +116,7 @@ mod tests {
     fn crops_are_averaged_as_probabilities() {
         let outputs = [0.5f32, 0.25, 0.25, 1.0, 0.0, 0.0];
         assert_eq!(mean(&outputs, 3, true), [0.75, 0.125, 0.125]);
-        // A crop that is certain counts as much as another, however large its outputs.
+        // Each crop has the same weight, however large its outputs.
         let logits = [100.0f32, 0.0, 0.0, 2f32.ln(), 0.0, 0.0];
         let found = mean(&logits, 3, false);
         for (found, expected) in found.iter().zip([0.75, 0.125, 0.125]) {

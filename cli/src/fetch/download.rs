@@ -1,4 +1,4 @@
-//! A file from a server that may cut off, stall or lie: whole and right, or not there.
+//! A download from an unreliable server: the file is complete and verified, or absent.
 
 #[cfg(test)]
 mod tests;
@@ -21,27 +21,27 @@ use ureq::{
 use super::{proxy::Named, published::Checksum};
 use crate::{progress, text::grouped};
 
-/// What is to be fetched, and how patiently.
+/// A file to download, with the timeouts.
 #[derive(Clone, Debug)]
 pub struct Download<'a> {
     pub url: &'a str,
-    /// Bytes, where they are known beforehand.
+    /// The size in bytes, where it is known beforehand.
     pub size: Option<u64>,
     pub checksum: Checksum,
-    /// How long a server may keep silent.
+    /// The longest silence of a server.
     pub timeout: Duration,
-    /// How long to wait after a first failure; after each that follows at once, twice as long.
+    /// The pause after a first failure; it doubles with each one that follows at once.
     pub pause: Duration,
-    /// Through which server, where not straight.
+    /// The proxy, if any.
     pub proxy: Option<Named>,
 }
 
-/// How often a transfer is taken up again that gets no further.
+/// The number of retries without progress.
 const RETRIES: u32 = 4;
-/// The longest file that is taken from a server that says no length.
+/// The longest file that is accepted from a server that gives no length.
 const MOST: u64 = 1 << 32;
 
-/// Where OpenSSL's programs look for certificates too.
+/// The variable in which OpenSSL's programs look for certificates too.
 const CERTIFICATES: &str = "SSL_CERT_FILE";
 
 /// The certificates in a file.
@@ -58,20 +58,20 @@ fn certificates(file: &Path) -> Result<RootCerts, String> {
     if found.is_empty() { Err(failed("found none".into())) } else { Ok(RootCerts::new_with_certs(&found)) }
 }
 
-/// Why a transfer ended early.
+/// The reason why a transfer ended early.
 enum Stop {
-    /// It may go better next time.
+    /// A retry may succeed.
     ForNow(String),
-    /// There is no way to the server; if there was one before, it may come back.
+    /// The server cannot be reached; if it could before, a retry may succeed.
     Unreachable(String),
-    /// It will not.
+    /// A retry cannot succeed.
     ForGood(String),
 }
 
 impl Download<'_> {
-    /// Fetches the file to `path`. What of it came in time waits beside `path`, and is where the next call goes on.
+    /// Downloads the file to `path`. A partial download is kept next to `path`, and the next call resumes it.
     pub fn to(&self, path: &Path, bar: &ProgressBar) -> Result<(), String> {
-        // A link stays one: what it leads to is fetched, and what is no file is not replaced.
+        // A link is kept: its target is written. Anything but a regular file is not replaced.
         let path = &fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
         let part = Part::of(path);
         let folder = path.parent().unwrap_or(Path::new(""));
@@ -118,7 +118,7 @@ impl Download<'_> {
         self.keep(&part, path)
     }
 
-    /// The URL, and the proxy on the way there.
+    /// The URL, and the proxy if there is one.
     fn way(&self) -> String {
         match &self.proxy {
             Some(named) => format!("{} through {named}", self.url),
@@ -126,7 +126,7 @@ impl Download<'_> {
         }
     }
 
-    /// One request, and what comes of it.
+    /// Sends one request and handles the response.
     fn transfer(&self, agent: &Agent, part: &Part, bar: &ProgressBar) -> Result<(), Stop> {
         let mut have = part.len();
         if self.size == Some(have) {
@@ -134,7 +134,7 @@ impl Download<'_> {
         }
         let tag = part.tag();
         if tag.is_none() || self.size.is_some_and(|size| have > size) {
-            // Nobody knows whether the rest would belong to it.
+            // The rest may belong to another version of the file.
             have = 0;
         }
         let mut request = agent.get(self.url);
@@ -181,7 +181,7 @@ impl Download<'_> {
         self.receive(response, part, have, self.size.or(announced), bar)
     }
 
-    /// Writes the body behind the first `have` bytes.
+    /// Appends the body to the first `have` bytes.
     fn receive(
         &self,
         response: Response<Body>,
@@ -230,7 +230,7 @@ impl Download<'_> {
             Error::Timeout(_) => Stop::ForNow(format!("no answer within {:?}", self.timeout)),
             Error::Protocol(_) => Stop::ForNow(format!("no answer that can be understood ({error})")),
             Error::ConnectProxyFailed(reason) => {
-                // ureq says `403/403`.
+                // ureq formats the reason as `403/403`.
                 let reason = reason.split('/').next().unwrap_or_default();
                 Stop::Unreachable(format!("the proxy makes no connection ({reason}): {}", self.hint()))
             }
@@ -245,7 +245,7 @@ impl Download<'_> {
         }
     }
 
-    /// What to look at where there is no connection.
+    /// Advice for a failed connection.
     fn hint(&self) -> String {
         match &self.proxy {
             Some(named) => format!("is {} right, and does that proxy let this through?", named.variable),
@@ -253,7 +253,7 @@ impl Download<'_> {
         }
     }
 
-    /// Checks the whole file and puts it in its place; one with other bytes is thrown away.
+    /// Verifies the whole file and moves it into place; a file with a wrong checksum is deleted.
     fn keep(&self, part: &Part, path: &Path) -> Result<(), String> {
         let failed = |e: io::Error| format!("cannot keep {}: {e}", path.display());
         if let Err(mismatch) = self.checksum.check(&part.path).map_err(failed)? {
@@ -271,7 +271,7 @@ impl Download<'_> {
     }
 }
 
-/// Where a part begins, and how long the whole is: `bytes 5-9/10` or `bytes 5-9/*`.
+/// The start of a part, and the length of the whole: `bytes 5-9/10` or `bytes 5-9/*`.
 fn content_range(text: &str) -> Option<(u64, Option<u64>)> {
     let (range, total) = text.trim().strip_prefix("bytes ")?.split_once('/')?;
     let (start, _) = range.split_once('-')?;
@@ -279,14 +279,14 @@ fn content_range(text: &str) -> Option<(u64, Option<u64>)> {
     Some((start.parse().ok()?, total))
 }
 
-/// What is there of a file, with the server's tag of the file that it is a part of.
+/// A partial download, with the server's tag of the whole file.
 struct Part {
     path: PathBuf,
     tag: PathBuf,
     lock: PathBuf,
 }
 
-/// Held by the one program that writes to a part.
+/// A lock held by the only program that writes to a part.
 struct Lock<'a> {
     part: &'a Part,
     _file: File,
@@ -308,7 +308,7 @@ impl Part {
         Self { path: beside(".part"), tag: beside(".part.tag"), lock: beside(".part.lock") }
     }
 
-    /// Keeps others from writing to it, for as long as what this gives is held.
+    /// Prevents other programs from writing to it while the returned lock is held.
     fn lock(&self) -> Result<Lock<'_>, String> {
         let failed = |e: io::Error| format!("cannot write {}: {e}", self.lock.display());
         let file = OpenOptions::new().create(true).append(true).open(&self.lock).map_err(failed)?;
@@ -331,7 +331,7 @@ impl Part {
         Some(tag).filter(|tag| !tag.is_empty())
     }
 
-    /// Notes what the server calls its version of the file: only what changes with every byte (RFC 9110, 13.1.5).
+    /// Stores the server's validator of the file: only a strong one, which changes with every byte (RFC 9110, 13.1.5).
     fn write_tag(&self, response: &Response<Body>, same: bool) -> io::Result<()> {
         if same {
             return Ok(());
@@ -341,7 +341,7 @@ impl Part {
         fs::write(&self.tag, strong.or_else(|| text(header::LAST_MODIFIED)).unwrap_or_default())
     }
 
-    /// Opens the file to write behind its first `have` bytes.
+    /// Opens the file for appending to its first `have` bytes.
     fn open(&self, have: u64) -> io::Result<File> {
         let file = OpenOptions::new().create(true).append(true).open(&self.path)?;
         file.set_len(have)?;

@@ -1,4 +1,4 @@
-//! `alexnet fetch`: published weights, once.
+//! `alexnet fetch`: download of published weights.
 
 mod download;
 mod proxy;
@@ -38,13 +38,13 @@ Exit codes: 0 done; 1 the file could not be fetched; 2 the arguments are wrong."
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// Which; without it, a list of all
+    /// Name of the weights; without it, all are listed
     #[arg(value_name = "NAME", value_parser = named)]
     name: Option<&'static Published>,
-    /// Only look whether the file is there and whole
+    /// Only check whether the file is present and intact
     #[arg(long, requires = "name")]
     offline: bool,
-    /// How long a server may keep silent before it is asked again
+    /// Seconds of a server's silence before a retry
     #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
     timeout: u64,
 }

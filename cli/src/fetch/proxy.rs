@@ -1,4 +1,4 @@
-//! Through which server a file is fetched, as the environment says.
+//! The proxy of downloads, from the environment.
 
 use std::{env, ffi::OsString, fmt};
 
@@ -12,12 +12,12 @@ pub struct Named {
 }
 
 impl Named {
-    /// The proxy for `url`; none where the environment names none, or takes the URL's host out.
+    /// The proxy for `url`; `None` where the environment names none, or excludes the URL's host.
     pub fn of(url: &str) -> Result<Option<Self>, String> {
         Self::choose(url, |name| env::var_os(name))
     }
 
-    /// The first variable that is set and not empty decides: those of the URL's scheme, then those for all.
+    /// The first variable that is set and not empty decides: those of the URL's scheme come before those for all.
     fn choose(url: &str, variable: impl Fn(&str) -> Option<OsString>) -> Result<Option<Self>, String> {
         let set = |name: &&'static str| Some((*name, variable(name).filter(|value| !value.is_empty())?));
         let names = Self::variables(url);
@@ -35,7 +35,7 @@ impl Named {
         Ok((!direct).then_some(Self { proxy, variable: name }))
     }
 
-    /// What can name a proxy for `url`.
+    /// The variables that can name a proxy for `url`.
     fn variables(url: &str) -> [&'static str; 4] {
         if url.starts_with("https:") {
             ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"]
@@ -44,13 +44,13 @@ impl Named {
         }
     }
 
-    /// The variable that would be asked first.
+    /// The variable that is read first.
     pub fn variable(url: &str) -> &'static str {
         Self::variables(url)[0]
     }
 }
 
-/// Without who uses it, and the password.
+/// The proxy without user name and password.
 impl fmt::Display for Named {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { proxy, variable } = self;
@@ -59,7 +59,7 @@ impl fmt::Display for Named {
     }
 }
 
-/// The same proxy, but not for the hosts in `list`, nor for what lies below them.
+/// The same proxy, except for the hosts in `list` and their subdomains.
 fn skipping(proxy: &Proxy, list: &str) -> Result<Proxy, ureq::Error> {
     let mut builder =
         Proxy::builder(proxy.protocol()).host(proxy.host()).port(proxy.port()).resolve_target(proxy.resolve_target());
@@ -78,7 +78,7 @@ fn skipping(proxy: &Proxy, list: &str) -> Result<Proxy, ureq::Error> {
     builder.build()
 }
 
-/// A password stands before the last @.
+/// The password is before the last @.
 fn without_password(value: &str) -> String {
     match value.rsplit_once('@') {
         Some((_, host)) => format!("…@{host}"),
@@ -109,7 +109,7 @@ mod tests {
         assert_eq!(chosen(HTTPS, &all[..2]).unwrap(), "ALL_PROXY's socks5h://all:1080");
         assert_eq!(chosen(HTTPS, &all[1..2]), None);
         assert_eq!(chosen(HTTP, &[("https_proxy", "x")]), None);
-        // No scheme is http; a variable in lower case; an empty one is none.
+        // Without a scheme it is http; lower-case variables count; an empty one does not.
         let set = [("HTTPS_PROXY", ""), ("https_proxy", "there:3128")];
         assert_eq!(chosen(HTTPS, &set).unwrap(), "https_proxy's http://there:3128");
         assert_eq!(chosen(HTTPS, &set[..1]), None);
@@ -147,7 +147,7 @@ mod tests {
         for (value, found) in
             [("ftp://there", "`ftp://there`"), ("http://", "`http://`"), ("quic://me:secret@there:1", "`…@there:1`")]
         {
-            // A usable one for all does not make it good.
+            // A usable one for all schemes does not replace it.
             let error = choose(HTTP, &[("HTTP_PROXY", value), ("ALL_PROXY", "http://there")]).unwrap_err();
             assert!(error.contains("HTTP_PROXY") && error.contains(found), "{error}");
             assert!(!error.contains("secret"), "{error}");

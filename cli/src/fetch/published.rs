@@ -1,4 +1,4 @@
-//! The public weight files, and where fetched ones lie.
+//! The published weight files, and the places of downloaded ones.
 
 use std::{
     fs::{File, Metadata},
@@ -12,28 +12,28 @@ use sha2::{Digest, Sha256};
 
 use crate::{failure::Failure, files, text::megabytes};
 
-/// A weight file that its makers offer to everyone.
+/// A weight file that its makers published.
 #[derive(Debug)]
 pub struct Published {
-    /// What the command calls it.
+    /// The name on the command line.
     pub name: &'static str,
     /// The file's own name.
     pub file: &'static str,
     pub url: &'static str,
-    /// Bytes, where the makers say it.
+    /// The size in bytes, where the makers give it.
     pub size: Option<u64>,
     pub checksum: Checksum,
-    /// The network that is recognised in it, or that it has to be named for.
+    /// The network recognised in the file, or the one that has to be given with it.
     pub network: &'static str,
     pub licence: &'static str,
-    /// Percent of ILSVRC-2012's validation pictures, top-1 and top-5, as its makers say.
+    /// Top-1 and top-5 accuracy on ILSVRC-2012's validation pictures in percent, according to the makers.
     pub accuracy: [&'static str; 2],
 }
 
-/// All that can be fetched. All were trained on ImageNet's pictures, which are for research alone.
+/// All files that can be fetched. All were trained on ImageNet's pictures, which are for research only.
 ///
-/// Where the numbers are from: torchvision's `AlexNet_Weights` (the file's name has the first digits of its SHA-256);
-/// the ONNX model zoo's README and Git LFS pointer; the readme.md of each of BVLC Caffe's models.
+/// Sources of the numbers: torchvision's `AlexNet_Weights` (the file's name has the first digits of its SHA-256); the ONNX
+/// model zoo's README and Git LFS pointer; the readme.md of each of BVLC Caffe's models.
 pub const PUBLISHED: [Published; 4] = [
     Published {
         name: "torchvision",
@@ -78,40 +78,40 @@ pub const PUBLISHED: [Published; 4] = [
 ];
 
 impl Published {
-    /// The one called `name`.
+    /// The file called `name`.
     pub fn named(name: &str) -> Option<&'static Self> {
         PUBLISHED.iter().find(|published| published.name == name)
     }
 
-    /// The one that `name` may be a misspelling of.
+    /// The file that `name` may be a misspelling of.
     pub fn nearest(name: &str) -> Option<&'static Self> {
         let name = name.to_lowercase();
         let distance = |published: &Self| strsim::damerau_levenshtein(&name, published.name);
         let nearest = PUBLISHED.iter().min_by_key(|published| distance(published))?;
-        // A letter in three may be wrong.
+        // Up to a third of the letters may be wrong.
         Some(nearest).filter(|published| 3 * distance(published) <= published.name.len())
     }
 
-    /// About how large the file is, where its makers do not say it: the network's numbers as f32.
+    /// The approximate size of the file, where its makers do not give it: the network's numbers as f32.
     pub fn estimate(&self) -> Option<String> {
         let network = self.network.parse::<Variant>().ok()?.standard().network().ok()?;
         Some(format!("~{}", megabytes(4 * network.parameter_count())))
     }
 
-    /// Whether the file at `place`, if there is one, has another size than the published: that is told without reading it.
+    /// Whether a file at `place` has another size than the published one, which shows without reading it.
     pub fn is_damaged(&self, place: &Path) -> bool {
         let found = place.metadata().ok().filter(Metadata::is_file).map(|metadata| metadata.len());
         found.is_some_and(|found| self.size.is_some_and(|size| size != found))
     }
 
-    /// Where the file lies once it is fetched: in the user's folder for what can be fetched again.
+    /// The place of the downloaded file, in the user's cache folder.
     pub fn place(&self) -> Result<PathBuf, Failure> {
         let folder = files::cache().ok_or_else(|| Failure::run("the system names no folder for caches: set HOME"))?;
         Ok(folder.join(self.file))
     }
 }
 
-/// What a file's bytes come to, in hexadecimal digits.
+/// A checksum in hexadecimal digits.
 #[derive(Clone, Copy, Debug)]
 pub enum Checksum {
     Sha1(&'static str),
@@ -119,7 +119,7 @@ pub enum Checksum {
 }
 
 impl Checksum {
-    /// Whether the file's bytes come to it; otherwise what they come to.
+    /// Compares the file's checksum; a mismatch contains the actual one.
     pub fn check(&self, path: &Path) -> io::Result<Result<(), Mismatch>> {
         let (expected, found) = match self {
             Self::Sha1(expected) => (expected, digits::<Sha1>(path)?),
@@ -129,7 +129,7 @@ impl Checksum {
     }
 }
 
-/// Other bytes than were published.
+/// The error for a wrong checksum.
 #[derive(Debug)]
 pub struct Mismatch {
     pub expected: &'static str,

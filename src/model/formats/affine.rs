@@ -1,22 +1,22 @@
-//! y = scale · x + shift for each channel or number: normalisation, biases and constants that a file's graph computes on its
-//! own, folded into the layers around them.
+//! y = scale · x + shift per channel or number: normalisation, biases and constants that a file's graph computes in nodes of
+//! their own, folded into adjacent layers.
 
 use super::Budget;
 use crate::weights::Tensor;
 
-/// scale · x + shift. Either is one number for all, one for each channel, or one for each number of an activation.
+/// scale · x + shift. Each of the two has one number for all, one per channel, or one per number of an activation.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Affine {
     pub scale: Vec<f64>,
     pub shift: Vec<f64>,
 }
 
-/// The value of `factors` that goes with number `i` of `count`.
+/// The element of `factors` for number `i` of `count`.
 fn at(factors: &[f64], i: usize, count: usize) -> f64 {
     factors[i / (count / factors.len())]
 }
 
-/// Two lists of factors joined number by number, as long as the longer one.
+/// Two lists of factors combined element by element, to the length of the longer one.
 fn zip(a: &[f64], b: &[f64], f: impl Fn(f64, f64) -> f64) -> Vec<f64> {
     let count = a.len().max(b.len());
     (0..count).map(|i| f(at(a, i, count), at(b, i, count))).collect()
@@ -41,12 +41,12 @@ impl Affine {
         self.shift.iter().all(|&v| v == 0.0)
     }
 
-    /// Whether it is the same for all numbers of each of so many channels.
+    /// Whether it is constant within each of `channels` channels.
     pub fn is_by_channel(&self, channels: usize) -> bool {
         [&self.scale, &self.shift].iter().all(|factors| channels.is_multiple_of(factors.len()))
     }
 
-    /// This one first, then another.
+    /// The composition: this one first, then `next`.
     pub fn then(&self, next: &Self) -> Self {
         Self {
             scale: zip(&self.scale, &next.scale, |a, b| a * b),
@@ -54,13 +54,13 @@ impl Affine {
         }
     }
 
-    /// One number for each of the channels.
+    /// Scale and shift with one number per channel.
     pub fn channels(&self, channels: usize) -> (Vec<f32>, Vec<f32>) {
         let all = |factors: &[f64]| (0..channels).map(|i| at(factors, i, channels) as f32).collect();
         (all(&self.scale), all(&self.shift))
     }
 
-    /// The weight and bias of the layer whose output goes through this.
+    /// The weight and bias of a layer with this applied to its output.
     pub fn after(&self, weight: &Tensor, bias: &Tensor, budget: &mut Budget) -> Result<[Tensor; 2], String> {
         let rows = weight.shape().first().copied().unwrap_or(0);
         let moved = |(i, &b): (usize, &f32)| f64::from(b) * at(&self.scale, i, rows) + at(&self.shift, i, rows);
@@ -78,8 +78,8 @@ impl Affine {
         Ok([Tensor::from_f32(weight.shape(), values), bias])
     }
 
-    /// The weight and bias of the layer whose input comes through this, where it sees no padding. A row of the weight goes over
-    /// `inputs` numbers or channels of one of `groups` of its input.
+    /// The weight and bias of a layer with this applied to its input, where the layer has no padding. A row of the weight
+    /// covers `inputs` numbers or channels: one of `groups` groups of the input.
     pub fn before(
         &self,
         weight: &Tensor,

@@ -1,24 +1,24 @@
-//! Batch normalisation at inference: the same factor and shift for every number of a channel.
+//! Batch normalisation at inference: one factor and one shift per channel.
 
 use super::{Budget, affine::Affine};
 use crate::weights::Tensor;
 
-/// A batch normalisation, a number a channel: (x − mean) / √(variance + ε) · scale + shift.
+/// A batch normalisation, with one number per channel: (x − mean) / √(variance + ε) · scale + shift.
 pub(crate) struct BatchNorm {
     pub mean: Vec<f64>,
     pub variance: Vec<f64>,
-    /// γ; ones where there are none.
+    /// γ; ones by default.
     pub scale: Option<Vec<f64>>,
-    /// β; zeros where there are none.
+    /// β; zeros by default.
     pub shift: Option<Vec<f64>>,
     pub epsilon: f64,
 }
 
 impl BatchNorm {
-    /// PyTorch's, Caffe's and ONNX's ε where a file does not say another.
+    /// The default ε of PyTorch, Caffe and ONNX.
     pub const EPSILON: f64 = 1e-5;
 
-    /// The same as a factor and a shift for each of `channels` channels. Errors say what was expected and found.
+    /// The same as a factor and a shift for each of `channels` channels. Errors give the expected and the actual lengths.
     pub(super) fn affine(&self, channels: usize) -> Result<Affine, String> {
         let lists = [Some(&self.mean), Some(&self.variance), self.scale.as_ref(), self.shift.as_ref()];
         if let Some(list) = lists.into_iter().flatten().find(|list| list.len() != channels) {
@@ -38,7 +38,7 @@ impl BatchNorm {
     }
 }
 
-/// The weight and bias of a layer whose outputs are normalised so; without a bias it is 0.
+/// The weight and bias of a layer with its outputs normalised; a missing bias is 0.
 pub(crate) fn fold(norm: &BatchNorm, weight: &Tensor, bias: Option<&Tensor>) -> Result<[Tensor; 2], String> {
     let rows = weight.shape().first().copied().unwrap_or(0);
     let affine = norm.affine(rows)?;
@@ -77,7 +77,7 @@ mod tests {
             let found = dense(&folded, &shift, row);
             assert!((found - expected).abs() < 1e-6, "{found} for {expected}");
         }
-        // Neither the layer's bias nor the norm's own numbers need be there.
+        // The layer's bias and the norm's own scale and shift are optional.
         let plain = BatchNorm { scale: None, shift: None, ..norm };
         let [_, shift] = fold(&plain, &weight, None).unwrap();
         assert!((shift.to_f64()[0] + 0.3 / 0.04001f64.sqrt()).abs() < 1e-6);

@@ -1,4 +1,4 @@
-//! What a file's graph comes to, built layer by layer: shared by the formats that bring one.
+//! The network of a file's graph, built layer by layer: shared by the formats that contain graphs.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -14,47 +14,48 @@ use crate::{
     window::{Padding, Window},
 };
 
-/// A file's graph as a network, its tensors under the network's names, and the preprocessing the file speaks of.
+/// A file's graph as a network, its tensors under the network's names, and the preprocessing in the file.
 pub(crate) struct Graph {
     pub network: Network,
     pub tensors: BTreeMap<String, Tensor>,
     pub preprocessing: Option<Preprocessing>,
-    /// What of the network or of its preprocessing the file leaves open.
+    /// The properties of the network and its preprocessing that the file leaves open.
     pub open: Open,
 }
 
-/// What a file with a graph leaves open all the same.
+/// The properties that a file with a graph leaves open.
 #[derive(Debug, Default)]
 pub(crate) struct Open {
-    /// Where the input's size comes from, if not from the file.
+    /// The source of the input's size, if not the file.
     pub input: Option<String>,
-    /// Which other inputs it may have.
+    /// The other inputs that fit.
     pub doubt: Option<String>,
-    /// Whether the preprocessing is no more than what is usual.
+    /// Whether the preprocessing is only the usual one.
     pub preprocessing: bool,
 }
 
-/// The side of the square input of Caffe's AlexNets, which fits no other input, and everybody else's: what is tried where a
-/// file does not say its own.
+/// The sides of square inputs to try where a file does not give one: that of Caffe's AlexNets, which fits no other input, and
+/// the usual one of all others.
 pub(super) const USUAL_SIDES: [usize; 2] = [227, 224];
 
-/// The most averages in a row or column that are compared with those of an adaptive pooling.
+/// The most averages per row or column that are compared with those of an adaptive pooling.
 const MAX_AVERAGES: usize = 4096;
 
-/// Classes in maps that are made a vector whatever the file's size: once in a network, and in 4 MB at most.
+/// The number of classes in feature maps that are made a vector regardless of the file's size: once per network, and in 4 MB
+/// at most.
 const FREE_CLASSES: usize = 1024;
 
-/// How the output size of a pooling is rounded.
+/// The rounding of a pooling's output size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Rounding {
     Floor,
     Ceil,
 }
 
-/// A chain of layers that grows at its end. Errors say what a layer expected and what it found.
+/// A chain of layers that grows at its end. Errors give the expected and the actual layer.
 ///
-/// Constants that a graph multiplies and adds on its own, and zeros that it puts around an activation, wait until a layer
-/// comes that they can be folded into; where there is none they become a convolution of one by one.
+/// Constants that a graph multiplies or adds in nodes of their own, and zeros that it pads an activation with, wait for a
+/// layer to be folded into. Without one, they become a 1×1 convolution.
 pub(super) struct Chain {
     input: Shape,
     shape: Shape,
@@ -64,17 +65,17 @@ pub(super) struct Chain {
     tensors: BTreeMap<String, Tensor>,
     pub budget: Budget,
     waiting: Waiting,
-    /// What the network does to its input before its first layer.
+    /// The network's operations on its input before its first layer.
     of_input: Affine,
 }
 
-/// What is still to be done to the last activation: multiplied and added, then padded.
+/// Pending operations on the last activation: multiplied and added, then padded.
 struct Waiting {
-    /// What the file calls it.
+    /// The name in the file.
     name: String,
     affine: Affine,
     padding: Padding,
-    /// Whether the padding is smaller than any number, rather than zeros.
+    /// Whether the padding is lower than any number, rather than zeros.
     lowest: bool,
 }
 
@@ -102,7 +103,7 @@ fn joined(a: Padding, b: Padding) -> Padding {
 const NONE: Padding = Padding { top: 0, left: 0, bottom: 0, right: 0 };
 
 impl Chain {
-    /// A chain without layers. What it makes of tensors is charged to `budget`.
+    /// A chain without layers. Tensors that it creates are charged to `budget`.
     pub fn new(input: Shape, budget: Budget) -> Result<Self, String> {
         if !input.is_sensible() {
             return Err(format!("an input of 1 to {MAX_ACTIVATION} numbers (channels count in fours), found {input}"));
@@ -117,22 +118,22 @@ impl Chain {
         padded(self.shape, self.waiting.padding)
     }
 
-    /// Makes a vector of the last activation, in CHW order.
+    /// Reshapes the last activation to a vector, in CHW order.
     pub fn flatten(&mut self) {
         self.flat = true;
     }
 
-    /// Makes maps of the last activation again: those of one by one that a fully connected layer's are.
+    /// Reshapes the last activation to maps again: the 1×1 maps of a fully connected layer.
     pub fn unflatten(&mut self) {
         self.flat = false;
     }
 
-    /// Whether the last activation is the input still, and nothing that depends on its shape waits.
+    /// Whether the last activation is still the input, and nothing that depends on its shape is pending.
     pub fn is_input(&self) -> bool {
         self.layers.is_empty() && self.waiting.affine.is_by_channel(1) && self.waiting.padding == NONE
     }
 
-    /// Takes the input for one of another shape of as many numbers, where nothing depends on its shape yet.
+    /// Replaces the input's shape by another of as many numbers, where nothing depends on it yet.
     pub fn reinterpret(&mut self, input: Shape) -> Result<(), String> {
         let fits = input.is_sensible() && input.len() == self.input.len();
         if !self.is_input() || !fits {
@@ -146,7 +147,7 @@ impl Chain {
     }
 
     pub fn push(&mut self, name: &str, op: Op) -> Result<(), String> {
-        // Dropout is the identity, and an average that of what is multiplied and added.
+        // Dropout is the identity, and averaging commutes with multiplying and adding.
         let by_channel = self.waiting.affine.is_by_channel(self.shape.channels);
         match op {
             Op::Dropout => {}
@@ -203,7 +204,7 @@ impl Chain {
         Ok(())
     }
 
-    /// A fully connected layer; `weight` is (out, in).
+    /// Appends a fully connected layer; `weight` is (out, in).
     pub fn linear(&mut self, name: &str, weight: Tensor, bias: Option<Tensor>) -> Result<(), String> {
         self.settle_padding()?;
         let inputs = self.shape.len();
@@ -229,9 +230,9 @@ impl Chain {
         self.tensors.insert(format!("{name}.bias"), bias);
     }
 
-    /// Multiplies and adds: factors for all numbers, for each channel, or for each number.
+    /// Multiplies and adds: factors for all numbers, per channel, or per number.
     pub fn affine(&mut self, name: &str, affine: &Affine) -> Result<(), String> {
-        // Padding was put around what is not multiplied or added to yet.
+        // The padding belongs to the activation before this is multiplied or added.
         if !affine.keeps_zero() || self.waiting.lowest {
             self.settle_padding()?;
         }
@@ -242,7 +243,7 @@ impl Chain {
         Ok(())
     }
 
-    /// Puts zeros around the last activation, or numbers that are smaller than any other.
+    /// Pads the last activation with zeros, or with numbers lower than any other.
     pub fn pad(&mut self, name: &str, padding: Padding, lowest: bool) -> Result<(), String> {
         if padding == NONE {
             return Ok(());
@@ -275,7 +276,7 @@ impl Chain {
         std::mem::take(&mut self.waiting.padding)
     }
 
-    /// Multiplies and adds in the layer before, where nothing but dropout is in between.
+    /// Folds the pending factors into the layer before, where only dropout is in between.
     fn fold_back(&mut self) -> Result<(), String> {
         let last = self.layers.iter().rev().find(|(_, op)| !matches!(op, Op::Dropout));
         let Some((
@@ -297,7 +298,7 @@ impl Chain {
         Ok(())
     }
 
-    /// Multiplies and adds, in the layer before or in a layer of its own.
+    /// Applies the pending factors, in the layer before or in a layer of their own.
     fn settle_affine(&mut self) -> Result<(), String> {
         self.fold_back()?;
         let affine = self.take_affine();
@@ -322,7 +323,7 @@ impl Chain {
         self.pointwise(&name, &Affine::identity(), padding)
     }
 
-    /// Does what waits to be done to the last activation.
+    /// Applies all pending operations to the last activation.
     pub fn settle(&mut self) -> Result<(), String> {
         self.settle_affine()?;
         self.settle_padding()?;
@@ -335,13 +336,13 @@ impl Chain {
         self.names.contains(name)
     }
 
-    /// A name that no layer has: `name`, or that with something behind it.
+    /// A name that no layer has: `name`, with a suffix where it is taken.
     pub fn unused(&self, name: &str, ending: &str) -> String {
         let more = (1..).map(|n| if n == 1 { format!("{name}_{ending}") } else { format!("{name}_{ending}{n}") });
         std::iter::once(name.to_string()).chain(more).find(|name| !self.has(name)).unwrap_or_default()
     }
 
-    /// A convolution of one by one that sees each channel by itself.
+    /// Appends a 1×1 convolution that computes each channel separately.
     fn pointwise(&mut self, name: &str, affine: &Affine, padding: Padding) -> Result<(), String> {
         let channels = self.shape.channels;
         if !affine.is_by_channel(channels) {
@@ -362,9 +363,9 @@ impl Chain {
         Ok(())
     }
 
-    /// An activation function, computed with the convolution or fully connected layer before it. Max pooling and dropout in
-    /// between change nothing where it never swaps the order of two numbers; what is never negative stays as it is behind a
-    /// ReLU. Elsewhere it gets a layer of its own.
+    /// Appends an activation function, computed with the convolution or fully connected layer before it. Max pooling and
+    /// dropout in between make no difference where the function is monotonic; a ReLU of non-negative numbers is omitted.
+    /// Otherwise it becomes a layer of its own.
     pub fn activation(&mut self, name: &str, function: Activation) -> Result<(), String> {
         if self.waiting.lowest {
             self.settle_padding()?;
@@ -394,7 +395,7 @@ impl Chain {
         Ok(())
     }
 
-    /// Whether no number of the last layer's output is negative.
+    /// Whether the last layer's output is never negative.
     fn is_positive(&self) -> bool {
         let same = |op: &Op| {
             matches!(
@@ -411,8 +412,8 @@ impl Chain {
         }
     }
 
-    /// A max pooling whose output size may be rounded up: expressed as padding below and to the right, which
-    /// never wins. A window that would begin in that padding is left out, as in every framework.
+    /// Appends a max pooling whose output size may be rounded up: expressed as padding below and to the right that never
+    /// wins. A window that would begin in that padding is omitted, as in every framework.
     pub fn max_pool(&mut self, name: &str, mut window: Window, rounding: Rounding) -> Result<(), String> {
         self.spatial()?;
         self.settle_affine()?;
@@ -427,7 +428,7 @@ impl Chain {
         }
         let span = window.span();
         let together = joined(window.padding, self.waiting.padding);
-        // Zeros are no larger than anything that is not negative.
+        // Zeros are no larger than any non-negative number.
         let same = (self.waiting.lowest || self.is_positive()) && wins_nothing(together, span);
         if !same {
             self.settle_padding()?;
@@ -455,7 +456,7 @@ impl Chain {
         Ok(())
     }
 
-    /// An average pooling over windows: an adaptive one where it is that.
+    /// Appends an average pooling over windows: as an adaptive one where it equals one.
     pub fn average_pool(&mut self, name: &str, mut pool: AvgPool) -> Result<(), String> {
         self.spatial()?;
         if self.waiting.padding == NONE
@@ -463,7 +464,7 @@ impl Chain {
         {
             return self.push(name, Op::AdaptiveAvgPool(AdaptiveAvgPool { output }));
         }
-        // Zeros around what has none, or whose zeros count, are as its own.
+        // Zeros around an unpadded input, or zeros that count in the average, act as the pooling's own padding.
         let joins = !self.waiting.lowest && !pool.ceil && (pool.count_padding || pool.window.padding == NONE);
         let counts = joins && self.waiting.padding != NONE || pool.count_padding && pool.window.padding != NONE;
         let affine = &self.waiting.affine;
@@ -479,7 +480,7 @@ impl Chain {
         self.append(name, Op::AvgPool(pool))
     }
 
-    /// The output of the adaptive pooling that takes its averages over the same windows.
+    /// The output size of the adaptive pooling that averages over the same windows.
     fn adaptive(&self, pool: &AvgPool) -> Option<[usize; 2]> {
         let window = pool.window;
         let rounded = pool.ceil && window.output(self.shape).ok()? != window.output_ceil(self.shape).ok()?;
@@ -493,7 +494,7 @@ impl Chain {
             let room = size.checked_sub(kernel).filter(|_| window.padding == NONE && stride > 0 && kernel > 0)?;
             let out = room / stride + 1;
             let same = |o: usize| o * size / out == o * stride && ((o + 1) * size).div_ceil(out) == o * stride + kernel;
-            // Longer rows are no picture's, and would take long to compare.
+            // No picture has longer rows, and comparing them would take long.
             if out > MAX_AVERAGES || !(0..out).all(same) {
                 return None;
             }
@@ -502,18 +503,18 @@ impl Chain {
         Some(output)
     }
 
-    /// The average of each feature map.
+    /// Appends the average of each feature map.
     pub fn global_average_pool(&mut self, name: &str) -> Result<(), String> {
         self.spatial()?;
         self.push(name, Op::AdaptiveAvgPool(AdaptiveAvgPool { output: [1, 1] }))
     }
 
-    /// A softmax over all numbers of the last activation.
+    /// Appends a softmax over all numbers of the last activation.
     pub fn softmax(&mut self, name: &str) -> Result<(), String> {
         self.settle()?;
         let count = self.shape.len();
         if self.shape.height * self.shape.width != 1 {
-            // Maps become a vector in a fully connected layer alone: one that changes nothing else.
+            // Only a fully connected layer makes maps a vector, here one with the identity as weight.
             if count > FREE_CLASSES {
                 self.budget.take(count.saturating_mul(count).saturating_mul(4))?;
             }
@@ -529,7 +530,7 @@ impl Chain {
         if self.flat { Err("feature maps, found a vector".into()) } else { Ok(()) }
     }
 
-    /// What the network does to its input before its first layer.
+    /// The network's operations on its input before its first layer.
     pub fn of_input(&self) -> &Affine {
         &self.of_input
     }
@@ -539,7 +540,7 @@ impl Chain {
         self.input
     }
 
-    /// The network, with a softmax at its end also where the file leaves it to the program.
+    /// Returns the network, with a softmax at its end even where the file leaves it to the program.
     pub fn finish(mut self, name: &str, preprocessing: Option<Preprocessing>) -> Result<Graph, String> {
         self.settle()?;
         let vector = self.shape.height * self.shape.width == 1;
@@ -547,7 +548,7 @@ impl Chain {
             let name = self.unused(if self.has("prob") { "softmax" } else { "prob" }, "end");
             self.layers.push((name, Op::Softmax));
         }
-        // A name that is an AlexNet's says that it is that AlexNet, which is not known here.
+        // An AlexNet's name would claim that the network is that AlexNet, which is not known here.
         let name = if name.is_empty() || name.parse::<Variant>().is_ok() { "network" } else { name };
         let network =
             Network::new(name, self.input, self.layers).map_err(|e| format!("a network that fits together: {e}"))?;
@@ -555,7 +556,7 @@ impl Chain {
     }
 }
 
-/// A layer's weight with its bias, which is zeros where the file has none.
+/// A layer's weight with its bias; zeros where the file has no bias.
 fn with_bias(out: usize, weight: Tensor, bias: Option<Tensor>) -> Result<[Tensor; 2], String> {
     let bias = match bias {
         Some(bias) => vector(bias, out)?,
@@ -564,7 +565,7 @@ fn with_bias(out: usize, weight: Tensor, bias: Option<Tensor>) -> Result<[Tensor
     Ok([weight, bias])
 }
 
-/// A bias, whose shape may have dimensions of 1 besides the outputs.
+/// A bias, whose shape may have dimensions of 1 besides that of the outputs.
 fn vector(bias: Tensor, out: usize) -> Result<Tensor, String> {
     bias.reshaped([out]).ok_or_else(|| format!("a bias of {out} numbers, found shape {:?}", bias.shape()))
 }
@@ -592,7 +593,7 @@ mod tests {
         chain.shape().height
     }
 
-    /// PyTorch's `pooling_output_shape` and Caffe's `PoolingLayer::Reshape`.
+    /// Compared with PyTorch's `pooling_output_shape` and Caffe's `PoolingLayer::Reshape`.
     #[test]
     fn poolings_are_rounded_as_the_frameworks_do() {
         for (size, kernel, stride) in
@@ -617,7 +618,7 @@ mod tests {
 
     #[test]
     fn averages_are_adaptive_ones_where_they_can_be() {
-        // Of 7 in windows of 3: rows 0–2, 2–4, 4–6, as an adaptive pooling to 3 takes them.
+        // 7 in windows of 3: rows 0–2, 2–4, 4–6, the windows of an adaptive pooling to 3.
         for (size, kernel, stride, expected) in [
             (6, 1, 1, Some(6)),
             (6, 3, 3, Some(2)),
@@ -675,7 +676,7 @@ mod tests {
         assert_eq!(relus, [false, false, true], "normalisation sees negative numbers");
     }
 
-    /// What is added to a layer is its bias, however often.
+    /// All additions to a layer are folded into its bias.
     #[test]
     fn biases_add_up() {
         let mut chain = Chain::new(Shape::vector(3), Budget::new(0)).unwrap();

@@ -1,4 +1,4 @@
-//! Weight files: one door ([`Weights::open`]), one file of this folder a format.
+//! Weight files: one entry point ([`Weights::open`]), one module per format.
 
 mod affine;
 mod batch_norm;
@@ -29,7 +29,7 @@ use crate::{
     weights::{DType, Tensor, Weights, WeightsError, map::map, part, splitmix},
 };
 
-/// How a weight file is written.
+/// The format of a weight file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Format {
@@ -37,7 +37,7 @@ pub enum Format {
     Safetensors,
     /// PyTorch's `torch.save` since 1.6: a zip archive.
     Torch,
-    /// PyTorch's `torch.save` before 1.6: pickles one after another.
+    /// PyTorch's `torch.save` before 1.6: a sequence of pickles.
     TorchLegacy,
     /// An ONNX model: a graph with its weights.
     Onnx,
@@ -57,16 +57,16 @@ impl fmt::Display for Format {
     }
 }
 
-/// What a file of tensors tells beside them.
+/// Information about tensors from their file.
 #[derive(Debug, Default)]
 pub(crate) struct Notes {
-    /// The tensors' names in the file's order, where that is the order in which the network was written.
+    /// The tensors' names in the file's order, where that is the order of the network's definition.
     pub order: Vec<String>,
-    /// Which part of the file the tensors are, where it holds more.
+    /// The part of the file with the tensors, where the file holds more.
     pub part: Option<String>,
 }
 
-/// A weight file that is read: tensors by name, or layers with their tensors.
+/// The content of a weight file: tensors by name, or layers with their tensors.
 pub(crate) enum File {
     Tensors(Format, Weights, Notes),
     #[cfg(feature = "onnx")]
@@ -84,7 +84,7 @@ impl File {
         }
     }
 
-    /// The same for weights that lie in one file.
+    /// Opens weights in a single file.
     #[cfg(not(target_arch = "wasm32"))]
     fn open_one(path: &Path) -> Result<Self, WeightsError> {
         let (bytes, map) = map(path)?;
@@ -99,7 +99,7 @@ impl File {
         Ok(file)
     }
 
-    /// Reads a file that lies in memory; `path` is where it comes from, and so where files lie that it names.
+    /// Reads a file from memory; `path` is its origin, and the base of the files that it names.
     pub fn read(bytes: Bytes, path: Option<&Path>) -> Result<Self, WeightsError> {
         if safetensors::recognise(&bytes) {
             return Ok(Self::Tensors(Format::Safetensors, safetensors::read(bytes)?, Notes::default()));
@@ -117,7 +117,7 @@ impl File {
         if let Some(file) = Self::read_message(&bytes, path)? {
             return Ok(file);
         }
-        // A header that lies about its length.
+        // A header with a wrong length.
         if bytes.get(8) == Some(&b'{') {
             return Ok(Self::Tensors(Format::Safetensors, safetensors::read(bytes)?, Notes::default()));
         }
@@ -131,7 +131,7 @@ impl File {
         Err(WeightsError::malformed("weight file", format!("{FORMATS}, found {found}")).advising(advice))
     }
 
-    /// The same for ONNX and Caffe. Protocol buffers have no magic number: the one whose fields make sense is it.
+    /// The same for ONNX and Caffe. Protocol buffers have no magic number: the format is the one whose fields make sense.
     #[cfg_attr(not(any(feature = "onnx", feature = "caffe")), expect(unused_variables, unused_mut))]
     fn read_message(bytes: &Bytes, path: Option<&Path>) -> Result<Option<Self>, WeightsError> {
         let mut damaged = None;
@@ -160,7 +160,7 @@ impl File {
         }
     }
 
-    /// The layers, where the file says them.
+    /// The layers, where the file contains them.
     pub fn graph(&self, options: &ModelOptions) -> Option<Result<Graph, WeightsError>> {
         match self {
             Self::Tensors(..) => None,
@@ -171,12 +171,12 @@ impl File {
         }
     }
 
-    /// The tensors under the names that the file gives them.
+    /// The tensors under their names in the file.
     pub fn into_weights(self) -> Result<Weights, WeightsError> {
         self.into_tensors().map(|(weights, _)| weights)
     }
 
-    /// The same, with what the file tells of them.
+    /// The same, with the file's information about them.
     pub fn into_tensors(self) -> Result<(Weights, Notes), WeightsError> {
         match self {
             Self::Tensors(_, weights, notes) => Ok((weights, notes)),
@@ -188,14 +188,14 @@ impl File {
     }
 }
 
-/// The formats that are read, for messages.
+/// The supported formats, for error messages.
 const FORMATS: &str = if cfg!(all(feature = "torch", feature = "onnx", feature = "caffe")) {
     "safetensors, PyTorch, ONNX or Caffe"
 } else {
     "a format that this program was built with (safetensors, and PyTorch, ONNX and Caffe by features)"
 };
 
-/// Other programs' formats by their first bytes.
+/// The name of an unsupported format, from its first bytes.
 fn other_format(bytes: &[u8]) -> Option<&'static str> {
     const FORMATS: [(usize, &[u8], &str); 6] = [
         (0, b"\x89HDF", "an HDF5 file, as Keras writes them"),
@@ -209,7 +209,7 @@ fn other_format(bytes: &[u8]) -> Option<&'static str> {
     FORMATS.iter().find(begins).map(|(_, _, name)| *name)
 }
 
-/// What the first bytes look like, for a message.
+/// A description of the first bytes, for error messages.
 fn describe(bytes: &[u8]) -> String {
     let start = &bytes[..bytes.len().min(40)];
     match std::str::from_utf8(start) {
@@ -220,12 +220,12 @@ fn describe(bytes: &[u8]) -> String {
     }
 }
 
-/// How many bytes of tensors may be made, rather than borrowed, for one file. Views of a few bytes can be
-/// unfolded to any size; no real file needs more than a few times its own.
+/// The remaining bytes of tensors that may be created, rather than borrowed, for one file. Views of a few bytes can be
+/// expanded to any size; no real file needs more than a few times its own.
 struct Budget(usize);
 
 impl Budget {
-    /// For a file of `len` bytes.
+    /// The budget for a file of `len` bytes.
     fn new(len: usize) -> Self {
         Self(len.saturating_mul(8).max(1 << 20))
     }
@@ -236,8 +236,8 @@ impl Budget {
     }
 }
 
-/// Copies a strided view (sizes, strides and offset in numbers) to a tensor whose last dimension is contiguous;
-/// a view that is contiguous already is borrowed.
+/// Copies a strided view (sizes, strides and offset in numbers) to a contiguous tensor; a view that is contiguous already is
+/// borrowed.
 fn gather(
     dtype: DType,
     shape: Vec<usize>,
@@ -278,7 +278,7 @@ fn gather_bytes(
     }
     budget.take(count)?;
     let mut bytes = Vec::with_capacity(count);
-    // Walks the dimensions but the last like an odometer.
+    // Steps through all dimensions but the last, like an odometer.
     let (inner, inner_stride) = (shape[shape.len() - 1], strides[shape.len() - 1]);
     let mut index = vec![0; shape.len() - 1];
     let mut start = offset;
@@ -304,56 +304,56 @@ fn gather_bytes(
     }
 }
 
-/// Weights and files.
+/// Reading and writing of files.
 impl Weights {
-    /// Reads a weight file; the format is recognised from its first bytes ([`Format`] lists them). The tensors
-    /// keep the names they have in the file.
+    /// Reads a weight file. The format is detected from its first bytes (see [`Format`]). The tensors keep their names in the
+    /// file.
     ///
     /// # The file must stay as it is
     ///
     /// Files of more than 8 MiB are mapped into memory and read when their numbers are needed, as long as the tensors live.
-    /// Another program that writes into such a file changes the numbers. One that **truncates** it, or a disk that fails, ends
-    /// this process: on Unix with the signal `SIGBUS`, on Windows (where a mapped file cannot be truncated) with an exception. To
-    /// replace a weight file in use, write another one and rename it, as [`Weights::save`] does.
+    /// If another program writes to such a file, the numbers change. If it **truncates** the file, or if a disk fails, this
+    /// process ends: on Unix with the signal `SIGBUS`, on Windows (where a mapped file cannot be truncated) with an
+    /// exception. To replace a weight file in use, write a new file and rename it, as [`Weights::save`] does.
     ///
-    /// Smaller files are copied, and on Linux files of a network or user-space file system (NFS, SMB, FUSE, 9P, …) of up to 2 GiB
-    /// too: they may change once this has returned. To copy any other file, read it and call [`Weights::from_bytes`].
+    /// Smaller files are copied and may change after this returns. So are files of up to 2 GiB on network and user-space file
+    /// systems on Linux (NFS, SMB, FUSE, 9P, …). To copy any other file, read it and call [`Weights::from_bytes`].
     ///
     /// # Errors
     ///
-    /// [`WeightsError`] when the file cannot be read or is not what its header says.
+    /// [`WeightsError`] if the file cannot be read or contradicts its header.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn open(path: impl AsRef<Path>) -> Result<Self, WeightsError> {
         File::open(path.as_ref())?.into_weights()
     }
 
-    /// Reads weights that lie in memory already.
+    /// Reads weights from memory.
     ///
     /// # Errors
     ///
-    /// [`WeightsError`] when the bytes are not what their header says.
+    /// [`WeightsError`] if the bytes contradict their header.
     pub fn from_bytes(bytes: impl AsRef<[u8]> + Send + Sync + 'static) -> Result<Self, WeightsError> {
         File::read(Bytes::from_owner(bytes), None)?.into_weights()
     }
 
-    /// Writes safetensors: the tensors as they are, and the metadata.
+    /// Writes a safetensors file with the tensors, unconverted, and the metadata.
     ///
     /// # Errors
     ///
-    /// [`WeightsError::Write`] when the file cannot be written; it is complete or not there at all.
+    /// [`WeightsError::Write`] if the file cannot be written. A partial file is never left behind.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), WeightsError> {
         safetensors::write(self, path.as_ref())
     }
 }
 
-/// Weights and networks.
+/// Checks against networks, and random weights.
 impl Weights {
-    /// Checks that these are exactly the tensors that `network` learns, each of its shape.
+    /// Checks that these are exactly the tensors of `network`, each with its shape.
     ///
     /// # Errors
     ///
-    /// [`WeightsError`] names the first tensor that is missing, wrongly shaped or not of this network.
+    /// [`WeightsError`] names the first tensor that is missing, has another shape or does not belong to the network.
     pub fn check(&self, network: &Network) -> Result<(), WeightsError> {
         for (name, expected) in network.parameters() {
             let tensor = self.tensor(&name)?;
@@ -370,9 +370,9 @@ impl Weights {
         }
     }
 
-    /// Reproducible random weights for `network`, without a file: tensor i (weight and bias of each layer in
-    /// order) is drawn from [`splitmix::uniform`] with seed `seed + i`; weights within √(6 / fan-in) (He et
-    /// al. 2015), biases within 0.1, the scales and variances of batch normalisations within 0.1 of 1.
+    /// Reproducible random weights for `network`. Tensor i (weight and bias of each layer in order) is drawn from
+    /// [`splitmix::uniform`] with seed `seed + i`: weights within √(6 / fan-in) (He et al. 2015), biases within 0.1, the
+    /// scales and variances of batch normalisations within 0.1 of 1.
     pub fn random(network: &Network, seed: u64) -> Self {
         let mut tensors = BTreeMap::new();
         for (i, (name, shape)) in network.parameters().enumerate() {

@@ -1,7 +1,7 @@
-//! safetensors, through the crate of that name: its header check is the format's own.
+//! safetensors files, read by the `safetensors` crate, whose header check is the format's own.
 //!
-//! The format has no quantised numbers. An int8 tensor `NAME` is written as I8 with its scales beside it: `NAME.scale`, F32, one
-//! for each row of the first axis.
+//! The format has no quantised numbers. An int8 tensor `NAME` is written as I8 with its scales in `NAME.scale`, F32, one per
+//! row of the first axis.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,8 +12,8 @@ use safetensors::{Dtype, SafeTensors};
 
 use crate::weights::{self, DType, Tensor, Weights, WeightsError, part, rows};
 
-/// Whether a file begins as safetensors do: the length of the header in eight bytes, then its brace. No other
-/// format has four zeros before a brace there.
+/// Whether a file begins like safetensors: eight bytes with the header's length, then a brace. No other format has four zeros
+/// before a brace there.
 pub(super) fn recognise(bytes: &[u8]) -> bool {
     matches!(bytes, [_, _, _, _, 0, 0, 0, 0, b'{', ..])
 }
@@ -34,7 +34,7 @@ pub(super) fn read(bytes: Bytes) -> Result<Weights, WeightsError> {
             Dtype::F32 => DType::F32,
             Dtype::F64 => DType::F64,
             Dtype::I8 => DType::I8,
-            // Batch normalisation counts its batches in an integer that nothing needs.
+            // A counter of batches in batch normalisation, not needed for inference.
             _ if name.ends_with("num_batches_tracked") => continue,
             other => {
                 return Err(WeightsError::DType { tensor: name.into(), found: format!("{other:?}").to_lowercase() });
@@ -61,7 +61,7 @@ pub(super) fn read(bytes: Bytes) -> Result<Weights, WeightsError> {
     Ok(Weights { tensors, metadata })
 }
 
-/// Where the scales of the int8 tensor `name` stand.
+/// The name of the tensor with the scales of the int8 tensor `name`.
 fn scale_name(name: &str) -> String {
     format!("{name}.scale")
 }
@@ -79,7 +79,7 @@ fn read_scales(file: &SafeTensors<'_>, tensor: &str, expected: usize) -> Result<
     }
 }
 
-/// The header of a file: names in order, so that the same weights make the same bytes.
+/// The header of a file, with sorted names, so that equal weights give equal bytes.
 #[cfg(not(target_arch = "wasm32"))]
 #[derive(serde::Serialize)]
 struct Header<'a> {
@@ -89,7 +89,7 @@ struct Header<'a> {
     tensors: Metadata,
 }
 
-/// Bytes of the longest header that readers take, this crate's among them.
+/// The longest header in bytes that readers accept, including this crate's.
 #[cfg(not(target_arch = "wasm32"))]
 const LONGEST_HEADER: usize = 100_000_000;
 
@@ -128,7 +128,7 @@ pub(super) fn write(weights: &Weights, path: &std::path::Path) -> Result<(), Wei
         };
         entries.push((dtype, name.clone(), tensor.shape.clone(), tensor.bytes()));
     }
-    // The largest numbers first: all are aligned then.
+    // The largest types first, so that all are aligned.
     entries.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
 
     let mut end = 0;

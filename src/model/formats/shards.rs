@@ -1,5 +1,5 @@
-//! Weights in several files, with an index in JSON that says which tensor lies where (`model.safetensors.index.json`), as
-//! Hugging Face's libraries write them.
+//! Weights in several files, with a JSON index of the tensors' files (`model.safetensors.index.json`), as written by Hugging
+//! Face's libraries.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,10 +14,10 @@ use crate::weights::{Weights, WeightsError};
 
 const FORMAT: &str = "index of weight files";
 
-/// The longest index that is read, in bytes: one of a thousand tensors has 0.1 MB.
+/// The longest index that is read, in bytes; that of a thousand tensors has 0.1 MB.
 const MAX_INDEX: u64 = 16 << 20;
 
-/// What an index says; `metadata` beside it has nothing of use.
+/// The content of an index; its `metadata` is not needed.
 #[derive(Deserialize)]
 struct Index {
     weight_map: BTreeMap<String, String>,
@@ -27,7 +27,7 @@ fn malformed(what: impl Into<String>) -> WeightsError {
     WeightsError::malformed(FORMAT, what).advising("download all of its files into one folder")
 }
 
-/// The index that a path leads to: itself, or the one that lies beside a part of the weights.
+/// The index for a path: the file itself, or the index next to a part of the weights.
 pub(super) fn index_of(path: &Path) -> Result<Option<PathBuf>, WeightsError> {
     let Some(name) = path.file_name().and_then(|name| name.to_str()) else { return Ok(None) };
     if name.ends_with(".index.json") {
@@ -63,7 +63,7 @@ impl Part {
     }
 }
 
-/// All tensors of an index.
+/// Reads all tensors of an index.
 pub(super) fn open(path: &Path) -> Result<(Format, Weights, Notes), WeightsError> {
     let fail = |source| WeightsError::Read { path: path.into(), source };
     let len = fs::metadata(path).map_err(fail)?.len();
@@ -88,7 +88,7 @@ pub(super) fn open(path: &Path) -> Result<(Format, Weights, Notes), WeightsError
         weights.tensors.extend(part.tensors.into_iter().filter(|(tensor, _)| weight_map.get(tensor) == Some(*name)));
     }
     let missing = weight_map.iter().find(|(tensor, _)| {
-        // Counters of batch normalisation are left out of every file.
+        // Counters of batch normalisation are never loaded.
         !weights.tensors.contains_key(*tensor) && !tensor.ends_with("num_batches_tracked")
     });
     if let Some((tensor, file)) = missing {
@@ -98,7 +98,7 @@ pub(super) fn open(path: &Path) -> Result<(Format, Weights, Notes), WeightsError
     Ok((format, weights, Notes { order, part }))
 }
 
-/// The file `name` in the folder of `index`. Where the index is a link, that is also the folder of the file that it leads to.
+/// The file `name` in the folder of `index`. Where the index is a symbolic link, the folder of its target counts too.
 fn beside(index: &Path, name: &str) -> Result<PathBuf, WeightsError> {
     let plain = matches!(Path::new(name).components().collect::<Vec<_>>()[..], [Component::Normal(_)]);
     if !plain {

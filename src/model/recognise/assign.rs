@@ -1,4 +1,4 @@
-//! The tensors of a state dict for a network that the caller gives.
+//! Assignment of a state dict's tensors to a network given by the caller.
 
 use std::collections::BTreeMap;
 
@@ -12,8 +12,8 @@ use crate::{
     weights::{Tensor, Weights, WeightsError},
 };
 
-/// The tensors of `network` under its names, and how they were found: by the names of the layers where the file has them, and
-/// in order otherwise. Batch normalisations are folded into the layers before them, and a bias that is not there is 0.
+/// The tensors of `network` under its names, and how they were matched: by the names of the layers where the file has them,
+/// and by order otherwise. Batch normalisations are folded into the layers before them, and a missing bias is 0.
 pub(crate) fn assign(
     network: &Network,
     weights: &Weights,
@@ -34,7 +34,7 @@ pub(crate) fn assign(
         Some(named) => (named, "tensors by the names of its layers".to_string()),
         None if found.len() == layers.len() => (found.iter().collect(), "tensors in their order".to_string()),
         None => {
-            // The first whose tensors are not there.
+            // The first layer whose tensors are missing.
             let missing = layers.iter().find(|layer| !by_name.contains_key(layer.name.as_str()));
             return Err(match missing.map(|layer| weights.tensor(&format!("{}.weight", layer.name))) {
                 Some(Err(missing)) => missing,
@@ -54,7 +54,7 @@ pub(crate) fn assign(
         };
         let Some(weight) = module.weight else { continue };
         let in_file = [format!("{}.weight", module.name), format!("{}.bias", module.name)];
-        // A fully connected layer may be written as a convolution over its whole input.
+        // A fully connected layer may be stored as a convolution over its whole input.
         let whole = matches!(layer.op, Op::Linear(_)).then(|| weight.reshaped(weight_shape)).flatten();
         let weight = whole.unwrap_or_else(|| weight.clone()).named_in_file(&in_file[0]);
         let bias = match module.bias {

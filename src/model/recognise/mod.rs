@@ -1,4 +1,4 @@
-//! Which AlexNet a file holds: from the names and shapes of its tensors, or from its graph.
+//! Recognition of the AlexNet in a file: from the names and shapes of its tensors, or from its graph.
 
 mod assign;
 mod names;
@@ -19,29 +19,29 @@ use crate::{
     window::Window,
 };
 
-/// The layers of an AlexNet that learn, in order.
+/// The layers of an AlexNet with weights, in order.
 const LEARNT: [&str; 8] = ["conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8"];
 
-/// A network, its tensors under its own names, and what it was recognised by.
+/// A network, its tensors under its own names, and the evidence for it.
 #[derive(Debug)]
 pub(crate) struct Recognised {
     pub network: Network,
     pub tensors: BTreeMap<String, Tensor>,
     pub why: String,
-    /// What the file leaves open.
+    /// The alternatives that the file leaves open.
     pub doubt: Option<String>,
 }
 
-/// What comes between two convolutions that learns nothing, by the numbers in their names.
+/// The layers without weights between two convolutions, by the numbers in their names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Between {
     /// The names do not tell.
     Unknown,
-    /// A ReLU each, and a pooling behind conv1 and conv2.
+    /// A ReLU each, and a pooling after conv1 and conv2.
     Usual,
-    /// One more behind conv1 and conv2.
+    /// One more after conv1 and conv2.
     Norms,
-    /// One more behind every convolution.
+    /// One more after every convolution.
     Everywhere,
     /// More than that somewhere.
     More,
@@ -54,7 +54,7 @@ impl Between {
             return Self::Unknown;
         };
         let norms: Vec<(&str, usize)> = norms.iter().filter_map(|name| position(name)).collect();
-        // A ReLU, and a pooling.
+        // A ReLU and a pooling, or a ReLU.
         let usual = [2, 2, 1, 1];
         let mut more = [0; 4];
         for ((pair, usual), more) in places.windows(2).zip(usual).zip(&mut more) {
@@ -75,12 +75,12 @@ impl Between {
     }
 }
 
-/// The AlexNet that a file of tensors holds; `variant` decides where the shapes leave it open. `order` is the file's order of
-/// the tensors, where it has one.
+/// Recognises the AlexNet in a file of tensors; `variant` decides where the shapes leave it open. `order` is the file's order
+/// of the tensors, where it has one.
 ///
-/// The tensors may have any names (conv1 …, torchvision's `features.0` …, timm's `head.fc`): eight layers of
-/// a `.weight` and a `.bias`, five of them convolutions in the order of their names, and three fully connected ones,
-/// which may be written as convolutions that cover their whole input. Batch normalisations are folded into them.
+/// The tensors may have any names (conv1 …, torchvision's `features.0` …, timm's `head.fc`). They must be eight layers of a
+/// `.weight` and a `.bias`: five convolutions in the order of their names, and three fully connected layers, which may be
+/// stored as convolutions over their whole input. Batch normalisations are folded into them.
 pub(crate) fn tensors(
     weights: &Weights,
     order: &[String],
@@ -105,18 +105,18 @@ pub(crate) fn tensors(
     let between = Between::of(&names[..5], &norms);
     let found = match variant {
         Some(variant) => Found { variant, why: "named by the caller or the file".into(), doubt: None },
-        // torchvision's conv3 has six times the filters of its conv1, the others' four times; at small widths that
-        // ratio survives rounding well enough to tell 4 from 6.
+        // torchvision's conv3 has six times the filters of its conv1, the others' four times; at small widths that ratio
+        // survives rounding well enough to tell 4 from 6.
         None => {
             let wide = channels[2] > channels[0].saturating_mul(5);
             guess(&names, grouped, wide, between)?
         }
     };
     let Found { variant, mut why, mut doubt } = found;
-    // The paper's network was computed in two groups, and mostly is not.
+    // The paper's network was computed in two groups, but most implementations have one.
     let groups = if variant == Variant::Paper && grouped { 2 } else { variant.groups() };
     let alexnet = AlexNet { variant, channels, head: [fc6, fc7], classes };
-    // At full width it is the published one, whatever a converter calls its layers.
+    // At full width it is the published network, whatever names a converter gave its layers.
     if alexnet == AlexNet::TORCHVISION && between == Between::Unknown {
         doubt = None;
     }
@@ -133,14 +133,14 @@ pub(crate) fn tensors(
     Ok(Recognised { network, tensors, why, doubt })
 }
 
-/// An AlexNet, why it is this one, and which others it may be.
+/// An AlexNet, the evidence for it, and the alternatives.
 struct Found {
     variant: Variant,
     why: String,
     doubt: Option<String>,
 }
 
-/// The AlexNet that is most likely; an error where a layer is missing that no AlexNet is without.
+/// The likeliest AlexNet; an error where a layer is missing that every AlexNet has.
 fn guess(names: &[&str], grouped: bool, wide: bool, between: Between) -> Result<Found, WeightsError> {
     let which = if *names == LEARNT { String::new() } else { format!(" ({} … {})", names[0], names[7]) };
     let found = |variant: Variant, why: String, doubt: Option<&str>| {
@@ -190,7 +190,7 @@ const OR_CAFFENET: &str = "the shapes of caffenet's tensors are the same, so nam
 
 /// The weight and bias of the five convolutions and the three fully connected layers, in order, with their names.
 fn learnt_layers(weights: &Weights) -> Result<Vec<(String, [Tensor; 2])>, WeightsError> {
-    // Where every layer is there under its own name, whatever else is there is none.
+    // Where every layer is present under its own name, no other tensor is a layer.
     let own_names = LEARNT.map(|layer| [format!("{layer}.weight"), format!("{layer}.bias")]);
     let all_own = own_names.as_flattened().iter().all(|name| weights.tensors.contains_key(name));
     let mut convolutions = Vec::new();
@@ -212,7 +212,7 @@ fn learnt_layers(weights: &Weights) -> Result<Vec<(String, [Tensor; 2])>, Weight
         let rows = weight.shape().first().copied().unwrap_or(0);
         let bias = bias.reshaped([rows]).unwrap_or_else(|| bias.clone()).named_in_file(&bias_name);
         match *weight.shape() {
-            // A fully connected layer may be written as the convolution that it is on its whole input.
+            // A fully connected layer may be stored as the equivalent convolution over its whole input.
             [rows, channels, 6, 6] | [rows, channels, 1, 1] => {
                 let side = weight.shape()[2];
                 let weight = weight.reshaped([rows, channels.saturating_mul(side * side)]);
@@ -230,7 +230,7 @@ fn learnt_layers(weights: &Weights) -> Result<Vec<(String, [Tensor; 2])>, Weight
         }
     }
     if convolutions.len() != 5 || connected.len() != 3 {
-        // What is nearest to a name is found by comparing it with all: once.
+        // The nearest name is found by comparing all names, so only once.
         let without_bias = without_bias.and_then(|name| weights.tensor(&name).err());
         return Err(without_bias.or(unlike).unwrap_or_else(|| {
             WeightsError::Unrecognised(format!(
@@ -254,7 +254,7 @@ fn learnt_layers(weights: &Weights) -> Result<Vec<(String, [Tensor; 2])>, Weight
     let by_name = |a: &(String, _), b: &(String, _)| natural_order(&a.0, &b.0);
     convolutions.sort_by(by_name);
     connected.sort_by(by_name);
-    // Heads have names of many kinds, so that their order is that in which one's outputs are the next one's inputs.
+    // Heads have many kinds of names, so their order is the one in which each one's outputs match the next one's inputs.
     const ORDERS: [[usize; 3]; 6] = [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]];
     let chained = |order: &[usize; 3]| {
         let [a, b, c] = order.map(|i| connected[i].1[0].shape());
@@ -265,12 +265,12 @@ fn learnt_layers(weights: &Weights) -> Result<Vec<(String, [Tensor; 2])>, Weight
     Ok(convolutions)
 }
 
-/// What is wrong with tensors that are no AlexNet's, where some have an AlexNet's names: which one is missing.
+/// The error for tensors that are no AlexNet's: where some have an AlexNet's names, the missing one.
 fn explain(weights: &Weights, error: WeightsError) -> WeightsError {
     let names = LEARNT.iter().flat_map(|layer| [format!("{layer}.weight"), format!("{layer}.bias")]);
     let (there, missing): (Vec<String>, Vec<String>) = names.partition(|name| weights.tensors.contains_key(name));
     match missing.first().map(|name| weights.tensor(name)) {
-        // With fewer, it is another network whose layers have such names too.
+        // With fewer, it is another network that has such names too.
         Some(Err(missing)) if there.len() >= LEARNT.len() => missing,
         _ => error,
     }
@@ -283,10 +283,10 @@ fn some_names(weights: &Weights) -> String {
 }
 
 impl Network {
-    /// The AlexNet that this network is, whatever its layers are called: the same convolutions, poolings,
-    /// normalisations and fully connected layers in the same order. The size of the input and the padding of the
-    /// poolings may differ (the ONNX model zoo's AlexNet takes 224×224 and pads its poolings); dropout, the final
-    /// softmax and an adaptive average pooling that changes nothing need not be there.
+    /// The AlexNet that this network is equal to, whatever the names of its layers: the same convolutions, poolings,
+    /// normalisations and fully connected layers in the same order. The size of the input and the padding of the poolings may
+    /// differ (the ONNX model zoo's AlexNet takes 224×224 and pads its poolings). Dropout, the final softmax and an adaptive
+    /// average pooling that changes nothing are optional.
     pub fn alexnet(&self) -> Option<AlexNet> {
         let mut channels = Vec::new();
         let mut outputs = Vec::new();
@@ -307,7 +307,7 @@ impl Network {
     }
 }
 
-/// What a network computes, apart from sizes that its input decides.
+/// A network's computing layers, without the sizes that its input decides.
 fn essence(network: &Network) -> Vec<Op> {
     let ops = network.layers().iter().filter_map(|layer: &Layer| match layer.op {
         Op::Dropout | Op::Softmax => None,
@@ -318,7 +318,7 @@ fn essence(network: &Network) -> Vec<Op> {
     ops.collect()
 }
 
-/// A network that is an AlexNet, under an AlexNet's name and its layers' names.
+/// Renames a network that is an AlexNet, and its layers and tensors, to an AlexNet's names.
 pub(crate) fn graph(network: &Network, tensors: &BTreeMap<String, Tensor>) -> Result<Option<Recognised>, NetworkError> {
     let Some(AlexNet { variant, .. }) = network.alexnet() else { return Ok(None) };
     let mut learnt = LEARNT.iter();
@@ -370,7 +370,7 @@ mod tests {
         }
     }
 
-    /// Names are compared for the one message that there is, not for each layer.
+    /// Names are compared for the single error message, not for each layer.
     #[test]
     fn many_layers_without_bias_are_refused_at_once() {
         let empty = Tensor::from_f32([0], vec![]);

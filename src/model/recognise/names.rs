@@ -1,16 +1,16 @@
-//! The names of a state dict's tensors: which belong together, and in which order.
+//! The names of a state dict's tensors: their grouping into modules, and the modules' order.
 
 use std::{cmp::Ordering, collections::HashMap};
 
 use crate::weights::{Tensor, Weights};
 
-/// The tensors that share a name up to the last dot, as a PyTorch module has them.
+/// The tensors that share a name up to the last dot, as those of a PyTorch module do.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Module<'a> {
     pub name: &'a str,
     pub weight: Option<&'a Tensor>,
     pub bias: Option<&'a Tensor>,
-    /// Of a batch normalisation.
+    /// For a batch normalisation.
     pub mean: Option<&'a Tensor>,
     pub variance: Option<&'a Tensor>,
 }
@@ -26,12 +26,12 @@ impl<'a> Module<'a> {
         self.mean.is_some() && self.variance.is_some()
     }
 
-    /// Outputs.
+    /// The number of outputs.
     pub fn rows(&self) -> usize {
         self.weight.and_then(|weight| weight.shape().first().copied()).unwrap_or(0)
     }
 
-    /// The name's parts where it ends in a number: what contains the module, and which of its modules it is.
+    /// The parts of a name that ends in a number: the parent module, and the index in it.
     pub fn position(&self) -> Option<(&'a str, usize)> {
         position(self.name)
     }
@@ -43,7 +43,7 @@ pub(super) fn position(name: &str) -> Option<(&str, usize)> {
     Some((parent, last.parse().ok()?))
 }
 
-/// The modules in the order of `order`, a file's own order of its tensors, and by name where that does not say it.
+/// The modules in the order of `order`, the file's own order of its tensors, or by name where it has none.
 pub(super) fn modules<'a>(weights: &'a Weights, order: &[String]) -> Vec<Module<'a>> {
     let places: HashMap<&str, usize> = order.iter().enumerate().map(|(place, name)| (name.as_str(), place)).collect();
     let mut modules: HashMap<&str, (usize, Module<'a>)> = HashMap::new();
@@ -65,12 +65,12 @@ pub(super) fn modules<'a>(weights: &'a Weights, order: &[String]) -> Vec<Module<
     modules.into_iter().map(|(_, module)| module).collect()
 }
 
-/// The numbers in a name: `conv1` and `bn1` have the same ones.
+/// The numbers in a name: the same for `conv1` and `bn1`.
 pub(super) fn numbers(name: &str) -> Vec<&str> {
     name.split(|c: char| !c.is_ascii_digit()).filter(|digits| !digits.is_empty()).collect()
 }
 
-/// Orders names as people do: numbers in them by value, so that `features.10` is after `features.3`.
+/// Natural order of names: numbers in them by value, so that `features.10` is after `features.3`.
 pub(super) fn natural_order(a: &str, b: &str) -> Ordering {
     let (mut a, mut b) = (a, b);
     loop {

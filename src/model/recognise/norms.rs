@@ -1,4 +1,4 @@
-//! Batch normalisation in a state dict, folded into the layers before it.
+//! Folding of a state dict's batch normalisations into the layers before them.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -6,19 +6,19 @@ use super::names::{Module, modules, numbers};
 use crate::model::formats::{BatchNorm, fold};
 use crate::weights::{Tensor, Weights, WeightsError};
 
-/// Tensors without the batch normalisations that were among them.
+/// Tensors with the batch normalisations folded in.
 pub(super) struct Folded {
     pub tensors: BTreeMap<String, Tensor>,
     /// The names of the batch normalisations.
     pub norms: Vec<String>,
-    /// Whether a name alone says which layer each belongs to, or also how they follow each other.
+    /// Whether each layer is certain from the name alone, rather than from the modules' order as well.
     pub certain: bool,
 }
 
 /// Folds every batch normalisation into the layer that it follows.
 ///
-/// A state dict says which modules there are, not how they are connected. In a `Sequential` the numbers of the modules tell
-/// what stands directly before; elsewhere the numbers in the names do (`conv1`, `bn1`), or the file's order.
+/// A state dict contains the modules, not their connections. In a `Sequential`, the numbers of the modules give the one
+/// directly before; elsewhere the numbers in the names do (`conv1`, `bn1`), or the file's order.
 pub(super) fn fold_norms(weights: &Weights, order: &[String]) -> Result<Folded, WeightsError> {
     let modules = modules(weights, order);
     let mut folded = Folded { tensors: BTreeMap::new(), norms: Vec::new(), certain: true };
@@ -57,12 +57,12 @@ fn batch_norm(norm: &Module<'_>) -> BatchNorm {
     }
 }
 
-/// Which modules there are, by what their names say.
+/// Lookup of modules by parts of their names.
 struct Index<'a> {
     modules: &'a [Module<'a>],
-    /// By what contains them and their number in it.
+    /// By parent module and index in it.
     numbered: HashMap<&'a str, BTreeMap<usize, usize>>,
-    /// Layers by the numbers in their names and by their outputs; none where there are several.
+    /// Layers by the numbers in their names and by their outputs; `None` where there are several.
     alike: HashMap<(Vec<&'a str>, usize), Option<usize>>,
     /// Whether the modules are in the file's order.
     ordered: bool,
@@ -83,7 +83,7 @@ impl<'a> Index<'a> {
         index
     }
 
-    /// The layer that the batch normalisation at `place` follows, and whether its name says so.
+    /// The layer that the batch normalisation at `place` follows, and whether its name gives it.
     fn layer_before(&self, place: usize) -> Result<(&Module<'a>, bool), String> {
         let norm = &self.modules[place];
         let siblings = norm.position().and_then(|(parent, number)| Some((self.numbered.get(parent)?, number)));

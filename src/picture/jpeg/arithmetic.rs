@@ -5,8 +5,8 @@ use super::{
     scan::{Band, natural},
 };
 
-/// How numbers are told apart by size (T.81, B.2.4.3): DC differences by 2 to the `low` and the `high`, AC coefficients
-/// by whether they lie behind `place`.
+/// The classification of numbers by size (T.81, B.2.4.3): DC differences by 2 to the `low` and the `high`, AC coefficients by
+/// whether they come after `place`.
 #[derive(Clone, Copy)]
 pub(super) struct Conditioning {
     pub low: u8,
@@ -53,7 +53,7 @@ type Estimate = u8;
 struct Coder {
     code: u32,
     interval: u32,
-    /// Bits of `code` that are still to be used; less than zero before the first two bytes.
+    /// Unused bits of `code`; negative before the first two bytes.
     shift: i32,
 }
 
@@ -67,7 +67,7 @@ impl Coder {
                 if self.shift < 0 {
                     self.shift += 1;
                     if self.shift == 0 {
-                        // Two bytes are there. The interval becomes 10000.
+                        // Two bytes have been read. The interval becomes 10000.
                         self.interval = 0x8000;
                     }
                 }
@@ -102,16 +102,16 @@ pub(super) struct Places {
     pub conditioning: [Conditioning; 2],
 }
 
-/// A number larger than there are, or a coefficient behind the block's last.
+/// A number that is out of range, or a coefficient after the block's last.
 struct Overflow;
 
-/// What has been learnt since the last restart.
+/// The adaptive state since the last restart.
 pub(super) struct Arithmetic {
     coder: Coder,
     dc: [[Estimate; 64]; 16],
     ac: [[Estimate; 256]; 16],
     even: Estimate,
-    /// Each part's last DC coefficient, and where the estimates for its next difference begin.
+    /// Each part's last DC coefficient, and the start of the estimates for its next difference.
     last: Vec<(i32, usize)>,
 }
 
@@ -121,7 +121,7 @@ impl Arithmetic {
         Self { coder, dc: [[0; 64]; 16], ac: [[0; 256]; 16], even: 113, last: vec![(0, 0); parts] }
     }
 
-    /// Decodes a block of a scan's part. Behind what cannot be, nothing is read until the next restart.
+    /// Decodes a block of a scan's part. After invalid data, nothing is read until the next restart.
     pub fn block(&mut self, bits: &mut Bits, block: &mut [i16; 64], index: usize, places: Places, band: Band) {
         let result = match band {
             Band { progressive: false, .. } => self.dc(bits, index, places).and_then(|dc| {
@@ -211,7 +211,7 @@ impl Arithmetic {
         let table = &mut self.ac[places.ac];
         let mut decide = |estimate: &mut Estimate| self.coder.decide(estimate, bits);
         let bit = 1_i16 << band.low;
-        // The last coefficient that earlier scans brought.
+        // The last coefficient from earlier scans.
         let last = (1..=band.end).rev().find(|&place| block[natural(place)] != 0).unwrap_or(0);
         let mut place = band.start;
         while place <= band.end {

@@ -7,7 +7,7 @@ use super::{
     scan::{self, Band, Codes, Coefficients, Count, Part, natural},
 };
 
-/// Why there is no picture.
+/// The reason why a JPEG cannot be decoded.
 #[derive(Debug)]
 pub(in crate::picture) enum Trouble {
     /// The file ends too early.
@@ -16,18 +16,18 @@ pub(in crate::picture) enum Trouble {
     Unsupported(String),
 }
 
-/// How a frame is coded, from its marker.
+/// The coding of a frame, from its marker.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(in crate::picture) struct Coding {
     pub progressive: bool,
     pub arithmetic: bool,
 }
 
-/// A component as the frame's header has it.
+/// A component in the frame's header.
 #[derive(Clone, Copy)]
 pub(in crate::picture) struct Component {
     pub id: u8,
-    /// How finely it is sampled.
+    /// The sampling factors.
     pub h: usize,
     pub v: usize,
     table: usize,
@@ -41,18 +41,18 @@ pub(in crate::picture) struct Frame {
     pub components: Vec<Component>,
 }
 
-/// What the numbers of the components mean.
+/// The colour space of the components.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::picture) enum Colours {
     Grey,
     Rgb,
     Ycc,
-    /// Inverted, as Adobe and everyone since writes them.
+    /// Inverted, as Adobe and later programs write it.
     Cmyk,
     Ycck,
 }
 
-/// Tables, and what else stands before the frame or between its scans.
+/// Tables, and other segments before the frame or between its scans.
 #[derive(Default)]
 pub(in crate::picture) struct Tables {
     quantisation: [Option<[u16; 64]>; 4],
@@ -61,7 +61,7 @@ pub(in crate::picture) struct Tables {
     conditioning: [[Conditioning; 16]; 2],
     restart_interval: usize,
     pub jfif: bool,
-    /// Adobe's number of the colours' transform.
+    /// Adobe's code of the colour transform.
     pub adobe: Option<u8>,
     pub exif: Vec<u8>,
     pub xmp: Vec<u8>,
@@ -71,7 +71,7 @@ pub(in crate::picture) struct Tables {
 pub(in crate::picture) struct Header {
     pub frame: Frame,
     pub tables: Tables,
-    /// Behind the marker of the first scan.
+    /// The offset after the marker of the first scan.
     at: usize,
 }
 
@@ -88,7 +88,7 @@ fn segment(bytes: &[u8], at: usize) -> Result<&[u8], Trouble> {
 }
 
 impl Header {
-    /// Reads up to the first scan; `tables` are those of another stream, as in TIFF.
+    /// Reads up to the first scan; `tables` come from another stream, as in TIFF.
     pub fn read(bytes: &[u8], mut tables: Tables) -> Result<Self, Trouble> {
         let mut frame = None;
         let mut at = 2;
@@ -162,7 +162,7 @@ impl Frame {
         Ok(frame)
     }
 
-    /// How finely the picture is sampled across and down.
+    /// The largest sampling factors across and down.
     fn finest(&self) -> [usize; 2] {
         let finest = |of: fn(&Component) -> usize| self.components.iter().map(of).max().unwrap_or(1);
         [finest(|c| c.h), finest(|c| c.v)]
@@ -176,7 +176,7 @@ impl Frame {
         Coefficients { across, down, stride, blocks }
     }
 
-    /// As libjpeg tells them.
+    /// The colour space, by libjpeg's rules.
     pub fn colours(&self, tables: &Tables) -> Colours {
         match (self.components.as_slice(), tables.adobe) {
             ([_], _) => Colours::Grey,
@@ -203,7 +203,7 @@ impl Tables {
         Ok(tables)
     }
 
-    /// Reads a segment, if it is one that is of use.
+    /// Reads a segment if it is needed.
     pub fn read(&mut self, code: u8, body: &[u8]) -> Result<(), Trouble> {
         match code {
             0xC4 => self.read_huffman(body).ok_or(Trouble::Damaged("a Huffman table that is none")),
@@ -219,7 +219,7 @@ impl Tables {
             }
             0xE1 => {
                 if let Some(exif) = body.strip_prefix(b"Exif\0") {
-                    // What is too long for a segment goes on in the next.
+                    // Data too long for one segment continues in the next.
                     self.exif.extend_from_slice(exif.get(1..).unwrap_or_default());
                 } else if let Some(xmp) = body.strip_prefix(b"http://ns.adobe.com/xap/1.0/\0") {
                     self.xmp = xmp.to_vec();
@@ -242,7 +242,7 @@ impl Tables {
             let count = counts.iter().map(|&count| usize::from(count)).sum();
             let (symbols, rest) = rest.split_at_checked(count)?;
             let tables = if place & 0x10 == 0 { &mut self.dc } else { &mut self.ac };
-            // One that cannot be is a fault only where it is used.
+            // An invalid table is an error only where it is used.
             *tables.get_mut(usize::from(place & 15))? = Huffman::new(counts, symbols);
             body = rest;
         }
@@ -275,11 +275,11 @@ impl Tables {
     }
 }
 
-/// A component, as far as it has been read.
+/// The state of a component while scans are read.
 struct Channel {
     component: Component,
     coefficients: Coefficients,
-    /// The table in force where its first scan began.
+    /// The table in force at the start of its first scan.
     quantisation: Option<[u16; 64]>,
     /// The bit down to which each coefficient has been read, or −1.
     precision: [i8; 64],
@@ -293,7 +293,8 @@ pub(in crate::picture) struct Decoded {
     pub count: Count,
 }
 
-/// More scans than any encoder writes. Each of a hostile picture costs the time of a whole one.
+/// The most scans that are read, more than any encoder writes. Each scan of a malicious picture costs the time of a whole
+/// one.
 const MOST_SCANS: usize = 100;
 
 /// Decodes the scans of a file.
@@ -320,10 +321,10 @@ pub(in crate::picture) fn decode(bytes: &[u8], header: Header) -> Result<Decoded
         count.blocks += read.blocks;
         count.lost += read.lost;
         at = bits.at;
-        // All at once: what follows is no part of the picture.
+        // All in one scan: anything after it is not part of the picture.
         let whole = !frame.coding.progressive && usize::from(body[0]) == channels.len();
         if bits.cut {
-            // Arithmetic coding does not tell where its data ends.
+            // Arithmetic coding does not mark the end of its data.
             cut = bits.exhausted || frame.coding.arithmetic || (!whole && !complete(&channels));
             break;
         }
@@ -361,7 +362,7 @@ pub(in crate::picture) fn decode(bytes: &[u8], header: Header) -> Result<Decoded
     let [h, v] = frame.finest();
     let planes = channels.into_iter().map(|channel| {
         if channel.quantisation.is_none() {
-            // A scan that should have come.
+            // A missing scan.
             let blocks = (channel.coefficients.across * channel.coefficients.down) as u64;
             count.blocks += blocks;
             count.lost += blocks;
@@ -372,7 +373,7 @@ pub(in crate::picture) fn decode(bytes: &[u8], header: Header) -> Result<Decoded
     Ok(Decoded { planes, width: frame.width, height: frame.height, count })
 }
 
-/// Whether nothing is missing of any coefficient.
+/// Whether all bits of all coefficients have been read.
 fn complete(channels: &[Channel]) -> bool {
     channels.iter().all(|channel| channel.precision.iter().all(|&bit| bit == 0))
 }
@@ -401,7 +402,7 @@ fn read_scan(
     }
     let band = Band { progressive, start: usize::from(start), end: usize::from(end), high, low };
 
-    // In the order of the scan, with the places of its tables.
+    // In the order of the scan, with the indices of its tables.
     let chosen = chosen.as_chunks::<2>().0;
     let mut parts: Vec<(usize, Part)> = Vec::new();
     for channel in channels {
@@ -460,7 +461,7 @@ impl Channel {
 }
 
 impl Decoded {
-    /// Samples as they are stored, pixel by pixel; or with red, green and blue in the place of luma and differences of colour.
+    /// The samples as stored, pixel by pixel, or with luma and chroma converted to red, green and blue.
     pub fn interleaved(&self, ycc_to_rgb: bool) -> Vec<u8> {
         if ycc_to_rgb && self.planes.len() == 3 {
             return self.rgb(Colours::Ycc);
@@ -479,7 +480,7 @@ impl Decoded {
         samples
     }
 
-    /// Red, green and blue.
+    /// The pixels as red, green and blue.
     pub fn rgb(&self, colours: Colours) -> Vec<u8> {
         let mut rgb = vec![0; 3 * self.width * self.height];
         let mut rows = vec![vec![0; self.width]; self.planes.len()];
@@ -497,7 +498,7 @@ impl Decoded {
                 }
                 (Colours::Cmyk | Colours::Ycck, [c, m, y, k]) => {
                     for ((((out, &c), &m), &y), &k) in out.iter_mut().zip(c).zip(m).zip(y).zip(k) {
-                        // YCCK's colours are those of the ink.
+                        // The colours of YCCK are those of the ink.
                         let paper =
                             if colours == Colours::Ycck { ycc(c, m, y).map(|ink| 255 - ink) } else { [c, m, y] };
                         *out = paper.map(|value| ((u16::from(value) * u16::from(k) + 127) / 255) as u8);

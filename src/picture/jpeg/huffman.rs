@@ -1,22 +1,22 @@
 //! Bits of entropy-coded data, and the Huffman codes in them (ITU-T T.81, annexes C and F).
 
-/// Bits of the data up to the next marker, then zeros without end.
+/// A reader of bits up to the next marker, then of endless zeros.
 pub(super) struct Bits<'a> {
     bytes: &'a [u8],
-    /// The next byte.
+    /// The offset of the next byte.
     pub at: usize,
-    /// The marker that ended the data: it lies before `at`.
+    /// The marker that ended the data; it is before `at`.
     pub marker: Option<u8>,
-    /// Whether more bits were asked for than there are.
+    /// Whether more bits were requested than there are.
     pub exhausted: bool,
     /// Whether the file ends where a marker should be.
     pub cut: bool,
-    /// The next bits, from the highest; zeros behind them.
+    /// The next bits, from the highest; zeros after them.
     buffer: u64,
     left: u32,
 }
 
-/// The marker of the picture's end, which is taken as read where the file ends without it.
+/// The end-of-image marker, which is assumed where the file ends without it.
 pub(super) const END: u8 = 0xD9;
 
 impl<'a> Bits<'a> {
@@ -51,7 +51,7 @@ impl<'a> Bits<'a> {
         }
     }
 
-    /// The next byte, for what is not coded by Huffman; zeros behind the last.
+    /// The next byte, for data without Huffman codes; zeros after the last.
     pub fn byte(&mut self) -> u8 {
         if self.left < 8 {
             self.fill();
@@ -91,7 +91,7 @@ impl<'a> Bits<'a> {
         if count > 0 && value < 1 << (count - 1) { value - (1 << count) + 1 } else { value }
     }
 
-    /// The symbol of the next code. `None` for a code that is none, of which 17 bits are skipped, as libjpeg does.
+    /// The symbol of the next code. `None` for an invalid code, of which 17 bits are skipped, as in libjpeg.
     pub fn symbol(&mut self, table: &Huffman) -> Option<u8> {
         if self.left < 17 {
             self.fill();
@@ -113,7 +113,7 @@ impl<'a> Bits<'a> {
         None
     }
 
-    /// Forgets the bits before the next marker. Returns how many whole bytes were left.
+    /// Drops the bits before the next marker. Returns the number of whole bytes that were left.
     pub fn skip_to_marker(&mut self) -> usize {
         let mut skipped = 0;
         loop {
@@ -127,7 +127,7 @@ impl<'a> Bits<'a> {
     }
 }
 
-/// The code of the first marker at or after `at`, and where what follows it begins.
+/// The code of the first marker at or after `at`, and the offset after it.
 pub(super) fn next_marker(bytes: &[u8], mut at: usize) -> Option<(u8, usize)> {
     loop {
         at += bytes.get(at..)?.iter().position(|&byte| byte == 0xFF)?;
@@ -139,18 +139,19 @@ pub(super) fn next_marker(bytes: &[u8], mut at: usize) -> Option<(u8, usize)> {
     }
 }
 
-/// A table of codes.
+/// A table of Huffman codes.
 #[derive(Clone)]
 pub(super) struct Huffman {
-    /// By the next eight bits: the length of the code that they begin with, and its symbol; 0 for a longer one.
+    /// By the next eight bits: the length of the code at their start, and its symbol; 0 for a longer code.
     short: Box<[(u8, u8); 256]>,
-    /// For lengths 9 to 16: the last code, or −1, and what is added to a code for the place of its symbol.
+    /// For lengths 9 to 16: the last code, or −1, and the offset from a code to the index of its symbol.
     long: [(i32, i32); 8],
     symbols: Vec<u8>,
 }
 
 impl Huffman {
-    /// From how many codes there are of each length from 1 to 16, and their symbols. `None` where no such code exists.
+    /// Builds a table from the number of codes of each length from 1 to 16, and their symbols. `None` where no such code
+    /// exists.
     pub fn new(counts: &[u8; 16], symbols: &[u8]) -> Option<Self> {
         let mut table = Self { short: Box::new([(0, 0); 256]), long: [(-1, 0); 8], symbols: symbols.to_vec() };
         let (mut code, mut place) = (0_usize, 0_usize);
@@ -175,7 +176,7 @@ impl Huffman {
         Some(table)
     }
 
-    /// Whether the symbols can be lengths of DC differences.
+    /// Whether all symbols are valid lengths of DC differences.
     pub fn is_dc(&self) -> bool {
         self.symbols.iter().all(|&symbol| symbol <= 15)
     }

@@ -1,10 +1,10 @@
-//! JPEG, to the bit as libjpeg-turbo decodes it, and so as Pillow does and every network has seen it.
+//! JPEG decoding, bit-exact with libjpeg-turbo and so with Pillow, whose pictures networks are trained on.
 //!
-//! This is a decoder of its own because none of those in Rust reads all that the format allows (2026-11). zune-jpeg 0.5 shows
-//! stripes where scans hold some of the components, and refuses components sampled three times. jpeg-decoder 0.3
-//! upsamples otherwise, by up to five steps, and has no arithmetic coding. libjpeg-turbo-rs 0.9 is right to the bit in what it
-//! reads, and declines scans of some components, and colours that are sampled more finely than luma. None says how much of
-//! damaged data it could not read.
+//! A decoder of its own, because none of those in Rust reads everything that the format allows (2026-11). zune-jpeg 0.5 shows
+//! stripes where scans contain only some components, and refuses components sampled three times. jpeg-decoder 0.3 upsamples
+//! differently, by up to five steps, and has no arithmetic coding. libjpeg-turbo-rs 0.9 is bit-exact in everything that it
+//! reads, and refuses scans of some components, and chroma sampled more finely than luma. None reports how much of damaged
+//! data it could not read.
 
 mod arithmetic;
 mod frame;
@@ -21,7 +21,7 @@ use super::{
     pixels::Damage,
 };
 
-/// Decodes a file, or one that lies in a file of some other kind.
+/// Decodes a JPEG file, or a JPEG inside a file of another kind.
 pub(super) fn read(bytes: &[u8], kind: Kind) -> Result<Image, PictureError> {
     let failed = |trouble| failure(trouble, kind);
     let header = Header::read(bytes, Tables::default()).map_err(failed)?;
@@ -39,7 +39,7 @@ pub(super) fn read(bytes: &[u8], kind: Kind) -> Result<Image, PictureError> {
     })
 }
 
-/// Why a picture of some kind that holds a JPEG cannot be read.
+/// The error for a picture of some kind that contains an unreadable JPEG.
 pub(super) fn failure(trouble: Trouble, kind: Kind) -> PictureError {
     let format = kind.name();
     match trouble {

@@ -1,14 +1,14 @@
-//! From coefficients to pixels, to the bit as libjpeg-turbo computes them: its "islow" inverse DCT, its "fancy" upsampling.
+//! Conversion of coefficients to pixels, bit-exact with libjpeg-turbo: its "islow" inverse DCT, its "fancy" upsampling.
 
-/// Samples of one component.
+/// The samples of one component.
 pub(super) struct Plane {
-    /// Columns and rows that belong to the picture.
+    /// The columns and rows inside the picture.
     pub width: usize,
     pub height: usize,
-    /// Samples from one row to the next.
+    /// The distance between rows, in samples.
     pub stride: usize,
     pub samples: Vec<u8>,
-    /// How many pixels of the picture a sample is wide and high.
+    /// The width and height of a sample in pixels of the picture.
     pub across: usize,
     pub down: usize,
 }
@@ -18,11 +18,11 @@ impl Plane {
         &self.samples[row.min(self.height - 1) * self.stride..][..self.width]
     }
 
-    /// Row `y` of the picture: as many samples as `out` has room for.
+    /// Row `y` of the picture, as many samples as fit in `out`.
     pub fn upsample(&self, y: usize, out: &mut [u8]) {
         let row = y / self.down;
         let near = self.line(row);
-        // The other row that a pixel lies next to; the picture's first and last row are their own neighbours.
+        // The other adjacent row of a pixel; the picture's first and last row are their own neighbours.
         let far = || self.line(if y.is_multiple_of(2) { row.saturating_sub(1) } else { row + 1 });
         match (self.across, self.down) {
             (1, 1) => out.copy_from_slice(near),
@@ -48,7 +48,7 @@ impl Plane {
     }
 }
 
-/// Two pixels for each of a line's numbers, three quarters of its own and a quarter of the nearer neighbour's.
+/// Two pixels per number of a line: three quarters of the number and a quarter of the nearer neighbour.
 fn between(line: impl Iterator<Item = u16>, [left, right]: [u16; 2], shift: u32, out: &mut [u8]) {
     let mut line = line.peekable();
     let mut before = line.peek().copied().unwrap_or(0);
@@ -63,7 +63,7 @@ fn between(line: impl Iterator<Item = u16>, [left, right]: [u16; 2], shift: u32,
     }
 }
 
-/// Red, green and blue of luma and two differences of colour (JFIF).
+/// Red, green and blue from luma and two chroma samples (JFIF).
 pub(super) fn ycc(y: u8, cb: u8, cr: u8) -> [u8; 3] {
     const HALF: i32 = 1 << 15;
     let [y, cb, cr] = [i32::from(y), i32::from(cb) - 128, i32::from(cr) - 128];
@@ -77,7 +77,7 @@ pub(super) fn ycc(y: u8, cb: u8, cr: u8) -> [u8; 3] {
 /// The inverse DCT of a block in natural order into eight rows of eight samples.
 ///
 /// After C. Loeffler, A. Ligtenberg and G. Moschytz (1989), with 13 bits of the constants and two more between the passes.
-/// Numbers that only damage brings wrap and saturate at 16 bits, as in libjpeg-turbo's vector code.
+/// Numbers that occur only in damaged data wrap and saturate at 16 bits, as in libjpeg-turbo's vector code.
 pub(super) fn idct(block: &[i16; 64], quantisation: &[u16; 64], out: &mut [u8], stride: usize) {
     let mut middle = [[0_i16; 8]; 8];
     let (rows, _) = block.as_chunks::<8>();
@@ -100,7 +100,7 @@ pub(super) fn idct(block: &[i16; 64], quantisation: &[u16; 64], out: &mut [u8], 
     }
 }
 
-/// Eight numbers, divided by 2 to the `SHIFT` and rounded.
+/// One-dimensional transform of eight numbers, divided by 2 to the `SHIFT` and rounded.
 fn transform<const SHIFT: u32>(input: [i16; 8]) -> [i16; 8] {
     let [i0, i1, i2, i3, i4, i5, i6, i7] = input.map(i32::from);
     let short = |sum: i32| i32::from(sum as i16);

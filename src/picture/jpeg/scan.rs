@@ -1,6 +1,6 @@
-//! One scan of a JPEG: coefficients of one component or of several, block by block (T.81, annexes F and G).
+//! Decoding of one scan of a JPEG: coefficients of one or several components, block by block (T.81, annexes F and G).
 //!
-//! Damaged data is gone through as libjpeg does it, so that what it recovers is recovered here.
+//! Damaged data is handled as in libjpeg, so that the same blocks are recovered.
 
 use super::{
     arithmetic::{Arithmetic, Places},
@@ -9,21 +9,21 @@ use super::{
 
 /// Coefficients of one component, by blocks, in natural order.
 pub(super) struct Coefficients {
-    /// Blocks of a row, of a column, and of a row with those that only fill the last interleaved unit.
+    /// Blocks per row, per column, and per row including padding blocks of the last interleaved unit.
     pub across: usize,
     pub down: usize,
     pub stride: usize,
     pub blocks: Vec<[i16; 64]>,
 }
 
-/// What a scan brings of its components.
+/// The coefficients and bits that a scan contains.
 #[derive(Clone, Copy)]
 pub(super) struct Band {
     pub progressive: bool,
     /// The first and the last coefficient in zigzag order.
     pub start: usize,
     pub end: usize,
-    /// The bit down to which an earlier scan brought them, or 0, and down to which this one does.
+    /// The lowest bit in an earlier scan, or 0, and the lowest bit in this one.
     pub high: u8,
     pub low: u8,
 }
@@ -43,21 +43,21 @@ pub(super) enum Codes<'a> {
     Arithmetic(Places),
 }
 
-/// How many blocks a scan has, and how many of them lie behind damage.
+/// The number of blocks in a scan, and of those after damage.
 #[derive(Clone, Copy, Default)]
 pub(in crate::picture) struct Count {
     pub blocks: u64,
     pub lost: u64,
 }
 
-/// The place of a coefficient by its place in zigzag order. Damaged data runs past the end.
+/// The index of a coefficient by its index in zigzag order. Damaged data runs past the end.
 const NATURAL: [u8; 64 + 16] = [
     0, 1, 8, 16, 9, 2, 3, 10, 17, 24, 32, 25, 18, 11, 4, 5, 12, 19, 26, 33, 40, 48, 41, 34, 27, 20, 13, 6, 7, 14, 21,
     28, 35, 42, 49, 56, 57, 50, 43, 36, 29, 22, 15, 23, 30, 37, 44, 51, 58, 59, 52, 45, 38, 31, 39, 46, 53, 60, 61, 54,
     47, 55, 62, 63, 63, 63, 63, 63, 63, 63, 63, 63, 63, 63, 63, 63, 63, 63, 63, 63,
 ];
 
-/// The place of the coefficient that is `at` in zigzag order.
+/// The index of the coefficient at `at` in zigzag order.
 pub(super) fn natural(at: usize) -> usize {
     usize::from(NATURAL[at.min(79)])
 }
@@ -65,18 +65,18 @@ pub(super) fn natural(at: usize) -> usize {
 struct State {
     /// Each part's last DC coefficient.
     dc: Vec<i32>,
-    /// How many blocks have nothing more in this band.
+    /// The number of blocks without further coefficients in this band.
     empty: u32,
-    /// Whether a code was none, or coefficients did not fit the block.
+    /// Whether a code was invalid, or coefficients did not fit the block.
     damaged: bool,
     arithmetic: Option<Box<Arithmetic>>,
 }
 
-/// Reads a scan up to the marker behind it.
+/// Reads a scan up to the marker after it.
 pub(super) fn read(bits: &mut Bits, parts: &mut [Part], band: Band, restart_interval: usize) -> Count {
     let interleaved = parts.len() > 1;
     let (across, down) = match parts {
-        // A component alone lies block by block, without those that only fill a unit.
+        // A single component is stored block by block, without padding blocks.
         [part] => (part.coefficients.across, part.coefficients.down),
         _ => {
             let part = &parts[0];
@@ -95,7 +95,7 @@ pub(super) fn read(bits: &mut Bits, parts: &mut [Part], band: Band, restart_inte
         let arithmetic = arithmetic.then(|| Box::new(Arithmetic::new(parts.len())));
         let mut state = State { dc: vec![0; parts.len()], empty: 0, damaged: false, arithmetic };
         let mut good = last;
-        // Between two markers there may be nothing left.
+        // There may be no data between two markers.
         for unit in first..last {
             if bits.exhausted {
                 good = good.min(unit);
@@ -119,8 +119,8 @@ pub(super) fn read(bits: &mut Bits, parts: &mut [Part], band: Band, restart_inte
         }
         let skipped = bits.skip_to_marker();
         if skipped > 0 && good == last && !bits.cut {
-            // Data is left over, so that something in the interval was read as what it is not. What telephones put in
-            // the place of the end is no data.
+            // Data is left over, so something in the interval was misread. Padding that phones write in place of the end is
+            // not data.
             good = first;
         }
         lost += (last - good) as u64 * in_unit;
@@ -133,26 +133,26 @@ pub(super) fn read(bits: &mut Bits, parts: &mut [Part], band: Band, restart_inte
     Count { blocks: units as u64 * in_unit, lost }
 }
 
-/// Goes past the restart marker of the expected number, or to where reading can go on without it
-/// (libjpeg's `jpeg_resync_to_restart`).
+/// Skips the expected restart marker, or moves to a position where reading can continue without it (libjpeg's
+/// `jpeg_resync_to_restart`).
 fn restart(bits: &mut Bits, expected: u8) {
     loop {
         let ahead = match bits.marker {
-            // No marker that there is.
+            // Not a valid marker.
             Some(..0xC0) => 7,
             Some(code @ 0xD0..=0xD7) => (code - 0xD0).wrapping_sub(expected) % 8,
             // The scan's end.
             _ => return,
         };
         match ahead {
-            // One that was lost before it: its interval is empty.
+            // A marker after the lost one: the interval is empty.
             1 | 2 => return,
-            // One of those that are gone through.
+            // A marker to skip.
             6 | 7 => {
                 bits.marker = None;
                 bits.skip_to_marker();
             }
-            // The expected one, or one so far off that it may as well be.
+            // The expected marker, or one so far off that it is taken for it.
             _ => {
                 bits.marker = None;
                 bits.exhausted = false;
@@ -223,7 +223,7 @@ impl State {
         }
     }
 
-    /// The number of blocks, this one among them, that have nothing more.
+    /// The number of blocks, including this one, without further coefficients.
     fn run(&mut self, bits: &mut Bits, length: u8) {
         self.empty = (1 << length) + bits.take(u32::from(length)) as u32;
     }

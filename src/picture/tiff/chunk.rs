@@ -1,4 +1,4 @@
-//! Strips and tiles: from the bytes in the file to samples as they were before they were packed.
+//! Decompression of strips and tiles to samples.
 
 use std::io::Read;
 
@@ -7,7 +7,7 @@ use weezl::{BitOrder, LzwStatus, decode::Decoder as Lzw};
 
 use super::{directory::Order, fax};
 
-/// How the bytes are packed.
+/// The compression of the bytes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Packing {
     None,
@@ -18,7 +18,7 @@ pub(super) enum Packing {
     Jpeg,
 }
 
-/// Unpacks at most `most` bytes: as many as there are before the data ends or is damaged. A line of a fax has `width` pixels.
+/// Decompresses at most `most` bytes, up to the end of the data or to damage. A line of a fax has `width` pixels.
 pub(super) fn unpack(bytes: &[u8], packing: Packing, width: usize, most: usize) -> Vec<u8> {
     match packing {
         Packing::None | Packing::Jpeg => bytes[..bytes.len().min(most)].to_vec(),
@@ -30,7 +30,7 @@ pub(super) fn unpack(bytes: &[u8], packing: Packing, width: usize, most: usize) 
         Packing::Lzw => lzw(bytes, most),
         Packing::Deflate => {
             let mut unpacked = Vec::new();
-            // What can be read before damage stays.
+            // The data before any damage is kept.
             let _ = ZlibDecoder::new(bytes).take(most as u64).read_to_end(&mut unpacked);
             unpacked
         }
@@ -39,7 +39,7 @@ pub(super) fn unpack(bytes: &[u8], packing: Packing, width: usize, most: usize) 
 }
 
 fn lzw(bytes: &[u8], most: usize) -> Vec<u8> {
-    // Before TIFF 5.0, codes began at the lowest bit, and their length did not grow a code early.
+    // Before TIFF 5.0, codes began at the lowest bit, and their length did not grow one code early.
     let old = matches!(bytes, [0, second, ..] if second & 1 == 1);
     let mut decoder = if old { Lzw::new(BitOrder::Lsb, 8) } else { Lzw::with_tiff_size_switch(BitOrder::Msb, 8) };
     let (mut unpacked, mut rest) = (Vec::new(), bytes);
@@ -81,17 +81,17 @@ fn pack_bits(mut bytes: &[u8], most: usize) -> Vec<u8> {
     unpacked
 }
 
-/// What each row was turned into before it was packed.
+/// The predictor that was applied to each row before compression.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Predictor {
     None,
     /// Differences from the pixel to the left.
     Difference,
-    /// The same of bytes, after all first bytes of a row, then all second ones and so on (Adobe's technical note 3).
+    /// Differences of bytes, with all first bytes of a row before all second ones and so on (Adobe's technical note 3).
     Float,
 }
 
-/// Undoes the predictor of a row of samples of `size` bytes, `samples` of them a pixel.
+/// Undoes the predictor of a row of samples of `size` bytes, with `samples` of them per pixel.
 pub(super) fn undo(row: &mut [u8], predictor: Predictor, size: usize, samples: usize, order: Order) {
     match predictor {
         Predictor::None => {}

@@ -1,4 +1,4 @@
-//! From a TIFF's samples to colours.
+//! Conversion of a TIFF's samples to colours.
 
 use super::{
     damaged,
@@ -7,7 +7,7 @@ use super::{
 };
 use crate::picture::{error::PictureError, pixels::over_white};
 
-/// What a pixel's samples mean.
+/// The colour space of a pixel's samples.
 pub(super) enum Colours {
     Grey {
         inverted: bool,
@@ -15,22 +15,22 @@ pub(super) enum Colours {
     Rgb,
     Palette(Vec<[u8; 3]>),
     Cmyk,
-    /// Weights of red, green and blue in luma, and the samples of black and white for luma and both differences.
+    /// The weights of red, green and blue in luma, and the black and white levels of luma and both chroma samples.
     Ycc {
         weights: [f64; 3],
         ranges: [f64; 6],
     },
-    /// The same, that JPEG's decoder has made red, green and blue of.
+    /// The same, already converted to red, green and blue by JPEG's decoder.
     JpegYcc,
 }
 
-/// What the sample behind the colours says.
+/// The meaning of the sample after the colours.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Alpha {
     None,
-    /// Opacity, by which the colours are multiplied already.
+    /// Opacity, with the colours premultiplied.
     Associated,
-    /// Opacity.
+    /// Opacity, with the colours not premultiplied.
     Straight,
 }
 
@@ -38,7 +38,7 @@ impl Colours {
     pub fn read(directory: &Directory, interpretation: u64, bits: usize, samples: usize) -> Result<Self, PictureError> {
         let float = directory.number(tag::SAMPLE_FORMAT) == Some(3);
         Ok(match interpretation {
-            // Numbers without a most have nothing to be turned around at.
+            // Floats have no maximum to invert at.
             0 => Self::Grey { inverted: !float },
             1 => Self::Grey { inverted: false },
             2 => Self::Rgb,
@@ -74,13 +74,13 @@ impl Colours {
         else {
             return Err(damaged("a palette of too few colours"));
         };
-        // Some wrote eight bits, as libtiff tells from the whole.
+        // Some programs write eight bits; like libtiff, this tells from all entries.
         let shift = if numbers.iter().all(|&number| number < 256) { 0 } else { 8 };
         let colour = |((&r, &g), &b)| [r, g, b].map(|number: u64| (number >> shift) as u8);
         Ok(Self::Palette(red.iter().zip(green).zip(blue).map(colour).collect()))
     }
 
-    /// How many samples they take.
+    /// The number of samples per pixel.
     pub fn count(&self) -> usize {
         match self {
             Self::Grey { .. } | Self::Palette(_) => 1,
@@ -112,7 +112,7 @@ impl Colours {
         }
     }
 
-    /// Red, green and blue over white, of a plane for each sample.
+    /// Red, green and blue over white, from one plane per sample.
     pub fn rgb(&self, planes: &[Vec<u8>], alpha: Alpha) -> Vec<u8> {
         let pixels = planes.first().map_or(0, Vec::len);
         let over = |pixel: usize| {
@@ -122,7 +122,7 @@ impl Colours {
                 Alpha::None => colour,
                 Alpha::Straight => over_white(colour, opacity()),
                 Alpha::Associated => {
-                    // Divided and multiplied again with Pillow's rounding.
+                    // Unpremultiplied and multiplied again with Pillow's rounding.
                     let opacity = u16::from(opacity());
                     let divided = colour.map(|value| (255 * u16::from(value) / opacity.max(1)).min(255) as u8);
                     over_white(divided, opacity as u8)
@@ -133,7 +133,7 @@ impl Colours {
     }
 }
 
-/// Luma and both differences of each pixel, of units in which `h × v` pixels share the differences.
+/// Luma and both chroma samples of each pixel, from units in which `h × v` pixels share the chroma samples.
 pub(super) fn spread(units: &[u8], [h, v]: [usize; 2], width: usize, rows: usize) -> Vec<u8> {
     let size = h * v + 2;
     let line = width.div_ceil(h) * size;

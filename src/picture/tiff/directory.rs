@@ -1,4 +1,4 @@
-//! Directories of TIFF 6.0 and BigTIFF, which EXIF consists of too.
+//! Directories of TIFF 6.0 and BigTIFF, which EXIF uses too.
 
 /// Tags of TIFF 6.0, sections 8 and later, and of its supplements.
 pub(in crate::picture) mod tag {
@@ -32,7 +32,7 @@ pub(in crate::picture) mod tag {
     pub const XMP: u16 = 700;
 }
 
-/// Which byte of a number comes first.
+/// The byte order of numbers.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(in crate::picture) enum Order {
     Little,
@@ -40,7 +40,7 @@ pub(in crate::picture) enum Order {
 }
 
 impl Order {
-    /// The number that all of `bytes`, at most eight, are.
+    /// The number stored in all of `bytes`, at most eight.
     pub fn number(self, bytes: &[u8]) -> u64 {
         let add = |number: u64, &byte: &u8| number << 8 | u64::from(byte);
         match self {
@@ -53,7 +53,7 @@ impl Order {
 struct Entry<'a> {
     tag: u16,
     kind: u16,
-    /// As many values as there are in the file.
+    /// The values, as far as they are in the file.
     values: &'a [u8],
     is_cut: bool,
 }
@@ -66,7 +66,8 @@ pub(in crate::picture) struct Directory<'a> {
 }
 
 impl<'a> Directory<'a> {
-    /// `None` for what is no TIFF. Entries end where the file does, as damaged EXIF may still tell what is needed.
+    /// `None` for bytes that are not TIFF. Entries stop at the end of the file, since damaged EXIF may still have the needed
+    /// ones.
     pub fn first(bytes: &'a [u8]) -> Option<Self> {
         let order = match bytes.first_chunk()? {
             b"II" => Order::Little,
@@ -74,7 +75,7 @@ impl<'a> Directory<'a> {
             _ => return None,
         };
         let number = |at: usize, size: usize| Some(order.number(bytes.get(at..at.checked_add(size)?)?));
-        // Counts and places have 4 bytes, and 8 in BigTIFF.
+        // Counts and offsets have 4 bytes, and 8 in BigTIFF.
         let (size, first) = match number(2, 2)? {
             42 => (4, number(4, 4)?),
             43 if number(4, 2) == Some(8) => (8, number(8, 8)?),
@@ -96,7 +97,7 @@ impl<'a> Directory<'a> {
         Some(Self { order, entries: (0..count).map_while(entry).collect(), count })
     }
 
-    /// Whether the file ends before all entries and, of those that tell how pixels lie, their values.
+    /// Whether the file ends before all entries and, for those that describe the pixels' layout, their values.
     pub fn is_cut(&self) -> bool {
         let needed = |entry: &Entry| matches!(entry.tag, tag::WIDTH..=tag::YCC_RANGES | tag::XMP);
         self.count > self.entries.len() as u64 || self.entries.iter().any(|entry| entry.is_cut && needed(entry))
@@ -111,12 +112,12 @@ impl<'a> Directory<'a> {
         self.entry(tag).map(|entry| entry.values).unwrap_or_default()
     }
 
-    /// Whether there is such an entry.
+    /// Whether the entry exists.
     pub fn has(&self, tag: u16) -> bool {
         self.entry(tag).is_some()
     }
 
-    /// The whole numbers of an entry; none where it has others, or is absent.
+    /// The integers of an entry; empty where it has another type, or is absent.
     pub fn numbers(&self, tag: u16) -> impl Iterator<Item = u64> {
         let entry = self.entry(tag).filter(|entry| matches!(entry.kind, 1 | 3 | 4 | 7 | 13 | 16 | 18));
         entry
@@ -124,7 +125,7 @@ impl<'a> Directory<'a> {
             .flat_map(|entry| entry.values.chunks_exact(width(entry.kind)).map(|value| self.order.number(value)))
     }
 
-    /// The first whole number of an entry.
+    /// The first integer of an entry.
     pub fn number(&self, tag: u16) -> Option<u64> {
         self.numbers(tag).next()
     }
@@ -140,7 +141,7 @@ impl<'a> Directory<'a> {
     }
 }
 
-/// Bytes of a value.
+/// The size of a value in bytes.
 fn width(kind: u16) -> usize {
     match kind {
         3 | 8 => 2,

@@ -1,4 +1,4 @@
-//! Lines of ITU-T T.4 and T.6, as fax machines send them.
+//! Decoding of lines in ITU-T T.4 and T.6, the coding of fax machines.
 
 use std::convert::Infallible;
 
@@ -7,18 +7,18 @@ use fax::{
     maps::{Mode, black, mode, white},
 };
 
-/// How lines are coded.
+/// The coding of lines.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Coding {
-    /// Runs, each line from a whole byte (TIFF's compression 2).
+    /// Runs, each line starting at a whole byte (TIFF's compression 2).
     Runs,
-    /// T.4: runs, and with `two` also differences from the line above, as a bit before each line tells.
+    /// T.4: runs and, with `two`, also differences from the line above, as a bit before each line indicates.
     Group3 { two: bool },
     /// T.6: differences from the line above.
     Group4,
 }
 
-/// Bits of the data, then zeros.
+/// A reader of the data's bits, then of zeros.
 struct Bits<'a> {
     bytes: &'a [u8],
     at: usize,
@@ -44,11 +44,11 @@ impl BitReader for Bits<'_> {
     }
 }
 
-/// Places in a line where the colour changes, the first from white to black.
+/// The positions in a line where the colour changes, the first from white to black.
 type Changes = Vec<u32>;
 
 fn change(line: &mut Changes, at: u32) {
-    // A run of nothing is no change.
+    // A run of length 0 is not a change.
     if line.last() == Some(&at) {
         line.pop();
     } else {
@@ -61,7 +61,7 @@ impl Bits<'_> {
         self.at >= 8 * self.bytes.len()
     }
 
-    /// One run's length, of as many codes as it takes.
+    /// The length of one run, of as many codes as it takes.
     fn run(&mut self, is_black: bool) -> Option<u32> {
         let mut length = 0_u32;
         loop {
@@ -73,7 +73,7 @@ impl Bits<'_> {
         }
     }
 
-    /// Goes past the marks of a line's end; returns how many there were.
+    /// Skips end-of-line codes and returns their number.
     fn ends(&mut self, two: bool) -> usize {
         let mut count = 0;
         loop {
@@ -88,7 +88,7 @@ impl Bits<'_> {
             }
             self.at += 1;
             count += 1;
-            // The bit behind a mark belongs to the line, unless another mark follows.
+            // The bit after a code belongs to the line, unless another code follows.
             if two && self.peek(13).is_some_and(|bits| bits & 0xFFF == 1) {
                 self.at += 1;
             }
@@ -110,7 +110,7 @@ impl Bits<'_> {
         let mut line = Changes::new();
         let (mut at, mut begun, mut is_black, mut index) = (0_u32, false, false, 0_usize);
         while at < width {
-            // The first change above to the other colour that lies right of here.
+            // The first change above to the other colour to the right of this position.
             while index > 0 && above.get(index - 1).is_some_and(|&above| above > at) {
                 index -= 1;
             }
@@ -141,7 +141,7 @@ impl Bits<'_> {
     }
 }
 
-/// As many of `rows` lines of `width` pixels as there are, eight pixels a byte, black as ones.
+/// Decodes up to `rows` lines of `width` pixels, eight pixels per byte, black as ones.
 pub(super) fn decode(bytes: &[u8], coding: Coding, width: usize, rows: usize) -> Vec<u8> {
     let mut bits = Bits { bytes, at: 0 };
     let stride = width.div_ceil(8);
@@ -154,7 +154,7 @@ pub(super) fn decode(bytes: &[u8], coding: Coding, width: usize, rows: usize) ->
                 bits.runs(width as u32).map(Some)
             }
             Coding::Group3 { two } => {
-                // Six marks end all lines.
+                // Six codes end all lines.
                 let ends = bits.ends(two);
                 if ends >= 2 && row > 0 {
                     Some(None)
@@ -171,7 +171,7 @@ pub(super) fn decode(bytes: &[u8], coding: Coding, width: usize, rows: usize) ->
         match line {
             Some(Some(line)) if bits.at <= 8 * bytes.len() => above = line,
             Some(None) => {
-                // What white lines at the end are often left out as.
+                // White lines at the end are often omitted.
                 packed.resize(stride * rows, 0);
                 break;
             }

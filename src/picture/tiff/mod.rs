@@ -1,7 +1,7 @@
-//! TIFF 6.0 and BigTIFF: what is in the first directory, as libtiff shows it.
+//! TIFF 6.0 and BigTIFF: the picture of the first directory, as libtiff shows it.
 //!
-//! This is a reader of its own because the `tiff` crate (0.11) panics at planes in tiles, and refuses most of what is read here:
-//! samples of two and four bits, palettes, associated opacity, the other order of bits, YCbCr.
+//! A reader of its own, because the `tiff` crate (0.11) panics on planes in tiles, and refuses most of the kinds read here:
+//! samples of two and four bits, palettes, associated opacity, reversed bit order, YCbCr.
 
 mod chunk;
 mod colour;
@@ -70,21 +70,21 @@ pub(super) fn read(bytes: &[u8]) -> Result<Decoded, PictureError> {
     Ok(Decoded { width, height, rgb, orientation, damage: Damage::of(canvas.lost, canvas.blocks) })
 }
 
-/// JPEG as TIFF 6.0 had it first.
+/// The JPEG compression of the first TIFF 6.0.
 const OLD_JPEG: u64 = 6;
 
-/// What the directory tells of samples, strips and tiles.
+/// The directory's description of samples, strips and tiles.
 struct Layout {
     width: usize,
     height: usize,
     bits: usize,
-    /// Of a pixel.
+    /// The number of samples per pixel.
     samples: usize,
     kind: samples::Kind,
-    /// Whether each sample of the pixels has strips or tiles of its own.
+    /// Whether each sample has strips or tiles of its own.
     planar: bool,
     colours: Colours,
-    /// What the sample behind the colours says of opacity.
+    /// The meaning of the sample after the colours, for opacity.
     alpha: Alpha,
     packing: Packing,
     predictor: Predictor,
@@ -95,14 +95,14 @@ struct Layout {
     chunk: [usize; 2],
     offsets: Vec<u64>,
     lengths: Vec<u64>,
-    /// How many pixels share a unit's two differences of colour, across and down.
+    /// The number of pixels that share a unit's two chroma samples, across and down.
     sampling: [usize; 2],
 }
 
-/// Samples of eight bits, a plane for each of those that are kept of a pixel.
+/// Samples of eight bits, with one plane per kept sample of a pixel.
 struct Canvas {
     planes: Vec<Vec<u8>>,
-    /// Blocks of JPEG that were lost, of those that there are.
+    /// The number of lost JPEG blocks, and of all.
     lost: u64,
     blocks: u64,
 }
@@ -163,7 +163,7 @@ impl Layout {
             (false, _) | (true, Some(0)) => Alpha::None,
             (true, Some(1)) => Alpha::Associated,
             (true, Some(_)) => Alpha::Straight,
-            // Some leave out what the fourth is.
+            // Some programs omit the meaning of the fourth sample.
             (true, None) => {
                 if count == 3 {
                     Alpha::Straight
@@ -229,7 +229,7 @@ impl Layout {
         })
     }
 
-    /// How many samples of a pixel are kept: those of the colours, and opacity.
+    /// The number of kept samples per pixel: those of the colours, and opacity.
     fn kept(&self) -> usize {
         self.colours.count() + usize::from(self.alpha != Alpha::None)
     }
@@ -256,7 +256,7 @@ impl Layout {
         let place = plane * self.chunks_across() * self.chunks_down() + index;
         let &start = self.offsets.get(place).ok_or_else(|| damaged("fewer strips or tiles than its size takes"))?;
         let rest = usize::try_from(start).ok().and_then(|start| bytes.get(start..)).ok_or_else(cut)?;
-        // Some do not say how long they are.
+        // Some programs omit the length.
         let length = self.lengths.get(place).copied().filter(|&length| length > 0);
         let length = length.map(|length| usize::try_from(length).unwrap_or(usize::MAX));
         let is_cut = length.is_some_and(|length| length > rest.len());
@@ -271,7 +271,7 @@ impl Layout {
             }
             (samples, stride)
         } else {
-            // Differences of colour stand behind the pixels that share them.
+            // Chroma samples follow the pixels that share them.
             let [h, v] = self.sampling;
             let (line, lines) = if self.sampling == [1, 1] {
                 ((self.chunk[0] * samples * self.bits).div_ceil(8), rows)
@@ -299,7 +299,7 @@ impl Layout {
                 packed
             };
             let mut unpacked = chunk::unpack(packed, self.packing, self.chunk[0], most);
-            // What lies outside of the picture may be missing.
+            // Data outside of the picture may be missing.
             if unpacked.len() < line * (lines - 1) + visible {
                 return Err(few());
             }
@@ -327,7 +327,7 @@ impl Layout {
         Ok(())
     }
 
-    /// Samples of a strip or tile that is a JPEG, and how many there are in a row.
+    /// The samples of a strip or tile compressed as JPEG, and their number per row.
     fn jpeg(
         &self,
         packed: &[u8],

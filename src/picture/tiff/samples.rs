@@ -1,26 +1,26 @@
-//! Samples of any kind, as eight bits.
+//! Conversion of samples of any kind to eight bits.
 
 use half::f16;
 
 use super::directory::Order;
 
-/// What kind of numbers samples are.
+/// The type of samples.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// 0 is the least, all ones the most.
+    /// Unsigned: 0 is the minimum, all ones the maximum.
     Whole,
-    /// The same, of which the highest eight bits are taken, as Pillow takes those that opacity has multiplied.
+    /// Unsigned, reduced to the highest eight bits, as Pillow reduces samples premultiplied by opacity.
     High,
-    /// As they are, for what is no measure: indices of a palette.
+    /// Unchanged, for indices of a palette.
     Index,
-    /// Eight bits are taken for whole numbers, as Pillow and libtiff take them; of sixteen, what is less than zero is black.
+    /// Signed. Eight bits are taken as unsigned, as in Pillow and libtiff; of sixteen, negative values are black.
     Signed,
-    /// 0 is the least, 1 the most.
+    /// Floats: 0 is the minimum, 1 the maximum.
     Float,
 }
 
 impl Kind {
-    /// For messages.
+    /// The name for messages.
     pub fn name(self) -> &'static str {
         match self {
             Self::Whole | Self::High => "whole numbers",
@@ -30,7 +30,7 @@ impl Kind {
         }
     }
 
-    /// Whether there is a meaning to samples of so many bits.
+    /// Whether samples of this type can have this many bits.
     pub fn has(self, bits: usize) -> bool {
         match self {
             Self::Whole => matches!(bits, 1..=32),
@@ -41,14 +41,14 @@ impl Kind {
         }
     }
 
-    /// Of a packed row, the samples `first`, `first + step` and so on, until `out` is full.
+    /// Unpacks the samples `first`, `first + step` and so on of a packed row, until `out` is full.
     pub fn unpack(self, row: &[u8], bits: usize, order: Order, [first, step]: [usize; 2], out: &mut [u8]) {
         let places = (0..).map(|i| first + i * step);
         let number = |place: usize| match bits {
             8 => row.get(place).map_or(0, |&byte| u64::from(byte)),
             16 | 32 | 64 => row.get(place * bits / 8..(place + 1) * bits / 8).map_or(0, |bytes| order.number(bytes)),
             _ => {
-                // The first sample in the highest bits, whatever the order of bytes.
+                // The first sample is in the highest bits, whatever the byte order.
                 let (start, end) = (place * bits, (place + 1) * bits);
                 let bytes = row.get(start / 8..end.div_ceil(8)).unwrap_or_default();
                 (Order::Big.number(bytes) >> ((8 - end % 8) % 8)) & ((1 << bits) - 1)
@@ -71,7 +71,7 @@ impl Kind {
                         32 => f64::from(f32::from_bits(value as u32)),
                         _ => f64::from_bits(value),
                     };
-                    // Of what is no number, the conversion makes black.
+                    // The conversion turns NaN into black.
                     (value * 255.0).round_ties_even() as u8
                 }),
             ),

@@ -1,4 +1,4 @@
-//! A server on this machine that does what servers do.
+//! Downloads from a local server with the faults of real ones.
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 use std::{
@@ -10,9 +10,9 @@ use std::{
 
 use super::*;
 
-/// Longer than any buffer on the way.
+/// Longer than any buffer between server and client.
 const LENGTH: usize = 3_000_000;
-/// The SHA-256 of [`bytes`], by another program.
+/// The SHA-256 of [`bytes`], computed by another program.
 const SHA256: Checksum = Checksum::Sha256("ac64956bfb8b88d81f18a14627f9e7a1b5a9cdf2034344cbe78817d474154fb8");
 
 fn bytes() -> Vec<u8> {
@@ -30,7 +30,7 @@ impl Request {
         self.head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
     }
 
-    /// Where the wanted part begins.
+    /// The start of the requested part.
     fn start(&self) -> Option<usize> {
         self.header("range")?.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok()
     }
@@ -42,7 +42,7 @@ struct Server {
 }
 
 impl Server {
-    /// Answers each connection by `answer`, and closes it.
+    /// Answers each connection with `answer`, and closes it.
     fn new(answer: impl Fn(&Request, &mut TcpStream) -> io::Result<()> + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}/file", listener.local_addr().unwrap());
@@ -74,7 +74,7 @@ impl Server {
     }
 }
 
-/// The whole file, or the part that is asked for if the tag fits.
+/// Serves the whole file, or the requested part if the tag matches.
 fn serve(request: &Request, stream: &mut TcpStream, tag: &str, most: usize) -> io::Result<()> {
     let bytes = bytes();
     match request.start() {
@@ -94,7 +94,7 @@ fn serve(request: &Request, stream: &mut TcpStream, tag: &str, most: usize) -> i
     }
 }
 
-/// Fetches from `server`: what came of it, and the folder that it went to.
+/// Downloads from `server`; returns the result and the folder.
 fn fetch(server: &Server, change: impl FnOnce(&mut Download<'_>)) -> (Result<(), String>, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let result = fetch_to(&folder.path().join("cache/file"), server, change);
@@ -142,7 +142,7 @@ fn a_file_arrives() {
     assert_eq!(server.requests().len(), 1);
     assert!(server.requests()[0].contains("user-agent: alexnet/"), "{:?}", server.requests());
     assert!(!server.requests()[0].contains("range: "), "{:?}", server.requests());
-    // Also where its length is known to nobody.
+    // The same with a length that nobody knows.
     let chunks = Server::new(|_, stream| {
         write!(stream, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{LENGTH:x}\r\n")?;
         stream.write_all(&bytes())?;
@@ -152,7 +152,7 @@ fn a_file_arrives() {
     is_whole(&result, &folder);
 }
 
-/// A link to a file that was fetched elsewhere stays one; a pipe, a folder and links to nowhere are left as they are.
+/// A link to a file that was downloaded elsewhere is kept; a pipe, a folder and dangling links are left alone.
 #[cfg(unix)]
 #[test]
 fn what_is_no_file_is_not_replaced() {
@@ -209,7 +209,7 @@ fn what_is_cut_off_goes_on_where_it_stopped() {
 
 #[test]
 fn a_later_call_goes_on() {
-    // Half of the file, and then nothing for as long as the first call tries.
+    // Half of the file, then silence for the whole first call.
     let server = Server::new(|request, stream| match request.number {
         0 => serve(request, stream, "\"1\"", LENGTH / 2),
         1..=4 => Ok(()),
@@ -248,7 +248,7 @@ fn a_server_without_ranges_sends_all_again() {
         });
         let (result, folder) = fetch(&server, |_| ());
         is_whole(&result, &folder);
-        // Only a tag that changes with every byte can ask for the rest.
+        // Only a strong validator can request the rest.
         assert_eq!(server.requests()[1].contains("range: "), header == "ETag: \"1\"", "{header}");
     }
 }
@@ -300,7 +300,7 @@ fn lengths_that_are_not_the_files() {
         failed(&result, "expected 3,000,000 bytes, the server has ");
         assert_eq!(names(&folder), [""; 0], "nothing was taken");
 
-        // Where nobody knows better, the checksum does.
+        // Without a known size, the checksum decides.
         let (result, folder) = fetch(&server, |download| download.size = None);
         failed(
             &result,
@@ -308,7 +308,7 @@ fn lengths_that_are_not_the_files() {
         );
         assert_eq!(names(&folder), [""; 0]);
     }
-    // More is told than comes.
+    // A length larger than the body.
     let server = Server::new(|_, stream| {
         write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", LENGTH + 10)?;
         stream.write_all(&bytes())
@@ -316,7 +316,7 @@ fn lengths_that_are_not_the_files() {
     let (result, _folder) = fetch(&server, |download| download.size = None);
     failed(&result, "after 3,000,000 bytes");
     assert_eq!(server.requests().len(), 5, "and not for ever");
-    // More comes than is known, and nothing is told.
+    // A body larger than the known size, without a length.
     let server = Server::new(|_, stream| {
         write!(stream, "HTTP/1.1 200 OK\r\n\r\n")?;
         stream.write_all(&vec![0; LENGTH + 1])
@@ -330,7 +330,7 @@ fn lengths_that_are_not_the_files() {
 fn a_silent_server_is_left() {
     let quick = |download: &mut Download<'_>| download.timeout = Duration::from_millis(300);
     let stop = || thread::sleep(Duration::from_secs(30));
-    // Before its answer, and in the middle of it.
+    // Before the answer, and in the middle of it.
     let server = Server::new(move |_, _| {
         stop();
         Ok(())
@@ -348,7 +348,7 @@ fn a_silent_server_is_left() {
     failed(&result, "nothing came for 300ms after 1,000 bytes");
     assert_eq!(names(&folder), ["file.part", "file.part.tag"]);
     assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
-    // One that is slow but never silent for so long is waited for.
+    // A server that is slow but never silent for the timeout is waited for.
     let server = Server::new(|request, stream| {
         if request.number > 0 {
             return Ok(());
@@ -379,7 +379,7 @@ fn answers_that_are_no_file() {
         assert_eq!(server.requests().len(), requests, "{status}");
         assert_eq!(names(&folder), [""; 0]);
     }
-    // What passes, passes.
+    // Temporary failures.
     let server = Server::new(|request, stream| match request.number {
         0 => write!(stream, "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n"),
         1 => write!(stream, "no HTTP at all\r\n\r\n"),
@@ -387,7 +387,7 @@ fn answers_that_are_no_file() {
     });
     let (result, folder) = fetch(&server, |_| ());
     is_whole(&result, &folder);
-    // A part that the server does not know any more.
+    // A part that the server no longer has.
     let server = Server::new(|request, stream| match request.number {
         0 => serve(request, stream, "\"1\"", LENGTH / 2),
         1 => write!(stream, "HTTP/1.1 416 Range Not Satisfiable\r\nContent-Length: 0\r\n\r\n"),

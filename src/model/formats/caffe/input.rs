@@ -1,5 +1,5 @@
-//! The input of a Caffe network: as its file says it, as a `.prototxt` does, or the size that its weights fit. Files that a solver
-//! wrote have layers of data in place of an input, which do not say it.
+//! The input of a Caffe network: from its file, from a `.prototxt`, or from the size that its weights fit. Files written by a
+//! solver have data layers in place of an input, without its shape.
 
 use super::{
     Net, blob, pair,
@@ -12,24 +12,24 @@ use crate::{model::formats::graph::USUAL_SIDES, shape::Shape};
 /// The largest side that is tried.
 const MAX_SIDE: usize = 2048;
 
-/// What is known of a network's input and of how pictures become it.
+/// The known properties of a network's input and of its preprocessing.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Input {
     /// Channels, height and width.
     pub shape: Option<Shape>,
-    /// The side of the square that a data layer cuts out.
+    /// The side of the square that a data layer crops.
     pub crop: Option<usize>,
     pub scale: Option<f32>,
-    /// Of each channel, or one for all.
+    /// One number per channel, or one for all.
     pub mean: Vec<f32>,
-    /// A picture of means, in a file of its own.
+    /// The file of a mean image.
     pub mean_file: Option<String>,
-    /// Whether a layer of data says all that is done to pictures.
+    /// Whether a data layer describes the whole preprocessing.
     pub data: bool,
 }
 
 impl Input {
-    /// What the layers of a network say.
+    /// The input according to the layers of a network.
     pub fn of(net: &Net) -> Result<Self, String> {
         let mut input = Self::default();
         let layer_shapes = net.layers.iter().filter_map(|layer| layer.input_param.as_ref()?.shape.first());
@@ -55,7 +55,7 @@ impl Input {
         Ok(input)
     }
 
-    /// What a `.prototxt` says: `deploy.prototxt`, or the one that the network was trained with.
+    /// The input according to a `.prototxt`: `deploy.prototxt`, or the one that the network was trained with.
     pub fn of_text(text: &str) -> Result<Self, String> {
         let fields = text::parse(text)?;
         let layers: Vec<&Fields> = fields.messages("layer").chain(fields.messages("layers")).collect();
@@ -90,7 +90,7 @@ impl Input {
         Ok(input)
     }
 
-    /// The same, with what `other` knows where nothing is known here.
+    /// The same, with unknown properties taken from `other`.
     pub fn or(self, other: Self) -> Self {
         let says_pictures = self.data || self.scale.is_some() || !self.mean.is_empty() || self.mean_file.is_some();
         let pictures = if says_pictures {
@@ -121,22 +121,22 @@ fn shape_of(dims: &[i64]) -> Result<Shape, String> {
     }
 }
 
-/// Inputs that a network may have, the likeliest first.
+/// Possible inputs of a network, the likeliest first.
 pub(super) struct Sizes {
     pub shapes: Vec<Shape>,
-    /// Which of them it is, as far as the file leaves that open.
+    /// The alternatives, where the file leaves them open.
     pub doubt: Option<String>,
 }
 
-/// A layer, as far as it changes sizes.
+/// A layer's effect on sizes.
 #[derive(Clone, Copy)]
 struct Step {
     kernel: [usize; 2],
     stride: [usize; 2],
     padding: [usize; 2],
-    /// Whether the last window may reach over the end.
+    /// Whether the last window may extend past the end.
     ceil: bool,
-    /// Everything is one window.
+    /// Whether one window covers everything.
     global: bool,
 }
 
@@ -187,8 +187,8 @@ impl Step {
     }
 }
 
-/// The sizes that fit the weights of a network whose file does not say its input: those that fill the first fully connected
-/// layer, and of these first the ones of which no layer leaves a rest.
+/// The input sizes that fit the weights of a network whose file does not give its input: those that fill the first fully
+/// connected layer, with those first where no layer leaves a remainder.
 pub(super) fn fitting(net: &Net, crop: Option<usize>) -> Result<Sizes, String> {
     let mut steps = Vec::new();
     let mut channels = None;
@@ -213,7 +213,7 @@ pub(super) fn fitting(net: &Net, crop: Option<usize>) -> Result<Sizes, String> {
     }
     let channels = match (channels, columns) {
         (Some(channels), _) => channels,
-        // A network of fully connected layers alone.
+        // A network of only fully connected layers.
         (None, Some(columns)) => return Ok(vectors(columns)),
         (None, None) => 3,
     };
@@ -238,7 +238,7 @@ pub(super) fn fitting(net: &Net, crop: Option<usize>) -> Result<Sizes, String> {
         let found = maps.checked_mul(height).and_then(|n| n.checked_mul(width));
         match found {
             Some(found) if found == columns => if tall && wide { &mut exact } else { &mut rounded }.push(side),
-            // Larger inputs have no smaller outputs.
+            // Larger inputs never have smaller outputs.
             Some(found) if found < columns => {}
             _ => break,
         }
@@ -260,7 +260,7 @@ pub(super) fn fitting(net: &Net, crop: Option<usize>) -> Result<Sizes, String> {
     Ok(Sizes { shapes: sides.into_iter().take(8).map(|side| Shape::new(channels, side, side)).collect(), doubt })
 }
 
-/// Inputs of so many numbers: a square picture in grey or colour, or else a vector.
+/// Inputs of `count` numbers: a square grey or colour picture, or else a vector.
 fn vectors(count: usize) -> Sizes {
     let squares = [1, 3].into_iter().filter(|channels| count.is_multiple_of(*channels)).filter_map(|channels| {
         let side = (count / channels).isqrt();

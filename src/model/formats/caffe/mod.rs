@@ -1,5 +1,5 @@
-//! Caffe: a protocol buffer of layers, each with its weights, in the layout of today (`layer`) or that of before
-//! 2015 (`layers`, V1). The layers are walked into a [`Network`](crate::Network).
+//! Caffe: a protocol buffer of layers, each with its weights, in the current layout (`layer`) or in that of before 2015
+//! (`layers`, V1). The layers are converted to a [`Network`](crate::Network).
 
 mod input;
 mod norm;
@@ -34,17 +34,17 @@ use crate::{
     window::{Padding, Window},
 };
 
-/// Layers of sequential networks have a weight and a bias.
+/// The most blobs of a layer. Those of sequential networks have a weight and a bias.
 const MAX_BLOBS: usize = 16;
 
 /// A `.caffemodel`.
 pub(crate) struct Net {
-    /// Length of the file in bytes.
+    /// The length of the file in bytes.
     len: usize,
     net: NetParameter,
     /// [`NetParameter::layers`] or [`NetParameter::layer`].
     layers: Vec<LayerParameter>,
-    /// Where it lies.
+    /// The path of the file.
     path: Option<PathBuf>,
 }
 
@@ -56,13 +56,13 @@ fn decode<M: Message + Default>(bytes: &Bytes) -> Result<M, WeightsError> {
     M::decode(bytes.clone()).map_err(|e| malformed(format!("whole protobuf messages, found: {e}")))
 }
 
-/// Whether a file begins as Caffe's do, with the network's name or a layer.
+/// Whether a file begins like Caffe's, with the network's name or a layer.
 pub(super) fn begins(bytes: &[u8]) -> bool {
     matches!(bytes, [0x0a | 0x12, ..] | [0xa2, 0x06, ..])
 }
 
 impl Net {
-    /// `None` where the bytes are some other protocol buffer.
+    /// `None` where the bytes are another kind of protocol buffer.
     pub fn read(bytes: &Bytes, path: Option<&Path>) -> Result<Option<Self>, WeightsError> {
         let net: NetParameter = decode(bytes)?;
         let count = net.layer.len() + net.layers.len();
@@ -124,7 +124,7 @@ impl Net {
         self.sized(own, "the file")
     }
 
-    /// The `.prototxt` that lies beside the file, if one does.
+    /// The `.prototxt` next to the file, if there is one.
     fn text_beside(&self) -> Option<(String, String)> {
         let path = self.path.as_deref()?;
         let names = [path.with_extension("prototxt"), path.with_file_name("deploy.prototxt")];
@@ -136,7 +136,7 @@ impl Net {
         })
     }
 
-    /// The network with the input that is known, or with one that its weights fit.
+    /// The network with the known input, or with one that its weights fit.
     fn sized(&self, input: Input, from: &str) -> Result<Graph, WeightsError> {
         match input.shape {
             Some(shape) => {
@@ -156,7 +156,7 @@ impl Net {
         let mut result = Err(malformed("an input"));
         for &shape in shapes {
             let walked = self.walk(shape, &input);
-            // The first that was tried is the likeliest, and what is wrong with it the best to tell.
+            // The first is the likeliest, so its error is the most useful.
             match walked {
                 Ok(graph) => {
                     let guessed = self.guesses_pictures(&input);
@@ -169,12 +169,12 @@ impl Net {
         result
     }
 
-    /// Whether nothing tells how pictures become the input.
+    /// Whether the preprocessing is unknown.
     fn guesses_pictures(&self, input: &Input) -> bool {
         !input.data && input.mean.is_empty() && input.scale.is_none() || input.mean_file.is_some()
     }
 
-    /// How the data layer made its pictures: BGR resized beforehand, or grey; mean and scale if it says them.
+    /// The preprocessing of the data layer: BGR resized beforehand, or grey; with its mean and scale if it has them.
     fn preprocessing(&self, shape: Shape, input: &Input) -> Preprocessing {
         let mut p = match shape.channels {
             3 => Preprocessing::caffe(shape.height).cropped(shape.height, shape.width),
@@ -183,7 +183,7 @@ impl Net {
         match *input.mean {
             [mean] if mean.is_finite() => p.mean = [mean; 3],
             [b, g, r] if shape.channels == 3 && b.is_finite() && g.is_finite() && r.is_finite() => p.mean = [b, g, r],
-            // A data layer that speaks of no mean subtracts none.
+            // A data layer without a mean subtracts none.
             [] if input.data && input.mean_file.is_none() => p.mean = [0.0; 3],
             _ => {}
         }
@@ -197,7 +197,7 @@ impl Net {
 
     fn walk(&self, shape: Shape, input: &Input) -> Result<Graph, WeightsError> {
         let mut chain = Chain::new(shape, Budget::new(self.len)).map_err(malformed_size)?;
-        // The names of the last activation: Caffe's splits give it several.
+        // The names of the last activation: Caffe's Split layers give it several.
         let mut current: Vec<&str> = self.net.input.iter().take(1).map(String::as_str).collect();
         for layer in &self.layers {
             let fail =
@@ -209,14 +209,14 @@ impl Net {
                     }
                     continue;
                 }
-                // Measure the output, and change nothing.
+                // Layers that measure the output and change nothing.
                 "Accuracy" | "Silence" => continue,
-                // Makes copies of the labels too.
+                // A Split may copy the labels too.
                 "Split" if layer.bottom.first().is_some_and(|bottom| !current.contains(&bottom.as_str())) => continue,
                 _ => {}
             }
             let bottom = layer.bottom.first().map(String::as_str).unwrap_or_default();
-            // The first layer of a net without a data layer takes the picture.
+            // The first layer of a net without a data layer reads the picture.
             if current.is_empty() {
                 current.push(bottom);
             }
@@ -232,7 +232,7 @@ impl Net {
         chain.finish(name, Some(self.preprocessing(shape, input))).map_err(malformed)
     }
 
-    /// One layer. Errors say what was expected and found.
+    /// Appends one layer. Errors give the expected and the actual layer.
     fn layer(&self, chain: &mut Chain, layer: &LayerParameter) -> Result<(), String> {
         let name = layer.name.as_str();
         let blobs = || -> Result<Vec<Tensor>, String> {
@@ -270,7 +270,7 @@ impl Net {
                 }
                 let mut blobs = blobs()?.into_iter();
                 let weight = blobs.next().ok_or("a weight, found none: is this a trained network?")?;
-                // Old files write four dimensions, of which the first two are 1.
+                // Old files have four dimensions, of which the first two are 1.
                 let shape = match *weight.shape() {
                     [1, 1, a, b] | [a, b] => [a, b],
                     ref other => return Err(format!("a matrix as weight, found shape {other:?}")),
@@ -324,7 +324,7 @@ impl Net {
                     _ if p.axis.is_some_and(|axis| axis != 0) || p.num_axes.is_some_and(|axes| axes != -1) => {
                         Err("axis 0 and all axes from there, found others".into())
                     }
-                    // A vector, with the batch before it.
+                    // A vector, after the batch dimension.
                     [_, rest] if rest == -1 || same(rest, shape.len()) => {
                         chain.flatten();
                         Ok(())
@@ -348,7 +348,7 @@ impl Net {
     }
 }
 
-/// The mean of each channel of a picture of means; of one channel, three times.
+/// The mean of each channel of a mean image; a single channel is repeated three times.
 pub(crate) fn mean_pixel(bytes: &[u8]) -> Result<[f32; 3], WeightsError> {
     let fail = |what: String| {
         WeightsError::malformed("Caffe picture of means", what)
@@ -386,7 +386,7 @@ fn pool(chain: &mut Chain, name: &str, p: &PoolingParameter) -> Result<(), Strin
     let ceil = p.round_mode != 1;
     match p.pool {
         0 => chain.max_pool(name, window, if ceil { Rounding::Ceil } else { Rounding::Floor }),
-        // Padding counts, and what is past it does not (pooling_layer.cpp).
+        // Padding counts, and numbers past it do not (pooling_layer.cpp).
         1 => chain.average_pool(name, AvgPool::new(1, 1).window(window).count_padding(true).ceil(ceil)),
         other => Err(format!("the maximum or the average, found method {other}")),
     }
@@ -405,7 +405,7 @@ fn size(v: u64) -> Result<usize, String> {
     usize::try_from(v).map_err(|_| format!("a size, found {v}"))
 }
 
-/// Rows and columns: each on its own, or one or two numbers for both.
+/// Rows and columns: separately, or as one or two numbers for both.
 fn pair(both: &[u64], rows: Option<u64>, columns: Option<u64>, default: Option<u64>) -> Result<[usize; 2], String> {
     let [r, c] = match *both {
         [] => [default, default],
@@ -417,7 +417,7 @@ fn pair(both: &[u64], rows: Option<u64>, columns: Option<u64>, default: Option<u
     Ok([axis(rows, r)?, axis(columns, c)?])
 }
 
-/// A blob's numbers, in the shape that the file gives them.
+/// A blob as a tensor of the file's shape.
 fn blob(bytes: &Bytes) -> Result<Tensor, String> {
     let blob = BlobProto::decode(bytes.clone()).map_err(|e| format!("a blob of numbers, found: {e}"))?;
     let dims = match &blob.shape {

@@ -1,16 +1,17 @@
-//! Caffe's batch normalisation: a layer of means and variances, and mostly a layer of scales and shifts behind it.
+//! Caffe's batch normalisation: a layer of means and variances, usually followed by a layer of scales and shifts.
 
 use super::{blob, proto::LayerParameter};
 use crate::model::formats::BatchNorm;
 use crate::model::formats::affine::Affine;
 
-/// What a BatchNorm, Scale or Bias layer does to each of `channels` channels. Errors say what was expected and found.
+/// The scale and shift of a BatchNorm, Scale or Bias layer for `channels` channels. Errors give the expected and the actual
+/// blobs.
 pub(super) fn affine(layer: &LayerParameter, channels: usize) -> Result<Affine, String> {
     let blobs = layer.blobs.iter().take(4).map(|bytes| Ok(blob(bytes)?.to_f64()));
     let blobs = blobs.collect::<Result<Vec<Vec<f64>>, String>>()?;
     let (scale, shift) = match (layer.r#type.as_str(), &*blobs) {
         ("BatchNorm", [mean, variance, count]) => {
-            // Both are sums over moving averages, and the third says of how many.
+            // Both are sums over moving averages; the third blob is their count.
             let count = count.first().copied().unwrap_or(0.0);
             let factor = if count == 0.0 { 0.0 } else { 1.0 / count };
             let of = |numbers: &[f64]| numbers.iter().map(|number| number * factor).collect();

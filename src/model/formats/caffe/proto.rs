@@ -1,5 +1,5 @@
-//! The messages of `caffe.proto` (BVLC Caffe 1.0) that a network needs, with their field numbers. Layers and
-//! packed numbers stay bytes, shared with the memory map, until they are looked at.
+//! The messages of `caffe.proto` (BVLC Caffe 1.0) that a network needs, with their field numbers. Layers and packed numbers
+//! stay bytes, shared with the memory map, until they are read.
 
 use bytes::Bytes;
 use prost::Message;
@@ -96,7 +96,7 @@ pub(super) struct LayerParameter {
 
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct V1LayerParameter {
-    /// The layer as it was written before V1.
+    /// The layer in the format before V1.
     #[prost(bytes = "bytes", optional, tag = "1")]
     pub layer: Option<Bytes>,
     #[prost(string, repeated, tag = "2")]
@@ -152,7 +152,7 @@ impl From<V1LayerParameter> for LayerParameter {
     }
 }
 
-/// Today's name of a numbered type; the number where there is none here.
+/// The current name of a numbered type; the number where it is unknown.
 fn v1_type(number: i32) -> String {
     let name = match number {
         1 => "Accuracy",
@@ -221,7 +221,7 @@ pub(super) struct BatchNormParameter {
     pub eps: Option<f32>,
 }
 
-/// Of a Scale or Bias layer.
+/// For a Scale or Bias layer.
 #[derive(Clone, Copy, PartialEq, Message)]
 pub(super) struct ScaleParameter {
     #[prost(int64, optional, tag = "1")]
@@ -287,7 +287,7 @@ pub(super) struct LrnParameter {
     pub alpha: Option<f32>,
     #[prost(float, optional, tag = "3")]
     pub beta: Option<f32>,
-    /// 0 is across channels.
+    /// 0 is normalisation across channels.
     #[prost(int32, tag = "4")]
     pub norm_region: i32,
     #[prost(float, optional, tag = "5")]

@@ -1,10 +1,10 @@
-//! Protocol buffers as text (`.prototxt`), as far as the files that go with `.caffemodel`s have it: fields of names, numbers,
-//! texts and messages, in any order.
+//! Protocol buffers as text (`.prototxt`), in the subset that accompanies `.caffemodel`s: fields of names, numbers, texts and
+//! messages, in any order.
 
 /// The longest text that is read, in bytes.
 pub(super) const MAX_TEXT: usize = 4 << 20;
 
-/// Messages in messages.
+/// The maximum nesting of messages.
 const MAX_DEPTH: usize = 32;
 
 /// A message: its fields in order.
@@ -19,7 +19,7 @@ enum Value {
 }
 
 impl Fields {
-    /// What the fields of a name hold.
+    /// The values of the scalar fields of a name.
     pub fn scalars<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         self.named(name).filter_map(|value| match value {
             Value::Scalar(text) => Some(text.as_str()),
@@ -27,12 +27,12 @@ impl Fields {
         })
     }
 
-    /// The numbers of the fields of a name; what is none is passed over.
+    /// The numbers in the fields of a name; other values are ignored.
     pub fn numbers<'a, T: std::str::FromStr + 'a>(&'a self, name: &'a str) -> impl Iterator<Item = T> + 'a {
         self.scalars(name).filter_map(|text| text.parse().ok())
     }
 
-    /// The messages of a name.
+    /// The messages in the fields of a name.
     pub fn messages<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Self> {
         self.named(name).filter_map(|value| match value {
             Value::Message(fields) => Some(fields),
@@ -45,13 +45,13 @@ impl Fields {
     }
 }
 
-/// Reads a message. An error says what was expected and found.
+/// Reads a message. Errors give the expected and the actual text.
 pub(super) fn parse(text: &str) -> Result<Fields, String> {
     if text.len() > MAX_TEXT {
         return Err(format!("at most {MAX_TEXT} bytes of text, found {}", text.len()));
     }
     let mut tokens = Tokens { rest: text, line: 1 };
-    // The messages that are open, the innermost last, each with the name of its field.
+    // The open messages, the innermost last, each with the name of its field.
     let mut open: Vec<(String, Fields)> = Vec::new();
     let mut fields = Fields::default();
     while let Some(token) = tokens.next()? {
@@ -95,9 +95,9 @@ pub(super) fn parse(text: &str) -> Result<Fields, String> {
 }
 
 enum Token {
-    /// Letters, digits and what numbers are written with.
+    /// A word of letters, digits and the signs of numbers.
     Name(String),
-    /// What stands between quotes.
+    /// The text between quotes.
     Text(String),
     Sign(char),
 }

@@ -1,4 +1,4 @@
-//! Values that are known without a picture: weights, sizes and indices.
+//! Constants of the graph: weights, sizes and indices, which do not depend on the picture.
 
 use std::sync::Arc;
 
@@ -10,10 +10,10 @@ use crate::{
     weights::{DType, Tensor},
 };
 
-/// Values have a few dimensions.
+/// The highest rank of a constant.
 pub(super) const MAX_RANK: usize = 16;
 
-/// The type of a value's numbers, by its code in the format.
+/// The type of a constant's numbers, by its code in the format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     F32 = 1,
@@ -52,7 +52,7 @@ impl Kind {
         Self::ALL.into_iter().find(|&kind| kind as i64 == code)
     }
 
-    /// Bytes of one number.
+    /// The size of one number in bytes.
     pub fn size(self) -> usize {
         match self {
             Self::U8 | Self::I8 | Self::Bool => 1,
@@ -62,7 +62,7 @@ impl Kind {
         }
     }
 
-    /// How weights of this type are stored; `None` for whole numbers.
+    /// The type of weights stored in this type; `None` for integers.
     pub fn dtype(self) -> Option<DType> {
         match self {
             Self::F32 => Some(DType::F32),
@@ -74,13 +74,13 @@ impl Kind {
     }
 }
 
-/// A tensor that is known without a picture: little-endian numbers, the last dimension contiguous.
+/// A tensor that does not depend on the picture: little-endian numbers in row-major order.
 #[derive(Clone)]
 pub(super) struct Constant {
     kind: Kind,
     shape: Vec<usize>,
     bytes: Bytes,
-    /// What the file calls it, for errors.
+    /// The name in the file, for error messages.
     name: Option<Arc<str>>,
 }
 
@@ -91,7 +91,7 @@ pub(super) enum Numbers {
 }
 
 impl Constant {
-    /// `None` where the bytes are not as many as the shape says.
+    /// `None` where the number of bytes does not match the shape.
     pub fn new(kind: Kind, shape: Vec<usize>, bytes: Bytes, name: Option<&str>) -> Option<Self> {
         let count = shape.iter().try_fold(kind.size(), |a, &d| a.checked_mul(d))?;
         let fits = count == bytes.len() && shape.len() <= MAX_RANK;
@@ -119,7 +119,7 @@ impl Constant {
                 floats = values.iter().map(|&v| v as f64).collect();
                 (&floats, &[])
             }
-            // Towards zero, and a Boolean is whether it is not zero.
+            // Towards zero; a Boolean is true for any number but zero.
             (Numbers::Floats(values), None) => {
                 let whole = |&v: &f64| if kind == Kind::Bool { i64::from(v != 0.0) } else { v as i64 };
                 ints = values.iter().map(whole).collect();
@@ -149,12 +149,12 @@ impl Constant {
         &self.shape
     }
 
-    /// How many numbers there are.
+    /// The number of elements.
     pub fn len(&self) -> usize {
         self.bytes.len() / self.kind.size()
     }
 
-    /// Weights over the same bytes.
+    /// The constant as weights over the same bytes.
     pub fn tensor(&self) -> Result<Tensor, String> {
         let dtype = self.kind.dtype().ok_or_else(|| format!("floating-point numbers, found {:?}", self.kind))?;
         let tensor =
@@ -183,7 +183,7 @@ impl Constant {
         })
     }
 
-    /// Floating-point numbers.
+    /// The elements as floating-point numbers.
     pub fn floats(&self, budget: &mut Budget) -> Result<Vec<f64>, String> {
         match self.numbers(budget)? {
             Numbers::Floats(values) => Ok(values),
@@ -191,7 +191,7 @@ impl Constant {
         }
     }
 
-    /// Sizes, axes or indices.
+    /// The elements as sizes, axes or indices.
     pub fn to_ints(&self, budget: &mut Budget) -> Result<Vec<i64>, String> {
         match self.numbers(budget)? {
             Numbers::Ints(values) => Ok(values),
@@ -199,7 +199,7 @@ impl Constant {
         }
     }
 
-    /// The one number that this holds, whatever its dimensions.
+    /// The only element, whatever the shape; `None` where there are several.
     pub fn scalar(&self) -> Option<f64> {
         if self.len() != 1 {
             return None;
@@ -229,12 +229,12 @@ impl Constant {
         Ok(Self { kind: self.kind, shape, bytes, name: self.name.clone() })
     }
 
-    /// How far apart neighbours lie along each dimension.
+    /// The strides, in numbers.
     pub fn strides(&self) -> Vec<usize> {
         strides(&self.shape)
     }
 
-    /// The slices at `indices` of an axis, one after the other.
+    /// The slices at `indices` of an axis, concatenated.
     pub fn take(&self, axis: usize, indices: &[usize], budget: &mut Budget) -> Result<Self, String> {
         let size = self.shape.get(axis).copied().ok_or("an axis that is there")?;
         let inner = self.shape[axis + 1..].iter().product::<usize>() * self.kind.size();
@@ -253,7 +253,7 @@ impl Constant {
         Self::new(self.kind, shape, bytes.into(), None).ok_or_else(|| "a shape that fits".into())
     }
 
-    /// The parts one after the other along an axis.
+    /// The concatenation of the parts along an axis.
     pub fn concat(parts: &[&Self], axis: usize, budget: &mut Budget) -> Result<Self, String> {
         let first = parts.first().ok_or("something to join")?;
         let mut shape = first.shape.clone();
@@ -280,7 +280,7 @@ impl Constant {
     }
 }
 
-/// How far apart neighbours lie along each dimension of a contiguous array.
+/// The strides of a contiguous array, in numbers.
 pub(super) fn strides(shape: &[usize]) -> Vec<usize> {
     let mut strides = vec![1usize; shape.len()];
     for i in (1..shape.len()).rev() {

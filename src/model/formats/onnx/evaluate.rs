@@ -1,5 +1,5 @@
-//! Evaluates nodes whose inputs are all known without a picture: weights that the graph computes, and the arithmetic of sizes
-//! that exporters write around Reshape.
+//! Evaluation of nodes with constant inputs: weights that the graph computes, and the arithmetic of sizes that exporters
+//! write around Reshape.
 
 use super::{
     constant::{Constant, Kind, Numbers, strides},
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::model::formats::Budget;
 
-/// What [`evaluate`] knows.
+/// The operators that [`evaluate`] supports.
 pub(super) const OPERATORS: &[&str] = &[
     "Abs",
     "Add",
@@ -68,9 +68,9 @@ pub(super) const OPERATORS: &[&str] = &[
     "Where",
 ];
 
-/// Values of the node's outputs, in order. `inputs` are as the node lists them, `None` where one is absent.
+/// Evaluates a node and returns its outputs in order. `inputs` are in the node's order, `None` where one is absent.
 ///
-/// Errors say what was expected and found; `budget` bounds memory and time.
+/// Errors give the expected and the actual inputs; `budget` bounds memory and time.
 pub(super) fn evaluate(
     node: &Node,
     inputs: &[Option<&Constant>],
@@ -194,7 +194,7 @@ impl<'a> Evaluation<'a> {
         self.inputs.get(i).copied().flatten().ok_or_else(|| format!("an input {i}"))
     }
 
-    /// Whole numbers that newer operators take as an input, and older ones as an attribute.
+    /// Integers that newer operators take as an input, and older ones as an attribute.
     fn ints(&mut self, i: usize, attribute: &str) -> Result<Option<Vec<i64>>, String> {
         match self.inputs.get(i).copied().flatten() {
             Some(constant) => constant.to_ints(self.budget).map(Some),
@@ -202,7 +202,7 @@ impl<'a> Evaluation<'a> {
         }
     }
 
-    /// Charges for an array of numbers before it is made.
+    /// Charges the budget for an array before it is allocated.
     fn afford(&mut self, shape: &[usize]) -> Result<(), String> {
         let count = shape.iter().try_fold(8usize, |a, &d| a.checked_mul(d));
         self.budget.take(count.ok_or("tensors in proportion to the file, found far larger ones")?)
@@ -324,7 +324,7 @@ impl<'a> Evaluation<'a> {
         Constant::from_numbers(start.kind(), vec![count], &Numbers::Floats(values), self.budget)
     }
 
-    /// (x − zero point) · scale, both one number or one for each index of an axis.
+    /// (x − zero point) · scale, where both have one number, or one per index of an axis.
     fn dequantize(&mut self) -> Result<Constant, String> {
         let (x, scale) = (self.input(0)?, self.input(1)?);
         let along = |parameter: &Constant| -> Result<Constant, String> {
@@ -360,7 +360,7 @@ impl<'a> Evaluation<'a> {
         let rank = x.shape().len();
         let axes = reduced_axes(self.node, axes.as_deref(), rank)?;
         let keep = self.node.int("keepdims").unwrap_or(1) != 0;
-        // Where each number goes: strides of the result, 0 along what is reduced.
+        // The place of each number: strides of the result, 0 along reduced axes.
         let kept: Vec<usize> =
             x.shape().iter().enumerate().map(|(i, &d)| if axes.contains(&i) { 1 } else { d }).collect();
         let strides: Vec<usize> =
@@ -479,7 +479,7 @@ impl<'a> Evaluation<'a> {
             (Numbers::Floats(a), b) => {
                 let b = match b {
                     Numbers::Floats(b) => b,
-                    // The exponent of a power may be whole.
+                    // The exponent of a power may be an integer.
                     Numbers::Ints(b) => b.into_iter().map(|v| v as f64).collect(),
                 };
                 let f: fn(f64, f64) -> f64 = match operator {
@@ -492,7 +492,7 @@ impl<'a> Evaluation<'a> {
                     "Min" => f64::min,
                     _ => return Err(UNKNOWN.into()),
                 };
-                // Half precision is for storing: what is computed of it keeps what it has.
+                // Half precision is for storage: results computed from it stay f32.
                 let kind = if first.kind() == Kind::F64 { Kind::F64 } else { Kind::F32 };
                 (Numbers::Floats(places.map(|(i, j)| f(a[i], b[j])).collect()), kind)
             }
@@ -523,7 +523,7 @@ fn scalar(value: i64) -> Result<Constant, String> {
     Constant::ints(&[value]).reshaped(vec![])
 }
 
-/// The part of the dimensions that `Shape` is asked for.
+/// The range of dimensions that a `Shape` node selects.
 pub(super) fn shape_slice(node: &Node, dims: &[i64]) -> Constant {
     let rank = dims.len() as i64;
     let clamp = |v: i64| (if v < 0 { v.saturating_add(rank) } else { v }).clamp(0, rank) as usize;

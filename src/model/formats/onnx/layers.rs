@@ -1,4 +1,4 @@
-//! What a node makes of the last activation: a layer, numbers that a layer takes in, or another look at the same.
+//! Conversion of a node that reads the last activation: to a layer, to factors folded into a layer, or to a new view.
 
 use super::{
     constant::{Constant, Kind, Numbers},
@@ -17,7 +17,7 @@ use crate::{
     window::{Padding, Window},
 };
 
-/// What [`Walk::layer`] knows.
+/// The operators that [`Walk::layer`] supports.
 pub(super) const LAYERS: &[&str] = &[
     "Add",
     "AveragePool",
@@ -60,11 +60,11 @@ pub(super) const LAYERS: &[&str] = &[
     "Unsqueeze",
 ];
 
-/// Bounds beyond these hold nothing back.
+/// Bounds beyond these do not clip anything.
 const UNBOUNDED: f64 = 3e38;
 
 impl Walk<'_> {
-    /// The view of what a node makes of the last activation, which `view` is.
+    /// Converts a node that reads the last activation through `view`, and returns the view of its output.
     pub(super) fn layer(&mut self, node: &Node, view: &View) -> Result<View, Stop> {
         let view = &self.whole(node, view)?;
         let (opset, constants, budget) = (self.opset, &self.constants, &mut self.chain.budget);
@@ -194,7 +194,7 @@ impl Walk<'_> {
                 // The same numbers under another name.
                 return Ok(view.clone());
             }
-            // What a picture comes to is computed in f32 throughout.
+            // Everything that depends on the picture is computed in f32 throughout.
             "Cast" => {
                 let to = node.int("to").unwrap_or(0);
                 if Kind::of(to).and_then(Kind::dtype).is_none() {
@@ -210,13 +210,13 @@ impl Walk<'_> {
         Ok(view)
     }
 
-    /// The view of an input that is a vector in the file, and a picture to what comes next.
+    /// The view of an input that is a vector in the file, and a picture for the node that follows.
     fn whole(&mut self, node: &Node, view: &View) -> Result<View, String> {
         let &[batch, a, b, c] = view.dims() else { return Ok(view.clone()) };
         if view.groups().is_some() || !view.is_in_order() || batch != self.batch || !self.chain.is_input() {
             return Ok(view.clone());
         }
-        // Of one channel, the last dimension may as well be the first.
+        // With one channel, the last dimension may as well be the first.
         let (shape, order) = match node.operator.as_str() {
             "Transpose" if c == 1 => (Shape::new(c, a, b), CHANNELS_LAST),
             "Identity" | "Flatten" | "Reshape" | "Squeeze" | "Unsqueeze" | "Transpose" => return Ok(view.clone()),
@@ -226,7 +226,7 @@ impl Walk<'_> {
         Ok(View::new(view.dims().to_vec(), order, batch, shape))
     }
 
-    /// Sees to it that the last activation is N×C×H×W.
+    /// Ensures that the last activation is N×C×H×W.
     fn maps(&mut self, view: &View) -> Result<(), String> {
         self.chain.unflatten();
         if view.is_maps() {
@@ -266,7 +266,7 @@ impl Walk<'_> {
         Ok(bounds)
     }
 
-    /// The largest number of each row or column, or map.
+    /// Appends the maximum of each row, column or map.
     fn maximum(&mut self, name: &str, [rows, columns]: [bool; 2]) -> Result<(), String> {
         let shape = self.chain.shape();
         let kernel = [if rows { shape.height } else { 1 }, if columns { shape.width } else { 1 }];
@@ -333,8 +333,8 @@ impl Walk<'_> {
         Ok(view)
     }
 
-    /// A product with a matrix over the last dimension: a fully connected layer, or where that is the channels of maps a
-    /// convolution of one by one.
+    /// Appends a product with a matrix over the last dimension: a fully connected layer, or a 1×1 convolution where the last
+    /// dimension is the channels of maps.
     fn dense(
         &mut self,
         name: &str,
@@ -373,7 +373,7 @@ impl Walk<'_> {
         Ok(view.with_last(outputs, self.batch, self.chain.shape()))
     }
 
-    /// Arithmetic with a constant.
+    /// Appends arithmetic with a constant.
     fn arithmetic(&mut self, name: &str, node: &Node, view: &View) -> Result<View, Stop> {
         let [first, second] = [0, 1].map(|i| self.constants.get(node.input(i)));
         let reversed = first.is_some();
@@ -434,7 +434,7 @@ impl Walk<'_> {
             }
         }
         let lowest = value <= -UNBOUNDED;
-        // Other numbers than zeros are zeros of what lies as much below.
+        // Padding with another number is zero padding of the activation less that number.
         let constant = if lowest { 0.0 } else { value };
         self.chain.affine(name, &Affine { shift: vec![-constant], ..Affine::identity() })?;
         self.chain.pad(name, padding, lowest)?;
@@ -444,7 +444,7 @@ impl Walk<'_> {
         self.resized(view)
     }
 
-    /// The view of the last activation, whose rows and columns have changed.
+    /// The view of the last activation after its rows and columns have changed.
     fn resized(&self, view: &View) -> Result<View, String> {
         let shape = self.chain.shape();
         view.resized([self.batch, shape.channels, shape.height, shape.width])
@@ -479,7 +479,7 @@ impl Walk<'_> {
         let rank = view.dims().len();
         let axis = node.int("axis").unwrap_or(if self.opset >= 13 { -1 } else { 1 });
         let first = axis_of(axis, rank)?;
-        // Until version 13 it went over all dimensions from the axis on.
+        // Before version 13 it applied to all dimensions from the axis on.
         let over: Vec<usize> = if self.opset >= 13 { vec![first] } else { (first..rank).collect() };
         let rest: Vec<usize> = (0..rank).filter(|i| !over.contains(i)).collect();
         let outside = view.axes(&rest).ok_or("classes in a dimension of their own")?;

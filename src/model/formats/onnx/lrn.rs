@@ -1,4 +1,4 @@
-//! Local response normalisation as PyTorch exports it: x / (k + α · mean of squares)^β, in nodes of their own.
+//! Local response normalisation as PyTorch exports it: x / (k + α · mean of squares)^β, in several nodes.
 
 use super::{
     node::Node,
@@ -7,15 +7,15 @@ use super::{
 };
 use crate::layers::{LocalResponseNorm, LrnConvention};
 
-/// (k + a · Σ x²)^power of the last activation x, the sum over neighbouring channels once there is a window.
+/// (k + a · Σ x²)^power of the last activation x. The sum is over neighbouring channels once there is a window.
 #[derive(Clone)]
 pub(super) struct Squares {
     view: View,
-    /// Of which activation.
+    /// The number of the activation.
     pub of: usize,
     /// Zeros before the first channel and after the last.
     padding: [usize; 2],
-    /// Channels that are summed.
+    /// The number of channels that are summed.
     window: Option<usize>,
     a: f64,
     k: f64,
@@ -32,7 +32,7 @@ impl Squares {
         self.view.dims()
     }
 
-    /// What a node makes of this. `number` is the value of a constant input of one number, `ints` those of sizes.
+    /// Applies a node to this. `number` is the value of a constant scalar input, `ints` those of sizes.
     pub fn follow(
         &self,
         node: &Node,
@@ -66,7 +66,7 @@ impl Squares {
         Ok(next)
     }
 
-    /// Dimension of the channels, where they can still be summed.
+    /// The dimension of the channels, as long as they can still be summed.
     fn channels(&self) -> Result<usize, String> {
         let plain = self.window.is_none() && self.k == 0.0 && self.power == 1.0;
         self.view
@@ -94,7 +94,7 @@ impl Squares {
         let channels = self.channels()?;
         let rank = self.dims().len();
         let kernel = node.ints("kernel_shape").unwrap_or_default();
-        // Dimensions of the kernel begin with the third one.
+        // The kernel's dimensions begin with the third one.
         let own = axis_of(channels as i64 - 2, rank.saturating_sub(2))?;
         let others = kernel.iter().enumerate().any(|(i, &size)| i != own && size != 1);
         let steps = [node.ints("strides"), node.ints("dilations")];
@@ -119,7 +119,7 @@ impl Squares {
         Ok(())
     }
 
-    /// The layer that x times this is, or x divided by this.
+    /// The layer for x times this, or for x divided by this.
     pub fn norm(&self, divided: bool) -> Result<LocalResponseNorm, String> {
         let size = self.window.ok_or("squares that are summed over channels")?;
         let reach = [(size - 1) / 2, size / 2];

@@ -1,5 +1,5 @@
-//! ONNX: a protocol buffer of nodes and initializers. Nodes that need no picture are evaluated, and the others walked into a
-//! [`Network`](crate::Network), where they are a chain of its layers.
+//! ONNX: a protocol buffer of nodes and initializers. Nodes with constant inputs are evaluated. The others are converted to a
+//! [`Network`](crate::Network), where they form a chain of its layers.
 
 mod constant;
 mod evaluate;
@@ -39,22 +39,22 @@ use crate::{
     weights::{Weights, WeightsError},
 };
 
-/// Graphs of sequential networks have tens of nodes, and as many initializers.
+/// The most nodes and initializers of a graph. Sequential networks have tens of each.
 const MAX_NODES: usize = MAX_LAYERS;
 
-/// The sides of square inputs that are tried, the commonest first, where a file leaves its own open: of coloured pictures.
+/// The sides of square colour inputs that are tried, the commonest first, where a file leaves its input's size open.
 /// torchvision's networks fit 227 too.
 const COLOUR_SIDES: [usize; 8] = [224, 227, 32, 64, 96, 128, 256, 299];
-/// Of grey ones: digits come first.
+/// The same for grey inputs: digits come first.
 const GREY_SIDES: [usize; 8] = [28, 32, 64, 96, 128, 224, 227, 256];
 
 /// An ONNX file.
 pub(crate) struct Model {
-    /// Length of the file in bytes.
+    /// The length of the file in bytes.
     len: usize,
-    /// Where the file lies, and so those that it names.
+    /// The path of the file, which is the base of external data.
     path: Option<PathBuf>,
-    /// Version of the standard's operators.
+    /// The version of the standard operators.
     opset: i64,
     graph: GraphProto,
 }
@@ -67,19 +67,19 @@ fn decode<M: Message + Default>(bytes: &Bytes) -> Result<M, WeightsError> {
     M::decode(bytes.clone()).map_err(|e| malformed(format!("whole protobuf messages, found: {e}")))
 }
 
-/// Whether a file begins as ONNX does, with the version of the format.
+/// Whether a file begins like ONNX, with the format's version.
 pub(super) fn begins(bytes: &[u8]) -> bool {
     matches!(bytes, [0x08, 1..=64, ..])
 }
 
-/// What the input may be: a picture's shape, and how the graph looks at it.
+/// A possible input: a picture's shape, and the graph's view of it.
 struct Candidate {
     shape: Shape,
     view: View,
 }
 
 impl Model {
-    /// `None` where the bytes are some other protocol buffer.
+    /// `None` where the bytes are another kind of protocol buffer.
     pub fn read(bytes: &Bytes, path: Option<&Path>) -> Result<Option<Self>, WeightsError> {
         let model: ModelProto = decode(bytes)?;
         let (Some(graph), 1..) = (model.graph, model.ir_version) else {
@@ -91,7 +91,7 @@ impl Model {
             return Err(malformed(format!("at most {MAX_NODES} nodes, initializers, inputs and outputs each")));
         }
         let standard = model.opset_import.iter().find(|set| matches!(set.domain.as_str(), "" | "ai.onnx"));
-        // Before there were sets of operators there was one.
+        // Before operator sets existed there was only one.
         let opset = standard.map_or(1, |set| set.version);
         Ok(Some(Self { len: bytes.len(), path: path.map(Into::into), opset, graph }))
     }
@@ -148,7 +148,7 @@ impl Model {
         Err(furthest.map_or_else(|| malformed("an input"), |stopped| stopped.error))
     }
 
-    /// The nodes that the outputs need, and the names that those read.
+    /// The nodes that the outputs depend on, and the names that those read.
     fn nodes(&self, outputs: &[String]) -> Result<(Vec<Node>, HashSet<String>), WeightsError> {
         let mut read: HashSet<String> = outputs.iter().cloned().collect();
         let mut nodes = Vec::new();
@@ -163,7 +163,7 @@ impl Model {
         Ok((nodes, read))
     }
 
-    /// The one input that is no initializer and that anything reads.
+    /// The only input that is not an initializer and is read by a node.
     fn input(
         &self,
         constants: &HashMap<String, Constant>,
@@ -172,7 +172,7 @@ impl Model {
         let mut inputs = Vec::new();
         for bytes in &self.graph.input {
             let info: ValueInfoProto = decode(bytes)?;
-            // Before version 4 of the format initializers are listed as inputs too.
+            // Before version 4 of the format, initializers are listed as inputs too.
             if !constants.contains_key(&info.name) && read.contains(&info.name) {
                 inputs.push(info);
             }
@@ -186,7 +186,7 @@ impl Model {
     }
 }
 
-/// What an input may be, the likeliest first.
+/// The possible inputs, the likeliest first.
 fn candidates(input: &ValueInfoProto) -> Result<Vec<Candidate>, WeightsError> {
     let tensor = input.r#type.as_ref().and_then(|t| t.tensor_type.as_ref());
     if let Some(kind) = tensor.and_then(|t| Kind::of(t.elem_type.into())).filter(|kind| kind.dtype().is_none()) {
@@ -204,7 +204,7 @@ fn candidates(input: &ValueInfoProto) -> Result<Vec<Candidate>, WeightsError> {
         [batch, a, b, c] => {
             let batch = batch.unwrap_or(1);
             let mut orders = vec![([a, b, c], CHANNELS_FIRST), ([c, a, b], CHANNELS_LAST)];
-            // Keras and TensorFlow.
+            // The layout of Keras and TensorFlow.
             if few(c) && !few(a) {
                 orders.reverse();
             }
@@ -219,7 +219,7 @@ fn candidates(input: &ValueInfoProto) -> Result<Vec<Candidate>, WeightsError> {
                 }
             }
         }
-        // A picture without a batch, or many of one channel.
+        // A picture without a batch dimension, or a batch of one channel.
         [a, b, c] => {
             for shape in shapes([a.or(Some(1)), b, c]) {
                 let dims = vec![shape.channels, shape.height, shape.width];
@@ -255,7 +255,7 @@ fn candidates(input: &ValueInfoProto) -> Result<Vec<Candidate>, WeightsError> {
     Ok(found)
 }
 
-/// Shapes of pictures that have the sizes that are known.
+/// The shapes of pictures that match the known sizes.
 fn shapes([channels, height, width]: [Option<usize>; 3]) -> Vec<Shape> {
     let of = |channels: usize, sides: &[usize]| -> Vec<Shape> {
         match (height, width) {

@@ -9,17 +9,17 @@ use super::{
     tensors,
 };
 
-/// Nodes of sequential networks have a few attributes.
+/// The most attributes of a node. Those of sequential networks have a few.
 const MAX_ATTRIBUTES: usize = 64;
 
-/// A node that is decoded.
+/// A decoded node.
 pub(super) struct Node {
-    /// Its own, or where it has none that of its first output.
+    /// Its own name, or that of its first output.
     pub name: String,
     pub operator: String,
-    /// Empty for the standard's.
+    /// Empty for the standard operators.
     pub domain: String,
-    /// Absent ones are empty.
+    /// The names of the inputs; empty for absent ones.
     pub inputs: Vec<String>,
     pub outputs: Vec<String>,
     attributes: Vec<AttributeProto>,
@@ -43,7 +43,7 @@ impl Node {
         self.inputs.get(i).map_or("", String::as_str)
     }
 
-    /// The inputs that are there.
+    /// The inputs that are present.
     pub fn used_inputs(&self) -> impl Iterator<Item = &str> {
         self.inputs.iter().map(String::as_str).filter(|name| !name.is_empty())
     }
@@ -60,7 +60,7 @@ impl Node {
         self.find(name).map(|a| a.i.unwrap_or(0))
     }
 
-    /// Whether an attribute is there and not 0.
+    /// Whether an attribute is present and not 0.
     pub fn flag(&self, name: &str) -> bool {
         self.int(name).is_some_and(|v| v != 0)
     }
@@ -81,7 +81,7 @@ impl Node {
         self.find(name).map(|a| &a.s[..])
     }
 
-    /// A tensor, whose numbers must be in the node itself: those in other files are for initializers.
+    /// A tensor attribute, whose numbers must be in the node itself: external data is for initializers.
     pub fn constant(&self, name: &str) -> Result<Option<Constant>, String> {
         let Some(bytes) = self.find(name).and_then(|a| a.t.as_ref()) else { return Ok(None) };
         let proto: TensorProto = decode(bytes).map_err(|e| e.to_string())?;
@@ -93,7 +93,7 @@ impl Node {
         self.int(name).map(size).transpose()
     }
 
-    /// Rows and columns.
+    /// An attribute of rows and columns.
     pub fn pair(&self, name: &str) -> Result<Option<[usize; 2]>, String> {
         match self.ints(name) {
             None => Ok(None),

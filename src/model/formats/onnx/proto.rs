@@ -1,8 +1,7 @@
 //! The messages of `onnx.proto` (ONNX 1.x) that a network needs, with their field numbers.
 //!
-//! Lists of large messages stay bytes until they are looked at one by one: decoded at once, a file of a million
-//! empty nodes would take a hundred times its size. Packed numbers and raw data stay bytes too, shared with the
-//! memory map.
+//! Lists of large messages stay bytes until they are read one by one: decoded at once, a file of a million empty nodes would
+//! take a hundred times its size. Packed numbers and raw data stay bytes too, shared with the memory map.
 
 use bytes::Bytes;
 use prost::Message;
@@ -28,7 +27,7 @@ pub(super) struct OperatorSetId {
 
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct GraphProto {
-    /// [`NodeProto`]s, in an order in which they can be run.
+    /// [`NodeProto`]s, in topological order.
     #[prost(bytes = "bytes", repeated, tag = "1")]
     pub node: Vec<Bytes>,
     #[prost(string, tag = "2")]
@@ -109,7 +108,7 @@ pub(super) struct TensorProto {
     pub data_location: i32,
 }
 
-/// [`TensorProto::data_location`] of numbers in another file.
+/// The [`TensorProto::data_location`] of external data.
 pub(super) const EXTERNAL: i32 = 1;
 
 #[derive(Clone, PartialEq, Message)]

@@ -1,11 +1,11 @@
-//! Arithmetic of dimensions, as the operators of ONNX word it.
+//! Arithmetic of dimensions, as ONNX defines it.
 
 use super::{
     constant::{Constant, MAX_RANK, strides},
     node::Node,
 };
 
-/// Sizes, none of them negative.
+/// Sizes, which must not be negative.
 pub(super) fn sizes(values: &[i64]) -> Result<Vec<usize>, String> {
     values.iter().map(|&v| usize::try_from(v).map_err(|_| format!("sizes of at least 0, found {v}"))).collect()
 }
@@ -22,7 +22,7 @@ pub(super) fn axis_of(axis: i64, rank: usize) -> Result<usize, String> {
     index(axis, rank).map_err(|_| format!("an axis of {rank} dimensions, found {axis}"))
 }
 
-/// The axes that a reduction goes over; where it names none all, or nothing if it says so.
+/// The axes of a reduction. Without any named, all axes, or none if the node says so.
 pub(super) fn reduced_axes(node: &Node, axes: Option<&[i64]>, rank: usize) -> Result<Vec<usize>, String> {
     match axes {
         None | Some([]) if node.flag("noop_with_empty_axes") => Ok(vec![]),
@@ -32,12 +32,12 @@ pub(super) fn reduced_axes(node: &Node, axes: Option<&[i64]>, rank: usize) -> Re
     }
 }
 
-/// The dimensions without some.
+/// The dimensions without those at `axes`.
 pub(super) fn without(dims: &[usize], axes: &[usize]) -> Vec<usize> {
     dims.iter().enumerate().filter(|(i, _)| !axes.contains(i)).map(|(_, &d)| d).collect()
 }
 
-/// The order of a transposition; the reverse one where it is not said.
+/// The order of a transposition; reversed by default.
 pub(super) fn permutation(perm: Option<&[i64]>, rank: usize) -> Result<Vec<usize>, String> {
     let perm = match perm {
         None => (0..rank).rev().collect(),
@@ -48,7 +48,7 @@ pub(super) fn permutation(perm: Option<&[i64]>, rank: usize) -> Result<Vec<usize
     if sorted.iter().copied().eq(0..rank) { Ok(perm) } else { Err(format!("an order of {rank} axes, found {perm:?}")) }
 }
 
-/// The shape that `target` makes of `from`: 0 copies a size, -1 is what is left.
+/// The result of reshaping `from` to `target`: 0 copies a size, -1 takes the remainder.
 pub(super) fn reshape(target: &[i64], from: &[usize], allow_zero: bool) -> Result<Vec<usize>, String> {
     if target.len() > MAX_RANK {
         return Err(format!("a shape of at most {MAX_RANK} dimensions, found {}", target.len()));
@@ -80,7 +80,7 @@ pub(super) fn squeeze(dims: &[usize], axes: Option<&[i64]>) -> Result<Vec<usize>
     }
 }
 
-/// The dimensions with 1 at `axes` of the result.
+/// The dimensions with 1 inserted at `axes` of the result.
 pub(super) fn unsqueeze(dims: &[usize], axes: &[i64]) -> Result<Vec<usize>, String> {
     let rank = dims.len() + axes.len();
     if rank > MAX_RANK {
@@ -89,12 +89,12 @@ pub(super) fn unsqueeze(dims: &[usize], axes: &[i64]) -> Result<Vec<usize>, Stri
     let axes = axes.iter().map(|&axis| axis_of(axis, rank)).collect::<Result<Vec<_>, _>>()?;
     let mut rest = dims.iter().copied();
     let shape: Vec<usize> = (0..rank).map_while(|i| if axes.contains(&i) { Some(1) } else { rest.next() }).collect();
-    // An axis may be named twice.
+    // An axis may be repeated.
     if shape.len() == rank { Ok(shape) } else { Err(format!("axes that differ, found {axes:?}")) }
 }
 
-/// A value as it takes part in arithmetic with one of `rank` dimensions before it: until version 7 of the operators only where
-/// they are told to broadcast, and from a given axis on.
+/// The shape of the second operand of arithmetic, whose first operand has `rank` dimensions. Before version 7 of the
+/// operators, it is broadcast only on request, and from a given axis on.
 pub(super) fn legacy_broadcast(node: &Node, opset: i64, rank: usize, second: &Constant) -> Result<Constant, String> {
     if opset >= 7 || second.len() == 1 || !node.flag("broadcast") {
         return Ok(second.clone());
@@ -106,7 +106,7 @@ pub(super) fn legacy_broadcast(node: &Node, opset: i64, rank: usize, second: &Co
     second.reshaped(shape)
 }
 
-/// The common shape of two values in arithmetic.
+/// The broadcast shape of two operands.
 pub(super) fn broadcast(a: &[usize], b: &[usize]) -> Result<Vec<usize>, String> {
     let rank = a.len().max(b.len());
     let size = |shape: &[usize], i: usize| (i + shape.len()).checked_sub(rank).map_or(1, |i| shape[i]);
@@ -118,7 +118,7 @@ pub(super) fn broadcast(a: &[usize], b: &[usize]) -> Result<Vec<usize>, String> 
     (0..rank).map(common).collect()
 }
 
-/// Strides of a contiguous array of `shape` as it is repeated to the shape `to`.
+/// The strides of a contiguous array of `shape`, broadcast to the shape `to`.
 pub(super) fn broadcast_strides(shape: &[usize], to: &[usize]) -> Vec<usize> {
     let own = strides(shape);
     let missing = to.len().saturating_sub(shape.len());

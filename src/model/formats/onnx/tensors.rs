@@ -1,4 +1,4 @@
-//! Tensor messages as constants; their numbers are in the file, or in another one beside it.
+//! Tensor messages as constants, with numbers in the file or in external files.
 
 use std::{
     collections::HashMap,
@@ -14,13 +14,13 @@ use super::{
 };
 use crate::weights::{WeightsError, map::map, part};
 
-/// Reads tensor messages; files beside the model are opened once.
+/// A reader of tensor messages; each external file is opened once.
 pub(super) struct Reader<'a> {
     path: Option<&'a Path>,
     files: HashMap<String, Bytes>,
 }
 
-/// What a tensor is called in a message.
+/// A tensor's name for error messages.
 fn name(proto: &TensorProto) -> String {
     format!("`{:.80}`", proto.name)
 }
@@ -30,7 +30,7 @@ fn kind(proto: &TensorProto) -> Result<Kind, String> {
     Kind::of(proto.data_type.into()).ok_or_else(found)
 }
 
-/// A tensor whose numbers are in its message.
+/// A tensor with its numbers in the message.
 pub(super) fn inline(proto: &TensorProto) -> Result<Constant, String> {
     if proto.data_location == EXTERNAL {
         return Err(format!("the numbers of {} in the file itself, found them in another", name(proto)));
@@ -47,7 +47,7 @@ pub(super) fn inline(proto: &TensorProto) -> Result<Constant, String> {
         (None, Kind::I64) => proto.int64_data.iter().flat_map(|v| v.to_le_bytes()).collect(),
         (None, Kind::U64) => proto.uint64_data.iter().flat_map(|v| v.to_le_bytes()).collect(),
         (None, Kind::U32) => proto.uint64_data.iter().flat_map(|&v| (v as u32).to_le_bytes()).collect(),
-        // The others travel in the low parts of integers.
+        // The other types are stored in the low bits of integers.
         (None, _) => match kind.size() {
             1 => proto.int32_data.iter().map(|&v| v as u8).collect(),
             2 => proto.int32_data.iter().flat_map(|&v| (v as u16).to_le_bytes()).collect(),
@@ -68,17 +68,17 @@ fn constant(proto: &TensorProto, kind: Kind, bytes: Bytes) -> Result<Constant, S
 }
 
 impl<'a> Reader<'a> {
-    /// For a model that lies at `path`.
+    /// A reader for the model at `path`.
     pub fn new(path: Option<&'a Path>) -> Self {
         Self { path, files: HashMap::new() }
     }
 
-    /// The length of the files beside the model that its tensors lie in.
+    /// The total length of the external files.
     pub fn len(&self) -> usize {
         self.files.values().map(Bytes::len).fold(0, usize::saturating_add)
     }
 
-    /// An initializer; `None` where it holds no numbers (texts, complex or 4-bit ones).
+    /// An initializer; `None` where it has no numeric type that is supported (strings, complex or 4-bit numbers).
     pub fn constant(&mut self, proto: &TensorProto) -> Result<Option<Constant>, WeightsError> {
         let Ok(kind) = kind(proto) else { return Ok(None) };
         let constant =
@@ -86,9 +86,9 @@ impl<'a> Reader<'a> {
         constant.map(Some).map_err(malformed)
     }
 
-    /// The bytes of a tensor that lie in another file, which must lie in the model's folder. Where the model is a link, that is
-    /// also the folder of the file that it leads to: a model may be opened through a link, and downloads of Hugging Face are
-    /// links to files that lie together under other names.
+    /// The bytes of a tensor in an external file, which must be in the model's folder. Where the model is a symbolic link,
+    /// the folder of its target counts too: a model may be opened through a link, and downloads of Hugging Face are links to
+    /// files that are stored together under other names.
     fn external(&mut self, proto: &TensorProto) -> Result<Bytes, WeightsError> {
         let note = |key| proto.external_data.iter().find(|e| e.key == key).map(|e| e.value.as_str());
         let number = |key| {
@@ -129,7 +129,7 @@ impl<'a> Reader<'a> {
         let path = folder.join(location);
         let fail = |source| WeightsError::Read { path: path.clone(), source };
         let real_folder = of(&model.canonicalize().map_err(fail)?);
-        // Beside the link, or beside what it leads to.
+        // Next to the link, or next to its target.
         let real = path.canonicalize().or_else(|e| real_folder.join(location).canonicalize().map_err(|_| e));
         let real = real.map_err(fail)?;
         let here = if folder.as_os_str().is_empty() { Path::new(".") } else { &folder };

@@ -1,5 +1,5 @@
-//! How a value of the graph lies over an activation of the network: its dimensions, and which of them are batch, channels, rows
-//! and columns. Reshape, Transpose and their like change a view and compute nothing.
+//! Views: the layout of a graph's value over an activation of the network, that is, its dimensions and which of them are
+//! batch, channels, rows and columns. Reshape, Transpose and similar operators change a view and compute nothing.
 
 use super::{
     constant::Constant,
@@ -21,21 +21,21 @@ use Axis::{Batch, Channel, Column, Row};
 
 /// The order of the axes in ONNX.
 pub(super) const CHANNELS_FIRST: [Axis; 4] = [Batch, Channel, Row, Column];
-/// That of TensorFlow.
+/// The order of the axes in TensorFlow.
 pub(super) const CHANNELS_LAST: [Axis; 4] = [Batch, Row, Column, Channel];
 
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct View {
-    /// Dimensions of the graph's value.
+    /// The dimensions of the graph's value.
     dims: Vec<usize>,
-    /// The order in which the axes lie in it, the outermost first.
+    /// The order of the axes in it, the outermost first.
     order: [Axis; 4],
     /// Sizes by axis, in the order of [`CHANNELS_FIRST`].
     sizes: [usize; 4],
 }
 
 impl View {
-    /// Feature maps as ONNX has them.
+    /// Feature maps in ONNX's layout.
     pub fn maps(batch: usize, shape: Shape) -> Self {
         let sizes = [batch, shape.channels, shape.height, shape.width];
         Self { dims: sizes.to_vec(), order: CHANNELS_FIRST, sizes }
@@ -58,12 +58,12 @@ impl View {
         order.into_iter().map(|axis| self.size(axis)).collect()
     }
 
-    /// The axes of more than one number, in order.
+    /// The axes longer than 1, in order.
     fn long(&self) -> impl Iterator<Item = Axis> {
         self.order.into_iter().filter(|&axis| self.size(axis) != 1)
     }
 
-    /// The axes that each dimension goes over, the outermost first; `None` where a dimension is part of an axis.
+    /// The axes that each dimension covers, the outermost first; `None` where a dimension is part of an axis.
     pub fn groups(&self) -> Option<Vec<Vec<Axis>>> {
         if self.dims == self.sized(self.order) {
             return Some(self.order.map(|axis| vec![axis]).to_vec());
@@ -85,7 +85,7 @@ impl View {
         Some(groups)
     }
 
-    /// The axes of more than one number that these dimensions go over.
+    /// The axes longer than 1 that these dimensions cover.
     pub fn axes(&self, dims: &[usize]) -> Option<Vec<Axis>> {
         let groups = self.groups()?;
         let axes = dims.iter().flat_map(|&i| groups.get(i).cloned().unwrap_or_default());
@@ -97,17 +97,17 @@ impl View {
         self.dims == self.sizes && self.is_in_order()
     }
 
-    /// Whether the numbers lie in the order of N×C×H×W, whatever the dimensions.
+    /// Whether the numbers are in the order of N×C×H×W, whatever the dimensions.
     pub fn is_in_order(&self) -> bool {
         self.long().collect::<Vec<_>>().is_sorted_by_key(|&axis| axis as usize)
     }
 
-    /// The dimension that is the channels, and nothing else.
+    /// The dimension that is exactly the channels.
     pub fn channels(&self) -> Option<usize> {
         self.groups()?.iter().position(|group| matches!(group.as_slice(), [Channel]))
     }
 
-    /// The view with some axes at other sizes, in dimensions that are single axes.
+    /// The view with some axes resized, where each dimension is a single axis.
     pub fn resized(&self, sizes: [usize; 4]) -> Result<Self, String> {
         let mut view = self.clone();
         view.sizes = sizes;
@@ -126,20 +126,20 @@ impl View {
         Self { dims: without(&self.dims, dims), ..self.clone() }
     }
 
-    /// The view with dimensions of 1 before the others, at least so many in all.
+    /// The view with leading dimensions of 1, up to at least this rank.
     pub fn of_rank(&self, rank: usize) -> Self {
         let mut dims = vec![1; rank.saturating_sub(self.dims.len())];
         dims.extend(&self.dims);
         Self { dims, ..self.clone() }
     }
 
-    /// The view where some dimensions have become 1, of an activation of another shape.
+    /// The view of an activation of another shape, with the `reduced` dimensions set to 1.
     pub fn reduced(&self, reduced: &[usize], batch: usize, shape: Shape) -> Self {
         let one = |(i, &d): (usize, &usize)| if reduced.contains(&i) { 1 } else { d };
         Self::new(self.dims.iter().enumerate().map(one).collect(), self.order, batch, shape)
     }
 
-    /// The view with its last dimension as the channels, of another number.
+    /// The view with its last dimension as the channels, in another number.
     pub fn with_last(&self, channels: usize, batch: usize, shape: Shape) -> Self {
         let mut view = Self::new(self.dims.clone(), self.order, batch, shape);
         if let Some(last) = view.dims.last_mut() {
@@ -148,8 +148,7 @@ impl View {
         view
     }
 
-    /// How far apart neighbours of each axis lie in an array of `strides` over the dimensions, in the order of
-    /// [`CHANNELS_FIRST`].
+    /// The stride of each axis in an array of `strides` over the dimensions, in the order of [`CHANNELS_FIRST`].
     pub fn strides(&self, array: &[usize]) -> Result<[usize; 4], String> {
         let groups = self.groups().ok_or_else(|| self.unlike("whole channels, rows and columns in each dimension"))?;
         let mut strides = [0; 4];
@@ -162,8 +161,7 @@ impl View {
         Ok(strides)
     }
 
-    /// The numbers of a constant that takes part in arithmetic with this: one, one for each channel, or one for each number of
-    /// an activation.
+    /// The elements of a constant operand of arithmetic: one, one per channel, or one per number of an activation.
     pub fn factors(&self, constant: &Constant, budget: &mut Budget) -> Result<Vec<f64>, String> {
         if let Some(value) = constant.scalar() {
             return Ok(vec![value]);
@@ -188,7 +186,7 @@ impl View {
         }
         let plane = |i: usize| (0..rows).flat_map(move |j| (0..columns).map(move |k| i * c + j * y + k * x));
         let all: Vec<f64> = (0..channels).flat_map(plane).map(|at| values[at]).collect();
-        // An array that says the same of all numbers of a channel.
+        // An array that is constant within each channel.
         let first = |plane: &[f64]| plane.first().copied().filter(|first| plane.iter().all(|v| v == first));
         let each: Option<Vec<f64>> = all.chunks(rows * columns).map(first).collect();
         Ok(each.unwrap_or(all))
@@ -205,7 +203,7 @@ impl View {
         format!("{expected}, found {:?} over {} of {:?}", self.dims, order.join("×"), self.sized(self.order))
     }
 
-    /// What a node makes of this that moves no numbers; `None` where it is none that this knows.
+    /// The view after a node that moves no numbers; `None` for any other operator.
     pub fn follow(
         &self,
         node: &Node,
@@ -234,7 +232,7 @@ impl View {
                 let perm = permutation(node.ints("perm"), self.dims.len())?;
                 let groups = self.groups().ok_or_else(|| self.unlike("whole channels, rows and columns to turn"))?;
                 let mut order: Vec<Axis> = perm.iter().flat_map(|&i| groups[i].iter().copied()).collect();
-                // Axes of one number lie anywhere.
+                // Axes of length 1 fit anywhere.
                 order.extend(CHANNELS_FIRST.into_iter().filter(|axis| !order.contains(axis)).collect::<Vec<_>>());
                 let order = order.try_into().map_err(|_| self.unlike("four axes"))?;
                 let dims = perm.iter().map(|&i| self.dims[i]).collect();
@@ -244,7 +242,7 @@ impl View {
         }
     }
 
-    /// The strides of a weight's inputs, which lie along one dimension of `self`, by axis; `stride` is that of neighbours.
+    /// The strides of a weight's inputs, which are along one dimension of `self`, by axis; `stride` is that of neighbours.
     pub fn columns(&self, dim: usize, stride: usize) -> Result<[usize; 4], String> {
         let mut array = vec![0; self.dims.len()];
         if let Some(own) = array.get_mut(dim) {

@@ -1,4 +1,4 @@
-//! The nodes one after the other: what is known without a picture is evaluated, the rest becomes layers.
+//! Conversion of the nodes in order: constants are evaluated, the others become layers.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -19,30 +19,30 @@ use crate::{
     weights::{Tensor, WeightsError},
 };
 
-/// The most kinds of operators that a message lists.
+/// The most operators that a message lists.
 const MAX_LISTED: usize = 8;
 
-/// What the nodes come to so far. Each takes what the one before it made.
+/// The state of the conversion. Each node reads the output of the one before.
 pub(super) struct Walk<'a> {
     pub opset: i64,
     pub nodes: &'a [Node],
     pub constants: HashMap<String, Constant>,
     pub chain: Chain,
     pub batch: usize,
-    /// The names of the last activation, and how each looks at it.
+    /// The names of the last activation, each with its view.
     pub live: HashMap<String, View>,
-    /// The dimensions of activations, also of former ones.
+    /// The dimensions of activations, including former ones.
     pub dims: HashMap<String, Vec<usize>>,
     pub squares: HashMap<String, Squares>,
     /// The number of the last activation.
     pub activation: usize,
-    /// Which tensors layers have: each more that has them is charged for, since each has them for itself.
+    /// Tensors that layers already hold: a further layer is charged for its own copy.
     pub used: HashSet<String>,
-    /// The node whose output must be the last: what reads it gets other numbers than the file's.
+    /// The node whose output must be the last, because nodes that read it would get other numbers than the file's.
     pub end: Option<String>,
 }
 
-/// How far a walk came, and what stopped it.
+/// The state of a stopped conversion, and the reason.
 pub(super) struct Stopped {
     pub at: usize,
     pub error: WeightsError,
@@ -67,7 +67,7 @@ impl Walk<'_> {
             let last = nodes.last().map_or("", |node| &node.name);
             return Err(fail(format!("the graph's output to be its last node's, `{last:.80}`")));
         };
-        // Maps are maps in any order of their dimensions, and classes are counted.
+        // Maps may have their dimensions in any order; classes are ordered.
         if view.dims().len() != 4 && !view.is_in_order() {
             return Err(fail("an output in the order of channels, rows and columns, found another".into()));
         }
@@ -79,8 +79,8 @@ impl Walk<'_> {
         self.chain.finish(name, preprocessing).map_err(fail)
     }
 
-    /// Where the network normalises its input itself, pictures come to it as they are: from 0 to 1, or to 255 if it divides
-    /// or subtracts as much.
+    /// The preprocessing where the network normalises its input itself: samples from 0 to 1, or to 255 if it divides by or
+    /// subtracts numbers of that range.
     fn preprocessing(&self) -> Option<Preprocessing> {
         let (input, affine) = (self.chain.input(), self.chain.of_input());
         let usual = match input.channels {
@@ -135,7 +135,7 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// A node that takes something else than the last activation and constants.
+    /// The error for a node with an input other than the last activation and constants.
     pub fn astray(&self, node: &Node, found: &str) -> Stop {
         let mut live: Vec<&String> = self.live.keys().collect();
         live.sort();
@@ -149,7 +149,7 @@ impl Walk<'_> {
         Stop::Operator(format!("to take `{last:.80}` and constants, found `{input:.80}`"))
     }
 
-    /// A step of an exported local response normalisation: whether the node is one.
+    /// Tries a node as a step of an exported local response normalisation, and returns whether it is one.
     fn normalise(&mut self, node: &Node, output: &str) -> Result<bool, Stop> {
         let [first, second] = [node.input(0), node.input(1)];
         let number = |i: usize| self.constants.get(node.input(i)).and_then(Constant::scalar);
@@ -190,7 +190,7 @@ impl Walk<'_> {
         Ok(true)
     }
 
-    /// Another activation takes the last one's place.
+    /// Replaces the last activation.
     pub fn replace(&mut self, output: &str, view: View) {
         self.activation += 1;
         self.live.clear();
@@ -198,19 +198,19 @@ impl Walk<'_> {
         self.live.insert(output.into(), view);
     }
 
-    /// The name that a node's layer gets: its own, or where another has that, that of what it makes.
+    /// The name of a node's layer: its own or, where that is taken, that of its output.
     pub fn name(&self, node: &Node) -> String {
         let output = node.outputs.first().map_or("", String::as_str);
         self.chain.unused(if self.chain.has(&node.name) { output } else { &node.name }, "again")
     }
 
-    /// The weights that an input names.
+    /// The weights in an input.
     pub fn weights(&mut self, input: &str) -> Result<Constant, String> {
         let constant = self
             .constants
             .get(input)
             .ok_or_else(|| format!("weights that are known without a picture, found `{input:.80}`"))?;
-        // Says which type they have, if that is none of weights.
+        // Names the type in an error, where it is not a type of weights.
         constant.tensor()?;
         if !self.used.insert(input.into()) {
             self.chain.budget.take(4 * constant.len())?;
@@ -222,7 +222,7 @@ impl Walk<'_> {
         if input.is_empty() { Ok(None) } else { self.weights(input)?.tensor().map(Some) }
     }
 
-    /// Whole numbers that newer operators take as an input, and older ones as an attribute.
+    /// Integers that newer operators take as an input, and older ones as an attribute.
     pub fn ints(&mut self, node: &Node, i: usize, attribute: &str) -> Result<Option<Vec<i64>>, String> {
         match node.input(i) {
             "" => Ok(node.ints(attribute).map(<[i64]>::to_vec)),
@@ -233,7 +233,7 @@ impl Walk<'_> {
         }
     }
 
-    /// The operators besides the one at `at` that nothing computes, in words that follow the first's.
+    /// The unsupported operators other than the one at `at`, as text that follows the first one's.
     fn unknown(&self, at: usize) -> String {
         let moving = self.live.keys().chain(self.dims.keys()).chain(self.squares.keys());
         let mut moving: HashSet<&str> = moving.map(String::as_str).collect();
@@ -262,11 +262,11 @@ impl Walk<'_> {
     }
 }
 
-/// Why a node is no layer.
+/// The reason why a node is not converted.
 pub(super) enum Stop {
-    /// What it expected and found.
+    /// The expected and the actual operator.
     Operator(String),
-    /// Nothing computes its operator.
+    /// The operator is not supported.
     Unknown,
 }
 

@@ -1,4 +1,4 @@
-//! Which dict of a checkpoint is the state dict: training programs put it beside epochs, optimisers and averages.
+//! Search for the state dict in a checkpoint, which training programs store beside epochs, optimisers and averages.
 
 use std::collections::{HashSet, VecDeque};
 
@@ -9,7 +9,7 @@ use super::{
 use crate::text::clip;
 use crate::weights::WeightsError;
 
-/// What training programs call the state dict, the likeliest first.
+/// The usual keys of the state dict, the likeliest first.
 const NAMES: [&str; 10] = [
     "state_dict",
     "model_state_dict",
@@ -23,16 +23,16 @@ const NAMES: [&str; 10] = [
     "parameters",
 ];
 
-/// How deep state dicts lie.
+/// The maximum depth of state dicts.
 const MAX_DEPTH: usize = 8;
 
-/// How many dicts and other entries are looked at: checkpoints have tens.
+/// The most dicts and other entries that are examined: checkpoints have tens.
 const MAX_DICTS: usize = 4096;
 
 /// A dict of tensors.
 pub(super) struct StateDict<'p> {
     pub pairs: &'p [(Id, Id)],
-    /// Which of the file's dicts it is, where there are others, or it is not the file's only content.
+    /// The name of the dict, where the file has others or further content.
     pub part: Option<String>,
 }
 
@@ -40,12 +40,12 @@ pub(super) struct StateDict<'p> {
 struct Candidate {
     id: Id,
     path: Vec<String>,
-    /// Whether it has a `.weight` of a layer, rather than any tensor.
+    /// Whether it has a layer's `.weight`, rather than just any tensor.
     layers: bool,
 }
 
 impl Candidate {
-    /// Less is likelier.
+    /// The rank: lower is likelier.
     fn rank(&self) -> (bool, usize) {
         let rank = match self.path.last() {
             Some(name) => NAMES.iter().position(|known| known == name).unwrap_or_else(|| {
@@ -81,7 +81,7 @@ pub(super) fn find<'p>(pickle: &'p Pickle<'_>) -> Result<StateDict<'p>, WeightsE
     Ok(StateDict { pairs, part })
 }
 
-/// All dicts with tensors that texts lead to, and what else the outermost holds.
+/// All dicts with tensors that can be reached by text keys, and the other keys of the outermost.
 fn candidates(pickle: &Pickle<'_>) -> (Vec<Candidate>, Vec<String>) {
     let mut candidates = Vec::new();
     let mut beside = Vec::new();
@@ -99,7 +99,7 @@ fn candidates(pickle: &Pickle<'_>) -> (Vec<Candidate>, Vec<String>) {
                     layers |= name.ends_with(".weight") && view.shape.len() > 1;
                 }
                 Value::Dict(_) | Value::Object(_) => {
-                    // What an optimiser keeps has the shapes of the weights, and is none.
+                    // An optimiser's state has the shapes of the weights, but is not the weights.
                     let optimiser = name.to_lowercase().contains("optim");
                     let room = path.len() < MAX_DEPTH && seen.len() < MAX_DICTS;
                     if pickle.pairs(value).is_some() && !optimiser && room && seen.insert(value) {
@@ -121,7 +121,7 @@ fn candidates(pickle: &Pickle<'_>) -> (Vec<Candidate>, Vec<String>) {
     (candidates, beside)
 }
 
-/// That there is no state dict, and what there is.
+/// The error for a checkpoint without a state dict, with the keys found.
 fn nothing(pickle: &Pickle<'_>) -> WeightsError {
     match pickle.get(pickle.root) {
         Value::Dict(pairs) => {
@@ -142,7 +142,7 @@ fn code(name: &str) -> String {
     format!("`{}`", clip(name))
 }
 
-/// The first of several names.
+/// The first of several names, for error messages.
 fn some(mut names: Vec<String>) -> String {
     const MOST: usize = 8;
     let more = names.len().saturating_sub(MOST);

@@ -1,5 +1,5 @@
-//! What `torch.save` writes: a pickle that describes tensors, and their numbers beside it. Since PyTorch 1.6 in a
-//! zip archive, whose uncompressed entries are used as they lie in the memory map; before, one after another.
+//! Files of `torch.save`: a pickle that describes tensors, and their numbers. Since PyTorch 1.6 they are in a zip archive,
+//! whose uncompressed entries are used in place in the memory map; before, they follow each other.
 
 mod checkpoint;
 mod pickle;
@@ -23,16 +23,16 @@ use crate::{
 
 const FORMAT: &str = "PyTorch file";
 
-/// What to do about a pickle of something else.
+/// The advice for a pickle of something else.
 const SAVE: &str = "save `model.state_dict()` with the program that wrote it";
 
-/// What to do about an archive that something else packed.
+/// The advice for an archive packed by another program.
 const PACK: &str = "write it with torch.save";
 
-/// What to do about numbers of another byte order.
+/// The advice for numbers in another byte order.
 const LITTLE: &str = "save it on a machine of little-endian numbers, as almost all are";
 
-/// Pickles larger than this describe no state dict.
+/// The largest pickle that is read, in bytes: a state dict needs less.
 const MAX_PICKLE: usize = 64 << 20;
 
 /// The number that begins the legacy format.
@@ -121,7 +121,7 @@ impl<'a> Archive<'a> {
         Ok(Self { bytes, zip, entries })
     }
 
-    /// An entry's bytes, at most `limit`: borrowed where it is stored, unpacked where it is compressed.
+    /// An entry's bytes, at most `limit`: borrowed where it is stored, inflated where it is compressed.
     fn bytes(&self, entry: &Entry, limit: usize, budget: &mut Budget) -> Result<Bytes, WeightsError> {
         let fail = |e: rawzip::Error| malformed(format!("a whole zip entry, found: {e}"));
         let found = self.zip.get_entry(entry.place).map_err(fail)?;
@@ -134,7 +134,7 @@ impl<'a> Archive<'a> {
                 stored.ok_or_else(|| malformed(format!("a stored zip entry of {len} bytes")))
             }
             rawzip::CompressionMethod::DEFLATE => {
-                // Deflate packs at most 1032 to 1: what claims more is not allocated for.
+                // Deflate packs at most 1032 to 1: nothing is allocated for a larger claim.
                 if len / 1032 > found.data().len() {
                     return Err(malformed(format!("{len} bytes in a zip entry, found far fewer")));
                 }
@@ -180,8 +180,7 @@ pub(super) fn read_legacy(bytes: &Bytes) -> Result<(Weights, Notes), WeightsErro
         return Err(malformed("the list of storages"));
     };
 
-    // The storages' numbers lie in the order of the list, each behind its count; of which type they are, only the
-    // pickle says.
+    // The numbers of the storages follow in the order of the list, each after its count; only the pickle has their types.
     let kinds: HashMap<&str, &Kind> = pickle.storages().map(|storage| (storage.key, storage.kind)).collect();
     let mut places = HashMap::new();
     let mut at = bytes.len() - rest.len();
@@ -203,7 +202,7 @@ pub(super) fn read_legacy(bytes: &Bytes) -> Result<(Weights, Notes), WeightsErro
     })
 }
 
-/// The value of a dict's key; the last, where it is there twice.
+/// The value of a dict's key; the last one where the key is repeated.
 fn lookup(pickle: &Pickle<'_>, dict: Id, key: &str) -> Option<Id> {
     match pickle.get(dict) {
         Value::Dict(pairs) => pairs.iter().rev().find(|(k, _)| pickle.text(*k) == Some(key)).map(|(_, value)| *value),
@@ -211,10 +210,10 @@ fn lookup(pickle: &Pickle<'_>, dict: Id, key: &str) -> Option<Id> {
     }
 }
 
-/// What programs put before every name: DataParallel, and compiled modules.
+/// Prefixes that programs put before every name: DataParallel, and compiled modules.
 const PREFIXES: [&str; 2] = ["module.", "_orig_mod."];
 
-/// The tensors of a checkpoint's state dict. `numbers` finds the bytes of a storage.
+/// The tensors of a checkpoint's state dict. `numbers` returns the bytes of a storage.
 fn state_dict<'a>(
     pickle: &Pickle<'a>,
     budget: &mut Budget,
@@ -229,7 +228,7 @@ fn state_dict<'a>(
                 let twice = views.insert(name, view).is_some();
                 order.extend((!twice).then_some(name));
             }
-            // Sparse and quantised ones, say: to pass over them would be to compute something else.
+            // Sparse and quantised tensors, for example: skipping them would compute something else.
             (Some(name), Value::Object(object)) if object.is_tensor() => {
                 let found = format!("what `{}` makes", pickle::full_name(object.module, object.name));
                 return Err(WeightsError::DType { tensor: clip(name), found });
@@ -250,7 +249,7 @@ fn state_dict<'a>(
     for (name, view) in views {
         let name = name.strip_prefix(&prefix).unwrap_or(name);
         let Some(dtype) = view.storage.kind.dtype else {
-            // Batch normalisation counts its batches in an integer that nothing needs.
+            // A counter of batches in batch normalisation, not needed for inference.
             if name.ends_with("num_batches_tracked") {
                 continue;
             }

@@ -1,18 +1,18 @@
-//! A reader of Python pickles that builds tensors and the plain containers they come in.
+//! A reader of Python pickles that builds tensors and the plain containers around them.
 //!
-//! A pickle is a program for a stack machine. This one knows the opcodes that Python writes in protocols 2 to 5 and the few
-//! globals of state dicts. Nothing is executed: the "calls" it follows are those that describe a tensor's storage, shape and
-//! strides; what any other call would make is an [`Object`] of which no more is known than its class. Only names that are of
-//! use to attackers alone are errors.
+//! A pickle is a program for a stack machine. This reader supports the opcodes that Python writes in protocols 2 to 5 and the
+//! few globals of state dicts. Nothing is executed: the only "calls" it follows describe a tensor's storage, shape and
+//! strides. Any other call yields an [`Object`] of which only the class is known. Names that are useful only to attackers are
+//! errors.
 
 use std::collections::HashMap;
 
 use crate::weights::DType;
 
-/// A value's place in [`Pickle::values`]. Values refer to each other only so, which makes cycles harmless.
+/// A value's index in [`Pickle::values`]. Values refer to each other only by index, which makes cycles harmless.
 pub(super) type Id = u32;
 
-/// What a pickle may build.
+/// A value that a pickle may build.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Value<'a> {
     None,
@@ -30,14 +30,14 @@ pub(super) enum Value<'a> {
     Tensor(View<'a>),
 }
 
-/// What a call of an unknown global would make: it is not called.
+/// The result of calling an unknown global, which is not called.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Object<'a> {
-    /// The global's.
+    /// The global's module.
     pub module: &'a str,
-    /// The global's.
+    /// The global's name.
     pub name: &'a str,
-    /// What was put into it, as into a dict.
+    /// The pairs that were set on it, as on a dict.
     pub pairs: Vec<(Id, Id)>,
 }
 
@@ -46,7 +46,7 @@ impl<'a> Object<'a> {
         Self { module, name, pairs: Vec::new() }
     }
 
-    /// Whether this is a tensor of a kind that is not read.
+    /// Whether this is a tensor of an unsupported kind.
     pub fn is_tensor(&self) -> bool {
         let torchs = self.module == "torch" || self.module.starts_with("torch.");
         torchs && (self.name.starts_with("_rebuild") || self.name.ends_with("Storage"))
@@ -54,7 +54,7 @@ impl<'a> Object<'a> {
 }
 
 impl Value<'_> {
-    /// What it is, for messages.
+    /// A description for error messages.
     fn describe(&self) -> &'static str {
         match self {
             Self::None => "None",
@@ -74,18 +74,18 @@ impl Value<'_> {
     }
 }
 
-/// What the numbers of a storage are.
+/// The type of a storage's numbers.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Kind {
-    /// torch's name of the storage.
+    /// torch's name of the storage type.
     pub name: &'static str,
-    /// Bytes of one number.
+    /// The size of one number in bytes.
     pub size: usize,
-    /// Where it can be a weight.
+    /// The type as a weight's; `None` where weights cannot have it.
     pub dtype: Option<DType>,
 }
 
-/// The storages of torch.
+/// torch's storage types.
 static KINDS: [Kind; 12] = {
     const fn weight(name: &'static str, dtype: DType) -> Kind {
         Kind { name, size: dtype.size(), dtype: Some(dtype) }
@@ -109,12 +109,12 @@ static KINDS: [Kind; 12] = {
     ]
 };
 
-/// A name that a pickle asks for.
+/// A global that a pickle refers to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Global<'a> {
-    /// A dict of pairs, or an empty one.
+    /// A dict, empty or from pairs.
     Dict,
-    /// An empty dict, whatever it is called with.
+    /// An empty dict, whatever its arguments.
     DefaultDict,
     Storage(&'static Kind),
     RebuildTensor,
@@ -142,7 +142,7 @@ impl<'a> Global<'a> {
     }
 }
 
-/// Whether a name is of no use in a checkpoint but to run something where Python loads it.
+/// Whether a name is useful in a checkpoint only for running code where Python loads it.
 fn is_attack(module: &str, name: &str) -> bool {
     const MODULES: [&str; 12] = [
         "os",
@@ -160,19 +160,19 @@ fn is_attack(module: &str, name: &str) -> bool {
     ];
     const FUNCTIONS: [&str; 8] = ["eval", "exec", "execfile", "compile", "__import__", "open", "input", "breakpoint"];
     let package = module.split('.').next().unwrap_or(module);
-    // `builtins.open` and such, under each of its names.
+    // `builtins.open` and similar, under each of its names.
     let builtin = matches!(module, "builtins" | "__builtin__" | "__builtins__" | "io" | "_io");
     MODULES.contains(&package) || (builtin && FUNCTIONS.contains(&name))
 }
 
-/// Numbers that tensors are views of: they lie elsewhere in the file, under `key`.
+/// The numbers that tensors are views of, stored elsewhere in the file under `key`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Storage<'a> {
     pub kind: &'static Kind,
     pub key: &'a str,
-    /// Numbers, not bytes.
+    /// The length in numbers.
     pub len: usize,
-    /// Where this storage begins in the one that lies in the file, in numbers.
+    /// The offset of this storage in the one stored in the file, in numbers.
     pub start: usize,
 }
 
@@ -185,12 +185,12 @@ pub(super) struct View<'a> {
     pub strides: Vec<usize>,
 }
 
-/// Why a pickle could not be read.
+/// The reason why a pickle cannot be read.
 #[derive(Debug)]
 pub(super) enum Fault {
-    /// It asks for a name that only an attack needs.
+    /// A name that only an attack needs.
     Global(String),
-    /// What was expected and found.
+    /// The expected and the actual content.
     Malformed(String),
 }
 
@@ -200,12 +200,12 @@ impl From<String> for Fault {
     }
 }
 
-/// A pickle that was read.
+/// A pickle's values.
 pub(super) struct Pickle<'a> {
     values: Vec<Value<'a>>,
-    /// What it comes to.
+    /// The outermost value.
     pub root: Id,
-    /// Its length in bytes.
+    /// The pickle's length in bytes.
     pub len: usize,
 }
 
@@ -214,7 +214,7 @@ impl<'a> Pickle<'a> {
         &self.values[id as usize]
     }
 
-    /// What a dict holds, or what was put into an object as into a dict.
+    /// The pairs of a dict, or those set on an object as on a dict.
     pub fn pairs(&self, id: Id) -> Option<&[(Id, Id)]> {
         match self.get(id) {
             Value::Dict(pairs) => Some(pairs),
@@ -223,7 +223,7 @@ impl<'a> Pickle<'a> {
         }
     }
 
-    /// Every storage that is spoken of.
+    /// All storages that the pickle refers to.
     pub fn storages(&self) -> impl Iterator<Item = &Storage<'a>> {
         self.values.iter().filter_map(|value| match value {
             Value::Storage(storage) => Some(storage),
@@ -231,12 +231,12 @@ impl<'a> Pickle<'a> {
         })
     }
 
-    /// The text that a value is.
+    /// The text of a value.
     pub fn text(&self, id: Id) -> Option<&'a str> {
         text(&self.values, id)
     }
 
-    /// Reads the pickle that `input` begins with.
+    /// Reads the pickle at the start of `input`.
     pub fn read(input: &'a [u8]) -> Result<Self, Fault> {
         let mut machine = Machine {
             input,
@@ -252,10 +252,10 @@ impl<'a> Pickle<'a> {
     }
 }
 
-/// A checkpoint of thousands of tensors builds tens of thousands of values.
+/// The most values of a pickle: a checkpoint of thousands of tensors builds tens of thousands.
 const MAX_VALUES: usize = 1 << 20;
 
-/// No tensor that is read has more dimensions.
+/// The highest rank of a tensor.
 const MAX_RANK: usize = 8;
 
 struct Machine<'a> {
@@ -265,7 +265,7 @@ struct Machine<'a> {
     stack: Vec<Id>,
     marks: Vec<usize>,
     memo: HashMap<u32, Id>,
-    /// Pairs that were copied to dicts.
+    /// The number of pairs copied to dicts.
     copied: usize,
 }
 
@@ -282,7 +282,7 @@ impl<'a> Machine<'a> {
                         return Err(format!("a pickle of protocol 2 to 5, found {version}").into());
                     }
                 }
-                // FRAME: its length is of use to streams only.
+                // FRAME: its length is needed only by streams.
                 0x95 => self.skip(8)?,
                 // STOP
                 b'.' => return self.pop(),
@@ -432,7 +432,7 @@ impl<'a> Machine<'a> {
                     self.push(value)?;
                 }
                 b'b' => {
-                    // Attributes: of a dict (a state dict's versions), of a tensor (hooks), or of an object. Not needed.
+                    // Attributes of a dict (a state dict's versions), of a tensor (hooks), or of an object. Not needed.
                     self.pop()?;
                     self.top_id()?;
                 }
@@ -480,7 +480,7 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
-    /// A text. Python 2's may be bytes of any kind.
+    /// Pushes a text. Python 2's may be arbitrary bytes.
     fn push_text(&mut self, n: u64, unicode: bool) -> Result<(), Fault> {
         let n = usize::try_from(n).map_err(|_| "a text that fits in memory".to_string())?;
         match std::str::from_utf8(self.take(n)?) {
@@ -495,13 +495,13 @@ impl<'a> Machine<'a> {
         self.push(Value::Bytes)
     }
 
-    /// An integer of `n` bytes; of long ones no more is known than that they are there.
+    /// Pushes an integer of `n` bytes; the value of a long one is not kept.
     fn push_integer(&mut self, n: u64) -> Result<(), Fault> {
         let bytes = self.take(usize::try_from(n).map_err(|_| "an integer that fits in memory".to_string())?)?;
         self.push(integer(bytes).map_or(Value::Float, Value::Int))
     }
 
-    /// The top of the stack above the last mark.
+    /// Pops the top of the stack above the last mark.
     fn pop(&mut self) -> Result<Id, Fault> {
         let floor = self.marks.last().copied().unwrap_or(0);
         match self.stack.pop() {
@@ -588,17 +588,17 @@ impl<'a> Machine<'a> {
     fn reduce(&mut self, function: Id, arguments: Id) -> Result<Value<'a>, Fault> {
         let arguments = self.tuple(arguments)?;
         let &Value::Global(function) = &self.values[function as usize] else {
-            // Methods and what calls made: as unknown as those.
+            // Methods and results of calls are as unknown as the calls.
             return Ok(Value::Object(Object::new("", "")));
         };
         match (function, arguments) {
             (Global::Dict, []) | (Global::DefaultDict, _) => Ok(Value::Dict(Vec::new())),
-            // Python 2's: a list of pairs.
+            // Python 2's form: a list of pairs.
             (Global::Dict, [pairs]) => {
                 let Value::List(pairs) = &self.values[*pairs as usize] else {
                     return Err("a list of pairs for an OrderedDict".to_string().into());
                 };
-                // The same list can be copied again and again.
+                // The same list can be copied repeatedly.
                 self.copied += pairs.len();
                 if self.copied > MAX_VALUES {
                     return Err(too_many());
@@ -645,8 +645,8 @@ impl<'a> Machine<'a> {
         }
     }
 
-    /// The storage that a persistent id names: `('storage', type, key, location, numbers)`, and before 1.6
-    /// perhaps a view of it, `(key, offset, numbers)`.
+    /// The storage of a persistent id: `('storage', type, key, location, numbers)`, before 1.6 optionally with a view of it,
+    /// `(key, offset, numbers)`.
     fn storage(&self, id: Id) -> Result<Value<'a>, Fault> {
         let (name, kind, key, len, view) = match *self.tuple(id)? {
             [name, kind, key, _, len] => (name, kind, key, len, None),
@@ -655,7 +655,7 @@ impl<'a> Machine<'a> {
         };
         let kind = match &self.values[kind as usize] {
             Value::Global(Global::Storage(kind)) => kind,
-            // Of types that have no numbers of any kind here.
+            // A storage type that is not supported.
             Value::Global(Global::Other(module, name)) => return Ok(Value::Object(Object::new(module, name))),
             _ => return Err("a storage's type".to_string().into()),
         };
@@ -673,7 +673,7 @@ impl<'a> Machine<'a> {
     }
 }
 
-/// A global's name, short enough for a message.
+/// A global's full name, shortened for messages.
 pub(super) fn full_name(module: &str, name: &str) -> String {
     format!("{module:.80}.{name:.80}").chars().filter(|c| !c.is_control()).take(120).collect()
 }
