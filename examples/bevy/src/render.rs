@@ -23,7 +23,7 @@ use bevy::{
         renderer::{RenderContext, RenderDevice, RenderGraph, RenderGraphSystems, RenderQueue},
         texture::GpuImage,
     },
-    tasks::{AsyncComputeTaskPool, Task, block_on, futures::check_ready},
+    tasks::{AsyncComputeTaskPool, Task, futures::check_ready},
 };
 
 use crate::{AlexNetError, AlexNetPlugin, Classify, Labels, NotClassified};
