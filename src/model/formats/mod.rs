@@ -23,10 +23,12 @@ pub(crate) use self::{
     batch_norm::{BatchNorm, fold},
     graph::Graph,
 };
+#[cfg(not(target_arch = "wasm32"))]
+use crate::weights::map::map;
 use crate::{
     model::ModelOptions,
     network::Network,
-    weights::{DType, Tensor, Weights, WeightsError, map::map, part, splitmix},
+    weights::{DType, Tensor, Weights, WeightsError, part, splitmix},
 };
 
 /// The format of a weight file.
