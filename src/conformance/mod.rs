@@ -467,7 +467,9 @@ fn hlsl_computes_the_same() {
 fn narrow_layers() -> Vec<Layer> {
     let networks = [AlexNet::CAFFE, AlexNet::TORCHVISION];
     let mut layers = distinct_layers(&networks.map(|a| a.width(0.125).head(64, 64).classes(30).network().unwrap()));
-    layers.extend(further_layers().unwrap());
+    // Of 70,000 workgroups for each image, a processor would simulate every invocation.
+    let is_small = |layer: &Layer| layer.output.height < 1000;
+    layers.extend(further_layers().unwrap().into_iter().filter(is_small));
     layers
 }
 
