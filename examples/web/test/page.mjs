@@ -120,7 +120,7 @@ try {
   // wgpu offers no subgroups in browsers, so that the tiled kernels are all there are; who denies them is told.
   assert.match(await page.getAttribute("body", "data-kernels"), /Tiled/);
   const denied = await open(undefined, "?deny=tiled");
-  assert.match(await status(denied.page), /denied \(tiled\)/);
+  assert.match(await status(denied.page), /blocked \(tiled\)/);
   const texture = await open(undefined, "?deny=buffer");
   assert.match(await texture.page.getAttribute("body", "data-kernels"), /Tiled.*Texture/);
   await texture.page.setInputFiles("#file", boot.image);
