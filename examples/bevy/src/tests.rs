@@ -27,7 +27,6 @@ use bevy::{
         settings::{WgpuSettings, WgpuSettingsPriority},
     },
 };
-use pollster::block_on;
 
 use crate::{
     AlexNetError, AlexNetPlugin, Classify, Labels, NotClassified, headless, image_of,
