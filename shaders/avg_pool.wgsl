@@ -1,25 +1,13 @@
 // Average pooling. One invocation computes four channels of one output pixel.
 //
-// x: [n][in_height][in_width][quads], y: [n][out_height][out_width][quads]
-// Workgroups: (out_width · quads / ${WORKGROUP}, out_height, n).
+// x: [n][in_height][in_width][in_quads], y: [n][out_height][out_width][in_quads]
+// Workgroups: (out_width · in_quads / ${WORKGROUP}, out_height, n).
 
 //% include "input.wgsl"
 //% include "output.wgsl"
 
 struct AvgPool {
-  in_height: u32,
-  in_width: u32,
-  quads: u32,
-  out_height: u32,
-  out_width: u32,
-  kernel_height: u32,
-  kernel_width: u32,
-  stride_y: u32,
-  stride_x: u32,
-  pad_top: u32,
-  pad_left: u32,
-  dilation_y: u32,  // from one row of a window to the next
-  dilation_x: u32,
+//% include "window.wgsl"
   // The positions of a window that count, from the start of the padding: a range along each axis.
   first_row: u32,
   first_column: u32,
@@ -37,12 +25,12 @@ fn before(start: u32, count: u32, step: u32, limit: u32) -> u32 {
 fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_index) thread: u32) {
 //% include "grid.wgsl"
   let id = vec3u(workgroup.x * ${WORKGROUP}u + thread, workgroup.y, workgroup.z);
-  if id.x >= p.out_width * p.quads {
+  if id.x >= p.out_width * p.in_quads {
     return;
   }
-  let c = id.x % p.quads;
+  let c = id.x % p.in_quads;
   let top = id.y * p.stride_y;
-  let left = id.x / p.quads * p.stride_x;
+  let left = id.x / p.in_quads * p.stride_x;
   let rows = before(top, p.kernel_height, p.dilation_y, p.end_row)
     - before(top, p.kernel_height, p.dilation_y, p.first_row);
   let columns = before(left, p.kernel_width, p.dilation_x, p.end_column)
@@ -60,8 +48,8 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
       if column >= p.in_width {
         continue;
       }
-      sum += load_x(((picture + row) * p.in_width + column) * p.quads + c);
+      sum += load_x(((picture + row) * p.in_width + column) * p.in_quads + c);
     }
   }
-  store_y((id.z * p.out_height + id.y) * p.out_width * p.quads + id.x, sum / (f32(rows) * f32(columns)));
+  store_y((id.z * p.out_height + id.y) * p.out_width * p.in_quads + id.x, sum / (f32(rows) * f32(columns)));
 }

@@ -17,22 +17,10 @@
 //% include "activate.wgsl"
 
 struct GroupedConv {
-  in_height: u32,
-  in_width: u32,
-  in_quads: u32,
+//% include "window.wgsl"
   group_in: u32,     // input channels of a group
-  out_height: u32,
-  out_width: u32,
   out_quads: u32,
   group_out: u32,    // output channels of a group
-  kernel_height: u32,
-  kernel_width: u32,
-  stride_y: u32,
-  stride_x: u32,
-  pad_top: u32,
-  pad_left: u32,
-  dilation_y: u32,   // distance between rows of the kernel, where DILATED is set
-  dilation_x: u32,
   span: u32,         // input quads that four output channels read
   first_quad: u32,   // the first output quad in this dispatch (weights too large for one binding)
   bound_quads: u32,  // output quads of the bound weights

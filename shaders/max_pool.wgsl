@@ -1,25 +1,13 @@
 // Max pooling. One invocation computes four channels of one output pixel.
 //
-// x: [n][in_height][in_width][quads], y: [n][out_height][out_width][quads]
-// Workgroups: (out_width · quads / ${WORKGROUP}, out_height, n).
+// x: [n][in_height][in_width][in_quads], y: [n][out_height][out_width][in_quads]
+// Workgroups: (out_width · in_quads / ${WORKGROUP}, out_height, n).
 
 //% include "input.wgsl"
 //% include "output.wgsl"
 
 struct MaxPool {
-  in_height: u32,
-  in_width: u32,
-  quads: u32,
-  out_height: u32,
-  out_width: u32,
-  kernel_height: u32,
-  kernel_width: u32,
-  stride_y: u32,
-  stride_x: u32,
-  pad_top: u32,
-  pad_left: u32,
-  dilation_y: u32,  // distance between rows of a window, where DILATED is set
-  dilation_x: u32,
+//% include "window.wgsl"
 }
 @group(0) @binding(2) var<uniform> p: MaxPool;
 
@@ -27,13 +15,13 @@ struct MaxPool {
 fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_index) thread: u32) {
 //% include "grid.wgsl"
   let id = vec3u(workgroup.x * ${WORKGROUP}u + thread, workgroup.y, workgroup.z);
-  if id.x >= p.out_width * p.quads {
+  if id.x >= p.out_width * p.in_quads {
     return;
   }
-  let c = id.x % p.quads;
+  let c = id.x % p.in_quads;
   // The window's rows and columns within the input; padding is ignored.
   let top = id.y * p.stride_y;
-  let left = id.x / p.quads * p.stride_x;
+  let left = id.x / p.in_quads * p.stride_x;
 //% if DILATED is defined
   let row0 = top + (max(top, p.pad_top) - top + p.dilation_y - 1u) / p.dilation_y * p.dilation_y - p.pad_top;
   let row1 = min(top + (p.kernel_height - 1u) * p.dilation_y + 1u - p.pad_top, p.in_height);
@@ -47,11 +35,11 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
 //% endif
   // The first of them starts the maximum; one exists, since padding is smaller than the kernel.
   let picture = id.z * p.in_height;
-  var best = load_x(((picture + row0) * p.in_width + column0) * p.quads + c);
+  var best = load_x(((picture + row0) * p.in_width + column0) * p.in_quads + c);
   for (var row = row0; row < row1; row += {% if DILATED is defined %}p.dilation_y{% else %}1u{% endif %}) {
     for (var column = column0; column < column1; column += {% if DILATED is defined %}p.dilation_x{% else %}1u{% endif %}) {
-      best = max(best, load_x(((picture + row) * p.in_width + column) * p.quads + c));
+      best = max(best, load_x(((picture + row) * p.in_width + column) * p.in_quads + c));
     }
   }
-  store_y((id.z * p.out_height + id.y) * p.out_width * p.quads + id.x, best);
+  store_y((id.z * p.out_height + id.y) * p.out_width * p.in_quads + id.x, best);
 }

@@ -101,7 +101,9 @@ impl Window {
                     "kernel, stride and dilation of at least 1 in {name}, found {kernel}, {stride} and {dilation}"
                 ));
             }
-            if kernel.max(stride).max(dilation) > MAX_ACTIVATION || (kernel - 1) * dilation > MAX_ACTIVATION {
+            if kernel.max(stride).max(dilation) > MAX_ACTIVATION
+                || (kernel - 1).checked_mul(dilation).is_none_or(|gaps| gaps > MAX_ACTIVATION)
+            {
                 return Err(format!("kernel, stride and dilation of at most {MAX_ACTIVATION} in {name}"));
             }
             if before.max(after) > MAX_ACTIVATION {
@@ -138,15 +140,39 @@ impl Window {
         }
         Ok(())
     }
-}
 
-/// The input positions `o · stride − before + (0..kernel) · dilation` that exist, each with its position in the kernel.
-pub(crate) fn positions(
-    o: usize,
-    (stride, before): (usize, usize),
-    (kernel, dilation): (usize, usize),
-    size: usize,
-) -> impl Iterator<Item = (usize, usize)> + Clone {
-    let position = move |k: usize| Some(((o * stride + k * dilation).checked_sub(before)?, k));
-    (0..kernel).filter_map(position).filter(move |&(position, _)| position < size)
+    /// The rows of the input that the window of output row `oy` covers, each with its row in the kernel.
+    pub(crate) fn rows(&self, oy: usize, input: Shape) -> impl Iterator<Item = (usize, usize)> + Clone {
+        self.positions(0, oy, self.padding.top, input.height)
+    }
+
+    /// The same for output column `ox`.
+    pub(crate) fn columns(&self, ox: usize, input: Shape) -> impl Iterator<Item = (usize, usize)> + Clone {
+        self.positions(1, ox, self.padding.left, input.width)
+    }
+
+    /// The positions `o · stride − before + (0..kernel) · dilation` that lie in the input, along `axis`.
+    fn positions(
+        &self,
+        axis: usize,
+        o: usize,
+        before: usize,
+        size: usize,
+    ) -> impl Iterator<Item = (usize, usize)> + Clone {
+        let (start, dilation) = (o * self.stride[axis], self.dilation[axis]);
+        let position = move |k: usize| Some(((start + k * dilation).checked_sub(before)?, k));
+        (0..self.kernel[axis]).filter_map(position).filter(move |&(position, _)| position < size)
+    }
+
+    /// The numbers of `x` (CHW) in channel `c` that the window of output row `oy` and column `ox` covers.
+    pub(crate) fn values(
+        &self,
+        x: &[f64],
+        input: Shape,
+        (c, oy, ox): (usize, usize, usize),
+    ) -> impl Iterator<Item = f64> {
+        let columns = self.columns(ox, input);
+        let rows = self.rows(oy, input).map(move |(iy, _)| &x[(c * input.height + iy) * input.width..]);
+        rows.flat_map(move |row| columns.clone().map(|(ix, _)| row[ix]))
+    }
 }

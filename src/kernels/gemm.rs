@@ -213,7 +213,7 @@ impl Gemm {
         // The parts are added up before the activation function.
         let activation = if self.parts > 1 { Activation::None } else { self.conv.activation };
         let kernel = |shader, mut settings: Vec<_>, constants| {
-            settings.extend(dilated(self.conv.window.dilation));
+            settings.extend(dilated(self.conv.window));
             let kernel = Kernel { constants, ..Kernel::new(shader, settings) };
             kernel.with_activation(activation, self.conv.out_channels)
         };

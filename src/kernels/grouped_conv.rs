@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::{
-    Convolution, Gemm, Kernel, KernelConfig, Packing, Precision, WORKGROUP, Work, dilated,
+    Convolution, Gemm, Kernel, KernelConfig, Packing, Precision, WORKGROUP, WindowUniform, Work, dilated,
     packing::{Inputs, Order},
     relu_flag,
 };
@@ -28,22 +28,10 @@ pub(crate) struct GroupedConv {
 #[repr(C)]
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
 struct Uniform {
-    in_height: u32,
-    in_width: u32,
-    in_quads: u32,
+    window: WindowUniform,
     group_in: u32,
-    out_height: u32,
-    out_width: u32,
     out_quads: u32,
     group_out: u32,
-    kernel_height: u32,
-    kernel_width: u32,
-    stride_y: u32,
-    stride_x: u32,
-    pad_top: u32,
-    pad_left: u32,
-    dilation_y: u32,
-    dilation_x: u32,
     span: u32,
     first_quad: u32,
     bound_quads: u32,
@@ -125,29 +113,17 @@ impl GroupedConv {
         let tap = self.tap();
         let [group_in, group_out, span] = [self.group_in(), self.group_out(), self.span()].map(|n| n as u32);
         let uniform = Uniform {
-            in_height: self.input.height as u32,
-            in_width: self.input.width as u32,
-            in_quads: self.input.channels.div_ceil(4) as u32,
+            window: WindowUniform::new(window, self.input, self.output),
             group_in,
-            out_height: self.output.height as u32,
-            out_width: self.output.width as u32,
             out_quads: self.out_quads() as u32,
             group_out,
-            kernel_height: window.kernel[0] as u32,
-            kernel_width: window.kernel[1] as u32,
-            stride_y: window.stride[0] as u32,
-            stride_x: window.stride[1] as u32,
-            pad_top: window.padding.top as u32,
-            pad_left: window.padding.left as u32,
-            dilation_y: window.dilation[0] as u32,
-            dilation_x: window.dilation[1] as u32,
             span,
             first_quad: chunk.start,
             bound_quads: chunk.len() as u32,
             relu: relu_flag(self.conv.activation),
         };
         let mut settings = vec![("WORKGROUP", WORKGROUP), ("DEPTHWISE", self.is_depthwise().into())];
-        settings.extend(dilated(window.dilation));
+        settings.extend(dilated(window));
         let kernel =
             Kernel::new("grouped_conv", settings).with_activation(self.conv.activation, self.conv.out_channels);
         let across = (self.output.width * chunk.len()) as u32;

@@ -9,6 +9,7 @@ pub(crate) mod roofline;
 mod rows_layout;
 mod templates;
 mod top_k;
+mod window;
 mod winograd;
 
 pub use config::{Algorithm, Checks, Family, KernelConfig, Precision, Storage, UnknownPrecision};
@@ -18,6 +19,7 @@ pub(crate) use grouped_conv::GroupedConv;
 pub(crate) use packing::Packing;
 pub(crate) use rows_layout::RowsLayout;
 pub(crate) use top_k::top_k;
+pub(crate) use window::{WindowUniform, dilated};
 pub(crate) use winograd::Winograd;
 
 use crate::{activation::Activation, shape::Shape};
@@ -222,9 +224,4 @@ pub(crate) fn pointwise_workgroups(shape: Shape, batch: usize) -> [u32; 3] {
 /// Whether the activation function is ReLU, as a uniform's flag.
 pub(crate) fn relu_flag(activation: Activation) -> u32 {
     (activation == Activation::Relu).into()
-}
-
-/// The setting of a sliding-window shader with dilation. Without dilation, all layers share one shader.
-pub(crate) fn dilated(dilation: [usize; 2]) -> Option<(&'static str, u32)> {
-    (dilation != [1, 1]).then_some(("DILATED", 1))
 }

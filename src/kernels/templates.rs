@@ -38,6 +38,7 @@ const SHADERS: &[(&str, &str)] = shaders![
     "sum_parts",
     "texture_input",
     "top_k",
+    "window",
     "winograd",
     "winograd_input",
     "winograd_input_columns",

@@ -4,10 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use super::Operation;
 use crate::{
-    kernels::{Kernel, Work, pointwise_workgroups},
+    kernels::{Kernel, WindowUniform, Work, pointwise_workgroups},
     program::{Lowering, ProgramError},
     shape::Shape,
-    window::{Padding, Window, positions},
+    window::{Padding, Window},
 };
 
 /// Average pooling with a window (PyTorch's `AvgPool2d`, ONNX's `AveragePool`).
@@ -69,19 +69,7 @@ impl AvgPool {
 #[repr(C)]
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
 struct Uniform {
-    in_height: u32,
-    in_width: u32,
-    quads: u32,
-    out_height: u32,
-    out_width: u32,
-    kernel_height: u32,
-    kernel_width: u32,
-    stride_y: u32,
-    stride_x: u32,
-    pad_top: u32,
-    pad_left: u32,
-    dilation_y: u32,
-    dilation_x: u32,
+    window: WindowUniform,
     first_row: u32,
     first_column: u32,
     end_row: u32,
@@ -108,7 +96,7 @@ impl Operation for AvgPool {
     }
 
     fn reference(&self, input: Shape, output: Shape, x: &[f64], _: &[Vec<f64>]) -> Vec<f64> {
-        let Window { kernel, stride, padding, dilation } = self.window;
+        let Window { kernel, stride, dilation, .. } = self.window;
         let counted = self.counted(input);
         // The number of positions of a window along an axis that count, from the start of the padding.
         let counting = |axis: usize, o: usize| {
@@ -116,35 +104,16 @@ impl Operation for AvgPool {
             let [first, end] = counted[axis];
             all.filter(|position| (first..end).contains(position)).count() as f64
         };
-        let mut y = Vec::with_capacity(output.len());
-        for (c, oy, ox) in output.indices() {
-            let rows = positions(oy, (stride[0], padding.top), (kernel[0], dilation[0]), input.height);
-            let columns = positions(ox, (stride[1], padding.left), (kernel[1], dilation[1]), input.width);
-            let row = |iy: usize| &x[(c * input.height + iy) * input.width..];
-            let sum: f64 = rows.flat_map(|(iy, _)| columns.clone().map(move |(ix, _)| row(iy)[ix])).sum();
-            y.push(sum / (counting(0, oy) * counting(1, ox)));
-        }
-        y
+        let mean =
+            |(c, oy, ox)| self.window.values(x, input, (c, oy, ox)).sum::<f64>() / (counting(0, oy) * counting(1, ox));
+        output.indices().map(mean).collect()
     }
 
     fn lower(&self, lowering: &mut Lowering<'_>) -> Result<(), ProgramError> {
         let (input, output, batch) = (lowering.input, lowering.output, lowering.options.batch);
-        let Window { kernel, stride, padding, dilation } = self.window;
         let [rows, columns] = self.counted(input);
         let uniform = Uniform {
-            in_height: input.height as u32,
-            in_width: input.width as u32,
-            quads: input.channels.div_ceil(4) as u32,
-            out_height: output.height as u32,
-            out_width: output.width as u32,
-            kernel_height: kernel[0] as u32,
-            kernel_width: kernel[1] as u32,
-            stride_y: stride[0] as u32,
-            stride_x: stride[1] as u32,
-            pad_top: padding.top as u32,
-            pad_left: padding.left as u32,
-            dilation_y: dilation[0] as u32,
-            dilation_x: dilation[1] as u32,
+            window: WindowUniform::new(self.window, input, output),
             first_row: rows[0] as u32,
             first_column: columns[0] as u32,
             end_row: rows[1] as u32,

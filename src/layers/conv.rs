@@ -12,7 +12,7 @@ use crate::{
     program::{Lowering, ProgramError, WeightArrays, read, write},
     select,
     shape::Shape,
-    window::{Padding, Window, positions},
+    window::{Padding, Window},
 };
 
 /// Two-dimensional convolution (cross-correlation, as in all frameworks) with bias.
@@ -123,12 +123,11 @@ impl Operation for Conv {
 
     fn reference(&self, input: Shape, output: Shape, x: &[f64], parameters: &[Vec<f64>]) -> Vec<f64> {
         let [weight, bias] = parameters else { return vec![] };
-        let Window { kernel: [kh, kw], stride, padding, dilation } = self.window;
+        let [kh, kw] = self.window.kernel;
         let (in_group, out_group) = (input.channels / self.groups, output.channels / self.groups);
         let mut y = Vec::with_capacity(output.len());
         for (o, oy, ox) in output.indices() {
-            let rows = positions(oy, (stride[0], padding.top), (kh, dilation[0]), input.height);
-            let columns = positions(ox, (stride[1], padding.left), (kw, dilation[1]), input.width);
+            let (rows, columns) = (self.window.rows(oy, input), self.window.columns(ox, input));
             let mut sum = bias[o];
             for i in 0..in_group {
                 let plane = (o / out_group * in_group + i) * input.height;

@@ -4,10 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use super::Operation;
 use crate::{
-    kernels::{Kernel, Work, dilated, pointwise_workgroups},
+    kernels::{Kernel, WindowUniform, Work, dilated, pointwise_workgroups},
     program::{Lowering, ProgramError},
     shape::Shape,
-    window::{Padding, Window, positions},
+    window::{Padding, Window},
 };
 
 /// Max pooling. Padding is ignored, even if all inputs are negative.
@@ -31,25 +31,6 @@ impl MaxPool {
     }
 }
 
-/// The `MaxPool` struct of the shader.
-#[repr(C)]
-#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
-struct Uniform {
-    in_height: u32,
-    in_width: u32,
-    quads: u32,
-    out_height: u32,
-    out_width: u32,
-    kernel_height: u32,
-    kernel_width: u32,
-    stride_y: u32,
-    stride_x: u32,
-    pad_top: u32,
-    pad_left: u32,
-    dilation_y: u32,
-    dilation_x: u32,
-}
-
 impl Operation for MaxPool {
     fn output(&self, input: Shape) -> Result<Shape, String> {
         let [height, width] = self.window.output(input)?;
@@ -67,16 +48,8 @@ impl Operation for MaxPool {
     }
 
     fn reference(&self, input: Shape, output: Shape, x: &[f64], _: &[Vec<f64>]) -> Vec<f64> {
-        let Window { kernel, stride, padding, dilation } = self.window;
-        let mut y = Vec::with_capacity(output.len());
-        for (c, oy, ox) in output.indices() {
-            let rows = positions(oy, (stride[0], padding.top), (kernel[0], dilation[0]), input.height);
-            let columns = positions(ox, (stride[1], padding.left), (kernel[1], dilation[1]), input.width);
-            let row = |iy: usize| &x[(c * input.height + iy) * input.width..];
-            let window = rows.flat_map(|(iy, _)| columns.clone().map(move |(ix, _)| row(iy)[ix]));
-            y.push(window.fold(f64::NEG_INFINITY, f64::max));
-        }
-        y
+        let values = |at| self.window.values(x, input, at);
+        output.indices().map(|at| values(at).fold(f64::NEG_INFINITY, f64::max)).collect()
     }
 
     fn is_exact(&self) -> bool {
@@ -85,25 +58,9 @@ impl Operation for MaxPool {
 
     fn lower(&self, lowering: &mut Lowering<'_>) -> Result<(), ProgramError> {
         let (input, output, batch) = (lowering.input, lowering.output, lowering.options.batch);
-        let Window { kernel, stride, padding, dilation } = self.window;
-        let uniform = Uniform {
-            in_height: input.height as u32,
-            in_width: input.width as u32,
-            quads: input.channels.div_ceil(4) as u32,
-            out_height: output.height as u32,
-            out_width: output.width as u32,
-            kernel_height: kernel[0] as u32,
-            kernel_width: kernel[1] as u32,
-            stride_y: stride[0] as u32,
-            stride_x: stride[1] as u32,
-            pad_top: padding.top as u32,
-            pad_left: padding.left as u32,
-            dilation_y: dilation[0] as u32,
-            dilation_x: dilation[1] as u32,
-        };
-        let workgroups = pointwise_workgroups(output, batch);
+        let uniform = WindowUniform::new(self.window, input, output);
         let mut kernel = Kernel::pointwise("max_pool");
-        kernel.settings.extend(dilated(dilation));
-        lowering.pointwise(Work::new(kernel, bytemuck::bytes_of(&uniform), workgroups))
+        kernel.settings.extend(dilated(self.window));
+        lowering.pointwise(Work::new(kernel, bytemuck::bytes_of(&uniform), pointwise_workgroups(output, batch)))
     }
 }
