@@ -61,7 +61,7 @@ fn pixel(column: i32, row: u32) -> vec4f {
   let centre = p.start + (vec2f(at) + 0.5) * p.step;
   let reach = max(p.step, vec2f(1.0));
   let low = vec2u(max(centre - reach + 0.5, vec2f(0.0)));
-  let high = min(vec2u(centre + reach + 0.5), p.size);
+  let high = min(vec2u(ceil(centre + reach - 0.5)), p.size);
   var sum = vec3f(0.0);
   var total = 0.0;
   for (var y = low.y; y < high.y; y++) {

@@ -78,6 +78,7 @@
 
 mod activation;
 mod classify;
+mod compare;
 #[cfg(all(test, feature = "doctor"))]
 mod conformance;
 #[cfg(feature = "doctor")]
@@ -102,6 +103,10 @@ mod window;
 
 pub use activation::Activation;
 pub use classify::{Classifier, ClassifyError, Prediction};
+pub use compare::{
+    CompareError, Comparer, Comparison, DistanceMap, Lpips, ReferenceComparison, TexturePair, percentile,
+    reference as compare_reference,
+};
 #[cfg(not(target_arch = "wasm32"))]
 pub use files::write_atomically;
 pub use gpu::{AdapterSummary, Gpu, GpuError, GpuOptions, Shortfall};

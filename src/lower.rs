@@ -37,24 +37,16 @@ pub(crate) struct Inference {
 impl Inference {
     /// Lowers every layer, in order.
     pub fn lower(network: &Network, options: Options<'_>) -> Result<Self, ProgramError> {
-        let Options { config, batch, top, .. } = options;
+        let Options { batch, top, .. } = options;
         if !(1..=MAX_BATCH).contains(&batch) {
             return Err(ProgramError::Batch { found: batch });
         }
         let mut program = Program::default();
-        let input_layout = network.layers().first().and_then(Layer::input_layout);
-        let quads = input_layout.map_or(activation_quads(network.input()), |layout| layout.quads());
-        let input = program.array(Array::quads("input", quads * batch, config.storage, Role::Input));
+        let (input, input_layout) = input_array(&mut program, network, options, Role::Input);
         let mut layers = Vec::new();
         let mut x = input;
         for (index, layer) in network.layers().iter().enumerate() {
-            let layout = input_layout.filter(|_| index == 0);
-            let shapes = [layer.input, layer.output];
-            let chosen = options.algorithms.get(&layer.name).copied();
-            let algorithm = chosen.unwrap_or_else(|| layer.algorithm(config, batch));
-            let mut lowering = Lowering::new(&mut program, options, (&layer.name, shapes), algorithm, x, layout);
-            layer.op.operation().lower(&mut lowering)?;
-            x = lowering.finish();
+            x = lower_layer(&mut program, options, layer, x, input_layout.filter(|_| index == 0))?;
             program.end_step(Pass::FORWARD, index);
             layers.push(LayerOutput { steps: program.steps.len(), array: x });
         }
@@ -79,6 +71,35 @@ impl Inference {
         }
         laid_out
     }
+}
+
+/// Adds the array of a batch of a network's inputs. A layout is returned where it is not the usual one, channels last
+/// and padded.
+pub(crate) fn input_array(
+    program: &mut Program,
+    network: &Network,
+    Options { config, batch, .. }: Options<'_>,
+    role: Role,
+) -> (ArrayId, Option<RowsLayout>) {
+    let layout = network.layers().first().and_then(Layer::input_layout);
+    let quads = layout.map_or(activation_quads(network.input()), |layout| layout.quads());
+    (program.array(Array::quads("input", quads * batch, config.storage, role)), layout)
+}
+
+/// Adds the dispatches of `layer`, which reads `x` in `layout`. Returns the array of its output.
+pub(crate) fn lower_layer(
+    program: &mut Program,
+    options: Options<'_>,
+    layer: &Layer,
+    x: ArrayId,
+    layout: Option<RowsLayout>,
+) -> Result<ArrayId, ProgramError> {
+    let chosen = options.algorithms.get(&layer.name).copied();
+    let algorithm = chosen.unwrap_or_else(|| layer.algorithm(options.config, options.batch));
+    let shapes = [layer.input, layer.output];
+    let mut lowering = Lowering::new(program, options, (&layer.name, shapes), algorithm, x, layout);
+    layer.op.operation().lower(&mut lowering)?;
+    Ok(lowering.finish())
 }
 
 /// Converts CHW to channels-last quads; `out` is zero on entry.

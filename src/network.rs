@@ -147,6 +147,36 @@ impl Network {
         NetworkBuilder { name: name.into(), input, layers: Vec::new() }
     }
 
+    /// Makes the network of the same layers for another input. Weights of convolutions serve both; those of a fully
+    /// connected layer need an input of the same length.
+    ///
+    /// # Errors
+    ///
+    /// [`NetworkError`] names the first layer that does not fit.
+    pub fn with_input(&self, input: Shape) -> Result<Self, NetworkError> {
+        Self::new(self.name.clone(), input, self.layers.iter().map(|layer| (layer.name.clone(), layer.op)))
+    }
+
+    /// Makes the network that ends in the layer called `name`.
+    ///
+    /// ```
+    /// use alexnet_wgpu::{AlexNet, Shape};
+    ///
+    /// // AlexNet's features of pictures of any size.
+    /// let trunk = AlexNet::TORCHVISION.network()?.up_to("conv5")?;
+    /// let features = trunk.with_input(Shape::new(3, 480, 640))?.output();
+    /// assert_eq!(features, Shape::new(256, 29, 39));
+    /// # Ok::<(), alexnet_wgpu::NetworkError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`NetworkError::UnknownLayer`] with the closest existing name.
+    pub fn up_to(&self, name: &str) -> Result<Self, NetworkError> {
+        let last = self.position(name)?;
+        Ok(Self { layers: self.layers[..=last].to_vec(), ..self.clone() })
+    }
+
     /// Returns the network's name.
     pub fn name(&self) -> &str {
         &self.name

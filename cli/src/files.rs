@@ -41,8 +41,8 @@ impl Crops {
     }
 }
 
-/// The network's input for each crop of a picture file, or the error, with the file's name.
-pub fn picture(path: &Path, preprocessing: &Preprocessing, crops: Crops) -> Result<Vec<f32>, String> {
+/// A decoded picture file, or the error, with the file's name. Damage is told on standard error.
+pub fn open_picture(path: &Path) -> Result<Picture, String> {
     let named = |reason: String| format!("{}: {reason}", path.display());
     let picture = Picture::open(path).map_err(|e| match e {
         PictureError::Read { .. } => chain(&e),
@@ -51,11 +51,17 @@ pub fn picture(path: &Path, preprocessing: &Preprocessing, crops: Crops) -> Resu
     if let Some(damage) = picture.damage() {
         complain(&named(format!("{damage}: what is shown of it is missing or a guess")));
     }
+    Ok(picture)
+}
+
+/// The network's input for each crop of a picture file, or the error, with the file's name.
+pub fn picture(path: &Path, preprocessing: &Preprocessing, crops: Crops) -> Result<Vec<f32>, String> {
+    let picture = open_picture(path)?;
     let input = match crops {
         Crops::One => preprocessing.apply(&picture),
         Crops::Ten => preprocessing.ten_crops(&picture),
     };
-    input.map_err(|e| named(chain(&e)))
+    input.map_err(|e| format!("{}: {}", path.display(), chain(&e)))
 }
 
 /// The longest text file that is read, in bytes: a list of all pictures of ImageNet has 60 MB.

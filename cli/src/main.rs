@@ -5,6 +5,7 @@ mod bench;
 mod bus_error;
 mod choices;
 mod classify;
+mod compare;
 mod convert;
 mod doctor;
 mod eval;
@@ -31,6 +32,7 @@ use crate::failure::Failure;
 const FOOTER: &str = "\
 Examples:
   alexnet classify shoe.jpg                                what a picture shows
+  alexnet compare expected.png actual.png                  how alike two pictures are
   alexnet features shoe.jpg --layer fc7 --output shoe.npy  what a layer makes of it
   alexnet adapters                                         what there is to run on
   alexnet bench                                            how fast it runs
@@ -55,6 +57,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Classify(classify::Args),
+    Compare(compare::Args),
     Features(features::Args),
     Adapters(adapters::Args),
     Bench(bench::Args),
@@ -70,6 +73,7 @@ impl Command {
     fn run(&self) -> Result<ExitCode, Failure> {
         match self {
             Self::Classify(args) => classify::run(args),
+            Self::Compare(args) => compare::run(args),
             Self::Features(args) => features::run(args),
             Self::Adapters(args) => adapters::run(args),
             Self::Bench(args) => bench::run(args),

@@ -11,7 +11,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::{job::Job, narrow_layers, wgsl};
+use super::{job::Job, narrow_layers, pair, wgsl};
 use crate::{
     doctor::{Case, Finding, KernelVariant, NetworkFinding, Vectors},
     gpu::Gpu,
@@ -51,7 +51,7 @@ impl Dawn {
         let list = json!({ "shaders": shaders, "jobs": listed });
         fs::write(path("jobs.json".into()), list.to_string()).unwrap();
         for (number, job) in jobs.iter().enumerate() {
-            let uniforms = job.inference.program.dispatches.iter().map(|dispatch| &dispatch.uniform);
+            let uniforms = job.program.dispatches.iter().map(|dispatch| &dispatch.uniform);
             for (index, bytes) in job.bytes.iter().chain(uniforms).enumerate() {
                 fs::write(path(format!("{number}-{index}")), bytes).unwrap();
             }
@@ -61,7 +61,7 @@ impl Dawn {
             if let Ok(error) = fs::read_to_string(path(format!("{number}.error"))) {
                 return Err(error);
             }
-            for index in job.results() {
+            for index in job.results.clone() {
                 job.bytes[index] = fs::read(path(format!("{number}-{index}.out"))).unwrap();
             }
             Ok(())
@@ -114,7 +114,7 @@ fn format(precision: Precision) -> &'static str {
 
 /// A job without the bytes. Kernels are referred to by number; uniforms are the last arrays.
 fn listed(job: &Job, numbers: &BTreeMap<&Kernel, usize>) -> Value {
-    let Program { arrays, dispatches, .. } = &job.inference.program;
+    let Program { arrays, dispatches, .. } = &job.program;
     let array = |id: usize| json!({ "size": arrays[id].bytes, "format": job.texture(ArrayId(id)).map(format) });
     let uniform = |dispatch: &Dispatch| json!({ "size": dispatch.uniform.len(), "format": null });
     let all: Vec<Value> = (0..arrays.len()).map(array).chain(dispatches.iter().map(uniform)).collect();
@@ -126,7 +126,7 @@ fn listed(job: &Job, numbers: &BTreeMap<&Kernel, usize>) -> Value {
     json!({
         "arrays": all,
         "dispatches": dispatches.iter().enumerate().map(dispatch).collect::<Vec<_>>(),
-        "results": job.results(),
+        "results": job.results,
     })
 }
 
@@ -165,6 +165,12 @@ fn dawn_computes_the_same() {
     let network = vectors.alexnet().network().unwrap();
     let (weights, input) = vectors.question(&network);
     let names = vectors.known_layers(&network).unwrap();
+    pair::check(configs.clone(), |job| {
+        let mut jobs = [job];
+        dawn.run(&mut jobs).remove(0)?;
+        let [job] = jobs;
+        Ok(job)
+    });
     let mut whole = Vec::new();
     for config in configs {
         let mut jobs = [Job::of_network(&network, &weights, &input, config, 5)];

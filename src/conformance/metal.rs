@@ -6,10 +6,10 @@ use std::{borrow::Cow, collections::HashMap, env, ffi::OsString, fs, path::PathB
 use half::f16;
 use tempfile::TempDir;
 
-use super::{Shader, job::Job, narrow_layers};
+use super::{Shader, job::Job, narrow_layers, pair};
 use crate::{
     doctor::{Case, Finding},
-    kernels::{Access, Checks, Family, Kernel, KernelConfig, Precision, Storage, binding::UNIFORM},
+    kernels::{Access, Checks, Kernel, Precision, binding::UNIFORM},
     program::{Bound, Dispatch},
 };
 
@@ -49,7 +49,7 @@ impl Processor {
 
     /// Runs the job's dispatches, one after the other.
     fn run(&mut self, job: &mut Job) {
-        for Dispatch { kernel, uniform, workgroups, bound, .. } in job.inference.program.dispatches.clone() {
+        for Dispatch { kernel, uniform, workgroups, bound, .. } in job.program.dispatches.clone() {
             let program = self.program(&kernel);
             let folder = self.path("bindings");
             let bind = |binding: u32, bytes: &[u8]| fs::write(folder.join(binding.to_string()), bytes).unwrap();
@@ -101,14 +101,11 @@ fn msl_computes_the_same() {
     let compiler = env::var_os("CXX").unwrap_or_else(|| "c++".into());
     let mut processor = Processor { compiler, folder: tempfile::tempdir().unwrap(), programs: HashMap::new() };
     // The broadcast kernels too, since no device needs to support them.
-    let configs = [Family::WorkgroupTiled, Family::SubgroupBroadcast { lanes: 8 }]
-        .into_iter()
-        .flat_map(|family| Storage::ALL.map(|storage| KernelConfig { family, storage }));
     let findings: Vec<Finding> = narrow_layers()
         .iter()
         .flat_map(|layer| {
             let case = Case::new(layer).unwrap();
-            let variants = case.variants_of(configs.clone());
+            let variants = case.variants_of(pair::configs());
             let run = |v| {
                 let mut job = Job::of_case(&case, v);
                 processor.run(&mut job);
@@ -117,5 +114,9 @@ fn msl_computes_the_same() {
             variants.into_iter().map(run).collect::<Vec<_>>()
         })
         .collect();
+    pair::check(pair::configs(), |mut job| {
+        processor.run(&mut job);
+        Ok(job)
+    });
     super::report(&findings, processor.programs.len());
 }

@@ -112,6 +112,10 @@ impl Operation for Conv {
         output.len() as u64 * self.reads(input, output)
     }
 
+    fn window(&self) -> Option<Window> {
+        Some(self.window)
+    }
+
     fn describe(&self) -> String {
         let groups = if self.groups == 1 { String::new() } else { format!(", {} groups", self.groups) };
         format!("convolution {}{groups}", self.window.describe())
@@ -150,7 +154,8 @@ impl Operation for Conv {
     }
 
     fn algorithm(&self, config: KernelConfig, input: Shape, output: Shape, batch: usize) -> Algorithm {
-        match select::winograd_tile(config.family, self.window, batch) {
+        let positions = batch * output.height * output.width;
+        match select::winograd_tile(config.family, self.window, positions) {
             Some(tile) => Algorithm::Winograd { tile },
             None => select::split(config, &Gemm::conv(self.into(), input, output, batch), batch),
         }

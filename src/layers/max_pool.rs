@@ -43,6 +43,10 @@ impl Operation for MaxPool {
         (height.min(input.height) * width.min(input.width)) as u64
     }
 
+    fn window(&self) -> Option<Window> {
+        Some(self.window)
+    }
+
     fn describe(&self) -> String {
         format!("max pooling {}", self.window.describe())
     }

@@ -26,6 +26,7 @@ use crate::{
     kernels::{Algorithm, KernelConfig, RowsLayout},
     program::{Lowering, ProgramError},
     shape::Shape,
+    window::Window,
 };
 
 /// The operation of a layer.
@@ -117,6 +118,11 @@ pub(crate) trait Operation {
     /// The activation function that it ends in.
     fn activation(&self) -> Activation {
         Activation::None
+    }
+
+    /// The window that it slides over its input, if it does.
+    fn window(&self) -> Option<Window> {
+        None
     }
 
     /// The output for one image in f64, CHW; `parameters` in the order of [`Operation::parameters`].

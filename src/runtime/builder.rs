@@ -5,12 +5,14 @@ use std::{collections::BTreeMap, fmt, sync::atomic::AtomicU64};
 use wgpu::BufferUsages;
 
 use super::{
-    Pipeline, PipelineError, avoid,
+    Pipeline, PipelineError, TopEntry, avoid,
     executable::Executable,
     input::{self, Layout},
     memory::Memory,
     pipeline::Kept,
-    requirements, ticket,
+    requirements,
+    run::pictures,
+    ticket,
 };
 use crate::{
     gpu::{Gpu, error_scopes::Scopes},
@@ -163,7 +165,10 @@ impl<'a> PipelineBuilder<'a> {
         let scopes = Scopes::push(device);
         let progress = progress.map(|Progress(progress)| progress);
         let executable = Executable::load(gpu, &inference.program, weights, checks, progress, compile_further)?;
-        let ring = ticket::Ring::new(device, settings.tickets, batch, inference.top.map_or(0, |(_, k)| k));
+        let k = inference.top.map_or(0, |(_, k)| k);
+        let size = (batch * k * size_of::<TopEntry>()) as u64;
+        let decode = move |bytes: &[u8]| pictures(bytemuck::pod_collect_to_vec(bytes), k);
+        let ring = ticket::Ring::new(device, settings.tickets, size, decode);
 
         let mut kept = Vec::new();
         for name in &settings.keep {

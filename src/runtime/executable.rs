@@ -19,11 +19,11 @@ use crate::{
 };
 
 /// Callback for upload progress: bytes uploaded, and bytes in total.
-pub(super) type Progress<'a> = &'a (dyn Fn(u64, u64) + Sync);
+pub(crate) type Progress<'a> = &'a (dyn Fn(u64, u64) + Sync);
 
 /// A program's memory and pipelines on a device.
 #[derive(Debug)]
-pub(super) struct Executable {
+pub(crate) struct Executable {
     plan: MemoryPlan,
     /// One per allocation of the plan.
     memory: Vec<Memory>,

@@ -7,7 +7,7 @@ use wgpu::{
     TextureView,
 };
 
-use super::{Pipeline, PipelineError, begin, bound_dispatch::BoundDispatch, compile};
+use super::{Pipeline, PipelineError, begin, bound_dispatch::BoundDispatch, compile, memory::Memory};
 use crate::{
     gpu::{Gpu, error_scopes::Scopes},
     kernels::{
@@ -45,6 +45,17 @@ impl<'a> TextureSource<'a> {
     pub fn region(mut self, x: u32, y: u32, width: u32, height: u32) -> Self {
         self.region = [x, y, width, height];
         self
+    }
+
+    /// Columns and rows of the region.
+    pub(crate) fn size(&self) -> [u32; 2] {
+        [self.region[2], self.region[3]]
+    }
+
+    /// A part of the region, from its column `x` and row `y` on.
+    pub(crate) fn part(&self, x: u32, y: u32, width: u32, height: u32) -> Self {
+        let [left, top, ..] = self.region;
+        self.clone().region(left.saturating_add(x), top.saturating_add(y), width, height)
     }
 
     /// Sets whether shaders read linear light, which is then encoded as sRGB, as networks expect. The default is true
@@ -113,7 +124,7 @@ pub(crate) fn buffer_kernel(interleaved: bool, storage: Storage) -> Kernel {
 
 /// The layout of the input on the device.
 #[derive(Clone, Copy)]
-pub(super) struct Layout {
+pub(crate) struct Layout {
     shape: Shape,
     interleaved: bool,
     row_quads: u32,
@@ -168,7 +179,7 @@ pub(super) fn kernels(layout: Layout, storage: Storage, batch: usize) -> Result<
 
 /// Compiles them, so that no frame waits for it. Not every network is filled this way, so a kernel that does not
 /// compile is reported only to a caller that asks for it.
-pub(super) fn compile_kernels(gpu: &Gpu, kernels: &[Kernel]) {
+pub(crate) fn compile_kernels(gpu: &Gpu, kernels: &[Kernel]) {
     for kernel in kernels {
         if let Err(error) = compile::compile(gpu, kernel, Checks::On) {
             log::warn!("{error}");
@@ -194,14 +205,71 @@ impl Pipeline {
         preprocessing: &Preprocessing,
         picture: usize,
     ) -> Result<Input, InputError> {
-        preprocessing.check()?;
+        self.input_array().texture(source, preprocessing, picture)
+    }
+
+    /// Prepares to fill the whole batch from a storage buffer: `batch` preprocessed images of f32 in CHW order. The
+    /// buffer's contents are read each time that [`Input::encode`] is submitted.
+    ///
+    /// # Errors
+    ///
+    /// [`InputError`] when the buffer is too small or not a storage buffer, or the device cannot bind it.
+    pub fn buffer_input(&self, source: BufferBinding<'_>) -> Result<Input, InputError> {
         let shape = self.network.input();
+        let expected = (self.batch() * shape.len() * size_of::<f32>()) as u64;
+        let left = source.buffer.size().saturating_sub(source.offset);
+        let found = source.size.map_or(left, |size| left.min(size.get()));
+        if found < expected {
+            return Err(InputError::Size { expected, found });
+        }
+        if !source.buffer.usage().contains(BufferUsages::STORAGE) {
+            return Err(InputError::Usage { missing: "STORAGE" });
+        }
+        let InputArray { layout, .. } = self.input_array();
+        let [channels, height, width] = [shape.channels, shape.height, shape.width].map(|n| n as u32);
+        let uniform = [channels, height, width, layout.row_quads, layout.pad_left];
+        let work = layout.buffer_work(bytemuck::cast_slice(&uniform), self.config.storage, self.batch());
+        // Bind only the part that is read: the host's buffer may be larger than the device can bind.
+        let source = BindingResource::Buffer(BufferBinding { size: NonZero::new(expected), ..source });
+        self.input_array().prepare(&work.map_err(refused)?, source)
+    }
+
+    fn input_array(&self) -> InputArray<'_> {
+        InputArray {
+            gpu: &self.gpu,
+            layout: Layout::new(self.network.input(), self.inference.input_layout),
+            batch: self.batch(),
+            storage: self.config.storage,
+            memory: self.input(),
+        }
+    }
+}
+
+/// A network's input on the device, to be filled.
+pub(crate) struct InputArray<'a> {
+    pub gpu: &'a Gpu,
+    pub layout: Layout,
+    pub batch: usize,
+    pub storage: Storage,
+    pub memory: &'a Memory,
+}
+
+impl InputArray<'_> {
+    /// Prepares to fill image `picture` of the batch from a texture; see [`Pipeline::texture_input`].
+    pub fn texture(
+        &self,
+        source: &TextureSource<'_>,
+        preprocessing: &Preprocessing,
+        picture: usize,
+    ) -> Result<Input, InputError> {
+        preprocessing.check()?;
+        let shape = self.layout.shape;
         let [rows, columns] = preprocessing.crop;
         if shape != Shape::new(3, rows, columns) || preprocessing.channels.count() != 3 {
             return Err(InputError::Crop { expected: shape, rows, columns });
         }
-        if picture >= self.batch() {
-            return Err(InputError::Picture { batch: self.batch(), found: picture });
+        if picture >= self.batch {
+            return Err(InputError::Picture { batch: self.batch, found: picture });
         }
         let texture = source.view.texture();
         let format = texture.format();
@@ -224,7 +292,7 @@ impl Pipeline {
         let both = |of: fn(&crate::picture::Span) -> f64| [of(&x), of(&y)];
         let start = both(|s| s.source[0]).map(|v| v as f32);
         let step = both(|s| (s.source[1] - s.source[0]) / s.len as f64).map(|v| v as f32);
-        let layout = self.layout();
+        let layout = self.layout;
         let Layout { row_quads, pad_left, .. } = layout;
         let channels = |of: fn(&Preprocessing, usize) -> f32| {
             let [r, g, b] = [0, 1, 2].map(|channel| of(preprocessing, channel));
@@ -247,46 +315,16 @@ impl Pipeline {
             scale: channels(|p, c| p.scale / p.std[c]),
             bias: channels(|p, c| -p.mean[c] / p.std[c]),
         };
-        let work = layout.texture_work(bytemuck::bytes_of(&uniform), self.config.storage).map_err(refused)?;
+        let work = layout.texture_work(bytemuck::bytes_of(&uniform), self.storage).map_err(refused)?;
         self.prepare(&work, BindingResource::TextureView(source.view))
-    }
-
-    /// Prepares to fill the whole batch from a storage buffer: `batch` preprocessed images of f32 in CHW order. The
-    /// buffer's contents are read each time that [`Input::encode`] is submitted.
-    ///
-    /// # Errors
-    ///
-    /// [`InputError`] when the buffer is too small or not a storage buffer, or the device cannot bind it.
-    pub fn buffer_input(&self, source: BufferBinding<'_>) -> Result<Input, InputError> {
-        let shape = self.network.input();
-        let expected = (self.batch() * shape.len() * size_of::<f32>()) as u64;
-        let left = source.buffer.size().saturating_sub(source.offset);
-        let found = source.size.map_or(left, |size| left.min(size.get()));
-        if found < expected {
-            return Err(InputError::Size { expected, found });
-        }
-        if !source.buffer.usage().contains(BufferUsages::STORAGE) {
-            return Err(InputError::Usage { missing: "STORAGE" });
-        }
-        let layout = self.layout();
-        let [channels, height, width] = [shape.channels, shape.height, shape.width].map(|n| n as u32);
-        let uniform = [channels, height, width, layout.row_quads, layout.pad_left];
-        let work = layout.buffer_work(bytemuck::cast_slice(&uniform), self.config.storage, self.batch());
-        // Bind only the part that is read: the host's buffer may be larger than the device can bind.
-        let source = BindingResource::Buffer(BufferBinding { size: NonZero::new(expected), ..source });
-        self.prepare(&work.map_err(refused)?, source)
-    }
-
-    fn layout(&self) -> Layout {
-        Layout::new(self.network.input(), self.inference.input_layout)
     }
 
     fn prepare(&self, work: &Work, source: BindingResource<'_>) -> Result<Input, InputError> {
         let Work { kernel, uniform, workgroups, .. } = work;
-        let compiled = compile::compile(&self.gpu, kernel, Checks::On).map_err(refused)?;
+        let compiled = compile::compile(self.gpu, kernel, Checks::On).map_err(refused)?;
         let scopes = Scopes::push(self.gpu.device());
-        let resources = [(X, source), (Y, self.input().binding())];
-        let dispatch = BoundDispatch::new(&self.gpu, (kernel, &compiled), uniform, resources, *workgroups);
+        let resources = [(X, source), (Y, self.memory.binding())];
+        let dispatch = BoundDispatch::new(self.gpu, (kernel, &compiled), uniform, resources, *workgroups);
         match scopes.pop_now() {
             Some(error) => Err(refused(error.into())),
             None => Ok(Input(dispatch)),
@@ -385,7 +423,7 @@ mod tests {
         ];
         for (network, interleaved) in networks.iter().zip([true, false]) {
             let pipeline = Pipeline::builder(&gpu, network, &Weights::random(network, 1)).build().unwrap();
-            assert_eq!(pipeline.layout().interleaved, interleaved);
+            assert_eq!(pipeline.input_array().layout.interleaved, interleaved);
             let texture = gpu.device().create_texture(&wgpu::TextureDescriptor {
                 label: None,
                 size: wgpu::Extent3d { width: 9, height: 9, depth_or_array_layers: 1 },

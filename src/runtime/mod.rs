@@ -9,27 +9,28 @@
 //! make nothing on the device, and neither submit nor poll. [`Pipeline::run`] and its like make a readback buffer,
 //! submit and wait.
 
-mod avoid;
+pub(crate) mod avoid;
 #[cfg(not(target_arch = "wasm32"))]
 mod blocking;
 mod bound_dispatch;
 mod builder;
 mod compile;
 mod error;
-mod executable;
+pub(crate) mod executable;
 mod frame_budget;
-mod input;
+pub(crate) mod input;
 mod list;
-mod memory;
+pub(crate) mod memory;
 mod pipeline;
 mod profile;
-mod requirements;
+pub(crate) mod readback;
+pub(crate) mod requirements;
 #[cfg(not(target_arch = "wasm32"))]
 mod roofline;
 mod run;
-mod ticket;
+pub(crate) mod ticket;
 mod tune;
-mod wait;
+pub(crate) mod wait;
 
 pub use builder::PipelineBuilder;
 pub use error::{PipelineError, RunError};

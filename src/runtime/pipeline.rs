@@ -7,7 +7,7 @@ use std::{
 
 use wgpu::{Buffer, CommandEncoder};
 
-use super::{RunError, builder::Settings, executable::Executable, memory::Memory, ticket};
+use super::{RunError, TopEntry, builder::Settings, executable::Executable, memory::Memory, ticket};
 use crate::{
     gpu::{Gpu, error_scopes::Scopes},
     kernels::KernelConfig,
@@ -33,7 +33,7 @@ pub struct Pipeline {
     pub(super) inference: Inference,
     pub(super) executable: Executable,
     /// Readback buffers of the tickets.
-    pub(super) ring: ticket::Ring,
+    pub(super) ring: ticket::Ring<Vec<Vec<TopEntry>>>,
     /// Layers that each run copies, by the step after which it copies them.
     pub(super) kept: Vec<Kept>,
     /// The number of the run that began last.
