@@ -170,7 +170,7 @@ impl Comparer {
         let program = PairProgram::lower(lpips, size, options)?;
         requirements::check_program(gpu, &program.program, config)?;
         let scopes = Scopes::push(gpu.device());
-        let kernel = crate::runtime::input::texture_kernel(true, config.storage);
+        let kernel = crate::runtime::input::texture_kernel(true, false, config.storage);
         let compile_further = || crate::runtime::input::compile_kernels(gpu, &[kernel]);
         let executable = Executable::load(gpu, &program.program, &lpips.weights, gpu.checks(), None, compile_further)?;
         match scopes.pop_now() {
@@ -248,7 +248,7 @@ impl Pair {
         let textures = [0, 1].map(texture);
         let [a, b] = [0, 1].map(|picture| {
             let view = textures[picture].create_view(&Default::default());
-            loaded.input(gpu).texture(&TextureSource::new(&view), &loaded.program.preprocessing, picture)
+            loaded.input(gpu).texture_as_it_is(&TextureSource::new(&view), &loaded.program.preprocessing, picture)
         });
         let inputs = [a?, b?];
         match scopes.pop_now() {

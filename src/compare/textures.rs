@@ -41,7 +41,7 @@ impl Comparer {
             let [row, column] = pieces.map(|piece| piece.start as u32);
             let input = |source: &TextureSource<'_>, picture| {
                 let part = source.part(column, row, width, height);
-                loaded.input(&self.gpu).texture(&part, &loaded.program.preprocessing, picture)
+                loaded.input(&self.gpu).texture_as_it_is(&part, &loaded.program.preprocessing, picture)
             };
             inputs.push([input(a, 0)?, input(b, 1)?]);
         }

@@ -108,9 +108,9 @@ struct TextureUniform {
 }
 
 /// The kernel of [`Pipeline::texture_input`].
-pub(crate) fn texture_kernel(interleaved: bool, storage: Storage) -> Kernel {
+pub(crate) fn texture_kernel(interleaved: bool, resized: bool, storage: Storage) -> Kernel {
     // The host's texture is always sampled, whatever its format.
-    Kernel::new("texture_input", [("INTERLEAVED", interleaved.into())])
+    Kernel::new("texture_input", [("INTERLEAVED", interleaved.into()), ("RESIZED", resized.into())])
         .with_binding(Binding::read(X, Storage::SampledTexture))
         .with_binding(Binding::write(Y, storage))
 }
@@ -146,11 +146,11 @@ impl Layout {
     }
 
     /// The dispatch of [`Pipeline::texture_input`].
-    fn texture_work(self, uniform: &[u8], storage: Storage) -> Result<Work, PipelineError> {
+    fn texture_work(self, uniform: &[u8], resized: bool, storage: Storage) -> Result<Work, PipelineError> {
         let Shape { height, width, .. } = self.shape;
         let pixels = if self.interleaved { 4 * self.row_quads.div_ceil(3) } else { width as u32 };
         let workgroups = [pixels.div_ceil(4 * 8), (height as u32).div_ceil(8), 1];
-        let work = Work::new(texture_kernel(self.interleaved, storage), uniform, workgroups);
+        let work = Work::new(texture_kernel(self.interleaved, resized, storage), uniform, workgroups);
         work.folded().map_err(too_many_workgroups)
     }
 
@@ -172,7 +172,7 @@ fn too_many_workgroups(found: u128) -> PipelineError {
 ///
 /// [`ProgramError::Workgroups`].
 pub(super) fn kernels(layout: Layout, storage: Storage, batch: usize) -> Result<Vec<Kernel>, PipelineError> {
-    let texture = (layout.shape.channels == 3).then(|| layout.texture_work(&[], storage)).transpose()?;
+    let texture = (layout.shape.channels == 3).then(|| layout.texture_work(&[], true, storage)).transpose()?;
     let buffer = layout.buffer_work(&[], storage, batch)?;
     Ok(texture.into_iter().chain([buffer]).map(|work| work.kernel).collect())
 }
@@ -262,6 +262,26 @@ impl InputArray<'_> {
         preprocessing: &Preprocessing,
         picture: usize,
     ) -> Result<Input, InputError> {
+        self.texture_with(source, preprocessing, picture, true)
+    }
+
+    /// The same for a region of the size of the input, which is not resized.
+    pub fn texture_as_it_is(
+        &self,
+        source: &TextureSource<'_>,
+        preprocessing: &Preprocessing,
+        picture: usize,
+    ) -> Result<Input, InputError> {
+        self.texture_with(source, preprocessing, picture, false)
+    }
+
+    fn texture_with(
+        &self,
+        source: &TextureSource<'_>,
+        preprocessing: &Preprocessing,
+        picture: usize,
+        resized: bool,
+    ) -> Result<Input, InputError> {
         preprocessing.check()?;
         let shape = self.layout.shape;
         let [rows, columns] = preprocessing.crop;
@@ -315,7 +335,7 @@ impl InputArray<'_> {
             scale: channels(|p, c| p.scale / p.std[c]),
             bias: channels(|p, c| -p.mean[c] / p.std[c]),
         };
-        let work = layout.texture_work(bytemuck::bytes_of(&uniform), self.storage).map_err(refused)?;
+        let work = layout.texture_work(bytemuck::bytes_of(&uniform), resized, self.storage).map_err(refused)?;
         self.prepare(&work, BindingResource::TextureView(source.view))
     }
 
