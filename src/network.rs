@@ -24,6 +24,7 @@ pub const MAX_STEPS: u64 = 1 << 38;
 
 /// A layer: a name and an operation. Shapes are per image.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Layer {
     /// The name, unique in its network. Its tensors are called `name.weight` and `name.bias`.
     pub name: String,

@@ -99,7 +99,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
         return Ok(ExitCode::SUCCESS);
     }
     let size = |path: &Path| fs::metadata(path).map_or(0, |metadata| metadata.len());
-    let mut types: Vec<String> = model.weights.tensors.values().map(|t| t.dtype().to_string()).collect();
+    let mut types: Vec<String> = model.weights.iter().map(|(_, t)| t.dtype().to_string()).collect();
     types.sort();
     types.dedup();
     let (name, network) = (printable(&output.display().to_string()), printable(model.network.name()));
@@ -116,7 +116,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
 
 /// Checks that every number, finite before, could be stored: f16 ends at 65504.
 fn finite(model: &Model) -> Result<(), Failure> {
-    for (name, tensor) in &model.weights.tensors {
+    for (name, tensor) in &model.weights {
         if let Some(value) = tensor.to_f32().iter().find(|value| !value.is_finite()) {
             return Err(Failure::run(format!(
                 "tensor `{name}`: expected finite numbers that fit {}, found {value}: choose another --dtype",

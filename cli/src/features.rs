@@ -1,7 +1,6 @@
 //! `alexnet features`: activations of a layer.
 
 use std::{
-    collections::BTreeMap,
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -76,10 +75,7 @@ impl Format {
         match self {
             Self::Npy => write_atomically(path, |file| npy::write(file, &shape, &values))
                 .map_err(|e| Failure::run(format!("cannot write {}: {e}", path.display()))),
-            Self::Safetensors => {
-                let tensors = BTreeMap::from([(layer.name.clone(), Tensor::from_f32(shape, values))]);
-                Ok(Weights { tensors, metadata: BTreeMap::new() }.save(path)?)
-            }
+            Self::Safetensors => Ok(Weights::from_iter([(&layer.name, Tensor::from_f32(shape, values))]).save(path)?),
         }
     }
 }

@@ -124,7 +124,7 @@ impl ModelArgs {
     pub fn open(&self, labels_file: Option<&Path>) -> Result<Model, Failure> {
         let preprocessing = self.preprocessing.given()?;
         let own_labels = labels_file.map(|path| Ok::<_, Failure>(labels::read(path)?.names)).transpose()?;
-        let mut options = ModelOptions { labels: own_labels, preprocessing, ..ModelOptions::default() };
+        let mut options = ModelOptions::default().labels(own_labels).preprocessing(preprocessing);
         if self.embedded() && !self.network.is_empty() {
             return Err(Failure::usage("--network and --input-size are for the weights that --weights names"));
         }

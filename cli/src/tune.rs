@@ -124,7 +124,7 @@ fn row<'a>(
     roofline: &Roofline,
     candidate: &'a Candidate,
 ) -> Row<'a> {
-    let Candidate { layer, config, algorithm, kernel, ms } = candidate;
+    let Candidate { layer, config, algorithm, kernel, ms, .. } = candidate;
     let rates = Rates::new(network, layer, batch, precision, *ms, roofline);
     Row { layer, config: *config, algorithm: *algorithm, kernel, ms: *ms, rates }
 }

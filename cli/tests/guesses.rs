@@ -210,7 +210,7 @@ fn one_output_is_two_classes() {
     let network = AlexNet::TORCHVISION.width(0.0625).head(4, 4).classes(1).network().unwrap();
     let mut weights = Weights::random(&network, 1);
     // Certain enough to be told from a half.
-    weights.tensors.insert("fc8.bias".into(), Tensor::from_f32([1], vec![1.5]));
+    weights.insert("fc8.bias", Tensor::from_f32([1], vec![1.5]));
     let file = folder.weights("one.safetensors", &weights);
     let output =
         alexnet(&format!("classify --json --network torchvision --weights {}", file.display()), &[&picture("bag.png")]);

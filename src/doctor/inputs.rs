@@ -18,6 +18,7 @@ use crate::{
 
 /// The source of a host's picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Source {
     /// A texture: [`Pipeline::texture_input`] resizes, crops and normalises it.
     Texture,
@@ -32,6 +33,7 @@ impl Source {
 
 /// The result of filling a network's input.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct InputFinding {
     /// The source of the picture.
     pub source: Source,

@@ -105,6 +105,7 @@ impl GpuOptions {
 
 /// An adapter of this machine, and whether it can run a network.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct AdapterSummary {
     /// Its index in the list, from 0. It tells adapters with the same name apart.
     pub index: usize,
@@ -172,6 +173,7 @@ impl AdapterSummary {
 
 /// A limit that is too low.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Shortfall {
     /// The limit's name in WebGPU.
     pub limit: &'static str,

@@ -15,6 +15,7 @@ use crate::{
 
 /// A variant of AlexNet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Variant {
     /// One column, no groups, no normalisation, 227×227: this project's default.
     Ungrouped,

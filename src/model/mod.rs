@@ -36,6 +36,7 @@ use crate::{
 
 /// A network with its weights under the network's own names, its preprocessing and its class labels.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Model {
     /// The layers.
     pub network: Network,
@@ -51,6 +52,7 @@ pub struct Model {
 
 /// The sources of the parts of a [`Model`], in words.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Origin {
     /// The file's format; `None` for weights made in memory.
     pub format: Option<Format>,
@@ -69,8 +71,19 @@ pub struct Origin {
     pub labels: String,
 }
 
-/// Settings for properties that a file omits or gets wrong.
+/// Settings for properties that a file omits or gets wrong; the default takes everything from the file.
+///
+/// ```no_run
+/// use alexnet_wgpu::{Model, ModelOptions, Variant};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let options = ModelOptions::default().variant(Variant::CaffeNet);
+/// let model = Model::open("caffenet.caffemodel", &options)?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub struct ModelOptions {
     /// The AlexNet that the weights belong to.
     pub variant: Option<Variant>,
@@ -85,6 +98,44 @@ pub struct ModelOptions {
     pub labels: Option<Vec<String>>,
     /// The preprocessing that turns pictures into the network's input.
     pub preprocessing: Option<GivenPreprocessing>,
+}
+
+impl ModelOptions {
+    /// Sets the AlexNet that the weights belong to; `None` leaves it to the file.
+    pub fn variant(mut self, variant: impl Into<Option<Variant>>) -> Self {
+        self.variant = variant.into();
+        self
+    }
+
+    /// Sets the network that the weights belong to; `None` leaves it to the file.
+    pub fn network(mut self, network: impl Into<Option<Network>>) -> Self {
+        self.network = network.into();
+        self
+    }
+
+    /// Sets the shape of the input, for a Caffe file that omits it.
+    pub fn input(mut self, input: impl Into<Option<Shape>>) -> Self {
+        self.input = input.into();
+        self
+    }
+
+    /// Sets the text of the `.prototxt` that belongs to a Caffe file without its input's shape.
+    pub fn prototxt(mut self, prototxt: impl Into<Option<String>>) -> Self {
+        self.prototxt = prototxt.into();
+        self
+    }
+
+    /// Sets the labels, in index order; `None` leaves them to the file.
+    pub fn labels(mut self, labels: impl Into<Option<Vec<String>>>) -> Self {
+        self.labels = labels.into();
+        self
+    }
+
+    /// Sets the preprocessing; `None` leaves it to the file.
+    pub fn preprocessing(mut self, preprocessing: impl Into<Option<GivenPreprocessing>>) -> Self {
+        self.preprocessing = preprocessing.into();
+        self
+    }
 }
 
 /// Preprocessing chosen by the caller, whatever a file says: that of one of the two sets of published weights, fitted to the
@@ -105,6 +156,7 @@ pub struct ModelOptions {
 /// assert!(error.to_string().contains("did you mean `torchvision`"));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum GivenPreprocessing {
     /// [`Preprocessing::torchvision`].
     Torchvision,
@@ -550,8 +602,7 @@ mod tests {
             assert_eq!(model.origin.preprocessing.contains("whole picture"), whole, "{}", model.origin.preprocessing);
             assert_eq!(model.preprocessing.crop, [height, width]);
             if channels == 3 {
-                let given =
-                    ModelOptions { preprocessing: Some(GivenPreprocessing::Torchvision), ..ModelOptions::default() };
+                let given = ModelOptions::default().preprocessing(GivenPreprocessing::Torchvision);
                 assert_eq!(open(&given).preprocessing.resize, Resize::ShorterSide(256));
             }
         }

@@ -30,6 +30,7 @@ use crate::shape::Shape;
 /// The conversion of a picture to the network's input. The steps in order: resize, centre crop, channel order, then `(x ·
 /// scale − mean) / std` for each channel with x in 0…255.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Preprocessing {
     /// The resizing of the whole picture.
     pub resize: Resize,
@@ -82,6 +83,47 @@ impl ChannelOrder {
 }
 
 impl Preprocessing {
+    /// Makes a preprocessing of red, green and blue in 0…1: `resize`, then the centre crop of `[rows, columns]`.
+    pub const fn new(resize: Resize, crop: [usize; 2]) -> Self {
+        Self { resize, crop, channels: ChannelOrder::Rgb, scale: 1.0 / 255.0, mean: [0.0; 3], std: [1.0; 3] }
+    }
+
+    /// Sets the resizing of the whole picture.
+    pub const fn resize(mut self, resize: Resize) -> Self {
+        self.resize = resize;
+        self
+    }
+
+    /// Sets the rows and columns of the centre crop. [`Preprocessing::cropped`] fits the resizing to it as well.
+    pub const fn crop(mut self, crop: [usize; 2]) -> Self {
+        self.crop = crop;
+        self
+    }
+
+    /// Sets the order of the channels.
+    pub const fn channels(mut self, channels: ChannelOrder) -> Self {
+        self.channels = channels;
+        self
+    }
+
+    /// Sets the factor for samples of 0…255.
+    pub const fn scale(mut self, scale: f32) -> Self {
+        self.scale = scale;
+        self
+    }
+
+    /// Sets the mean of each channel, subtracted after scaling.
+    pub const fn mean(mut self, mean: [f32; 3]) -> Self {
+        self.mean = mean;
+        self
+    }
+
+    /// Sets the divisor of each channel.
+    pub const fn std(mut self, std: [f32; 3]) -> Self {
+        self.std = std;
+        self
+    }
+
     /// torchvision's preprocessing for ImageNet: shorter side to 256, centre crop of `size`, 0…1, mean and deviation of
     /// ImageNet (`transforms._presets.ImageClassification`).
     pub const fn torchvision(size: usize) -> Self {

@@ -18,6 +18,7 @@ use crate::{
 
 /// How a network is computed: the result of [`PipelineBuilder::tune`], or written by hand.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct TunedConfig {
     /// The kernels of all layers.
     #[serde(rename = "style")]
@@ -28,6 +29,7 @@ pub struct TunedConfig {
 
 /// A measured way to compute one layer.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Candidate {
     /// The layer's name.
     pub layer: String,
@@ -43,6 +45,7 @@ pub struct Candidate {
 
 /// The result of [`PipelineBuilder::tune`].
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Tuning {
     /// All measurements.
     pub candidates: Vec<Candidate>,

@@ -70,7 +70,7 @@ impl AlexNetPlugin {
     ///
     /// None for a network that exists.
     pub fn wgpu_settings(&self, mut settings: WgpuSettings) -> Result<WgpuSettings, PipelineError> {
-        let config = KernelConfig { family: Family::WorkgroupTiled, storage: Storage::StorageBuffer };
+        let config = KernelConfig::new(Family::WorkgroupTiled, Storage::StorageBuffer);
         let features = Pipeline::required_features(config);
         let limits = Pipeline::required_limits(&self.model.network, 1, config)?;
         settings.features |= features;

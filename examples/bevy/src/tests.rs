@@ -353,7 +353,7 @@ fn unsuitable_cameras_say_why() {
 #[test]
 fn broken_networks_say_why() {
     let mut model = Model::embedded().unwrap();
-    model.weights.tensors.remove("conv1.weight");
+    model.weights.remove("conv1.weight");
     let mut world = world(AlexNetPlugin::new(model));
     let camera = world.camera(&picture("bag"));
     world.until(|world| world.error(camera).is_some());
