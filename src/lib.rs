@@ -97,6 +97,7 @@ mod runtime;
 mod select;
 mod shape;
 mod text;
+mod version;
 mod weights;
 mod window;
 

@@ -181,7 +181,7 @@ fn labels_of_other_programs() {
     let report: Value = serde_json::from_str(&alexnet(&arguments, &[&folder.path("pictures")]).success()).unwrap();
     assert_eq!(report["classes"][3]["pictures"], json!(1));
     for (text, parts) in [
-        ("{\"0\": \"a cat\"", &["expected a label on each line", "begins as JSON"][..]),
+        ("{\"0\": \"a cat\"", &["expected a label on each line", "invalid JSON"][..]),
         ("<html>", &["found markup"][..]),
     ] {
         classify(&folder.file("wrong", text)).failure(1, parts);
