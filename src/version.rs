@@ -43,7 +43,6 @@ impl<'de> Deserialize<'de> for Version {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
-    use super::*;
     use crate::{GivenPreprocessing, Network, Preprocessing, TunedConfig};
 
     /// JSON as it was written before it had a version.

@@ -131,12 +131,9 @@ impl GivenPreprocessing {
             Self::CaffeMean(mean) => {
                 let caffe =
                     if input.channels == 3 { Preprocessing::caffe(input.height) } else { Preprocessing::plain(input) };
-                let p = own.unwrap_or(Preprocessing { scale: 1.0, ..caffe });
+                let p = own.unwrap_or(caffe.scale(1.0));
                 // Means are of samples after the scale, and are subtracted from those.
-                fitted(
-                    Preprocessing { mean: mean.map(|mean| mean * p.scale), ..p },
-                    "that of a picture of means, and Caffe",
-                )
+                fitted(p.mean(mean.map(|mean| mean * p.scale)), "that of a picture of means, and Caffe")
             }
             Self::Own(p) => (p, CALLER.into()),
         }
