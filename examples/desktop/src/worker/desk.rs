@@ -1,4 +1,4 @@
-//! The order of work: of each kind of request the newest, and what comes first.
+//! The worker's thread: it keeps the newest request of each kind and does the most urgent first.
 
 use std::{
     panic::{self, AssertUnwindSafe},
@@ -20,10 +20,10 @@ use crate::{
     weights::Source,
 };
 
-/// How often an unfinished heat map is shown: where software draws a large window, a frame costs more than a batch.
+/// The time between updates of an unfinished heat map: where software draws a large window, a frame costs more than a batch.
 const BETWEEN_HEATS: Duration = Duration::from_secs(2);
 
-/// What is still to be done: of each kind the newest.
+/// The pending requests: the newest of each kind.
 #[derive(Default)]
 struct Pending {
     load: Option<(LoadId, Source, Adapter)>,
@@ -38,7 +38,7 @@ pub(super) struct Occlusion {
     picture: PictureId,
     pub input: Input,
     pub heat: Heat,
-    /// When the window heard of it last.
+    /// The time of the last update to the window.
     told: Option<Instant>,
 }
 
@@ -81,23 +81,23 @@ pub(super) struct Engine {
     pub classifier: Classifier,
     pub gpu: Gpu,
     pub adapter: Adapter,
-    /// Whether its device is gone; never set for the window's, which the window watches.
+    /// Whether its device is lost; never set for the window's device, which the window watches.
     pub lost: Arc<AtomicBool>,
-    /// The same network for a batch of covered pictures, made when it is first needed.
+    /// The same network for a batch of covered pictures, built when first needed.
     pub occluder: Option<Pipeline>,
 }
 
-/// The thread's own.
+/// The state of the worker's thread.
 pub(super) struct Desk {
     pub device: wgpu::Device,
     pub queue: wgpu::Queue,
-    /// Made when it is first needed: whatever goes wrong then is a message.
+    /// Made when first needed, so that its failure is a message.
     pub painter: Option<MapPainter>,
     pub make_painter: fn(&wgpu::Device) -> MapPainter,
     pub answer: Answers,
     pub engine: Option<Engine>,
     pending: Pending,
-    /// What is being done.
+    /// The current work.
     doing: Option<Work>,
 }
 
@@ -133,8 +133,7 @@ impl Desk {
         }
     }
 
-    /// Does what comes first. Whatever goes wrong with a file or a driver is a message, and the next request finds the thread
-    /// alive.
+    /// Does the most urgent work. A failure, or a panic, is a message; the thread goes on.
     fn step(&mut self) {
         let result =
             panic::catch_unwind(AssertUnwindSafe(|| self.work())).unwrap_or_else(|payload| Err(broken(&*payload)));
@@ -194,7 +193,7 @@ impl Desk {
     }
 }
 
-/// What a panic said, as a message.
+/// The message of a panic.
 pub(crate) fn broken(payload: &(dyn std::any::Any + Send)) -> String {
     let text = payload.downcast_ref::<String>().map(String::as_str);
     let text = text.or(payload.downcast_ref::<&str>().copied()).unwrap_or("no reason given");

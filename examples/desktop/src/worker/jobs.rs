@@ -1,4 +1,4 @@
-//! The work itself: loading a model, drawing maps, timing layers, heat maps.
+//! The worker's jobs: loading a model, drawing maps, timing layers, heat maps.
 
 use std::{
     sync::{
@@ -26,7 +26,7 @@ use crate::{
     weights::Source,
 };
 
-/// Runs that a layer's time is the median of.
+/// The number of runs that a layer's time is the median of.
 const PROFILE_RUNS: usize = 9;
 pub(super) const NO_NETWORK: &str = "no network is loaded: choose one from the weights menu";
 
@@ -185,8 +185,7 @@ impl Desk {
     }
 }
 
-/// Waits until all that was submitted is done, by asking now and then: while a thread waits inside wgpu, no other one can
-/// present a frame.
+/// Waits for all submitted work by polling: while a thread waits inside wgpu, no other thread can present a frame.
 fn wait(device: &wgpu::Device, queue: &wgpu::Queue) -> Result<(), String> {
     let (send, done) = mpsc::channel();
     queue.on_submitted_work_done(move || {

@@ -1,7 +1,7 @@
-//! The thread that owns the network: it reads weights, runs pictures and waits for the GPU, so that the window does not.
+//! The thread that owns the network. It reads weights, runs pictures and waits for the GPU, so that the window does not.
 //!
-//! Requests come through a channel, and of each kind only the newest counts. What takes long (an occlusion map) is done
-//! in pieces, with a look at the channel after each.
+//! Requests come through a channel, and only the newest of each kind counts. Long work (an occlusion map) is done in steps,
+//! and the channel is read after each.
 
 mod desk;
 mod jobs;
@@ -22,30 +22,30 @@ use self::desk::Desk;
 pub(crate) use self::desk::broken;
 use crate::{filters::Filters, maps::Contrast, occlusion::Heat, tiles::Tiles, weights::Source};
 
-/// How many classes are shown.
+/// The number of classes shown.
 pub const TOP: usize = 5;
-/// Which picture a request or an answer is about.
+/// Identifies the picture of a request or an answer.
 pub type PictureId = u64;
-/// Which of several requests to load a model an answer is about.
+/// Identifies the request to load a model that an answer belongs to.
 pub type LoadId = u64;
 
-/// Where the network runs.
+/// The device that the network runs on.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Adapter {
-    /// On the window's own device: what the network computes is drawn without leaving the GPU.
+    /// The window's own device: activations are drawn without leaving the GPU.
     #[default]
     Window,
-    /// On a device of its own.
+    /// A device of its own.
     Other {
         /// The adapter's name.
         name: String,
-        /// Its API, as wgpu calls it.
+        /// The name of its API in wgpu.
         backend: String,
     },
 }
 
 impl Adapter {
-    /// An adapter by what it says of itself.
+    /// The adapter with this name and API.
     pub fn other(info: &wgpu::AdapterInfo) -> Self {
         Self::Other { name: info.name.clone(), backend: info.backend.to_string() }
     }
@@ -56,49 +56,49 @@ impl Adapter {
     }
 }
 
-/// What the worker can be asked for.
+/// A request to the worker.
 #[derive(Debug)]
 pub enum Request {
-    /// Read weights and put them on an adapter. Everything asked for before is dropped, without an answer.
+    /// Reads weights and uploads them to an adapter. All earlier requests are dropped without an answer.
     Load(LoadId, Source, Adapter),
     /// The most likely classes.
     Classify(PictureId, Arc<Picture>),
     /// A layer's activation, drawn.
     Maps(PictureId, Arc<Picture>, String, Contrast),
-    /// How a class's probability falls when patches are covered.
+    /// The drop of a class's probability when patches of the picture are covered.
     Occlude(PictureId, Arc<Picture>, usize),
-    /// No more of that.
+    /// Cancels [`Request::Occlude`].
     StopOccluding,
     /// The time of each layer.
     Profile,
-    /// What the network could run on.
+    /// The adapters that the network can run on.
     ListAdapters,
 }
 
-/// What the worker answers.
+/// An answer of the worker.
 #[derive(Debug)]
 pub enum Answer {
-    /// What is being done to load a model.
+    /// Progress of loading a model.
     Loading(String),
     /// A model is ready.
     Loaded(LoadId, Box<Loaded>),
-    /// The most likely classes and how long the picture took.
+    /// The most likely classes, and the time that the picture took.
     Classified(PictureId, Vec<Prediction>, Duration),
     /// A layer's activation in a texture of the window's device.
     Maps(PictureId, Maps),
-    /// An occlusion map as far as it is known.
+    /// An occlusion map, possibly unfinished.
     Heat(PictureId, Heat),
     /// The time of each layer; `None` where the device has no timestamps.
     Times(Option<Vec<LayerTime>>),
     /// All adapters.
     Adapters(Vec<AdapterSummary>),
-    /// Something failed, and why. Where it is a model that could not be loaded, the one before stays.
+    /// A failure and its reason. If a model could not be loaded, the previous one stays.
     Failed(Work, String),
-    /// The network's own device is gone, and the network with it. (The window's device tells the window itself.)
+    /// The network's own device is lost, and the network with it. (The loss of the window's device is handled by the window.)
     AdapterLost(String),
 }
 
-/// What can fail: a request, as far as it takes to know it again.
+/// A request that failed, without its data.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Work {
     /// [`Request::Load`]
@@ -118,27 +118,27 @@ pub enum Work {
 /// A model that is ready.
 #[derive(Debug)]
 pub struct Loaded {
-    /// Where it comes from.
+    /// The source of its weights.
     pub source: Source,
-    /// Where it runs.
+    /// The device that it runs on.
     pub adapter: Adapter,
-    /// That adapter in words.
+    /// The adapter's name and API.
     pub adapter_name: String,
     /// The network's name.
     pub network: String,
-    /// How its parts were decided on.
+    /// The sources of its parts.
     pub origin: alexnet_wgpu::Origin,
-    /// Numbers that it learned.
+    /// The number of its parameters.
     pub parameters: u64,
     /// Bytes on the device.
     pub device_bytes: u64,
-    /// How pictures become its input.
+    /// The conversion of a picture to its input.
     pub preprocessing: Preprocessing,
     /// Its classes.
     pub labels: Vec<String>,
-    /// Its layers, those that compute something.
+    /// Its layers that compute something.
     pub layers: Vec<LayerSummary>,
-    /// Its first filters, where they can be seen.
+    /// The filters of its first layer, if they can be shown as pictures.
     pub filters: Option<Filters>,
 }
 
@@ -147,7 +147,7 @@ pub struct Loaded {
 pub struct LayerSummary {
     /// Its name.
     pub name: String,
-    /// Its output.
+    /// The shape of its output.
     pub shape: Shape,
 }
 
@@ -156,17 +156,17 @@ pub struct LayerSummary {
 pub struct Maps {
     /// The layer.
     pub layer: String,
-    /// What the brightest spots stand for.
+    /// The scale of the brightness.
     pub contrast: Contrast,
-    /// Its output.
+    /// The shape of its output.
     pub shape: Shape,
-    /// The picture, on the window's device.
+    /// The drawn maps, on the window's device.
     pub view: wgpu::TextureView,
-    /// How it is divided.
+    /// The position of each map.
     pub tiles: Tiles,
 }
 
-/// The window's end of the channels.
+/// The window's handle of the worker.
 #[derive(Debug)]
 pub struct Worker {
     requests: Sender<Request>,
@@ -193,13 +193,13 @@ impl Worker {
         Ok(Self { requests, answers })
     }
 
-    /// Asks for something; the answer comes through [`Worker::answer`].
+    /// Sends a request; [`Worker::answer`] returns the answer.
     pub fn ask(&self, request: Request) {
         // The thread ends with the window only.
         let _ = self.requests.send(request);
     }
 
-    /// The next answer, if one is there.
+    /// The next answer, if there is one.
     pub fn answer(&self) -> Option<Answer> {
         self.answers.try_recv().ok()
     }
@@ -217,7 +217,7 @@ impl Answers {
     }
 }
 
-/// Bytes for people.
+/// A number of bytes as text.
 pub fn megabytes(bytes: u64) -> String {
     format!("{:.1} MB", bytes as f64 / 1e6)
 }
