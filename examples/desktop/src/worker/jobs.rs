@@ -1,6 +1,7 @@
 //! The worker's jobs: loading a model, drawing maps, timing layers, heat maps.
 
 use std::{
+    env,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -10,7 +11,7 @@ use std::{
 };
 
 use alexnet_wgpu::{
-    Classifier, Gpu, LayerTime, Picture, Pipeline,
+    Blocklist, Classifier, Gpu, LayerTime, Picture, Pipeline,
     wgpu::{self, util::DeviceExt},
 };
 
@@ -30,6 +31,14 @@ use crate::{
 const PROFILE_RUNS: usize = 9;
 pub(super) const NO_NETWORK: &str = "no network is loaded: choose one from the weights menu";
 
+/// The kernel variants that the environment variable ALEXNET_DENY names, as for the `alexnet` command.
+fn denied() -> Result<Blocklist, String> {
+    match env::var_os("ALEXNET_DENY") {
+        Some(names) => names.to_string_lossy().parse().map_err(|e| format!("ALEXNET_DENY: {e}")),
+        None => Ok(Blocklist::default()),
+    }
+}
+
 impl Desk {
     pub(super) fn load(&mut self, source: &Source, adapter: &Adapter) -> Result<Loaded, String> {
         let start = Instant::now();
@@ -41,7 +50,7 @@ impl Desk {
             }
             (Adapter::Window, _) => {
                 let gpu = Gpu::from_device(self.device.clone(), self.queue.clone()).map_err(|e| e.to_string())?;
-                (gpu, Arc::default())
+                (gpu.avoid(denied()?), Arc::default())
             }
             (Adapter::Other { name, backend }, _) => {
                 self.answer.send(Answer::Loading(format!("Opening {name}")));
@@ -52,7 +61,7 @@ impl Desk {
                     log::error!("the network's device is lost: {reason:?} {text}");
                     report.store(true, Ordering::Relaxed);
                 });
-                (gpu, lost)
+                (gpu.avoid(denied()?), lost)
             }
         };
         let adapter_name = format!("{} ({})", gpu.info().name, gpu.info().backend);
