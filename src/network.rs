@@ -12,6 +12,7 @@ use crate::{
     layers::{AdaptiveAvgPool, AvgPool, BatchNorm, Conv, Linear, LocalResponseNorm, MaxPool, Op},
     shape::{MAX_ACTIVATION, MAX_WEIGHT, Shape},
     text::nearest,
+    version::Version,
 };
 
 /// The maximum number of layers of a network. (Sequential networks have tens.)
@@ -24,6 +25,7 @@ pub const MAX_STEPS: u64 = 1 << 38;
 
 /// A layer: a name and an operation. Shapes are per image.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Layer {
     /// The name, unique in its network. Its tensors are called `name.weight` and `name.bias`.
     pub name: String,
@@ -320,6 +322,8 @@ impl NetworkBuilder {
 /// The serialised form of a network, in a weight file's metadata: without the inferred shapes.
 #[derive(Serialize, Deserialize)]
 struct NetworkData {
+    #[serde(default)]
+    version: Version,
     name: String,
     input: Shape,
     layers: Vec<LayerData>,
@@ -335,7 +339,7 @@ struct LayerData {
 impl From<Network> for NetworkData {
     fn from(n: Network) -> Self {
         let layers = n.layers.into_iter().map(|l| LayerData { name: l.name, op: l.op }).collect();
-        Self { name: n.name, input: n.input, layers }
+        Self { version: Version, name: n.name, input: n.input, layers }
     }
 }
 
@@ -352,7 +356,8 @@ impl TryFrom<NetworkData> for Network {
 pub enum NetworkError {
     /// The input is empty or too large.
     #[error(
-        "expected an input of 1 to {MAX_ACTIVATION} numbers (channels count in fours), found {input}: give channels × height × \
+        "expected an input of 1 to {MAX_ACTIVATION} numbers (channels count in fours), found {input}: give channels × \
+         height × \
          width of at least 1 each, and smaller ones where they are large"
     )]
     Input {
@@ -389,16 +394,14 @@ pub enum NetworkError {
         limit: usize,
     },
     /// The network has more layers than the limit.
-    #[error(
-        "expected a network of at most {MAX_LAYERS} layers, found {found}: this is no sequential network that people run"
-    )]
+    #[error("expected a network of at most {MAX_LAYERS} layers, found {found}")]
     TooManyLayers {
         /// The number of layers.
         found: usize,
     },
     /// The layers up to this one exceed the limit on steps per image.
     #[error(
-        "layer `{layer}`: expected a network of at most {MAX_STEPS} multiply-adds and comparisons for a picture, found more: \
+        "layer `{layer}`: expected a network of at most {MAX_STEPS} multiply-adds and comparisons per image, found more: \
          use smaller sizes"
     )]
     TooSlow {
@@ -406,7 +409,7 @@ pub enum NetworkError {
         layer: String,
     },
     /// No layer has this name.
-    #[error("no layer is called `{found}`: did you mean `{nearest}`?")]
+    #[error("unknown layer `{found}`: did you mean `{nearest}`?")]
     UnknownLayer {
         /// The requested name.
         found: String,

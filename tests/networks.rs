@@ -42,7 +42,7 @@ fn f64s(file: &SafeTensors<'_>, name: &str) -> Vec<f64> {
 /// The weights and input of the seed.
 fn seeded(network: &Network) -> (Weights, Vec<f32>) {
     let weights = Weights::random(network, SEED);
-    let input = splitmix::uniform(SEED + weights.tensors.len() as u64, network.input().len(), 2.0);
+    let input = splitmix::uniform(SEED + weights.len() as u64, network.input().len(), 2.0);
     (weights, input)
 }
 

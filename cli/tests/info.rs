@@ -105,8 +105,8 @@ fn the_device_takes_about_as_much() {
 #[test]
 fn a_file_without_a_network_is_listed_all_the_same() {
     let folder = Folder::new();
-    let tensors = [("some.tensor".to_string(), Tensor::from_f32([2, 3], vec![0.0; 6]))];
-    let file = folder.weights("other.safetensors", &Weights { tensors: tensors.into(), ..Weights::default() });
+    let weights = Weights::from_iter([("some.tensor", Tensor::from_f32([2, 3], vec![0.0; 6]))]);
+    let file = folder.weights("other.safetensors", &weights);
     let output = info(&[], &[&file]);
     output.failure(1, &["other.safetensors: no network recognised"]);
     assert!(output.stdout.contains("some.tensor"), "{output:?}");

@@ -105,6 +105,7 @@ impl GpuOptions {
 
 /// An adapter of this machine, and whether it can run a network.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct AdapterSummary {
     /// Its index in the list, from 0. It tells adapters with the same name apart.
     pub index: usize,
@@ -172,6 +173,7 @@ impl AdapterSummary {
 
 /// A limit that is too low.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Shortfall {
     /// The limit's name in WebGPU.
     pub limit: &'static str,
@@ -468,7 +470,8 @@ pub enum GpuError {
     },
     /// The limits of the adapter or device are below what the shaders need.
     #[error(
-        "adapter `{adapter}` is too small: expected {}; choose another adapter or ask for these limits when making the device",
+        "adapter `{adapter}` is too small: expected {}; choose another adapter or request these limits when creating the \
+         device",
         shortfalls.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
     )]
     BelowLimits {
@@ -478,7 +481,7 @@ pub enum GpuError {
         shortfalls: Vec<Shortfall>,
     },
     /// The driver failed to open the device.
-    #[error("adapter `{adapter}` does not open: {source}; update its driver or choose another adapter")]
+    #[error("cannot open a device on adapter `{adapter}`: {source}; update its driver or choose another adapter")]
     Open {
         /// The adapter's name.
         adapter: String,

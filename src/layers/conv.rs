@@ -19,6 +19,7 @@ use crate::{
 ///
 /// Weights are OIHW: `out_channels × in_channels / groups × kernel[0] × kernel[1]`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Conv {
     /// Output channels (filters).
     pub out_channels: usize,
@@ -37,6 +38,12 @@ impl Conv {
     /// activation function.
     pub const fn new(out_channels: usize, kernel: usize) -> Self {
         Self { out_channels, window: Window::square(kernel, 1), groups: 1, activation: Activation::None }
+    }
+
+    /// Sets the window.
+    pub const fn window(mut self, window: Window) -> Self {
+        self.window = window;
+        self
     }
 
     /// Sets the stride.

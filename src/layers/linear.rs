@@ -13,6 +13,7 @@ use crate::{
 
 /// Fully connected layer with bias, on the input flattened in CHW order. Weights are `out_features × in_features`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Linear {
     /// Number of outputs.
     pub out_features: usize,

@@ -12,6 +12,7 @@ use crate::{
 
 /// Max pooling. Padding is ignored, even if all inputs are negative.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct MaxPool {
     /// Kernel, stride and padding.
     #[serde(flatten)]
@@ -22,6 +23,12 @@ impl MaxPool {
     /// Makes a max pooling layer with a square window of side `kernel` and the given stride, without padding.
     pub const fn new(kernel: usize, stride: usize) -> Self {
         Self { window: Window::square(kernel, stride) }
+    }
+
+    /// Sets the window.
+    pub const fn window(mut self, window: Window) -> Self {
+        self.window = window;
+        self
     }
 
     /// Sets the padding.

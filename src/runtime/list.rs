@@ -10,6 +10,7 @@ use crate::{
 
 /// One dispatch of a plan; see [`plan`].
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct PlannedDispatch {
     /// The layer's name.
     pub layer: String,

@@ -12,6 +12,7 @@ use crate::network::Layer;
 
 /// A layer's time on the device.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct LayerTime {
     /// The layer's name.
     pub layer: String,

@@ -20,6 +20,7 @@ use crate::{
 
 /// Measured peak throughput of an adapter.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Roofline {
     /// Billions of f32 operations per second; a multiply-add counts as two.
     pub gflops: f64,

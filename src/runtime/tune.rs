@@ -12,12 +12,16 @@ use super::{PipelineBuilder, PipelineError, RunError, avoid};
 use crate::{
     kernels::{Algorithm, KernelConfig, RowsLayout},
     network::{Layer, Network},
+    version::Version,
     weights::{Weights, splitmix},
 };
 
 /// How a network is computed: the result of [`PipelineBuilder::tune`], or written by hand.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct TunedConfig {
+    #[serde(default)]
+    pub(crate) version: Version,
     /// The kernels of all layers.
     #[serde(rename = "style")]
     pub config: KernelConfig,
@@ -27,6 +31,7 @@ pub struct TunedConfig {
 
 /// A measured way to compute one layer.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Candidate {
     /// The layer's name.
     pub layer: String,
@@ -42,6 +47,7 @@ pub struct Candidate {
 
 /// The result of [`PipelineBuilder::tune`].
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Tuning {
     /// All measurements.
     pub candidates: Vec<Candidate>,
@@ -222,7 +228,7 @@ fn quickest(network: &Network, candidates: &[Candidate]) -> Option<(TunedConfig,
             }
         }
         if best.as_ref().is_none_or(|(_, ms)| sum < *ms) {
-            best = Some((TunedConfig { config, algorithms }, sum));
+            best = Some((TunedConfig { version: Version, config, algorithms }, sum));
         }
     }
     best
@@ -276,7 +282,10 @@ mod tests {
             candidate(1, "fc", Algorithm::Direct, 3.0),
         ];
         let (choice, ms) = quickest(&network, &candidates).unwrap();
-        assert_eq!(choice, TunedConfig { config: configs[0], algorithms: [("conv1".to_string(), winograd)].into() });
+        assert_eq!(
+            choice,
+            TunedConfig { version: Version, config: configs[0], algorithms: [("conv1".to_string(), winograd)].into() }
+        );
         assert_eq!(ms, 6.0);
         assert!(quickest(&network, &[]).is_none());
     }
