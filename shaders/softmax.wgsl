@@ -1,7 +1,7 @@
-// Softmax over each image's vector, shifted by its maximum. One workgroup per image.
+// Softmax over the channels of each pixel, shifted by their maximum. One workgroup per pixel: one per image for a vector.
 //
-// x, y: [n][quads]; channels past p.classes are padding and become zero.
-// Workgroups: (n, 1, 1).
+// x, y: [n][height][width][quads]; channels past p.classes are padding and become zero.
+// Workgroups: (width, height, n).
 
 //% include "input.wgsl"
 //% include "output.wgsl"
@@ -9,6 +9,8 @@
 struct Softmax {
   quads: u32,
   classes: u32,
+  width: u32,
+  height: u32,
 }
 @group(0) @binding(2) var<uniform> p: Softmax;
 
@@ -24,7 +26,7 @@ fn classes_of(quad: u32) -> vec4<bool> {
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_index) thread: u32) {
 //% include "grid.wgsl"
-  let first = workgroup.x * p.quads;
+  let first = ((workgroup.z * p.height + workgroup.y) * p.width + workgroup.x) * p.quads;
 
   var highest = LOWEST;
   for (var q = thread; q < p.quads; q += THREADS) {

@@ -23,9 +23,21 @@ pub enum Activation {
     Sigmoid,
     /// The hyperbolic tangent.
     Tanh,
+    /// x for positive x, `alpha` · (eˣ − 1) otherwise (Clevert, Unterthiner, Hochreiter 2015).
+    Elu {
+        /// The negative of the limit for large negative values.
+        alpha: f32,
+    },
+    /// [`Activation::SELU_SCALE`] times an ELU of [`Activation::SELU_ALPHA`] (Klambauer et al. 2017).
+    Selu,
 }
 
 impl Activation {
+    /// α of SELU.
+    pub const SELU_ALPHA: f32 = 1.673_263_2;
+    /// The factor of SELU.
+    pub const SELU_SCALE: f32 = 1.050_701;
+
     /// Returns f(x).
     pub fn apply(self, x: f64) -> f64 {
         match self {
@@ -41,6 +53,14 @@ impl Activation {
             }
             Self::Sigmoid => 1.0 / (1.0 + (-x).exp()),
             Self::Tanh => x.tanh(),
+            Self::Elu { alpha } => {
+                if x > 0.0 {
+                    x
+                } else {
+                    f64::from(alpha) * x.exp_m1()
+                }
+            }
+            Self::Selu => f64::from(Self::SELU_SCALE) * Self::Elu { alpha: Self::SELU_ALPHA }.apply(x),
         }
     }
 
@@ -53,6 +73,8 @@ impl Activation {
             Self::LeakyRelu { slope } => Some(format!("leaky ReLU of {slope}")),
             Self::Sigmoid => Some("sigmoid".into()),
             Self::Tanh => Some("tanh".into()),
+            Self::Elu { alpha } => Some(format!("ELU of {alpha}")),
+            Self::Selu => Some("SELU".into()),
         }
     }
 
@@ -62,6 +84,7 @@ impl Activation {
             Self::LeakyRelu { slope } if !slope.is_finite() => {
                 Err(format!("a finite slope of a leaky ReLU, found {slope}"))
             }
+            Self::Elu { alpha } if !alpha.is_finite() => Err(format!("a finite alpha of an ELU, found {alpha}")),
             _ => Ok(()),
         }
     }
@@ -73,7 +96,7 @@ impl Activation {
 
     /// Whether f(x) ≤ f(y) for x ≤ y, so that it may be computed before a maximum as well as after.
     pub(crate) fn is_monotonic(self) -> bool {
-        !matches!(self, Self::LeakyRelu { slope } if slope < 0.0)
+        !matches!(self, Self::LeakyRelu { slope: factor } | Self::Elu { alpha: factor } if factor < 0.0)
     }
 }
 
@@ -98,10 +121,10 @@ pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<
     match (relu, activation) {
         (false, None) => Ok(Activation::None),
         (true, None) => Ok(Activation::Relu),
-        (false, Some(Activation::LeakyRelu { slope })) if !slope.is_finite() => {
-            Err(de::Error::custom("expected a finite slope of a leaky ReLU"))
-        }
-        (false, Some(activation)) => Ok(activation),
+        (false, Some(activation)) => match activation.check() {
+            Ok(()) => Ok(activation),
+            Err(expected) => Err(de::Error::custom(format!("expected {expected}"))),
+        },
         (true, Some(_)) => Err(de::Error::custom("expected either `relu` or `activation`, found both")),
     }
 }
@@ -126,6 +149,8 @@ mod tests {
                 r#"{"out_features":2,"relu":false,"activation":{"leaky-relu":{"slope":0.25}}}"#,
                 Activation::LeakyRelu { slope: 0.25 },
             ),
+            (r#"{"out_features":2,"relu":false,"activation":{"elu":{"alpha":1.0}}}"#, Activation::Elu { alpha: 1.0 }),
+            (r#"{"out_features":2,"relu":false,"activation":"selu"}"#, Activation::Selu),
         ] {
             let linear: Linear = serde_json::from_str(json).unwrap();
             assert_eq!(linear, Linear::new(2).activation(expected));

@@ -144,6 +144,14 @@ impl Network {
         Ok(Self { name: name.into(), input, layers: checked })
     }
 
+    /// Whether the outputs are probabilities: those of a softmax, of sigmoids, or of two classes by a single sigmoid.
+    pub fn gives_probabilities(&self) -> bool {
+        let mut last = self.layers.iter().rev().filter(|layer| layer.op != Op::Dropout);
+        let Some(layer) = last.next() else { return false };
+        let two = matches!(layer.op, Op::Linear(linear) if linear == Linear::new(2)) && layer.input == Shape::vector(1);
+        layer.op.gives_probabilities() || two && last.next().is_some_and(|before| before.op.gives_probabilities())
+    }
+
     /// Starts a builder, to which layers are added one by one. [`NetworkBuilder::build`] checks the shapes.
     pub fn builder(name: impl Into<String>, input: Shape) -> NetworkBuilder {
         NetworkBuilder { name: name.into(), input, layers: Vec::new() }

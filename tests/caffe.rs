@@ -334,7 +334,9 @@ fn batch_normalisation_in_two_layers_is_folded() {
 #[test]
 fn activation_functions() {
     let slope: Vec<u8> = bytes(123, float(1, 0.25));
-    let kinds: [(&str, Vec<u8>, Activation); 4] = [
+    let kinds: [(&str, Vec<u8>, Activation); 6] = [
+        ("ELU", vec![], Activation::Elu { alpha: 1.0 }),
+        ("ELU", bytes(140, float(1, 0.5)), Activation::Elu { alpha: 0.5 }),
         ("TanH", vec![], Activation::Tanh),
         ("Sigmoid", vec![], Activation::Sigmoid),
         ("ReLU", vec![], Activation::Relu),
@@ -354,9 +356,36 @@ fn activation_functions() {
     }
 }
 
+/// Over the channels of each pixel; over all numbers of what was made a vector.
+#[test]
+fn softmax_goes_over_axis_1() {
+    let file = |flatten: bool| {
+        let weights = Tensor::from_f32([3, 1, 1, 1], vec![1.0, -0.5, 0.25]);
+        let head = [
+            bytes(3, "data"),
+            bytes(8, [1, 1, 2, 3].iter().flat_map(|&d| number(1, d)).collect::<Vec<u8>>()),
+            layer("c", "Convolution", ["data", "c"], &[weights], &bytes(106, window(3, 1))),
+        ];
+        let between = if flatten { layer("f", "Flatten", ["c", "c"], &[], &[]) } else { vec![] };
+        [head.concat(), between, layer("s", "Softmax", ["c", "s"], &[], &[])].concat()
+    };
+    let picture: Vec<f64> = (0..6).map(|i| f64::from(i) / 3.0).collect();
+    let logits = |c: usize, p: usize| [1.0, -0.5, 0.25][c] * picture[p];
+    for flatten in [false, true] {
+        let model = open(file(flatten)).unwrap();
+        let found = run(&model.network, &model.weights, &picture).unwrap().pop().unwrap();
+        let all: f64 = (0..18).map(|i| logits(i / 6, i % 6).exp()).sum();
+        for (i, found) in found.iter().enumerate() {
+            let of_pixel = (0..3).map(|c| logits(c, i % 6).exp()).sum();
+            let expected = logits(i / 6, i % 6).exp() / if flatten { all } else { of_pixel };
+            assert!((found - expected).abs() < 1e-7, "{found} for {expected}, {flatten}");
+        }
+    }
+}
+
 #[test]
 fn layers_that_are_not_there_yet_are_named() {
-    for kind in ["PReLU", "ELU", "Eltwise", "Concat", "Deconvolution"] {
+    for kind in ["PReLU", "Eltwise", "Concat", "Deconvolution"] {
         let file = [
             bytes(3, "data"),
             bytes(8, [1, 1, 28, 28].iter().flat_map(|&d| number(1, d)).collect::<Vec<u8>>()),
@@ -455,6 +484,25 @@ fn pictures_of_means() {
     // A data layer that names a mean file leaves the mean open.
     let model = open(snapshot(&bytes(4, "mean.binaryproto"))).unwrap();
     assert!(model.origin.preprocessing_guessed);
+    // It is read where it is beside the file, whatever the folder that the file names.
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("snapshot.caffemodel");
+    fs::write(&file, snapshot(&[bytes(4, "../../data/mnist/mean.binaryproto"), float(1, 0.5)].concat())).unwrap();
+    let absent = Model::open(&file, &ModelOptions::default()).unwrap();
+    let told = &absent.origin.preprocessing;
+    assert!(absent.origin.preprocessing_guessed && told.contains("`mean.binaryproto` is not beside it"), "{told}");
+    fs::write(folder.path().join("mean.binaryproto"), picture(1, 28, |_| 33.0)).unwrap();
+    let beside = Model::open(&file, &ModelOptions::default()).unwrap();
+    assert_eq!((beside.preprocessing.scale, beside.preprocessing.mean), (0.5, [16.5; 3]));
+    let told = &beside.origin.preprocessing;
+    assert!(!beside.origin.preprocessing_guessed && told.contains("that of `mean.binaryproto`"), "{told}");
+    fs::write(folder.path().join("mean.binaryproto"), picture(2, 28, |_| 33.0)).unwrap();
+    let broken = Model::open(&file, &ModelOptions::default()).unwrap();
+    let told = &broken.origin.preprocessing;
+    assert!(broken.origin.preprocessing_guessed && told.contains("cannot be read"), "{told}");
+    // In place of weights, it is named.
+    let error = open(picture(3, 4, |_| 1.0)).unwrap_err().to_string();
+    assert!(error.contains("mean image of Caffe") && error.contains("preprocessing"), "{error}");
     for wrong in [vec![], b"no protocol buffer".to_vec(), picture(2, 4, |_| 0.0), picture(3, 4, |_| f32::NAN)] {
         let error = GivenPreprocessing::from_binaryproto(&wrong).unwrap_err().to_string();
         assert!(error.contains("binaryproto"), "{error}");

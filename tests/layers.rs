@@ -211,7 +211,8 @@ fn activation_functions() {
     });
     let configs: Vec<KernelConfig> = configs.collect();
     let leaky = Activation::LeakyRelu { slope: 0.1 };
-    for activation in [Activation::Relu6, leaky, Activation::Sigmoid, Activation::Tanh] {
+    let elu = Activation::Elu { alpha: 0.7 };
+    for activation in [Activation::Relu6, leaky, Activation::Sigmoid, Activation::Tanh, elu, Activation::Selu] {
         let conv = |conv: Conv, input| (Op::Conv(conv.activation(activation)), input, 2);
         for (op, input, batch) in [
             conv(Conv::new(6, 3).padding(1), Shape::new(5, 9, 8)),
@@ -305,6 +306,8 @@ fn normalisation_of_odd_shapes() {
 fn softmax_and_dropout() {
     let softmax = [1, 3, 4, 10, 257, 1000].map(|n| (Op::Softmax, Shape::vector(n), 3));
     check_all(softmax);
+    // Over the channels of each pixel.
+    check_all([Shape::new(1, 3, 2), Shape::new(7, 5, 6), Shape::new(130, 2, 3)].map(|maps| (Op::Softmax, maps, 2)));
     check(Op::Dropout, Shape::new(3, 4, 5), 2).unwrap();
 }
 

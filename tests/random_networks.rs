@@ -138,7 +138,7 @@ fn activation(c: &mut Choices) -> Activation {
     match c.below(10) {
         0..4 => Activation::None,
         4..8 => Activation::Relu,
-        _ => c.one_of(&[Activation::Relu6, leaky, Activation::Sigmoid, Activation::Tanh]),
+        _ => c.one_of(&[Activation::Relu6, leaky, Activation::Sigmoid, Activation::Tanh, Activation::Selu]),
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use alexnet_wgpu::{Classifier, ClassifyError, Model, Op, Prediction, Preprocessing, RunError};
+use alexnet_wgpu::{Classifier, ClassifyError, Model, Prediction, Preprocessing, RunError};
 use anstyle::Style;
 use serde::Serialize;
 
@@ -180,9 +180,7 @@ impl<'a> Labelled<'a> {
         }
         let bold = Style::new().bold();
         writeln!(out, "{bold}{}{bold:#}", printable(&image.to_string_lossy()))?;
-        // Outputs are probabilities only after a softmax.
-        let layers = self.classifier.pipeline().network().layers();
-        let parts = layers.last().is_some_and(|last| last.op == Op::Softmax);
+        let parts = self.classifier.pipeline().network().gives_probabilities();
         for Prediction { label, probability, .. } in &self.top {
             let label = printable(label);
             if parts {

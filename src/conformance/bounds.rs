@@ -772,6 +772,8 @@ fn edges() -> Vec<(Op, Shape, usize)> {
         (Op::LocalResponseNorm(LocalResponseNorm { size: 9, ..LocalResponseNorm::CAFFE }), Shape::new(48, 3, 2), 2),
         (Op::Softmax, Shape::vector(10), 3),
         (Op::Softmax, Shape::vector(257), 2),
+        (Op::Softmax, Shape::new(7, 5, 3), 2),
+        (Op::Softmax, Shape::new(1, 300, 250), 1),
     ]);
     all
 }

@@ -117,8 +117,13 @@ pub fn further_layers() -> Result<Vec<Layer>, NetworkError> {
         .max_pool("dilated_pool", dilated)
         .linear("fc", Linear::new(30).activation(Activation::Tanh))
         .build()?;
+    let exponential = Network::builder("exponential", Shape::new(5, 7, 6))
+        .conv("elu", Conv::new(9, 3).activation(Activation::Elu { alpha: 0.7 }))
+        .conv("selu", Conv::new(10, 1).activation(Activation::Selu))
+        .softmax("softmax")
+        .build()?;
     let tall = Network::builder("tall", Shape::new(4, 70_000, 1)).max_pool("folded", MaxPool::new(1, 1)).build()?;
-    Ok(distinct_layers([&small, &tall]))
+    Ok(distinct_layers([&small, &exponential, &tall]))
 }
 
 /// The shortest blocklist that covers every variant that is wrong in f32.

@@ -133,6 +133,10 @@ impl Kernel {
             // Sigmoid is one half, not zero, for channels that pad the last quad.
             Activation::Sigmoid => self.settings.push(("SIGMOID", channels as u32)),
             Activation::Tanh => self.settings.push(("TANH", 1)),
+            Activation::Elu { alpha } => self.settings.push(("ELU", alpha.to_bits())),
+            Activation::Selu => self
+                .settings
+                .extend([("ELU", Activation::SELU_ALPHA.to_bits()), ("SELU_SCALE", Activation::SELU_SCALE.to_bits())]),
         }
         self
     }
@@ -154,7 +158,9 @@ impl Kernel {
         let mut label = self.shader.to_string();
         for (name, value) in self.settings.iter().filter(|(n, _)| *n != "WORKGROUP" && !n.ends_with("_THREADS")) {
             label += &match *name {
-                "RELU6" | "LEAKY_RELU" | "SIGMOID" | "TANH" | "DILATED" => format!(" {}", name.to_lowercase()),
+                "ELU" if self.settings.iter().any(|(name, _)| *name == "SELU_SCALE") => continue,
+                "SELU_SCALE" => " selu".into(),
+                "RELU6" | "LEAKY_RELU" | "SIGMOID" | "TANH" | "ELU" | "DILATED" => format!(" {}", name.to_lowercase()),
                 _ => format!(" {}={value}", name.to_lowercase()),
             };
         }

@@ -50,7 +50,7 @@ pub enum Op {
     Linear(Linear),
     /// Dropout: the identity at inference.
     Dropout,
-    /// Softmax over a vector.
+    /// Softmax over a vector, or over the channels of each pixel.
     Softmax,
 }
 
@@ -68,6 +68,11 @@ impl Op {
             Self::Dropout => &dropout::Dropout,
             Self::Softmax => &softmax::Softmax,
         }
+    }
+
+    /// Whether the outputs are probabilities: those of a softmax, or of a sigmoid.
+    pub(crate) fn gives_probabilities(&self) -> bool {
+        *self == Self::Softmax || self.operation().activation() == Activation::Sigmoid
     }
 
     /// The output shape for `input`; the error says what was expected and found.

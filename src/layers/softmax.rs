@@ -1,4 +1,4 @@
-//! Softmax: shaders/softmax.wgsl, one workgroup per image.
+//! Softmax over the channels: shaders/softmax.wgsl, one workgroup per pixel.
 
 use super::Operation;
 use crate::{
@@ -7,14 +7,11 @@ use crate::{
     shape::Shape,
 };
 
-/// Softmax over a vector.
+/// Softmax over a vector, or over the channels of each pixel.
 pub(super) struct Softmax;
 
 impl Operation for Softmax {
     fn output(&self, input: Shape) -> Result<Shape, String> {
-        if input.height * input.width != 1 {
-            return Err(format!("a vector, found {input}"));
-        }
         Ok(input)
     }
 
@@ -22,17 +19,22 @@ impl Operation for Softmax {
         "softmax".into()
     }
 
-    fn reference(&self, _: Shape, _: Shape, x: &[f64], _: &[Vec<f64>]) -> Vec<f64> {
-        let max = x.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        let e: Vec<f64> = x.iter().map(|v| (v - max).exp()).collect();
-        let sum: f64 = e.iter().sum();
-        e.iter().map(|v| v / sum).collect()
+    fn reference(&self, input: Shape, _: Shape, x: &[f64], _: &[Vec<f64>]) -> Vec<f64> {
+        let pixels = input.height * input.width;
+        let mut y = x.to_vec();
+        for pixel in 0..pixels {
+            let channels = || (pixel..x.len()).step_by(pixels);
+            let max = channels().map(|i| x[i]).fold(f64::NEG_INFINITY, f64::max);
+            let sum: f64 = channels().map(|i| (x[i] - max).exp()).sum();
+            channels().for_each(|i| y[i] = (x[i] - max).exp() / sum);
+        }
+        y
     }
 
     fn lower(&self, lowering: &mut Lowering<'_>) -> Result<(), ProgramError> {
-        let (classes, batch) = (lowering.input.channels, lowering.options.batch);
-        let uniform = [classes.div_ceil(4) as u32, classes as u32];
-        let workgroups = [batch as u32, 1, 1];
+        let (shape, batch) = (lowering.input, lowering.options.batch);
+        let uniform = [shape.channels.div_ceil(4), shape.channels, shape.width, shape.height].map(|size| size as u32);
+        let workgroups = [shape.width as u32, shape.height as u32, batch as u32];
         lowering.pointwise(Work::new(Kernel::pointwise("softmax"), bytemuck::cast_slice(&uniform), workgroups))
     }
 }

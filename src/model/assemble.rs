@@ -14,6 +14,7 @@ use super::{
     recognise::{self, Recognised},
 };
 use crate::{
+    activation::Activation,
     layers::{Linear, Op},
     network::Network,
     picture::{Preprocessing, PreprocessingError},
@@ -43,16 +44,23 @@ impl Model {
         }
         recognised.doubt = recognised.doubt.or(open.doubt);
         let recognised = match (&options.network, options.variant) {
-            (None, None) if format == Format::Caffe => two_classes(recognised)?,
-            (None, None) => recognised,
+            (None, None) => match recognised.network.layers().last() {
+                // The file's own.
+                Some(last) if last.op == Op::Softmax && last.input == Shape::vector(1) => {
+                    let told = "the softmax of its one output is 1 for every picture".to_string();
+                    Recognised { doubt: recognised.doubt.or(Some(told)), ..recognised }
+                }
+                _ => two_classes(recognised)?,
+            },
             _ => {
                 let weights = Weights { tensors: recognised.tensors, metadata: BTreeMap::new() };
                 given_or_recognised(&weights, &[], options.variant, options)?
             }
         };
         let input = recognised.network.input();
-        let preprocessing = preprocessing
-            .map(|p| (p.cropped(input.height, input.width), format!("{format}'s, with what the file says of it")));
+        let mean = open.mean.map(|told| format!("; {told}")).unwrap_or_default();
+        let told = format!("{format}'s, with what the file says of it{mean}");
+        let preprocessing = preprocessing.map(|p| (p.cropped(input.height, input.width), told));
         let mut model = Self::assemble(Some(format), recognised, BTreeMap::new(), None, preprocessing, options)?;
         // The labels of the published networks are known.
         let known = model.network.name().parse::<Variant>().is_ok() && model.labels.len() == 1000;
@@ -213,19 +221,28 @@ fn given_or_recognised(
 }
 
 /// Turns a network of one output into one of two classes. A softmax of one output is 1 for every picture; the intended result
-/// is the sigmoid of the output, the probability of the second class. It equals the softmax of 0 and the output.
+/// is the sigmoid of the output, the probability p of the second class. What is added computes p, then 1 − p and p.
 fn two_classes(recognised: Recognised) -> Result<Recognised, WeightsError> {
     let Recognised { network, mut tensors, mut why, doubt } = recognised;
-    let single = network.layers().last().is_some_and(|last| last.op == Op::Softmax && last.input == Shape::vector(1));
-    if !single {
+    if network.output() != Shape::vector(1) {
         return Ok(Recognised { network, tensors, why, doubt });
     }
     let mut layers: Vec<(String, Op)> = network.layers().iter().map(|layer| (layer.name.clone(), layer.op)).collect();
-    let name = (0..).map(|i| if i == 0 { "both".into() } else { format!("both_{i}") });
-    let name = name.into_iter().find(|name| layers.iter().all(|(other, _)| other != name)).unwrap_or_default();
-    layers.insert(layers.len() - 1, (name.clone(), Op::Linear(Linear::new(2))));
-    tensors.insert(format!("{name}.weight"), Tensor::from_f32([2, 1], vec![0.0, 1.0]));
-    tensors.insert(format!("{name}.bias"), Tensor::from_f32([2], vec![0.0; 2]));
+    if matches!(layers.last(), Some((_, Op::Softmax))) {
+        layers.pop();
+    }
+    let mut append = |name: &str, linear: Linear, [weight, bias]: [Vec<f32>; 2]| {
+        let names = (1..).map(|i| if i == 1 { name.to_string() } else { format!("{name}_{i}") });
+        let name = names.into_iter().find(|name| layers.iter().all(|(other, _)| other != name)).unwrap_or_default();
+        tensors.insert(format!("{name}.weight"), Tensor::from_f32([linear.out_features, 1], weight));
+        tensors.insert(format!("{name}.bias"), Tensor::from_f32([linear.out_features], bias));
+        layers.push((name, Op::Linear(linear)));
+    };
+    let last = network.layers().iter().rev().find(|layer| !matches!(layer.op, Op::Dropout | Op::Softmax));
+    if !last.is_some_and(|layer| layer.op.gives_probabilities()) {
+        append("sigmoid", Linear::new(1).activation(Activation::Sigmoid), [vec![1.0], vec![0.0]]);
+    }
+    append("prob", Linear::new(2), [vec![-1.0, 1.0], vec![1.0, 0.0]]);
     let network =
         Network::new(network.name(), network.input(), layers).map_err(|e| WeightsError::Unrecognised(e.to_string()))?;
     why += "; its one output is taken for two classes, its sigmoid being the second's probability";

@@ -226,7 +226,12 @@ impl Graph {
         }
         let values = interpret(self, Array { shape: dims, values: given });
         let output = &self.nodes.last().unwrap().outputs[0];
-        let last = self.nodes.iter().rfind(|n| !["Identity", "Cast", "Reshape", "Squeeze"].contains(&n.op)).unwrap().op;
+        let last = self
+            .nodes
+            .iter()
+            .rfind(|n| !["Identity", "Cast", "Reshape", "Squeeze", "Transpose"].contains(&n.op))
+            .unwrap()
+            .op;
         let mut expected = values[output].values.clone();
         if last == "LogSoftmax" {
             // The network reads it as a softmax.

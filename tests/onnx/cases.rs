@@ -65,12 +65,14 @@ fn every_case_of_a_folder() {
             x = channels_first(&x, &case.input);
         }
         let pictures = x.len() / input.len();
-        let mut outputs = [Vec::new(), Vec::new()];
+        let mut outputs = [Vec::new(), Vec::new(), Vec::new()];
         for picture in x.chunks_exact(input.len()) {
             let mut activations = run(&model.network, &model.weights, picture).unwrap();
-            // The graph's output is before the softmax that every network gets, or is that of its own.
-            outputs[0].extend(activations.pop().unwrap());
-            outputs[1].extend(activations.pop().unwrap_or_else(|| picture.to_vec()));
+            // The graph's output is before the softmax that every network gets, or the two classes that a single output
+            // becomes; or it is that of its own.
+            for output in &mut outputs {
+                output.extend(activations.pop().unwrap_or_else(|| picture.to_vec()));
+            }
         }
         let mut expected = vec![y.clone()];
         if case.output.len() == 4 {

@@ -98,6 +98,16 @@ fn operator(node: &Node, inputs: &[Option<&Array>], opset: i64) -> Vec<Array> {
         }
         "Sigmoid" => map(&|v| 1.0 / (1.0 + (-v).exp())),
         "Tanh" => map(&f64::tanh),
+        "Elu" | "Selu" => {
+            let (alpha, gamma) = if node.op == "Elu" { (1.0, 1.0) } else { (1.673_263_2, 1.050_701) };
+            let number = |name, or: f32| node.float(name).map_or(f64::from(or), |v| f64::from(v as f32));
+            let (alpha, gamma) = (number("alpha", alpha), number("gamma", gamma));
+            map(&|v| gamma * if v > 0.0 { v } else { alpha * v.exp_m1() })
+        }
+        "Min" => {
+            let bound = optional(1).unwrap().values[0];
+            map(&|v| v.min(bound))
+        }
         "Neg" => map(&|v| -v),
         "Sqrt" => map(&f64::sqrt),
         "Clip" => {

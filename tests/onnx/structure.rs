@@ -1,6 +1,6 @@
 //! Layers under other operators, and patterns of exporters.
 
-use alexnet_wgpu::{Activation, LocalResponseNorm, Op};
+use alexnet_wgpu::{Activation, LocalResponseNorm, Model, Op, Shape, reference::run, splitmix};
 
 use crate::build::{Attribute, Graph};
 
@@ -43,6 +43,11 @@ fn activation_functions_are_computed_where_they_stand() {
     let six = || conv().floats("z", [], vec![0.0]).floats("six", [], vec![6.0]);
     assert_eq!(of(&conv().node("Sigmoid c -> y", []).check()[0]), Activation::Sigmoid);
     assert_eq!(of(&conv().node("Tanh c -> y", []).check()[0]), Activation::Tanh);
+    assert_eq!(of(&conv().node("Elu c -> y", []).check()[0]), Activation::Elu { alpha: 1.0 });
+    assert_eq!(of(&conv().node("Elu c -> y", leaky(0.5)).check()[0]), Activation::Elu { alpha: 0.5 });
+    assert_eq!(of(&conv().node("Selu c -> y", []).check()[0]), Activation::Selu);
+    let other = conv().node("Selu c -> y", [("alpha", 1.5f32.into()), ("gamma", 0.5f32.into())]).check();
+    assert_eq!(of(&other[0]), Activation::Elu { alpha: 1.5 });
     assert_eq!(of(&six().node("Clip c, z, six -> y", []).check()[0]), Activation::Relu6);
     assert_eq!(of(&conv().node("LeakyRelu c -> y", []).check()[0]), Activation::LeakyRelu { slope: 0.01 });
     // Monotonic functions commute with the maximum.
@@ -58,6 +63,71 @@ fn activation_functions_are_computed_where_they_stand() {
     assert_eq!(both.iter().map(of).collect::<Vec<_>>(), [Activation::Tanh, Activation::Sigmoid]);
     let average = conv().node("AveragePool c -> p", pool).node("Sigmoid p -> y", []).check();
     assert_eq!(of(average.last().unwrap()), Activation::Sigmoid);
+}
+
+/// Any bounds, between factors that the layers before and behind take.
+#[test]
+fn clips_of_any_bounds() {
+    let bounds = |least, most| conv().floats("a", [], vec![least]).floats("b", [], vec![most]);
+    for (least, most) in [(0.0, 1.0), (-1.0, 1.0), (0.25, 5.0), (-3.0, -0.125)] {
+        bounds(least, most).node("Clip c, a, b -> y", []).check();
+        let before = bounds(least, most).random("v", [5, 4, 2, 2]).node("Clip c, a, b -> r", []);
+        assert_eq!(before.node("Conv r, v -> y", []).check().len(), 2);
+    }
+    bounds(0.0, 0.5).node("Clip c, _, b -> y", []).check();
+    bounds(-0.25, 0.0).node("Clip c, a -> y", []).check();
+    bounds(-0.25, 0.5).node("Max a, c -> m", []).node("Min m, b -> y", []).check();
+    assert_eq!(conv().opset(6).node("Clip c -> y", [("max", 0.5f32.into())]).check().len(), 2);
+}
+
+/// Over the channels of each pixel, wherever the graph has them.
+#[test]
+fn softmax_over_maps() {
+    for (line, opset) in [("Softmax c -> y", 17), ("LogSoftmax c -> y", 13)] {
+        let layers = conv().opset(opset).node(line, [("axis", 1.into())]).check();
+        assert_eq!((layers.len(), layers.last().unwrap()), (2, &Op::Softmax));
+    }
+    let turned = || conv().node("Transpose c -> t", [("perm", [0, 2, 3, 1].into())]);
+    for axis in [-1, 3] {
+        let back = |graph: Graph| graph.node("Transpose s -> y", [("perm", [0, 3, 1, 2].into())]);
+        assert_eq!(back(turned().node("Softmax t -> s", [("axis", axis.into())])).check().len(), 2);
+        // Before version 13 over everything from the axis on.
+        let old = turned().opset(11).node("Softmax t -> s", [("axis", axis.into())]);
+        assert_eq!(back(old).check().len(), 2);
+    }
+    conv().opset(11).node("Softmax c -> y", []).check();
+    // Followed by other layers, and of one channel.
+    let behind = conv().node("Softmax c -> s", [("axis", 1.into())]).random("v", [3, 4, 1, 1]);
+    behind.node("Conv s, v -> y", []).check();
+    let one = Graph::new([1, 3, 9, 9]).random("w", [1, 3, 3, 3]).node("Conv x, w -> c", []);
+    one.node("Softmax c -> y", [("axis", 1.into())]).check();
+}
+
+/// Probabilities of their own get no softmax; a single output becomes two classes.
+#[test]
+fn ends_with_sigmoids_and_single_outputs() {
+    let end = |classes| Graph::new([1, 3, 3, 3]).random("w", [classes, 3, 3, 3]).node("Conv x, w -> c", []);
+    let many = end(5).node("Flatten c -> f", []).node("Sigmoid f -> y", []).open().unwrap();
+    assert_eq!(many.network.layers().len(), 1);
+    assert!(many.network.gives_probabilities());
+    let picture: Vec<f64> = splitmix::uniform(4, 27, 1.0).into_iter().map(f64::from).collect();
+    let logit = |model: &Model| run(&model.network, &model.weights, &picture).unwrap();
+    for sigmoid in [false, true] {
+        let graph = end(1).node("Flatten c -> f", []);
+        let model = if sigmoid { graph.node("Sigmoid f -> y", []) } else { graph }.open().unwrap();
+        let outputs = logit(&model);
+        let first = outputs[0][0];
+        let p = if sigmoid { first } else { 1.0 / (1.0 + (-first).exp()) };
+        assert!((0.01..0.99).contains(&p), "{p}");
+        assert_eq!(model.network.output(), Shape::vector(2));
+        assert!(model.network.gives_probabilities() && model.origin.network.contains("two classes"));
+        let last = outputs.last().unwrap();
+        assert!((last[0] - (1.0 - p)).abs() < 1e-12 && (last[1] - p).abs() < 1e-12, "{last:?} for {p}");
+    }
+    // The file's own softmax of one is what it is, and told.
+    let one = end(1).node("Flatten c -> f", []).node("Softmax f -> y", []).open().unwrap();
+    assert_eq!(logit(&one).last().unwrap(), &[1.0]);
+    assert!(one.origin.doubt.unwrap().contains("1 for every picture"));
 }
 
 #[test]

@@ -15,7 +15,7 @@ use std::{
     time::Instant,
 };
 
-use alexnet_wgpu::{MAX_BATCH, Model, Network, Op, Pipeline};
+use alexnet_wgpu::{MAX_BATCH, Model, Network, Pipeline};
 use serde::Serialize;
 
 use self::{
@@ -176,7 +176,7 @@ fn measure(
 
         // Nothing is known of the first batch until all of it has been decoded and run.
         bar.tick();
-        let softmax = model.network.layers().last().is_some_and(|layer| layer.op == Op::Softmax);
+        let probabilities = model.network.gives_probabilities();
         let mut input = Vec::with_capacity(model.network.input().len() * pipeline.batch());
         let mut waiting = Vec::with_capacity(at_once);
         let mut run = |input: &mut Vec<f32>, waiting: &mut Vec<usize>| -> Result<(), Failure> {
@@ -184,7 +184,7 @@ fn measure(
             let outputs = pipeline.run_blocking(input)?;
             let of_one = crops.count() * model.labels.len();
             for (class, outputs) in waiting.drain(..).zip(outputs.chunks_exact(of_one)) {
-                score.add(class, &score::mean(outputs, model.labels.len(), softmax)).map_err(Failure::run)?;
+                score.add(class, &score::mean(outputs, model.labels.len(), probabilities)).map_err(Failure::run)?;
                 bar.inc(1);
             }
             input.clear();

@@ -75,15 +75,15 @@ impl Score {
     }
 }
 
-/// The mean of the crops' probabilities: the outputs themselves with `softmax` (the network ends in one), otherwise their
-/// softmax.
-pub fn mean(outputs: &[f32], classes: usize, softmax: bool) -> Vec<f64> {
+/// The mean of the crops' probabilities: the outputs themselves where they are `probabilities`, otherwise their softmax.
+pub fn mean(outputs: &[f32], classes: usize, probabilities: bool) -> Vec<f64> {
     let mut mean = vec![0.0; classes];
     let crops = outputs.len() / classes;
     for crop in outputs.chunks_exact(classes) {
         let largest = crop.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        let probability = |output: f32| if softmax { f64::from(output) } else { f64::from(output - largest).exp() };
-        let total: f64 = if softmax { 1.0 } else { crop.iter().map(|&output| probability(output)).sum() };
+        let probability =
+            |output: f32| if probabilities { f64::from(output) } else { f64::from(output - largest).exp() };
+        let total: f64 = if probabilities { 1.0 } else { crop.iter().map(|&output| probability(output)).sum() };
         for (mean, &output) in mean.iter_mut().zip(crop) {
             *mean += probability(output) / total / crops as f64;
         }

@@ -32,6 +32,8 @@ pub(crate) struct Open {
     pub doubt: Option<String>,
     /// Whether the preprocessing is only the usual one.
     pub preprocessing: bool,
+    /// The source of the mean, where the file names another file of it.
+    pub mean: Option<String>,
 }
 
 /// The sides of square inputs to try where a file does not give one: that of Caffe's AlexNets, which fits no other input, and
@@ -526,6 +528,11 @@ impl Chain {
         self.append(name, Op::Softmax)
     }
 
+    /// Appends a softmax over the channels of each pixel; over all numbers of a vector.
+    pub fn channel_softmax(&mut self, name: &str) -> Result<(), String> {
+        if self.flat { self.softmax(name) } else { self.push(name, Op::Softmax) }
+    }
+
     fn spatial(&self) -> Result<(), String> {
         if self.flat { Err("feature maps, found a vector".into()) } else { Ok(()) }
     }
@@ -540,11 +547,13 @@ impl Chain {
         self.input
     }
 
-    /// Returns the network, with a softmax at its end even where the file leaves it to the program.
+    /// Returns the network, with a softmax over its classes even where the file leaves it to the program.
     pub fn finish(mut self, name: &str, preprocessing: Option<Preprocessing>) -> Result<Graph, String> {
         self.settle()?;
-        let vector = self.shape.height * self.shape.width == 1;
-        if vector && !matches!(self.layers.last(), Some((_, Op::Softmax))) {
+        let classes = self.shape.height * self.shape.width == 1 && self.shape.channels > 1;
+        let last = self.layers.iter().rev().find(|(_, op)| !matches!(op, Op::Dropout));
+        let probabilities = last.is_some_and(|(_, op)| op.gives_probabilities());
+        if classes && !probabilities {
             let name = self.unused(if self.has("prob") { "softmax" } else { "prob" }, "end");
             self.layers.push((name, Op::Softmax));
         }

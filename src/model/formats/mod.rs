@@ -125,6 +125,8 @@ impl File {
         }
         let (found, advice) = if bytes.starts_with(&[0x1f, 0x8b]) {
             ("a gzip archive".into(), "unpack it with gunzip or tar")
+        } else if is_mean_image(&bytes) {
+            ("a mean image of Caffe".into(), "give it as the preprocessing of the .caffemodel that goes with it")
         } else if let Some(name) = other_format(&bytes) {
             (name.into(), "convert it to ONNX or safetensors with the program that wrote it")
         } else {
@@ -188,6 +190,14 @@ impl File {
             Self::Caffe(net) => Ok((net.weights()?, Notes::default())),
         }
     }
+}
+
+#[cfg(feature = "caffe")]
+use caffe::is_mean_image;
+
+#[cfg(not(feature = "caffe"))]
+fn is_mean_image(_: &[u8]) -> bool {
+    false
 }
 
 /// The supported formats, for error messages.

@@ -2,7 +2,7 @@
 
 use super::{
     arithmetic::{Conditioning, Places},
-    huffman::{Bits, END, Huffman, next_marker},
+    huffman::{Bits, END, Huffman, Kind, Marker, next_marker},
     planes::{Plane, idct, ycc},
     scan::{self, Band, Codes, Coefficients, Count, Part, natural},
 };
@@ -56,8 +56,9 @@ pub(in crate::picture) enum Colours {
 #[derive(Default)]
 pub(in crate::picture) struct Tables {
     quantisation: [Option<[u16; 64]>; 4],
-    dc: [Option<Huffman>; 4],
-    ac: [Option<Huffman>; 4],
+    /// `Some(None)` for an invalid table, which is an error only where it is used.
+    dc: [Option<Option<Huffman>>; 4],
+    ac: [Option<Option<Huffman>>; 4],
     conditioning: [[Conditioning; 16]; 2],
     restart_interval: usize,
     pub jfif: bool,
@@ -73,16 +74,20 @@ pub(in crate::picture) struct Header {
     pub tables: Tables,
     /// The offset after the marker of the first scan.
     at: usize,
+    /// Bytes that belong to no segment.
+    stray: usize,
 }
 
 fn number(bytes: &[u8], at: usize) -> Option<usize> {
     bytes.get(at..)?.first_chunk().map(|&pair| usize::from(u16::from_be_bytes(pair)))
 }
 
-/// The segment that begins at `at`, without its length.
-fn segment(bytes: &[u8], at: usize) -> Result<&[u8], Trouble> {
+/// The segment of the marker `code` that begins at `at`, without its length.
+fn segment(bytes: &[u8], at: usize, code: u8) -> Result<&[u8], Trouble> {
     match number(bytes, at).ok_or(Trouble::Cut)? {
         length @ 2.. => bytes.get(at + 2..at + length).ok_or(Trouble::Cut),
+        // A comment or a program's data.
+        _ if matches!(code, 0xE0..=0xFE) => Ok(&[]),
         _ => Err(Trouble::Damaged("a segment of no length")),
     }
 }
@@ -91,20 +96,22 @@ impl Header {
     /// Reads up to the first scan; `tables` come from another stream, as in TIFF.
     pub fn read(bytes: &[u8], mut tables: Tables) -> Result<Self, Trouble> {
         let mut frame = None;
-        let mut at = 2;
+        let (mut at, mut stray) = (2, 0);
         loop {
-            let (code, next) = next_marker(bytes, at).ok_or(Trouble::Cut)?;
-            at = next;
+            let marker = next_marker(bytes, at).ok_or(Trouble::Cut)?;
+            let code = marker.code;
+            at = marker.end;
+            stray += marker.stray;
             match code {
                 0x01 | 0xD0..=0xD8 => continue,
                 END => return Err(Trouble::Damaged("an end before its first scan")),
                 0xDA => {
                     let frame = frame.ok_or(Trouble::Damaged("a scan before its frame"))?;
-                    return Ok(Self { frame, tables, at });
+                    return Ok(Self { frame, tables, at, stray });
                 }
                 _ => {}
             }
-            let body = segment(bytes, at)?;
+            let body = segment(bytes, at, code)?;
             at += 2 + body.len();
             match code {
                 0xC0..=0xC3 | 0xC5..=0xC7 | 0xC9..=0xCB | 0xCD..=0xCF => {
@@ -195,9 +202,9 @@ impl Tables {
     /// The tables of a stream without a picture.
     pub fn of(bytes: &[u8]) -> Result<Self, Trouble> {
         let (mut tables, mut at) = (Self::default(), 2);
-        while let Some((code, next)) = next_marker(bytes, at).filter(|(code, _)| *code != END) {
-            let body = segment(bytes, next)?;
-            at = next + 2 + body.len();
+        while let Some(Marker { code, end, .. }) = next_marker(bytes, at).filter(|marker| marker.code != END) {
+            let body = segment(bytes, end, code)?;
+            at = end + 2 + body.len();
             tables.read(code, body)?;
         }
         Ok(tables)
@@ -236,14 +243,22 @@ impl Tables {
         }
     }
 
+    /// Adds the usual Huffman tables where the file has none, as libjpeg does.
+    fn complete(&mut self) {
+        for (kind, tables) in [(Kind::Dc, &mut self.dc), (Kind::Ac, &mut self.ac)] {
+            for (table, chroma) in tables.iter_mut().zip([false, true]) {
+                table.get_or_insert_with(|| Huffman::usual(kind, chroma));
+            }
+        }
+    }
+
     fn read_huffman(&mut self, mut body: &[u8]) -> Option<()> {
         while let Some((&place, rest)) = body.split_first() {
             let (counts, rest) = rest.split_first_chunk::<16>()?;
             let count = counts.iter().map(|&count| usize::from(count)).sum();
             let (symbols, rest) = rest.split_at_checked(count)?;
             let tables = if place & 0x10 == 0 { &mut self.dc } else { &mut self.ac };
-            // An invalid table is an error only where it is used.
-            *tables.get_mut(usize::from(place & 15))? = Huffman::new(counts, symbols);
+            *tables.get_mut(usize::from(place & 15))? = Some(Huffman::new(counts, symbols));
             body = rest;
         }
         Some(())
@@ -299,7 +314,10 @@ const MOST_SCANS: usize = 100;
 
 /// Decodes the scans of a file.
 pub(in crate::picture) fn decode(bytes: &[u8], header: Header) -> Result<Decoded, Trouble> {
-    let Header { frame, mut tables, mut at } = header;
+    let Header { frame, mut tables, mut at, mut stray } = header;
+    if !frame.coding.progressive && !frame.coding.arithmetic {
+        tables.complete();
+    }
     let channel = |&component: &Component| Channel {
         component,
         coefficients: frame.coefficients(&component),
@@ -311,7 +329,7 @@ pub(in crate::picture) fn decode(bytes: &[u8], header: Header) -> Result<Decoded
     let mut scans = 0;
     let mut cut = false;
     loop {
-        let body = segment(bytes, at)?;
+        let body = segment(bytes, at, 0xDA)?;
         scans += 1;
         if scans > MOST_SCANS {
             return Err(Trouble::Unsupported(format!("more than {MOST_SCANS} scans")));
@@ -328,40 +346,47 @@ pub(in crate::picture) fn decode(bytes: &[u8], header: Header) -> Result<Decoded
             cut = bits.exhausted || frame.coding.arithmetic || (!whole && !complete(&channels));
             break;
         }
-        if whole {
+        let mut marker = bits.marker;
+        // Unless intervals are left over.
+        if whole && !matches!(marker, Some(0xD0..=0xD7)) {
             break;
         }
-        let mut marker = bits.marker;
         loop {
             match marker {
                 Some(END | 0xDA) => break,
                 None | Some(0x01 | 0xD0..=0xD8) => {}
+                _ if whole => break,
                 Some(0xC0..=0xC3 | 0xC5..=0xC7 | 0xC9..=0xCB | 0xCD..=0xCF) => {
                     return Err(Trouble::Damaged("two frames"));
                 }
                 Some(code) => {
-                    let body = segment(bytes, at)?;
+                    let body = segment(bytes, at, code)?;
                     at += 2 + body.len();
                     tables.read(code, body)?;
                 }
             }
-            let Some((code, next)) = next_marker(bytes, at) else {
-                cut = !complete(&channels);
+            let Some(next) = next_marker(bytes, at) else {
+                cut = !whole && !complete(&channels);
                 marker = None;
                 break;
             };
-            (marker, at) = (Some(code), next);
+            stray += next.stray;
+            (marker, at) = (Some(next.code), next.end);
         }
-        if marker != Some(0xDA) {
+        if whole || marker != Some(0xDA) {
             break;
         }
     }
     if cut {
         return Err(Trouble::Cut);
     }
+    if stray > 0 {
+        // At least a segment, perhaps a scan.
+        count.lost += 1;
+    }
     let [h, v] = frame.finest();
     let planes = channels.into_iter().map(|channel| {
-        if channel.quantisation.is_none() {
+        if channel.quantisation.is_none() || stray > 0 && !channel.is_complete() {
             // A missing scan.
             let blocks = (channel.coefficients.across * channel.coefficients.down) as u64;
             count.blocks += blocks;
@@ -375,7 +400,7 @@ pub(in crate::picture) fn decode(bytes: &[u8], header: Header) -> Result<Decoded
 
 /// Whether all bits of all coefficients have been read.
 fn complete(channels: &[Channel]) -> bool {
-    channels.iter().all(|channel| channel.precision.iter().all(|&bit| bit == 0))
+    channels.iter().all(Channel::is_complete)
 }
 
 fn read_scan(
@@ -412,8 +437,8 @@ fn read_scan(
             let conditioning = std::array::from_fn(|kind| tables.conditioning[kind][places[kind]]);
             Codes::Arithmetic(Places { dc: places[0], ac: places[1], conditioning })
         } else {
-            let dc = tables.dc.get(places[0]).and_then(Option::as_ref).filter(|table| table.is_dc());
-            let ac = tables.ac.get(places[1]).and_then(Option::as_ref);
+            let dc = tables.dc.get(places[0]).and_then(|table| table.as_ref()?.as_ref()).filter(|table| table.is_dc());
+            let ac = tables.ac.get(places[1]).and_then(|table| table.as_ref()?.as_ref());
             let needs_dc = start == 0 && high == 0;
             if (needs_dc && dc.is_none()) || (end > 0 && ac.is_none()) {
                 return Err(Trouble::Damaged("a scan without its Huffman table"));
@@ -439,6 +464,11 @@ fn read_scan(
 }
 
 impl Channel {
+    /// Whether all bits of all its coefficients have been read.
+    fn is_complete(&self) -> bool {
+        self.precision.iter().all(|&bit| bit == 0)
+    }
+
     fn plane(self, frame: &Frame, [h, v]: [usize; 2]) -> Plane {
         let Coefficients { across, down, stride, blocks } = self.coefficients;
         let line = 8 * across;

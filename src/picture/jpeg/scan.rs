@@ -89,12 +89,14 @@ pub(super) fn read(bits: &mut Bits, parts: &mut [Part], band: Band, restart_inte
     let mut lost = 0;
     let mut expected = 0;
     let mut first = 0;
+    // Whether the scan's data ended before its last interval.
+    let mut ended = false;
     while first < units {
         let last = (first + interval).min(units);
         let arithmetic = matches!(parts, [Part { codes: Codes::Arithmetic(_), .. }, ..]);
         let arithmetic = arithmetic.then(|| Box::new(Arithmetic::new(parts.len())));
         let mut state = State { dc: vec![0; parts.len()], empty: 0, damaged: false, arithmetic };
-        let mut good = last;
+        let mut good = if ended { first } else { last };
         // There may be no data between two markers.
         for unit in first..last {
             if bits.exhausted {
@@ -123,30 +125,36 @@ pub(super) fn read(bits: &mut Bits, parts: &mut [Part], band: Band, restart_inte
             // not data.
             good = first;
         }
+        if last < units {
+            let in_order = restart(bits, expected);
+            expected = (expected + 1) % 8;
+            ended = bits.marker.is_some();
+            if !in_order && good == last {
+                good = first;
+            }
+        }
         lost += (last - good) as u64 * in_unit;
         first = last;
-        if first < units {
-            restart(bits, expected);
-            expected = (expected + 1) % 8;
-        }
     }
     Count { blocks: units as u64 * in_unit, lost }
 }
 
 /// Skips the expected restart marker, or moves to a position where reading can continue without it (libjpeg's
-/// `jpeg_resync_to_restart`).
-fn restart(bits: &mut Bits, expected: u8) {
+/// `jpeg_resync_to_restart`). Returns whether it was there.
+fn restart(bits: &mut Bits, expected: u8) -> bool {
+    let mut in_order = true;
     loop {
         let ahead = match bits.marker {
             // Not a valid marker.
             Some(..0xC0) => 7,
             Some(code @ 0xD0..=0xD7) => (code - 0xD0).wrapping_sub(expected) % 8,
-            // The scan's end.
-            _ => return,
+            // The scan's end, whose missing intervals are counted as they come.
+            _ => return in_order,
         };
+        in_order &= ahead == 0;
         match ahead {
             // A marker after the lost one: the interval is empty.
-            1 | 2 => return,
+            1 | 2 => return false,
             // A marker to skip.
             6 | 7 => {
                 bits.marker = None;
@@ -156,7 +164,7 @@ fn restart(bits: &mut Bits, expected: u8) {
             _ => {
                 bits.marker = None;
                 bits.exhausted = false;
-                return;
+                return in_order;
             }
         }
     }

@@ -37,6 +37,9 @@ use crate::{
 /// The most blobs of a layer. Those of sequential networks have a weight and a bias.
 const MAX_BLOBS: usize = 16;
 
+/// The longest mean image that is read, in bytes.
+const MAX_MEAN_FILE: u64 = 64 << 20;
+
 /// A `.caffemodel`.
 pub(crate) struct Net {
     /// The length of the file in bytes.
@@ -146,22 +149,28 @@ impl Net {
             None => {
                 let Sizes { shapes, doubt } = input::fitting(self, input.crop).map_err(malformed_size)?;
                 let from = (input.crop.is_none()).then(|| "the one that its weights fit".into());
-                self.built(&shapes, input, Open { input: from, doubt, preprocessing: false })
+                self.built(&shapes, input, Open { input: from, doubt, ..Open::default() })
             }
         }
     }
 
     /// The network with the first of several inputs that it can be built with.
-    fn built(&self, shapes: &[Shape], input: Input, open: Open) -> Result<Graph, WeightsError> {
+    fn built(&self, shapes: &[Shape], mut input: Input, open: Open) -> Result<Graph, WeightsError> {
+        let guessed = !input.data && input.mean.is_empty() && input.scale.is_none();
+        let mut open = Open { preprocessing: guessed, ..open };
+        if let Some(file) = input.mean_file.as_deref().filter(|_| input.mean.is_empty()) {
+            let (told, mean) = self.mean_beside(file);
+            open.preprocessing = mean.is_none();
+            open.mean = Some(told);
+            input.mean =
+                mean.map_or_else(Vec::new, |mean| if mean == [mean[0]; 3] { vec![mean[0]] } else { mean.into() });
+        }
         let mut result = Err(malformed("an input"));
         for &shape in shapes {
             let walked = self.walk(shape, &input);
             // The first is the likeliest, so its error is the most useful.
             match walked {
-                Ok(graph) => {
-                    let guessed = self.guesses_pictures(&input);
-                    return Ok(Graph { open: Open { preprocessing: guessed, ..open }, ..graph });
-                }
+                Ok(graph) => return Ok(Graph { open, ..graph }),
                 Err(error) if shape == shapes[0] => result = Err(error),
                 Err(_) => {}
             }
@@ -169,9 +178,21 @@ impl Net {
         result
     }
 
-    /// Whether the preprocessing is unknown.
-    fn guesses_pictures(&self, input: &Input) -> bool {
-        !input.data && input.mean.is_empty() && input.scale.is_none() || input.mean_file.is_some()
+    /// The mean of each channel of the mean image `file`, which is looked for in the folder of the network's file, and a
+    /// sentence about it.
+    fn mean_beside(&self, file: &str) -> (String, Option<[f32; 3]>) {
+        let name = file.rsplit(['/', '\\']).next().unwrap_or(file);
+        let path =
+            self.path.as_deref().filter(|_| !name.is_empty() && name != "..").map(|own| own.with_file_name(name));
+        let small = |path: &PathBuf| std::fs::metadata(path).is_ok_and(|m| m.is_file() && m.len() <= MAX_MEAN_FILE);
+        let name = clip(name);
+        let Some(bytes) = path.filter(small).and_then(|path| std::fs::read(path).ok()) else {
+            return (format!("the mean is a guess, since its mean image `{name}` is not beside it"), None);
+        };
+        match mean_pixel(&bytes) {
+            Ok(mean) => (format!("the mean of each channel is that of `{name}` beside it"), Some(mean)),
+            Err(error) => (format!("the mean is a guess, since `{name}` beside it cannot be read ({error})"), None),
+        }
     }
 
     /// The preprocessing of the data layer: BGR resized beforehand, or grey; with its mean and scale if it has them.
@@ -286,6 +307,10 @@ impl Net {
             }
             "Sigmoid" => chain.activation(name, Activation::Sigmoid),
             "TanH" => chain.activation(name, Activation::Tanh),
+            "ELU" => match layer.elu_param.as_ref().map_or(1.0, |p| p.alpha()) {
+                alpha if alpha.is_finite() => chain.activation(name, Activation::Elu { alpha }),
+                alpha => Err(format!("a finite alpha, found {alpha}")),
+            },
             "ReLU" => match layer.relu_param.as_ref().map_or(0.0, |p| p.negative_slope) {
                 0.0 => chain.activation(name, Activation::Relu),
                 slope if slope.is_finite() => chain.activation(name, Activation::LeakyRelu { slope }),
@@ -337,15 +362,21 @@ impl Net {
                 let affine = norm::affine(layer, chain.shape().channels)?;
                 chain.affine(name, &affine)
             }
+            "SigmoidCrossEntropyLoss" => chain.activation(name, Activation::Sigmoid),
             "Softmax" | "SoftmaxWithLoss" => {
                 if layer.softmax_param.as_ref().and_then(|p| p.axis).is_some_and(|axis| axis != 1) {
                     return Err("to go over the classes, axis 1, found another".into());
                 }
-                chain.softmax(name)
+                chain.channel_softmax(name)
             }
             _ => Err("to be one of a sequential network's (Convolution, ReLU, Pooling, LRN, InnerProduct, …)".into()),
         }
     }
+}
+
+/// Whether bytes are a mean image: a blob of four dimensions in place of a network.
+pub(super) fn is_mean_image(bytes: &[u8]) -> bool {
+    matches!(bytes, [0x08 | 0x2a, ..]) && mean_pixel(bytes).is_ok()
 }
 
 /// The mean of each channel of a mean image; a single channel is repeated three times.

@@ -78,6 +78,8 @@ pub(super) struct LayerParameter {
     pub pooling_param: Option<PoolingParameter>,
     #[prost(message, optional, tag = "123")]
     pub relu_param: Option<ReluParameter>,
+    #[prost(message, optional, tag = "140")]
+    pub elu_param: Option<EluParameter>,
     #[prost(message, optional, tag = "125")]
     pub softmax_param: Option<SoftmaxParameter>,
     #[prost(message, optional, tag = "133")]
@@ -181,6 +183,12 @@ fn v1_type(number: i32) -> String {
         other => return format!("number {other}"),
     };
     name.into()
+}
+
+#[derive(Clone, Copy, PartialEq, Message)]
+pub(super) struct EluParameter {
+    #[prost(float, optional, tag = "1", default = "1")]
+    pub alpha: Option<f32>,
 }
 
 #[derive(Clone, PartialEq, Message)]

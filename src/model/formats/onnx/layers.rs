@@ -28,6 +28,7 @@ pub(super) const LAYERS: &[&str] = &[
     "Conv",
     "Div",
     "Dropout",
+    "Elu",
     "Flatten",
     "Gemm",
     "GlobalAveragePool",
@@ -39,6 +40,7 @@ pub(super) const LAYERS: &[&str] = &[
     "MatMul",
     "Max",
     "MaxPool",
+    "Min",
     "Mul",
     "Neg",
     "Pad",
@@ -49,6 +51,7 @@ pub(super) const LAYERS: &[&str] = &[
     "ReduceSum",
     "Relu",
     "Reshape",
+    "Selu",
     "Sigmoid",
     "Softmax",
     "Sqrt",
@@ -62,6 +65,12 @@ pub(super) const LAYERS: &[&str] = &[
 
 /// Bounds beyond these do not clip anything.
 const UNBOUNDED: f64 = 3e38;
+
+/// A number of a node's attribute, with its default.
+fn finite(node: &Node, attribute: &str, default: f32) -> Result<f32, String> {
+    let found = node.float(attribute).unwrap_or(default);
+    if found.is_finite() { Ok(found) } else { Err(format!("a finite {attribute}, found {found}")) }
+}
 
 impl Walk<'_> {
     /// Converts a node that reads the last activation through `view`, and returns the view of its output.
@@ -80,7 +89,7 @@ impl Walk<'_> {
         if let Some(end) = &self.end {
             return Err(format!("to come before LogSoftmax `{end:.80}`, which is read as a softmax").into());
         }
-        let arithmetic = matches!(node.operator.as_str(), "Add" | "Sub" | "Mul" | "Div" | "Max" | "Sum");
+        let arithmetic = matches!(node.operator.as_str(), "Add" | "Sub" | "Mul" | "Div" | "Max" | "Min" | "Sum");
         if !arithmetic && !self.live.contains_key(node.input(0)) {
             return Err(self.astray(node, node.input(0)));
         }
@@ -93,11 +102,17 @@ impl Walk<'_> {
                 view.clone()
             }
             "LeakyRelu" => {
-                let slope = node.float("alpha").unwrap_or(0.01);
-                if !slope.is_finite() {
-                    return Err(format!("a finite alpha, found {slope}").into());
-                }
+                let slope = finite(node, "alpha", 0.01)?;
                 self.chain.activation(name, Activation::LeakyRelu { slope })?;
+                view.clone()
+            }
+            "Elu" => {
+                let alpha = finite(node, "alpha", 1.0)?;
+                self.chain.activation(name, Activation::Elu { alpha })?;
+                view.clone()
+            }
+            "Selu" => {
+                self.selu(name, node)?;
                 view.clone()
             }
             "Sigmoid" => {
@@ -109,15 +124,8 @@ impl Walk<'_> {
                 view.clone()
             }
             "Clip" => {
-                let [least, most] = self.bounds(node)?;
-                if least == 0.0 && most >= UNBOUNDED {
-                    self.chain.activation(name, Activation::Relu)?;
-                } else if least == 0.0 && most == 6.0 {
-                    self.chain.activation(name, Activation::Relu6)?;
-                } else if least > -UNBOUNDED || most < UNBOUNDED {
-                    let expected = "0 and no upper bound, as a ReLU has, or 0 and 6";
-                    return Err(format!("{expected}, found {least} and {most}").into());
-                }
+                let bounds = self.bounds(node)?;
+                self.clip(name, bounds)?;
                 view.clone()
             }
             "MaxPool" => {
@@ -175,12 +183,14 @@ impl Walk<'_> {
                 self.chain.affine(name, &Affine { scale: vec![-1.0], ..Affine::identity() })?;
                 view.clone()
             }
-            "Max" => {
-                let other = node.used_inputs().filter_map(|input| self.constants.get(input));
-                if node.inputs.len() != 2 || !other.filter_map(Constant::scalar).eq([0.0]) {
-                    return Err("0 beside its input, as in a ReLU".into());
+            "Max" | "Min" => {
+                let others = node.used_inputs().filter_map(|input| self.constants.get(input));
+                let others: Vec<f64> = others.filter_map(Constant::scalar).collect();
+                match (node.inputs.len(), others.as_slice(), node.operator.as_str()) {
+                    (2, &[least], "Max") => self.clip(name, [least, f64::INFINITY])?,
+                    (2, &[most], _) => self.clip(name, [f64::NEG_INFINITY, most])?,
+                    _ => return Err("a number beside its input".into()),
                 }
-                self.chain.activation(name, Activation::Relu)?;
                 view.clone()
             }
             "Pad" => self.pad(name, node, view)?,
@@ -252,6 +262,18 @@ impl Walk<'_> {
         Ok(View::maps(self.batch, self.chain.shape()))
     }
 
+    /// Appends a SELU. One of other constants is an ELU times a factor.
+    fn selu(&mut self, name: &str, node: &Node) -> Result<(), String> {
+        let (alpha, gamma) =
+            (finite(node, "alpha", Activation::SELU_ALPHA)?, finite(node, "gamma", Activation::SELU_SCALE)?);
+        let close = |found: f32, usual: f32| (found - usual).abs() <= 2.0 * f32::EPSILON * usual;
+        if close(alpha, Activation::SELU_ALPHA) && close(gamma, Activation::SELU_SCALE) {
+            return self.chain.activation(name, Activation::Selu);
+        }
+        self.chain.activation(name, Activation::Elu { alpha })?;
+        self.chain.affine(name, &Affine { scale: vec![gamma.into()], ..Affine::identity() })
+    }
+
     fn bounds(&mut self, node: &Node) -> Result<[f64; 2], String> {
         let mut bounds = [f64::NEG_INFINITY, f64::INFINITY];
         for (i, (bound, attribute)) in bounds.iter_mut().zip(["min", "max"]).enumerate() {
@@ -264,6 +286,25 @@ impl Walk<'_> {
             }
         }
         Ok(bounds)
+    }
+
+    /// Appends a ReLU or ReLU6, between factors that move its bounds to these.
+    fn clip(&mut self, name: &str, [least, most]: [f64; 2]) -> Result<(), String> {
+        let affine = |scale: f64, shift: f64| Affine { scale: vec![scale], shift: vec![shift] };
+        let (function, before, after) = match (least > -UNBOUNDED, most < UNBOUNDED) {
+            (false, false) => return Ok(()),
+            (true, false) => (Activation::Relu, affine(1.0, -least), affine(1.0, least)),
+            (false, true) => (Activation::Relu, affine(-1.0, most), affine(-1.0, most)),
+            (true, true) if least < most => {
+                let unit = (most - least) / 6.0;
+                (Activation::Relu6, affine(unit.recip(), -least / unit), affine(unit, least))
+            }
+            (true, true) => return Err(format!("bounds in order, found {least} and {most}")),
+        };
+        // Factors of one and zero change nothing.
+        self.chain.affine(name, &before)?;
+        self.chain.activation(name, function)?;
+        self.chain.affine(name, &after)
     }
 
     /// Appends the maximum of each row, column or map.
@@ -475,6 +516,13 @@ impl Walk<'_> {
         Ok(if node.int("keepdims").unwrap_or(1) != 0 { view } else { view.without(&reduced) })
     }
 
+    /// Marks a LogSoftmax as the end: it is computed as a softmax.
+    fn end_in(&mut self, node: &Node) {
+        if node.operator == "LogSoftmax" {
+            self.end = Some(node.name.clone());
+        }
+    }
+
     fn softmax(&mut self, name: &str, node: &Node, view: &View) -> Result<View, String> {
         let rank = view.dims().len();
         let axis = node.int("axis").unwrap_or(if self.opset >= 13 { -1 } else { 1 });
@@ -482,14 +530,19 @@ impl Walk<'_> {
         // Before version 13 it applied to all dimensions from the axis on.
         let over: Vec<usize> = if self.opset >= 13 { vec![first] } else { (first..rank).collect() };
         let rest: Vec<usize> = (0..rank).filter(|i| !over.contains(i)).collect();
-        let outside = view.axes(&rest).ok_or("classes in a dimension of their own")?;
+        let expected = "classes in a dimension of their own";
+        let (inside, outside) = (view.axes(&over).ok_or(expected)?, view.axes(&rest).ok_or(expected)?);
+        let of_channels = inside == [Axis::Channel] || inside.is_empty() && self.chain.shape().channels == 1;
+        if of_channels {
+            self.chain.channel_softmax(name)?;
+            self.end_in(node);
+            return Ok(view.clone());
+        }
         if !outside.iter().all(|&axis| axis == Axis::Batch) || !view.is_in_order() {
-            return Err(format!("to go over all classes, axis 1 of a vector, found axis {axis} of {:?}", view.dims()));
+            return Err(format!("to go over the channels or all numbers, found axis {axis} of {:?}", view.dims()));
         }
         self.chain.softmax(name)?;
-        if node.operator == "LogSoftmax" {
-            self.end = Some(node.name.clone());
-        }
+        self.end_in(node);
         Ok(View::new(view.dims().to_vec(), CHANNELS_FIRST, self.batch, self.chain.shape()))
     }
 }

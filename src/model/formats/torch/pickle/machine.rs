@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{Fault, Global, Id, Object, Pickle, Storage, Value, View, full_name, text};
+use super::{Fault, Global, Id, Object, Pickle, Storage, Value, View, full_name, is_attack, text};
 
 /// The most values of a pickle: a checkpoint of thousands of tensors builds tens of thousands.
 const MAX_VALUES: usize = 1 << 20;
