@@ -7,7 +7,8 @@ mod common;
 use std::sync::OnceLock;
 
 use alexnet_wgpu::{
-    CompareError, Comparer, Comparison, Lpips, Picture, TextureSource, compare_reference, percentile, splitmix, wgpu,
+    AlexNet, CompareError, Comparer, Comparison, Lpips, Model, ModelOptions, Picture, Tensor, TextureSource, Weights,
+    compare_reference, percentile, splitmix, wgpu,
 };
 use pollster::block_on;
 
@@ -300,4 +301,41 @@ fn texture(picture: &Picture, format: wgpu::TextureFormat, margin: u32) -> wgpu:
         wgpu::Extent3d { width, height, depth_or_array_layers: 1 },
     );
     texture
+}
+
+/// Files that people have: torchvision's tensors and those of the PyTorch package lpips, whose shapes are 1×C×1×1.
+#[test]
+fn other_weights_are_recognised_and_checked() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/weights/imagenet-trunk-f16.safetensors");
+    let trunk = Weights::open(file).unwrap();
+    let network = AlexNet::TORCHVISION.head(4, 4).classes(3).network().unwrap();
+    let mut weights = Weights::random(&network, 1);
+    let mut channels = Weights::default();
+    for (index, layer) in Lpips::LAYERS.into_iter().enumerate() {
+        for part in ["weight", "bias"] {
+            let name = format!("{layer}.{part}");
+            weights.insert(name.clone(), trunk.tensor(&name).unwrap().clone());
+        }
+        let values = trunk.tensor(&format!("lpips{}.weight", index + 1)).unwrap().to_f32().into_owned();
+        channels.insert(format!("lin{index}.model.1.weight"), Tensor::from_f32([1, values.len(), 1, 1], values));
+    }
+    assert!(Lpips::are_channel_weights(&channels) && !Lpips::are_channel_weights(&weights));
+    let model = Model::from_weights(weights, &ModelOptions::default()).unwrap();
+    let lpips = Lpips::new(&model, &channels).unwrap();
+    let [a, b] = [noise(30, [40, 50]), noise(31, [40, 50])];
+    let found = Comparer::with_lpips(common::gpu(), lpips.clone()).compare_blocking(&a, &b).unwrap();
+    assert_eq!(found, compare(&a, &b));
+
+    // Another network, and channels of another one.
+    let other = Model::embedded().unwrap();
+    let error = lpips.with_trunk(&other).unwrap_err();
+    assert!(matches!(error, CompareError::Trunk { .. }), "{error}");
+    let mut vgg = Weights::default();
+    for (index, count) in [64, 128, 256, 512, 512].into_iter().enumerate() {
+        vgg.insert(format!("lin{index}.model.1.weight"), Tensor::from_f32([1, count, 1, 1], vec![0.1; count]));
+    }
+    let error = lpips.with_channels(&vgg).unwrap_err().to_string();
+    assert!(error.contains("192") && error.contains("128"), "{error}");
+    let error = lpips.with_channels(&other.weights).unwrap_err().to_string();
+    assert!(error.contains("lin0.model.1.weight"), "{error}");
 }

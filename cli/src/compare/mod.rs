@@ -1,6 +1,5 @@
 //! `alexnet compare`: how alike pictures are.
 
-mod heat_map;
 mod pairs;
 mod report;
 mod thresholds;
@@ -14,6 +13,7 @@ use std::{
     time::Instant,
 };
 
+use alexnet_snapshots::heat_map;
 use alexnet_wgpu::{Comparer, Comparison, Lpips, Model, ModelOptions, Picture, Weights, percentile, write_atomically};
 
 use self::{

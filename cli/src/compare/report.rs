@@ -7,10 +7,11 @@ use std::{
     time::Duration,
 };
 
+use alexnet_snapshots::admitting;
 use clap::ValueEnum;
 use serde::Serialize;
 
-use super::thresholds::{Thresholds, admitting};
+use super::thresholds::Thresholds;
 use crate::{failure::printable, text::name_hex};
 
 /// The form of a report.

@@ -67,30 +67,9 @@ impl Cases {
     }
 }
 
-/// A value rounded up to four digits: the threshold that would have admitted it.
-pub fn admitting(value: f32) -> f32 {
-    if value <= 0.0 {
-        return 0.0;
-    }
-    let unit = 10f64.powi(f64::from(value).log10().floor() as i32 - 3);
-    let up = (f64::from(value) / unit).ceil() * unit;
-    // As it is printed and read again.
-    let text = format!("{up:.9}");
-    text.parse().map_or(value, |up: f32| up.max(value))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_threshold_told_admits_the_value() {
-        for value in [1e-7, 0.00012345, 0.0281474, 0.1, 0.99999, 1.2345678] {
-            let told: f32 = format!("{}", admitting(value)).parse().expect("a number");
-            assert!(told >= value && told <= value * 1.01 + 1e-9, "{value}: {told}");
-        }
-        assert_eq!(admitting(0.0), 0.0);
-    }
 
     #[test]
     fn a_case_goes_before_the_command_line() {

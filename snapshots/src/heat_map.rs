@@ -1,4 +1,4 @@
-//! The map of distances as a picture, with its scale below.
+//! The map of distances as a picture, with its scale below. The scale is the same for all pictures.
 
 use std::io::{Cursor, Write};
 
@@ -23,6 +23,10 @@ fn colour(distance: f32) -> [u8; 3] {
 }
 
 /// Writes the map as a PNG file.
+///
+/// # Errors
+///
+/// Those of `out`.
 pub fn write(map: &DistanceMap, out: &mut impl Write) -> std::io::Result<()> {
     let (width, height) = (map.width().max(WIDTH), map.height() + BAR + NUMBERS);
     let mut rgb = vec![0; 3 * width * height];
