@@ -31,7 +31,7 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
     result.x += value.x + value.y + value.z + value.w;
     result.z = max(result.z, max(max(value.x, value.y), max(value.z, value.w)));
 //% else
-    result = vec4f(result.xy + value.xy, max(result.z, value.z), 0.0);
+    result = vec4f(result.x + value.x, result.y + value.y, max(result.z, value.z), 0.0);
 //% endif
   }
   store_y(p.first_out + run, result);

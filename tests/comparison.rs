@@ -7,8 +7,8 @@ mod common;
 use std::sync::OnceLock;
 
 use alexnet_wgpu::{
-    AlexNet, CompareError, Comparer, Comparison, Lpips, Model, ModelOptions, Picture, Tensor, TextureSource, Weights,
-    compare_reference, percentile, splitmix, wgpu,
+    AlexNet, CompareError, Comparer, Comparison, Lpips, Model, ModelOptions, Picture, Pipeline, Shape, Tensor,
+    TextureSource, Weights, compare_reference, percentile, reference, splitmix, wgpu,
 };
 use pollster::block_on;
 
@@ -338,4 +338,21 @@ fn other_weights_are_recognised_and_checked() {
     assert!(error.contains("192") && error.contains("128"), "{error}");
     let error = lpips.with_channels(&other.weights).unwrap_err().to_string();
     assert!(error.contains("lin0.model.1.weight"), "{error}");
+}
+
+/// The trunk is a model too, for any size of picture.
+#[test]
+fn the_trunk_gives_features() {
+    let model = Model::imagenet_trunk().unwrap();
+    let network = model.network.with_input(Shape::new(3, 97, 130)).unwrap();
+    let input = splitmix::uniform(3, network.input().len(), 2.0);
+    let pipeline = Pipeline::builder(common::gpu(), &network, &model.weights).build().unwrap();
+    let found = pipeline.run_layers_blocking(&input, &["conv5", "pool5"]).unwrap();
+    let input: Vec<f64> = input.iter().map(|&v| f64::from(v)).collect();
+    let expected = reference::run(&network, &model.weights, &input).unwrap();
+    for (name, found) in ["conv5", "pool5"].into_iter().zip(found) {
+        let index = network.layers().iter().position(|layer| layer.name == name).unwrap();
+        let error = reference::relative_error(&found, &expected[index]);
+        assert!(error < 1e-5, "{name}: {error:e}");
+    }
 }

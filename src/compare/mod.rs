@@ -8,8 +8,6 @@ mod reference;
 mod textures;
 mod tiles;
 
-use std::sync::Arc;
-
 use futures::lock::Mutex;
 use wgpu::{Extent3d, Origin3d, TexelCopyBufferLayout, TexelCopyTextureInfo, TextureAspect, TextureUsages};
 
@@ -61,7 +59,7 @@ pub struct Comparer {
     gpu: Gpu,
     lpips: Lpips,
     /// The last one was used last.
-    pairs: Mutex<Vec<Arc<Pair>>>,
+    pairs: Mutex<Vec<Pair>>,
     max_pixels: Option<usize>,
 }
 
@@ -141,17 +139,17 @@ impl Comparer {
         let size = [found[1] as usize, found[0] as usize];
         // Comparisons of one size share their memory, so they take turns.
         let mut pairs = self.pairs.lock().await;
-        let pair = match pairs.iter().position(|pair| pair.loaded.program.size == size) {
+        let kept = pairs.iter().position(|pair| pair.loaded.program.size == size);
+        let pair = match kept {
             Some(index) => pairs.remove(index),
-            None => {
-                if pairs.len() == SIZES {
-                    pairs.remove(0);
-                }
-                Arc::new(Pair::new(self, size)?)
-            }
+            None => Pair::new(self, size)?,
         };
-        pairs.push(pair.clone());
-        pair.compare(&self.gpu, [a, b], poller).await
+        if pairs.len() == SIZES {
+            pairs.remove(0);
+        }
+        let compared = pair.compare(&self.gpu, [a, b], poller).await;
+        pairs.push(pair);
+        compared
     }
 
     /// The program for pictures of `size`, on the device.

@@ -26,7 +26,7 @@ pub(crate) struct PairProgram {
     pub preprocessing: Preprocessing,
     /// Rows and columns of the pictures.
     pub size: [usize; 2],
-    pub(super) tiles: Tiles,
+    pub tiles: Tiles,
     /// The input of a tile, whose batch is the pair.
     pub input: ArrayId,
     pub layout: RowsLayout,

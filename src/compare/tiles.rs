@@ -12,14 +12,14 @@ const MAX_SIDE: usize = 4096;
 
 /// The receptive field of a layer along an axis: output j depends on pixels j · stride − before to j · stride + after.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Field {
+pub(crate) struct Field {
     pub stride: usize,
     before: usize,
     after: usize,
 }
 
 /// The receptive field of each layer's output along `axis`.
-pub(super) fn fields(layers: &[Layer], axis: usize) -> Vec<Field> {
+pub(crate) fn fields(layers: &[Layer], axis: usize) -> Vec<Field> {
     let mut field = Field { stride: 1, before: 0, after: 0 };
     let grow = |layer: &Layer| {
         if let Some(window) = layer.op.operation().window() {
@@ -36,7 +36,7 @@ pub(super) fn fields(layers: &[Layer], axis: usize) -> Vec<Field> {
 
 /// A tile along one axis, in pixels.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Piece {
+pub(crate) struct Piece {
     /// Its first pixel, a multiple of every layer's stride.
     pub start: usize,
     /// The pixels whose features are taken from this tile. Ends are multiples of the strides, or the picture's.
@@ -45,7 +45,7 @@ pub(super) struct Piece {
 
 /// The tiles of one axis: all of the same length, which is that of the picture or less.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Axis {
+pub(crate) struct Axis {
     pub len: usize,
     pub pieces: Vec<Piece>,
 }
@@ -80,7 +80,7 @@ impl Axis {
 
 /// The tiles of a picture: those of its rows and of its columns.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Tiles(pub [Axis; 2]);
+pub(crate) struct Tiles(pub [Axis; 2]);
 
 impl Tiles {
     /// Divides a picture of `size` (rows and columns) for `layers`, into as few pixels as possible in all.

@@ -21,6 +21,11 @@ struct Processor {
 }
 
 impl Processor {
+    fn new() -> Self {
+        let compiler = env::var_os("CXX").unwrap_or_else(|| "c++".into());
+        Self { compiler, folder: tempfile::tempdir().unwrap(), programs: HashMap::new() }
+    }
+
     fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
@@ -98,8 +103,7 @@ fn call(msl: &str) -> String {
 #[test]
 #[ignore = "needs a C++ compiler: scripts/test-shaders.sh msl"]
 fn msl_computes_the_same() {
-    let compiler = env::var_os("CXX").unwrap_or_else(|| "c++".into());
-    let mut processor = Processor { compiler, folder: tempfile::tempdir().unwrap(), programs: HashMap::new() };
+    let mut processor = Processor::new();
     // The broadcast kernels too, since no device needs to support them.
     let findings: Vec<Finding> = narrow_layers()
         .iter()
@@ -114,9 +118,17 @@ fn msl_computes_the_same() {
             variants.into_iter().map(run).collect::<Vec<_>>()
         })
         .collect();
-    pair::check(pair::configs(), |mut job| {
+    super::report(&findings, processor.programs.len());
+}
+
+/// The same for comparisons of pictures.
+#[test]
+#[ignore = "needs a C++ compiler: scripts/test-shaders.sh msl"]
+fn msl_computes_the_same_comparisons() {
+    let mut processor = Processor::new();
+    // Each family and each storage.
+    pair::check(pair::configs().step_by(2), |mut job| {
         processor.run(&mut job);
         Ok(job)
     });
-    super::report(&findings, processor.programs.len());
 }

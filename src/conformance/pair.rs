@@ -5,7 +5,7 @@ use crate::{
     compare::{Comparison, Lpips, PairOptions, PairProgram, reference},
     kernels::{Family, KernelConfig, Storage},
     picture::Picture,
-    program::Algorithms,
+    program::{Algorithms, Allocation},
     weights::splitmix,
 };
 
@@ -57,4 +57,22 @@ pub(super) fn configs() -> impl Iterator<Item = KernelConfig> {
     [Family::WorkgroupTiled, Family::SubgroupBroadcast { lanes: 8 }]
         .into_iter()
         .flat_map(|family| Storage::ALL.map(|storage| KernelConfig { family, storage }))
+}
+
+/// Pictures of any size are compared within 400 MB on the device, in every kernel configuration.
+#[test]
+fn large_pictures_take_little_memory() {
+    let lpips = Lpips::random(1);
+    for config in configs() {
+        for size in [[1080, 1920], [2160, 3840], [4320, 7680], [40, 60_000]] {
+            let pair = program(&lpips, size, config, None);
+            let plan = pair.program.plan_memory();
+            // With the pictures of one tile, four bytes a pixel.
+            let [height, width] = pair.tiles.size();
+            let bytes =
+                plan.allocations.iter().map(Allocation::device_bytes).sum::<u64>() + (8 * height * width) as u64;
+            println!("{size:?}, {config:?}: {:.0} MB in tiles of {height}×{width}", bytes as f64 / 1e6);
+            assert!(bytes < 400_000_000, "{size:?}, {config:?}: {bytes}");
+        }
+    }
 }

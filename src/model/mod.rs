@@ -120,6 +120,32 @@ impl Model {
         Self::from_bytes(bytes, &ModelOptions::default())
     }
 
+    /// AlexNet's features trained on ImageNet, from the crate `alexnet-weights`: torchvision's network up to pool5, for
+    /// pictures of 224×224. [`Network::with_input`] makes the same layers for another size. There are no labels.
+    ///
+    /// # Errors
+    ///
+    /// None in a library that passes its tests.
+    #[cfg(feature = "imagenet")]
+    pub fn imagenet_trunk() -> Result<Self, WeightsError> {
+        let unfit = |error: crate::network::NetworkError| WeightsError::Unrecognised(error.to_string());
+        let network = AlexNet::TORCHVISION.network().and_then(|network| network.up_to("pool5")).map_err(unfit)?;
+        let file = Weights::from_bytes(alexnet_weights::IMAGENET_TRUNK)?;
+        let mut weights = Weights::default();
+        for (name, _) in network.parameters() {
+            let tensor = file.tensor(&name)?.clone();
+            weights.insert(name, tensor);
+        }
+        weights.check(&network)?;
+        let origin = Origin {
+            format: Some(Format::Safetensors),
+            network: "the built-in features".into(),
+            preprocessing: "torchvision's".into(),
+            ..Origin::default()
+        };
+        Ok(Self { network, weights, preprocessing: Preprocessing::torchvision(224), labels: vec![], origin })
+    }
+
     /// The weights, with network, preprocessing and labels in the metadata. [`Weights::save`] then writes a single file that
     /// [`Model::open`] reads without options.
     ///

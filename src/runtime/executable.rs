@@ -38,7 +38,7 @@ impl Executable {
         weights: &Weights,
         checks: Checks,
         progress: Option<Progress<'_>>,
-        compile_further: impl FnOnce() + Send,
+        compile_further: impl FnOnce() + wgpu::WasmNotSend,
     ) -> Result<Self, PipelineError> {
         let plan = program.plan_memory();
         // Compilation and upload both take long, and are independent of each other.

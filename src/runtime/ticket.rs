@@ -40,7 +40,6 @@ pub(crate) struct Ring<T> {
 
 impl<T: 'static> Ring<T> {
     /// Makes the buffers of `tickets` tickets for results of `size` bytes, which `decode` reads.
-    #[cfg_attr(target_arch = "wasm32", expect(clippy::arc_with_non_send_sync, reason = "browsers have one thread"))]
     pub fn new(
         device: &Device,
         tickets: usize,
