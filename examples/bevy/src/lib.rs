@@ -20,8 +20,8 @@ pub use headless::{headless, image_of};
 use std::{sync::Arc, time::Duration};
 
 use alexnet_wgpu::{
-    Blocklist, Family, GpuError, InputError, KernelConfig, Model, Pipeline, PipelineError, Prediction, RunError, Storage,
-    WeightsError,
+    Blocklist, Family, GpuError, InputError, KernelConfig, Model, Pipeline, PipelineError, Prediction, RunError,
+    Storage, WeightsError,
 };
 use bevy::{
     ecs::{lifecycle::HookContext, world::DeferredWorld},
