@@ -35,14 +35,14 @@ Examples:
   alexnet compare golden/ renders/ --fail-above 0.02 --fail-above-local 0.3
   alexnet compare golden/ renders/ --format junit --output compare.xml --map maps/
 
-LPIPS (Zhang and others 2018, version 0.1, AlexNet) is 0 for pictures that look the same and about 0.7 for
-unrelated ones. It tells a driver's rounding (0.001) from broken content (a missing row of dots: 0.05), and
-is blind to uniform changes of colour and to tenths of a pixel: for those, look at PSNR and the largest
-difference. It is a mean, and thins out with a picture's area, so --fail-above-local looks at the largest
-value of the map. Pictures that must be equal bit by bit need no LPIPS: the largest difference is 0.
+LPIPS (Zhang and others 2018, version 0.1, AlexNet) is 0 for pictures that look the same and about 0.7 for unrelated ones. It \
+tells a driver's rounding (0.001) from broken content (a missing row of dots: 0.05), and is blind to uniform changes of colour \
+and to tenths of a pixel: for those, look at PSNR and the largest difference. It is a mean, and thins out with a picture's area, \
+so --fail-above-local looks at the largest value of the map. Pictures that must be equal bit by bit need no LPIPS: their largest \
+difference is 0.
 
-Exit codes: 0 all are alike, or no threshold is given; 1 some are different; 2 some could not be compared,
-or the arguments are wrong.";
+Exit codes: 0 all are alike, or no threshold is given; 1 some are different; 2 some could not be compared, or the arguments are \
+wrong.";
 
 /// Compare pictures as people see them: LPIPS, a map of where they differ, and PSNR
 ///
