@@ -50,7 +50,9 @@ impl Inference {
         for (index, layer) in network.layers().iter().enumerate() {
             let layout = input_layout.filter(|_| index == 0);
             let shapes = [layer.input, layer.output];
-            let mut lowering = Lowering::new(&mut program, options, (&layer.name, shapes), x, layout);
+            let chosen = options.algorithms.get(&layer.name).copied();
+            let algorithm = chosen.unwrap_or_else(|| layer.algorithm(config, batch));
+            let mut lowering = Lowering::new(&mut program, options, (&layer.name, shapes), algorithm, x, layout);
             layer.op.operation().lower(&mut lowering)?;
             x = lowering.finish();
             program.end_step(Pass::FORWARD, index);
@@ -62,6 +64,30 @@ impl Inference {
         program.end_step(Pass::TOP, network.layers().len() - 1);
         let forward = program.steps.iter().filter(|step| step.pass == Pass::FORWARD).count();
         Ok(Self { program, input, input_layout, layers, forward, top })
+    }
+
+    /// Lays out the input on the device: the batch's pictures of `shape`, in CHW order.
+    pub fn lay_out(&self, shape: Shape, pictures: &[f32]) -> Vec<f32> {
+        let mut laid_out = vec![0.0; 4 * self.program.get(self.input).len() as usize];
+        let pictures = pictures.chunks_exact(shape.len());
+        let each = laid_out.len() / pictures.len();
+        for (picture, out) in pictures.zip(laid_out.chunks_exact_mut(each)) {
+            match self.input_layout {
+                Some(layout) => layout.write(picture, out),
+                None => from_chw(picture, shape, out),
+            }
+        }
+        laid_out
+    }
+}
+
+/// Converts CHW to channels-last quads; `out` is zero on entry.
+fn from_chw(picture: &[f32], shape: Shape, out: &mut [f32]) {
+    let padded = shape.channels.div_ceil(4) * 4;
+    for (c, plane) in picture.chunks_exact(shape.height * shape.width).enumerate() {
+        for (&value, pixel) in plane.iter().zip(out.chunks_exact_mut(padded)) {
+            pixel[c] = value;
+        }
     }
 }
 
@@ -77,7 +103,6 @@ fn find_top(
     let bytes = (batch * k * 8) as u64;
     let entries = Array { bytes, ..Array::quads("top", 0, Storage::StorageBuffer, Role::Output) };
     let entries = program.array(entries);
-    let dispatched = program.dispatch(top_k(k, classes, batch), &[read(X, x), write(Y, entries)]);
-    dispatched.map_err(|found| ProgramError::Workgroups { layer: "top".into(), found })?;
+    program.dispatch("top", top_k(k, classes, batch), &[read(X, x), write(Y, entries)])?;
     Ok((entries, k))
 }

@@ -849,7 +849,7 @@ fn top_k_reaches_no_further_than_its_bindings() {
             let y =
                 Array { bytes: (8 * k * batch) as u64, ..Array::quads("y", 0, Storage::StorageBuffer, Role::Output) };
             let (x, y) = (program.array(x), program.array(y));
-            program.dispatch(kernels::top_k(k, classes, batch), &[read(X, x), write(Y, y)]).unwrap();
+            program.dispatch("top", kernels::top_k(k, classes, batch), &[read(X, x), write(Y, y)]).unwrap();
             let dispatch = &program.dispatches[0];
             walk_dispatch(&program, dispatch, &Shader::new(&dispatch.kernel)).unwrap();
         }

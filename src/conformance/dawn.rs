@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::{job::Job, narrow_layers, wgsl};
 use crate::{
     doctor::{Case, Finding, KernelVariant, NetworkFinding, Vectors},
-    gpu::{Gpu, GpuOptions},
+    gpu::Gpu,
     kernels::{Access, Binding, Family, Kernel, KernelConfig, Precision, Storage, binding::UNIFORM},
     model::AlexNet,
     program::{ArrayId, Dispatch, Program},
@@ -140,7 +140,7 @@ fn dawn_computes_the_same() {
     let (adapter, subgroups) = dawn.adapter();
     println!("Dawn on {adapter}");
     // The driver reports its number of lanes.
-    let gpu = Gpu::open_blocking(&GpuOptions { adapter: env::var("ALEXNET_ADAPTER").ok(), backends: None }).unwrap();
+    let gpu = Gpu::for_tests();
     let lanes = |config: &KernelConfig| if let Family::SubgroupBroadcast { lanes } = config.family { lanes } else { 0 };
     let most = gpu.kernel_configs().iter().map(lanes).max().unwrap();
     let configs: Vec<KernelConfig> =

@@ -2,11 +2,11 @@
 
 use crate::{
     doctor::{Case, KernelVariant},
-    kernels::{Kernel, KernelConfig, Precision, Storage, activation_quads},
+    kernels::{Kernel, KernelConfig, Precision, Storage},
     lower::Inference,
     network::Network,
     program::{Algorithms, ArrayId, Options, Role, Sink},
-    runtime::{TopEntry, from_chw, to_chw},
+    runtime::{TopEntry, to_chw},
     weights::Weights,
 };
 
@@ -59,16 +59,7 @@ impl Job {
         // NaN until it is written.
         let mut bytes: Vec<Vec<u8>> =
             inference.program.arrays.iter().map(|array| vec![0xff; array.bytes as usize]).collect();
-        let layout = inference.input_layout;
-        let quads = layout.map_or(activation_quads(network.input()), |l| l.quads());
-        let mut x = vec![0.0; 4 * quads * batch];
-        for (picture, x) in input.chunks_exact(network.input().len()).zip(x.chunks_exact_mut(4 * quads)) {
-            match layout {
-                Some(layout) => layout.write(picture, x),
-                None => from_chw(picture, network.input(), x),
-            }
-        }
-        bytes[inference.input.0] = bytemuck::cast_slice(&x).to_vec();
+        bytes[inference.input.0] = bytemuck::cast_slice(&inference.lay_out(network.input(), input)).to_vec();
         let mut fill = Fill { bytes: &mut bytes, array: 0 };
         for parameter in &inference.program.parameters {
             parameter.pack(weights, &mut fill).unwrap();

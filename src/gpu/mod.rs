@@ -269,6 +269,16 @@ impl Gpu {
         pollster::block_on(Self::open(options))
     }
 
+    /// The adapter of the environment variable ALEXNET_ADAPTER, or the best one. With ALEXNET_SHADER_CHECKS=1, shaders check
+    /// every index.
+    #[cfg(test)]
+    pub(crate) fn for_tests() -> Self {
+        let options = GpuOptions::default().adapter(std::env::var("ALEXNET_ADAPTER").ok());
+        let gpu = Self::open_blocking(&options).unwrap_or_else(|error| panic!("{error}"));
+        let checks = std::env::var("ALEXNET_SHADER_CHECKS").is_ok_and(|value| value == "1");
+        gpu.with_checks(if checks { Checks::On } else { Checks::Off })
+    }
+
     /// Uses a device and queue that the host owns. Their state is left alone: no error callback or lost-device callback
     /// is set. [`crate::Pipeline::required_limits`] and [`crate::Pipeline::required_features`] return what to request
     /// when making the device.

@@ -180,8 +180,7 @@ impl Operation for Conv {
     fn lower(&self, lowering: &mut Lowering<'_>) -> Result<(), ProgramError> {
         let (input, output, layout) = (lowering.input, lowering.output, lowering.input_layout);
         let (config, batch) = (lowering.options.config, lowering.options.batch);
-        let algorithm = lowering.algorithm.unwrap_or_else(|| self.algorithm(config, input, output, batch));
-        if let Algorithm::Winograd { tile } = algorithm
+        if let Algorithm::Winograd { tile } = lowering.algorithm
             && let Some(winograd) = Winograd::new(self.into(), input, output, batch, tile, layout)
         {
             return lower_winograd(lowering, &winograd);
@@ -190,7 +189,7 @@ impl Operation for Conv {
             return lower_grouped(lowering, &grouped);
         }
         let gemm = Gemm::conv(self.into(), input, output, batch).with_rows_layout(layout);
-        lower_product(lowering, gemm.split(algorithm.parts(), config))
+        lower_product(lowering, gemm.split(lowering.algorithm.parts(), config))
     }
 }
 

@@ -153,14 +153,14 @@ pub(crate) trait Operation {
     }
 
     /// The best algorithm for it.
-    fn algorithm(&self, _style: KernelConfig, _input: Shape, _output: Shape, _batch: usize) -> Algorithm {
+    fn algorithm(&self, _config: KernelConfig, _input: Shape, _output: Shape, _batch: usize) -> Algorithm {
         Algorithm::Direct
     }
 
     /// The algorithms that may suit it, for tuning.
     fn algorithms(
         &self,
-        _style: KernelConfig,
+        _config: KernelConfig,
         _input: Shape,
         _output: Shape,
         _layout: Option<RowsLayout>,

@@ -140,13 +140,14 @@ impl Program {
         &self.arrays[id.0]
     }
 
-    /// Adds a dispatch. The storage of the bound arrays selects the variant of its kernel.
+    /// Adds a dispatch of `layer`. The storage of the bound arrays selects the variant of its kernel.
     ///
     /// # Errors
     ///
-    /// The workgroup count, if it exceeds the maximum.
-    pub fn dispatch(&mut self, work: Work, bound: &[Bound]) -> Result<(), u128> {
-        let Work { mut kernel, uniform, workgroups, multiply_adds } = work.folded()?;
+    /// [`ProgramError::Workgroups`].
+    pub fn dispatch(&mut self, layer: &str, work: Work, bound: &[Bound]) -> Result<(), ProgramError> {
+        let fail = |found| ProgramError::Workgroups { layer: layer.into(), found };
+        let Work { mut kernel, uniform, workgroups, multiply_adds } = work.folded().map_err(fail)?;
         let mut bound = bound.to_vec();
         bound.sort_by_key(|b| b.number);
         for &Bound { number, access, array } in &bound {

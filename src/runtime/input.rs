@@ -7,10 +7,9 @@ use wgpu::{
     TextureView,
 };
 
-use super::{Pipeline, PipelineError, begin, compile, memory};
+use super::{Pipeline, PipelineError, begin, bound_dispatch::BoundDispatch, compile};
 use crate::{
-    gpu::Gpu,
-    gpu::error_scopes::Scopes,
+    gpu::{Gpu, error_scopes::Scopes},
     kernels::{
         Binding, Checks, Kernel, RowsLayout, Storage, WORKGROUP, Work, activation_quads,
         binding::{X, Y},
@@ -59,11 +58,7 @@ impl<'a> TextureSource<'a> {
 
 /// Fills a pipeline's input from data on the device; see [`Pipeline::texture_input`] and [`Pipeline::buffer_input`].
 #[derive(Debug)]
-pub struct Input {
-    pipeline: wgpu::ComputePipeline,
-    bind_group: wgpu::BindGroup,
-    workgroups: [u32; 3],
-}
+pub struct Input(BoundDispatch);
 
 impl Input {
     /// Records the input into `encoder`, as one dispatch. Call it before [`Pipeline::encode`].
@@ -76,11 +71,7 @@ impl Input {
         encoder: &mut CommandEncoder,
         timestamp_writes: Option<wgpu::ComputePassTimestampWrites<'_>>,
     ) {
-        let mut pass = begin(encoder, timestamp_writes);
-        pass.set_pipeline(&self.pipeline);
-        pass.set_bind_group(0, &self.bind_group, &[]);
-        let [x, y, z] = self.workgroups;
-        pass.dispatch_workgroups(x, y, z);
+        self.0.encode(&mut begin(encoder, timestamp_writes));
     }
 }
 
@@ -164,21 +155,25 @@ fn too_many_workgroups(found: u128) -> PipelineError {
     ProgramError::Workgroups { layer: "input".into(), found }.into()
 }
 
-/// Compiles the kernels that fill the input of `batch` images, so that no frame waits for it. Not every network is
-/// filled this way, so a kernel that does not compile is reported only to a caller that asks for it.
+/// The kernels that fill the input of `batch` images.
 ///
 /// # Errors
 ///
 /// [`ProgramError::Workgroups`].
-pub(super) fn compile_kernels(gpu: &Gpu, layout: Layout, storage: Storage, batch: usize) -> Result<(), PipelineError> {
+pub(super) fn kernels(layout: Layout, storage: Storage, batch: usize) -> Result<Vec<Kernel>, PipelineError> {
     let texture = (layout.shape.channels == 3).then(|| layout.texture_work(&[], storage)).transpose()?;
     let buffer = layout.buffer_work(&[], storage, batch)?;
-    for work in texture.into_iter().chain([buffer]) {
-        if let Err(error) = compile::compile(gpu, &work.kernel, Checks::On) {
+    Ok(texture.into_iter().chain([buffer]).map(|work| work.kernel).collect())
+}
+
+/// Compiles them, so that no frame waits for it. Not every network is filled this way, so a kernel that does not
+/// compile is reported only to a caller that asks for it.
+pub(super) fn compile_kernels(gpu: &Gpu, kernels: &[Kernel]) {
+    for kernel in kernels {
+        if let Err(error) = compile::compile(gpu, kernel, Checks::On) {
             log::warn!("{error}");
         }
     }
-    Ok(())
 }
 
 impl Pipeline {
@@ -288,22 +283,14 @@ impl Pipeline {
 
     fn prepare(&self, work: &Work, source: BindingResource<'_>) -> Result<Input, InputError> {
         let Work { kernel, uniform, workgroups, .. } = work;
-        let device = self.gpu.device();
         let compiled = compile::compile(&self.gpu, kernel, Checks::On).map_err(refused)?;
-        let scopes = Scopes::push(device);
-        let uniform = memory::filled(&self.gpu, "input", uniform, BufferUsages::UNIFORM);
-        let resources = [source, self.input().binding(), uniform.as_entire_binding()];
-        let entries: Vec<_> =
-            (0..).zip(resources).map(|(binding, resource)| wgpu::BindGroupEntry { binding, resource }).collect();
-        let bind_group = device.create_bind_group(&wgpu::BindGroupDescriptor {
-            label: Some(&kernel.label()),
-            layout: &compiled.layout,
-            entries: &entries,
-        });
-        if let Some(error) = scopes.pop_now() {
-            return Err(refused(error.into()));
+        let scopes = Scopes::push(self.gpu.device());
+        let resources = [(X, source), (Y, self.input().binding())];
+        let dispatch = BoundDispatch::new(&self.gpu, (kernel, &compiled), uniform, resources, *workgroups);
+        match scopes.pop_now() {
+            Some(error) => Err(refused(error.into())),
+            None => Ok(Input(dispatch)),
         }
-        Ok(Input { pipeline: compiled.pipeline, bind_group, workgroups: *workgroups })
     }
 }
 
@@ -386,13 +373,12 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
     use super::*;
-    use crate::{gpu::GpuOptions, layers::Conv, network::Network, weights::Weights};
+    use crate::{layers::Conv, network::Network, runtime::memory, weights::Weights};
 
     /// Binding the first texture or buffer in a frame compiles nothing, in either layout.
     #[test]
     fn kernels_are_compiled_before_the_first_frame() {
-        let gpu =
-            Gpu::open_blocking(&GpuOptions { adapter: std::env::var("ALEXNET_ADAPTER").ok(), backends: None }).unwrap();
+        let gpu = Gpu::for_tests();
         let networks = [
             Network::builder("rows", Shape::new(3, 8, 8)).conv("conv1", Conv::new(4, 4).stride(4)).build().unwrap(),
             Network::builder("quads", Shape::new(3, 8, 8)).dropout("out").build().unwrap(),

@@ -9,8 +9,10 @@
 //! make nothing on the device, and neither submit nor poll. [`Pipeline::run`] and its like make a readback buffer,
 //! submit and wait.
 
+mod avoid;
 #[cfg(not(target_arch = "wasm32"))]
 mod blocking;
+mod bound_dispatch;
 mod builder;
 mod compile;
 mod error;
@@ -37,8 +39,6 @@ pub use input::{Input, InputError, TextureSource};
 pub(crate) use input::{buffer_kernel, texture_kernel};
 pub use list::{PlannedDispatch, device_bytes, plan};
 pub use pipeline::Pipeline;
-#[cfg(test)]
-pub(crate) use pipeline::from_chw;
 pub use profile::LayerTime;
 #[cfg(not(target_arch = "wasm32"))]
 pub use roofline::Roofline;

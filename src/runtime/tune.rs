@@ -8,11 +8,10 @@ use serde::{Deserialize, Serialize};
 #[cfg(target_arch = "wasm32")]
 use web_time::Instant;
 
-use super::{PipelineBuilder, PipelineError, RunError};
+use super::{PipelineBuilder, PipelineError, RunError, avoid};
 use crate::{
     kernels::{Algorithm, KernelConfig, RowsLayout},
     network::{Layer, Network},
-    select,
     weights::{Weights, splitmix},
 };
 
@@ -156,7 +155,7 @@ impl PipelineBuilder<'_> {
         for (layer, layout) in layers_and_layouts(network) {
             let algorithm = match layer.algorithms(config, layout) {
                 algorithms if algorithms.len() < 2 => {
-                    select::allowed_algorithm(config, layer, builder.settings.batch, &blocklist)
+                    avoid::allowed_algorithm(config, layer, builder.settings.batch, &blocklist)
                 }
                 algorithms if algorithms.contains(&algorithm) => algorithm,
                 _ => Algorithm::Direct,
@@ -257,7 +256,7 @@ mod tests {
     };
 
     #[test]
-    fn the_quickest_style_has_each_layer_at_its_best() {
+    fn the_quickest_kernel_configuration_has_each_layer_at_its_best() {
         let network = Network::builder("n", Shape::new(4, 8, 8))
             .conv("conv1", Conv::new(4, 3))
             .linear("fc", Linear::new(2))

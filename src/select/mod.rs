@@ -1,11 +1,9 @@
 //! Kernel selection by adapter: which kernels run, and which suit it best. Measurements: docs/experiments.md.
 
-mod avoid;
 mod blocklist;
 
 use wgpu::{AdapterInfo, DeviceType, Features};
 
-pub(crate) use avoid::{allowed_algorithm, allowed_config, avoid_algorithms};
 pub use blocklist::{BlockedVariant, Blocklist, UnknownVariant};
 
 use crate::{

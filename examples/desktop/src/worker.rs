@@ -4,6 +4,7 @@
 //! in pieces, with a look at the channel after each.
 
 use std::{
+    env,
     panic::{self, AssertUnwindSafe},
     sync::{
         Arc,
@@ -15,7 +16,8 @@ use std::{
 };
 
 use alexnet_wgpu::{
-    AdapterSummary, Classifier, Gpu, GpuOptions, LayerTime, Model, Picture, Pipeline, Prediction, Preprocessing, Shape,
+    AdapterSummary, Blocklist, Classifier, Gpu, GpuOptions, LayerTime, Model, Picture, Pipeline, Prediction,
+    Preprocessing, Shape,
     wgpu::{self, util::DeviceExt},
 };
 use serde::{Deserialize, Serialize};
@@ -53,6 +55,14 @@ pub enum Adapter {
         /// Its API, as wgpu calls it.
         backend: String,
     },
+}
+
+/// The kernel variants that the environment variable ALEXNET_DENY names, as for the `alexnet` command.
+fn denied() -> Result<Blocklist, String> {
+    match env::var_os("ALEXNET_DENY") {
+        Some(names) => names.to_string_lossy().parse().map_err(|e| format!("ALEXNET_DENY: {e}")),
+        None => Ok(Blocklist::default()),
+    }
 }
 
 impl Adapter {
@@ -408,7 +418,7 @@ impl Desk {
             }
             (Adapter::Window, _) => {
                 let gpu = Gpu::from_device(self.device.clone(), self.queue.clone()).map_err(|e| e.to_string())?;
-                (gpu, Arc::default())
+                (gpu.avoid(denied()?), Arc::default())
             }
             (Adapter::Other { name, backend }, _) => {
                 self.answer.send(Answer::Loading(format!("Opening {name}")));
@@ -419,7 +429,7 @@ impl Desk {
                     log::error!("the network's device is lost: {reason:?} {text}");
                     report.store(true, Ordering::Relaxed);
                 });
-                (gpu, lost)
+                (gpu.avoid(denied()?), lost)
             }
         };
         let adapter_name = format!("{} ({})", gpu.info().name, gpu.info().backend);

@@ -2,15 +2,15 @@
 
 use std::iter;
 
-use super::{Blocklist, kernel_config, kernel_configs};
 use crate::{
     kernels::{Algorithm, KernelConfig},
     network::{Layer, Network},
     program::Algorithms,
+    select::{Blocklist, kernel_config, kernel_configs},
 };
 
 /// The best kernel configuration for an adapter that is not blocked, if any.
-pub(crate) fn allowed_config(
+pub(super) fn allowed_config(
     info: &wgpu::AdapterInfo,
     features: wgpu::Features,
     blocklist: &Blocklist,
@@ -23,7 +23,7 @@ pub(crate) fn allowed_config(
 }
 
 /// The best algorithm for `layer` in `config` that is not blocked.
-pub(crate) fn allowed_algorithm(config: KernelConfig, layer: &Layer, batch: usize, blocklist: &Blocklist) -> Algorithm {
+pub(super) fn allowed_algorithm(config: KernelConfig, layer: &Layer, batch: usize, blocklist: &Blocklist) -> Algorithm {
     match layer.algorithm(config, batch) {
         best if best != Algorithm::Direct && blocklist.blocks_algorithm(config, best) => Algorithm::Direct,
         best => best,
@@ -32,7 +32,7 @@ pub(crate) fn allowed_algorithm(config: KernelConfig, layer: &Layer, batch: usiz
 
 /// Chooses the direct algorithm for layers that are not in `algorithms` and whose best algorithm is blocked in
 /// `config`.
-pub(crate) fn avoid_algorithms(
+pub(super) fn avoid_algorithms(
     network: &Network,
     config: KernelConfig,
     batch: usize,
