@@ -12,6 +12,7 @@ use crate::{
     layers::{AdaptiveAvgPool, AvgPool, BatchNorm, Conv, Linear, LocalResponseNorm, MaxPool, Op},
     shape::{MAX_ACTIVATION, MAX_WEIGHT, Shape},
     text::nearest,
+    version::Version,
 };
 
 /// The maximum number of layers of a network. (Sequential networks have tens.)
@@ -291,6 +292,8 @@ impl NetworkBuilder {
 /// The serialised form of a network, in a weight file's metadata: without the inferred shapes.
 #[derive(Serialize, Deserialize)]
 struct NetworkData {
+    #[serde(default)]
+    version: Version,
     name: String,
     input: Shape,
     layers: Vec<LayerData>,
@@ -306,7 +309,7 @@ struct LayerData {
 impl From<Network> for NetworkData {
     fn from(n: Network) -> Self {
         let layers = n.layers.into_iter().map(|l| LayerData { name: l.name, op: l.op }).collect();
-        Self { name: n.name, input: n.input, layers }
+        Self { version: Version, name: n.name, input: n.input, layers }
     }
 }
 
@@ -323,7 +326,8 @@ impl TryFrom<NetworkData> for Network {
 pub enum NetworkError {
     /// The input is empty or too large.
     #[error(
-        "expected an input of 1 to {MAX_ACTIVATION} numbers (channels count in fours), found {input}: give channels × height × \
+        "expected an input of 1 to {MAX_ACTIVATION} numbers (channels count in fours), found {input}: give channels × \
+         height × \
          width of at least 1 each, and smaller ones where they are large"
     )]
     Input {
@@ -360,16 +364,14 @@ pub enum NetworkError {
         limit: usize,
     },
     /// The network has more layers than the limit.
-    #[error(
-        "expected a network of at most {MAX_LAYERS} layers, found {found}: this is no sequential network that people run"
-    )]
+    #[error("expected a network of at most {MAX_LAYERS} layers, found {found}")]
     TooManyLayers {
         /// The number of layers.
         found: usize,
     },
     /// The layers up to this one exceed the limit on steps per image.
     #[error(
-        "layer `{layer}`: expected a network of at most {MAX_STEPS} multiply-adds and comparisons for a picture, found more: \
+        "layer `{layer}`: expected a network of at most {MAX_STEPS} multiply-adds and comparisons per image, found more: \
          use smaller sizes"
     )]
     TooSlow {
@@ -377,7 +379,7 @@ pub enum NetworkError {
         layer: String,
     },
     /// No layer has this name.
-    #[error("no layer is called `{found}`: did you mean `{nearest}`?")]
+    #[error("unknown layer `{found}`: did you mean `{nearest}`?")]
     UnknownLayer {
         /// The requested name.
         found: String,
@@ -405,7 +407,7 @@ mod tests {
     fn unknown_layers_get_a_suggestion() {
         let net = crate::AlexNet::CAFFE.network().unwrap();
         let err = net.layer("cnv3").unwrap_err();
-        assert_eq!(err.to_string(), "no layer is called `cnv3`: did you mean `conv3`?");
+        assert_eq!(err.to_string(), "unknown layer `cnv3`: did you mean `conv3`?");
     }
 
     #[test]

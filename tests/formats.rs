@@ -421,7 +421,7 @@ fn errors_use_the_files_names() {
     let extra = change(&|t| drop(t.insert("ema.x", ones(&[1])))).unwrap_err().to_string();
     assert_eq!(
         extra,
-        "tensor `ema.x` has no place in network `AlexNet`: save the weights without it, or choose the network that has it"
+        "tensor `ema.x` is not part of network `AlexNet`: remove it from the file, or choose the network that has it"
     );
     let several = change(&|t| {
         for name in ["a.weight", "b.scale", "c", "d", "e", "f"] {
@@ -429,9 +429,7 @@ fn errors_use_the_files_names() {
         }
     });
     let several = several.unwrap_err().to_string();
-    assert!(
-        several.contains("`a.weight` has no place in network `AlexNet`, nor have `b.scale`, `c`, `d` and 2 more: ")
-    );
+    assert!(several.contains("`a.weight` is not part of network `AlexNet`, nor are `b.scale`, `c`, `d` and 2 more: "));
 
     // Initializers of a graph have names of their own, too.
     let mut bytes = fs::read(folder().join("zoo.onnx")).unwrap();

@@ -26,11 +26,10 @@ Examples:
   alexnet convert mine.pth mine.safetensors --network ungrouped --labels labels.txt
   alexnet convert mine.pth mine.safetensors --preprocessing caffe
 
-Needs no GPU. The output is whole or not there: what stood there before stays until then.
-The same input and options make the same bytes.
+Needs no GPU. The output is complete or unchanged. The same input and options make the same bytes.
 
-Exit codes: 0 done; 1 a file failed; 2 the arguments are wrong, or the labels are
-not as many as the classes.";
+Exit codes: 0 done; 1 a file failed; 2 invalid arguments, or the
+number of labels is not that of the classes.";
 
 /// Convert any weight file to one file with weights, network, preprocessing and labels
 #[derive(Debug, clap::Args)]

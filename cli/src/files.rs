@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use alexnet_wgpu::{Picture, PictureError, Preprocessing};
+use alexnet_wgpu::{Picture, PictureError, Preprocessing, PreprocessingError};
 use etcetera::BaseStrategy;
 
 use crate::{
@@ -49,13 +49,19 @@ pub fn picture(path: &Path, preprocessing: &Preprocessing, crops: Crops) -> Resu
         e => named(chain(&e)),
     })?;
     if let Some(damage) = picture.damage() {
-        complain(&named(format!("{damage}: what is shown of it is missing or a guess")));
+        complain(&named(format!("{damage}: that part is missing or a guess")));
     }
     let input = match crops {
         Crops::One => preprocessing.apply(&picture),
         Crops::Ten => preprocessing.ten_crops(&picture),
     };
-    input.map_err(|e| named(chain(&e)))
+    input.map_err(|e| {
+        let hint = match e {
+            PreprocessingError::Channels { .. } => " (for `alexnet features`, --input)",
+            _ => "",
+        };
+        named(chain(&e) + hint)
+    })
 }
 
 /// The longest text file that is read, in bytes: a list of all pictures of ImageNet has 60 MB.
@@ -144,7 +150,7 @@ pub fn keep_apart(output: &Path, inputs: impl IntoIterator<Item = PathBuf>) -> R
         Some(input) => {
             let (input, output) = (input.display(), output.display());
             Err(Failure::usage(format!(
-                "expected an output beside the inputs, found {output}, which is the input {input}"
+                "expected an output other than the inputs, found {output}, which is the input {input}"
             )))
         }
         None => Ok(()),

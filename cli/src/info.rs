@@ -28,10 +28,10 @@ Examples:
   alexnet info --json bvlcalexnet-12.onnx | jq .network.name
   alexnet info lenet.onnx --write-network lenet.json     for a state dict: --network lenet.json
 
-Needs no GPU. The tensors of a file that holds no network are listed all the same.
+Needs no GPU. If no network is recognised, the tensors are listed nonetheless.
 
 Exit codes: 0 done; 1 the file cannot be read, or no network is recognised in it;
-2 the arguments are wrong.";
+2 invalid arguments.";
 
 /// Describe a weight file: its network, and how it was recognised
 #[derive(Debug, clap::Args)]

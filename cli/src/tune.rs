@@ -25,10 +25,10 @@ Examples:
   alexnet tune --network torchvision --batch 16
   alexnet tune --weights alexnet.safetensors --dtype f16
 
-The quickest way is kept for this adapter, driver, network, batch and dtype; the other commands then use it. Where timings
-are noisy, close what else runs.
+The fastest choice is kept for this adapter, driver, network, batch and dtype, and the other commands then use it. If
+timings are noisy, close other programs.
 
-Exit codes: 0 done; 1 it could not run; 2 the arguments are wrong.";
+Exit codes: 0 done; 1 it could not run; 2 invalid arguments.";
 
 /// Measure every algorithm for each layer, and keep the fastest
 #[derive(Debug, clap::Args)]

@@ -105,7 +105,7 @@ fn networks_are_given_as_json() {
 
     for (text, parts) in [
         ("{", &["network.json: expected a network as JSON", "EOF"][..]),
-        (&text.replace("\"version\":1", "\"version\":7"), &["version 7", "newer"][..]),
+        (&text.replace("\"version\":1", "\"version\":7"), &["version 7", "update the library"][..]),
         (&text.replacen("\"relu\"", "\"rely\"", 1), &["network.json"][..]),
     ] {
         fs::write(&written, text).unwrap();
@@ -181,7 +181,7 @@ fn labels_of_other_programs() {
     let report: Value = serde_json::from_str(&alexnet(&arguments, &[&folder.path("pictures")]).success()).unwrap();
     assert_eq!(report["classes"][3]["pictures"], json!(1));
     for (text, parts) in [
-        ("{\"0\": \"a cat\"", &["expected a label on each line", "begins as JSON"][..]),
+        ("{\"0\": \"a cat\"", &["expected a label on each line", "invalid JSON"][..]),
         ("<html>", &["found markup"][..]),
     ] {
         classify(&folder.file("wrong", text)).failure(1, parts);

@@ -470,7 +470,8 @@ pub enum GpuError {
     },
     /// The limits of the adapter or device are below what the shaders need.
     #[error(
-        "adapter `{adapter}` is too small: expected {}; choose another adapter or ask for these limits when making the device",
+        "adapter `{adapter}` is too small: expected {}; choose another adapter or request these limits when creating the \
+         device",
         shortfalls.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
     )]
     BelowLimits {
@@ -480,7 +481,7 @@ pub enum GpuError {
         shortfalls: Vec<Shortfall>,
     },
     /// The driver failed to open the device.
-    #[error("adapter `{adapter}` does not open: {source}; update its driver or choose another adapter")]
+    #[error("cannot open a device on adapter `{adapter}`: {source}; update its driver or choose another adapter")]
     Open {
         /// The adapter's name.
         adapter: String,

@@ -39,7 +39,7 @@ impl KeptPipelines {
         // driver refuse what another version or device made, which leaves the cache empty.
         let cache = unsafe { device.create_pipeline_cache(&descriptor) };
         if let Some(error) = scopes.pop_now() {
-            log::warn!("compiled pipelines are not kept: {error}");
+            log::warn!("the pipeline cache is off: {error}");
             return None;
         }
         Some(Self { cache, path, stored: Mutex::new(stored) })
@@ -57,7 +57,7 @@ impl KeptPipelines {
         let made = self.path.parent().map_or(Ok(()), fs::create_dir_all);
         match made.and_then(|()| write_atomically(&self.path, |file| file.write_all(&data))) {
             Ok(()) => *stored = Some(data),
-            Err(error) => log::warn!("compiled pipelines are not kept: {}: {error}", self.path.display()),
+            Err(error) => log::warn!("the pipeline cache is off: {}: {error}", self.path.display()),
         }
     }
 }

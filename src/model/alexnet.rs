@@ -100,7 +100,7 @@ impl FromStr for Variant {
 /// The error for an unknown variant's name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "no network is called `{found}`: did you mean `{nearest}`? There are ungrouped, paper, caffe, caffenet and torchvision"
+    "unknown network `{found}`: did you mean `{nearest}`? Expected ungrouped, paper, caffe, caffenet or torchvision"
 )]
 pub struct UnknownNetwork {
     /// The name asked for.

@@ -312,7 +312,7 @@ pub enum InputError {
         columns: usize,
     },
     /// The batch has no image with this index.
-    #[error("expected a picture of 0 to {}, found {found}: build the pipeline with a larger batch", batch - 1)]
+    #[error("expected an image index of 0 to {}, found {found}: build the pipeline with a larger batch", batch - 1)]
     Picture {
         /// The batch size.
         batch: usize,

@@ -12,6 +12,7 @@ use super::{PipelineBuilder, PipelineError, RunError, avoid};
 use crate::{
     kernels::{Algorithm, KernelConfig, RowsLayout},
     network::{Layer, Network},
+    version::Version,
     weights::{Weights, splitmix},
 };
 
@@ -19,6 +20,8 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct TunedConfig {
+    #[serde(default)]
+    pub(crate) version: Version,
     /// The kernels of all layers.
     #[serde(rename = "style")]
     pub config: KernelConfig,
@@ -225,7 +228,7 @@ fn quickest(network: &Network, candidates: &[Candidate]) -> Option<(TunedConfig,
             }
         }
         if best.as_ref().is_none_or(|(_, ms)| sum < *ms) {
-            best = Some((TunedConfig { config, algorithms }, sum));
+            best = Some((TunedConfig { version: Version, config, algorithms }, sum));
         }
     }
     best
@@ -279,7 +282,10 @@ mod tests {
             candidate(1, "fc", Algorithm::Direct, 3.0),
         ];
         let (choice, ms) = quickest(&network, &candidates).unwrap();
-        assert_eq!(choice, TunedConfig { config: configs[0], algorithms: [("conv1".to_string(), winograd)].into() });
+        assert_eq!(
+            choice,
+            TunedConfig { version: Version, config: configs[0], algorithms: [("conv1".to_string(), winograd)].into() }
+        );
         assert_eq!(ms, 6.0);
         assert!(quickest(&network, &[]).is_none());
     }

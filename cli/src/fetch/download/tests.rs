@@ -217,7 +217,7 @@ fn a_later_call_goes_on() {
     });
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("cache/file");
-    failed(&fetch_to(&path, &server, |_| ()), "it goes on where it stopped");
+    failed(&fetch_to(&path, &server, |_| ()), "the download resumes");
     assert_eq!(names(&folder), ["file.part", "file.part.tag"]);
     assert_eq!(server.requests().len(), 5);
     is_whole(&fetch_to(&path, &server, |_| ()), &folder);
@@ -345,7 +345,7 @@ fn a_silent_server_is_left() {
         Ok(())
     });
     let (result, folder) = fetch(&server, quick);
-    failed(&result, "nothing came for 300ms after 1,000 bytes");
+    failed(&result, "no data for 300ms after 1,000 bytes");
     assert_eq!(names(&folder), ["file.part", "file.part.tag"]);
     assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
     // A server that is slow but never silent for the timeout is waited for.
