@@ -445,7 +445,7 @@ mod tests {
     fn unknown_layers_get_a_suggestion() {
         let net = crate::AlexNet::CAFFE.network().unwrap();
         let err = net.layer("cnv3").unwrap_err();
-        assert_eq!(err.to_string(), "no layer is called `cnv3`: did you mean `conv3`?");
+        assert_eq!(err.to_string(), "unknown layer `cnv3`: did you mean `conv3`?");
     }
 
     #[test]

@@ -568,7 +568,7 @@ fn any_network_as_json() {
     assert!(error.contains("`features.3.weight`: expected shape [8, 6, 5, 5], found [8, 6, 3, 3]"), "{error}");
     let mut more = tensors.clone();
     more.push(("extra".into(), Tensor::from_f32([1], vec![1.0])));
-    assert!(with(&more, &network).unwrap_err().to_string().contains("`extra` has no place"));
+    assert!(with(&more, &network).unwrap_err().to_string().contains("`extra` is not part"));
     let fewer = &tensors[..6];
     assert!(with(fewer, &network).unwrap_err().to_string().contains("`classifier.2.weight` is missing"));
 }

@@ -429,9 +429,7 @@ fn errors_use_the_files_names() {
         }
     });
     let several = several.unwrap_err().to_string();
-    assert!(
-        several.contains("`a.weight` has no place in network `AlexNet`, nor have `b.scale`, `c`, `d` and 2 more: ")
-    );
+    assert!(several.contains("`a.weight` is not part of network `AlexNet`, nor are `b.scale`, `c`, `d` and 2 more: "));
 
     // Initializers of a graph have names of their own, too.
     let mut bytes = fs::read(folder().join("zoo.onnx")).unwrap();

@@ -115,7 +115,7 @@ fn labels_of_the_wrong_count() {
     let error = Model::from_weights(tiny().1, &options).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "expected 10 labels, one a class, found 1: give the list that the network was trained with"
+        "expected 10 labels, one per class, found 1: pass the list that the network was trained with"
     );
 }
 
@@ -147,7 +147,7 @@ fn preprocessing_that_the_caller_gives() {
     assert_eq!(
         error.to_string(),
         "the preprocessing (given by the caller) does not fit the network: expected preprocessing to the network's input of \
-         3×227×227, found one to 3×224×224; give another in its place"
+         3×227×227, found one to 3×224×224; pass another"
     );
 
     let unknown = |text: &str| text.parse::<GivenPreprocessing>().unwrap_err().to_string();
@@ -170,7 +170,7 @@ fn metadata_that_means_nothing() {
     let error = with("network", &misspelt);
     assert!(error.starts_with("metadata `network`: expected a network as JSON, found `{\"version\":1,"), "{error}");
     assert!(
-        error.ends_with("correct the note in the file, convert the original again, or give the network yourself"),
+        error.ends_with("correct the metadata, convert the original file again, or pass the network yourself"),
         "{error}"
     );
     let zero = r#"{"name":"n","input":{"channels":3,"height":0,"width":1},"layers":[]}"#;
@@ -179,7 +179,7 @@ fn metadata_that_means_nothing() {
     assert_eq!(
         with("preprocessing", &serde_json::to_string(&preprocessing).unwrap()),
         "the preprocessing (the file's metadata) does not fit the network: expected scale, mean and std that keep samples \
-         finite, found 0.003921569, 0.485 and 0 in channel 0; give another in its place"
+         finite, found 0.003921569, 0.485 and 0 in channel 0; pass another"
     );
     assert!(
         with("labels", r#"{"0": "a"}"#).contains(r#"a JSON list of strings, found `{"0": "a"}` (invalid type: map"#)

@@ -221,13 +221,13 @@ mod tests {
     #[test]
     fn other_files_are_refused() {
         for (text, found) in [
-            (r#"{"0": "cat", "2": "dog"}"#, "index 2 and none of 1"),
+            (r#"{"0": "cat", "2": "dog"}"#, "index 2 but no index 1"),
             (r#"{"cat": 0, "dog": 0}"#, "index 0 twice"),
-            (r#"{"0": "cat", "x": "dog"}"#, "the key `x`, which is no index"),
+            (r#"{"0": "cat", "x": "dog"}"#, "the key `x`, which is not an index"),
             (r#"["cat", 3]"#, "no label for class 1"),
             (r#"[["a", "b", "c"]]"#, "no [id, label] for class 0"),
-            ("{\"0\": \"cat\"", "begins as JSON and is none"),
-            ("[[[[", "begins as JSON and is none"),
+            ("{\"0\": \"cat\"", "invalid JSON"),
+            ("[[[[", "invalid JSON"),
             ("<!DOCTYPE html>\n<html>", "markup that begins `<!DOCTYPE html>`"),
             ("a\nb\0c", "a zero byte in line 2"),
         ] {

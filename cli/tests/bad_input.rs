@@ -89,7 +89,7 @@ fn weights_with_wrong_tensors() {
     let file = changed(&folder, |w| drop(w.remove("fc2.bias")));
     refused(&file, &["tensor `fc2.bias` is missing", "nearest name is `"]);
     let file = changed(&folder, |w| drop(w.insert("fc9.bias", Tensor::from_f32([1], vec![0.0]))));
-    refused(&file, &["tensor `fc9.bias` has no place in network `tiny`"]);
+    refused(&file, &["tensor `fc9.bias` is not part of network `tiny`"]);
     let file = changed(&folder, |w| drop(w.insert("fc2.bias", Tensor::from_f32([5], vec![0.0; 5]))));
     refused(&file, &["tensor `fc2.bias`: expected shape [4], found [5]"]);
     let values = vec![0.0, f32::NAN, 0.0, 0.0];
@@ -100,7 +100,7 @@ fn weights_with_wrong_tensors() {
         alexnet(command, &[&file]).failure(1, &[finite]);
     }
     let file = changed(&folder, |w| drop(w.metadata.insert("labels".into(), "[\"red\"]".into())));
-    refused(&file, &["expected 4 labels, one a class, found 1"]);
+    refused(&file, &["expected 4 labels, one per class, found 1"]);
     let file = changed(&folder, |w| drop(w.metadata.insert("network".into(), "alexnot".into())));
     refused(&file, &["no network recognised", "the note `network` says `alexnot`"]);
 }
@@ -141,16 +141,18 @@ fn bad_labels() {
     let folder = Folder::new();
     let bag = picture("bag.png");
     let three = folder.file("three.txt", "a\nb\nc\n");
-    alexnet("classify --labels", &[&three, &bag]).failure(2, &["three.txt: expected 10 labels, one a class, found 3"]);
+    alexnet("classify --labels", &[&three, &bag])
+        .failure(2, &["three.txt: expected 10 labels, one per class, found 3"]);
     let weights = folder.weights("tiny.safetensors", &tiny().to_weights().unwrap());
     alexnet("classify --labels", &[&three, "--weights".as_ref(), &weights, &bag])
-        .failure(2, &["three.txt: expected 4 labels, one a class, found 3"]);
+        .failure(2, &["three.txt: expected 4 labels, one per class, found 3"]);
     // A blank line at the end is no label, one between labels is.
     let blank = folder.file("blank.txt", "a\n\nb\nc\n\n \n\r\n");
     alexnet("classify --labels", &[&blank, "--weights".as_ref(), &weights, &bag]).success();
-    alexnet("classify --labels", &[&blank, &bag]).failure(2, &["blank.txt: expected 10 labels, one a class, found 4"]);
+    alexnet("classify --labels", &[&blank, &bag])
+        .failure(2, &["blank.txt: expected 10 labels, one per class, found 4"]);
     let empty = folder.file("empty.txt", "");
-    alexnet("classify --labels", &[&empty, &bag]).failure(2, &["expected 10 labels, one a class, found 0"]);
+    alexnet("classify --labels", &[&empty, &bag]).failure(2, &["expected 10 labels, one per class, found 0"]);
     let latin1 = folder.file("latin1.txt", b"coat\nd\xe9bardeur\n");
     alexnet("classify --labels", &[&latin1, &bag]).failure(1, &["latin1.txt: line 2 is not UTF-8"]);
     alexnet("classify --labels", &[&folder.path("missing.txt"), &bag]).failure(1, &["cannot read", "missing.txt"]);

@@ -188,18 +188,19 @@ fn folders_that_are_no_class() {
     let folder = Folder::new();
     folder.plain_picture("garments/scarf/a.ppm", 28, 28);
     let garments = folder.path("garments");
-    alexnet("eval", &[&garments]).failure(2, &["scarf is no label of the model (T-shirt/top, Trouser, Pullover, …)"]);
+    alexnet("eval", &[&garments])
+        .failure(2, &["scarf is neither a label of the model (T-shirt/top, Trouser, Pullover, …)"]);
     fs::rename(garments.join("scarf"), garments.join("10")).unwrap();
-    alexnet("eval", &[&garments]).failure(2, &["no index below 10"]);
+    alexnet("eval", &[&garments]).failure(2, &["nor an index below 10"]);
     let list = folder.file("list.txt", "a.png coat\nb.png scarf\n");
-    alexnet("eval", &[&list]).failure(2, &["list.txt: line 2: the end of `b.png scarf` is no label"]);
+    alexnet("eval", &[&list]).failure(2, &["list.txt: line 2: the end of `b.png scarf` is neither a label"]);
     fs::create_dir(folder.path("empty")).unwrap();
     alexnet("eval", &[&folder.path("empty")]).failure(1, &["expected pictures in folders of classes, found none"]);
     // What people try first.
     folder.plain_picture("flat/a.ppm", 28, 28);
     folder.plain_picture("flat/b.ppm", 28, 28);
     alexnet("eval", &[&folder.path("flat")])
-        .failure(1, &["flat: expected", "found none but 2 files", "for each class"]);
+        .failure(1, &["flat: expected", "found 2 files and no such folder", "for each class"]);
     for picture in [picture("bag.png"), folder.path("flat/a.ppm")] {
         alexnet("eval", &[&picture]).failure(1, &["expected a folder", "found a picture", "alexnet classify"]);
     }

@@ -163,7 +163,7 @@ fn unknown_layers_and_formats_are_mistakes_of_usage() {
     let output = folder.path("output.npy");
     let bag = picture("bag.png");
     alexnet("features --layer cnv3 --output", &[&output, &bag]).failure(2, &["`cnv3`", "did you mean `conv3`?"]);
-    alexnet("features --layer norm1 --output", &[&output, &bag]).failure(2, &["no layer is called `norm1`"]);
+    alexnet("features --layer norm1 --output", &[&output, &bag]).failure(2, &["unknown layer `norm1`"]);
     alexnet("features --layer conv3 --output", &[&folder.path("output.txt"), &bag])
         .failure(2, &["ends in .npy or .safetensors", "output.txt"]);
     alexnet("features --layer conv3 --output", &[&output]).failure(2, &["<IMAGE>"]);

@@ -192,7 +192,7 @@ fn socks_proxies_are_asked() {
         &[
             &format!("through HTTPS_PROXY's socks5h://{address}: no connection ("),
             "connection not allowed by ruleset",
-            "is HTTPS_PROXY right",
+            "check HTTPS_PROXY",
         ],
     );
     assert_eq!(*requests.lock().unwrap(), ["download.pytorch.org:443"]);
@@ -207,14 +207,14 @@ fn a_proxy_that_does_not_serve_is_named() {
     let (refuses, requests) = proxy("HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n", "");
     let cases = [
         (&nobody, "no connection (io: Connection refused"),
-        (&refuses, "the proxy makes no connection (proxy server responded 403"),
+        (&refuses, "the proxy refused the connection (proxy server responded 403"),
     ];
     for (url, reason) in cases {
         // Who uses a proxy is no one else's business.
         let value = url.replace("//", "//me:secret@");
         let mut command = with_cache(&folder, "fetch torchvision");
         let output = Output::of(command.env("https_proxy", value).env("HTTP_PROXY", "http://127.0.0.1:1"));
-        output.failure(1, &[&format!(".pth through https_proxy's {url}: {reason}"), "is https_proxy right"]);
+        output.failure(1, &[&format!(".pth through https_proxy's {url}: {reason}"), "check https_proxy"]);
         assert!(!output.stderr.contains("secret"), "{output:?}");
     }
     assert_eq!(requests.lock().unwrap()[0], "CONNECT download.pytorch.org:443 HTTP/1.1");

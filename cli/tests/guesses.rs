@@ -105,7 +105,7 @@ fn networks_are_given_as_json() {
 
     for (text, parts) in [
         ("{", &["network.json: expected a network as JSON", "EOF"][..]),
-        (&text.replace("\"version\":1", "\"version\":7"), &["version 7", "newer"][..]),
+        (&text.replace("\"version\":1", "\"version\":7"), &["version 7", "update the library"][..]),
         (&text.replacen("\"relu\"", "\"rely\"", 1), &["network.json"][..]),
     ] {
         fs::write(&written, text).unwrap();

@@ -153,7 +153,8 @@ fn no_output_replaces_an_input() {
         let around = folder.path("../").join(folder.path("").file_name().unwrap()).join(file.file_name().unwrap());
         [file.to_path_buf(), hard, soft, around]
     };
-    let refused = |output: Output| output.failure(2, &["expected an output beside the inputs", "which is the input"]);
+    let refused =
+        |output: Output| output.failure(2, &["expected an output other than the inputs", "which is the input"]);
     let flag = |name: &'static str| Path::new(name);
     let bag = picture("bag.png");
     for output in names(&weights) {

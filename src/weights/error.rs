@@ -220,7 +220,7 @@ impl WeightsError {
             0 => String::new(),
             n => format!(" and {n} more"),
         };
-        let others = if named.is_empty() { String::new() } else { format!(", nor have {}{more}", named.join(", ")) };
+        let others = if named.is_empty() { String::new() } else { format!(", nor are {}{more}", named.join(", ")) };
         Some(Self::Extra { tensor, others, network: network.into() })
     }
 }

@@ -345,7 +345,7 @@ fn a_silent_server_is_left() {
         Ok(())
     });
     let (result, folder) = fetch(&server, quick);
-    failed(&result, "nothing came for 300ms after 1,000 bytes");
+    failed(&result, "no data for 300ms after 1,000 bytes");
     assert_eq!(names(&folder), ["file.part", "file.part.tag"]);
     assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
     // A server that is slow but never silent for the timeout is waited for.
