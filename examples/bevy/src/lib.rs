@@ -20,7 +20,7 @@ pub use headless::{headless, image_of};
 use std::{sync::Arc, time::Duration};
 
 use alexnet_wgpu::{
-    Family, GpuError, InputError, KernelConfig, Model, Pipeline, PipelineError, Prediction, RunError, Storage,
+    Blocklist, Family, GpuError, InputError, KernelConfig, Model, Pipeline, PipelineError, Prediction, RunError, Storage,
     WeightsError,
 };
 use bevy::{
@@ -43,12 +43,14 @@ pub struct AlexNetPlugin {
     /// What the network may cost the device in a frame: an inference is spread over as many frames as it takes, a layer at
     /// least in each. Without one it is whole in its frame.
     pub budget: Option<Duration>,
+    /// Kernel variants to avoid since the device's driver miscompiles them, as `alexnet doctor` names them.
+    pub blocklist: Blocklist,
 }
 
 impl AlexNetPlugin {
-    /// The five most likely classes of `model`, without a budget.
+    /// The five most likely classes of `model`, without a budget, with all kernel variants.
     pub fn new(model: Model) -> Self {
-        Self { model: Arc::new(model), top: 5, budget: None }
+        Self { model: Arc::new(model), top: 5, budget: None, blocklist: Blocklist::default() }
     }
 
     /// The same with the small ten-class model that the library carries.

@@ -361,6 +361,16 @@ fn broken_networks_say_why() {
     assert!(matches!(error, AlexNetError::Pipeline(PipelineError::Tensors(_))), "{error}");
 }
 
+/// The app's blocklist reaches the choice of kernels.
+#[test]
+fn blocked_kernels_are_not_used() {
+    let mut world = world(AlexNetPlugin { blocklist: "tiled,broadcast".parse().unwrap(), ..plugin() });
+    let camera = world.camera(&picture("bag"));
+    world.until(|world| world.error(camera).is_some());
+    let error = world.error(camera).unwrap();
+    assert!(matches!(error, AlexNetError::Pipeline(PipelineError::Blocked { .. })), "{error}");
+}
+
 /// When Bevy makes another device, the network follows it.
 #[test]
 fn lost_devices_are_recovered_from() {
