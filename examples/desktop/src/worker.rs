@@ -147,6 +147,8 @@ pub struct Loaded {
     pub preprocessing: Preprocessing,
     /// Its classes.
     pub labels: Vec<String>,
+    /// Whether its outputs are probabilities.
+    pub probabilities: bool,
     /// Its layers, those that compute something.
     pub layers: Vec<LayerSummary>,
     /// Its first filters, where they can be seen.
@@ -452,6 +454,7 @@ impl Desk {
             device_bytes: pipeline.device_bytes(),
             preprocessing: model.preprocessing,
             labels: model.labels.clone(),
+            probabilities: model.network.gives_probabilities(),
             layers,
             filters: Filters::of(&model),
         };
