@@ -230,18 +230,26 @@ class Maker:
 
     def pointwise(self):
         rank = len(self.dims)
-        op = self.rng.choice(["Relu", "Add", "Sub", "Mul", "Div", "Neg", "Clip", "Identity", "Max", "Dropout", "Cast"])
+        activations = ["Relu", "LeakyRelu", "Elu", "Selu", "Sigmoid", "Tanh"]
+        op = self.rng.choice(["Add", "Sub", "Mul", "Div", "Neg", "Clip", "Identity", "Max", "Min", "Dropout", "Cast", *activations])
         if op == "Clip":
+            least, most = self.rng.choice([(0, None), (0, 6), (-1, 1), (None, 0.5), (0.25, 2)])
             if self.opset >= 11:
-                return self.add(op, [self.last, self.constant(np.array(0, F32))], self.dims)
-            return self.add(op, [self.last], self.dims, min=0.0)
-        if op == "Max":
+                bounds = [self.constant(np.array(v, F32)) if v is not None else "" for v in (least, most)]
+                return self.add(op, [self.last, *bounds], self.dims)
+            bounds = {"min": least, "max": most}
+            return self.add(op, [self.last], self.dims, **{k: float(v) for k, v in bounds.items() if v is not None})
+        if op in ("Max", "Min"):
             if self.opset < 8:
                 return None
-            return self.add(op, [self.last, self.constant(np.array(0, F32))], self.dims)
+            return self.add(op, [self.last, self.constant(np.array(self.rng.choice([0, 0.5, -1]), F32))], self.dims)
+        if op in ("LeakyRelu", "Elu") and self.rng.random() < 0.5:
+            return self.add(op, [self.last], self.dims, alpha=self.rng.uniform(0.05, 1.5))
+        if op == "Selu" and self.rng.random() < 0.3:
+            return self.add(op, [self.last], self.dims, alpha=1.5, gamma=0.75)
         if op == "Cast":
             return self.add(op, [self.last], self.dims, to=TensorProto.FLOAT)
-        if op in ("Relu", "Neg", "Identity", "Dropout"):
+        if op in ("Neg", "Identity", "Dropout", *activations):
             return self.add(op, [self.last], self.dims)
         if rank == 4:
             shape = self.rng.choice([self.channel_shape(self.sizes()[1]), [], [1], self.dims if self.rng.random() < 0.2 else []])
@@ -382,7 +390,8 @@ class Maker:
                 rng.choice([self.dense, self.dense, self.pointwise, self.norm])()
         if rng.random() < 0.4:
             op = rng.choice(["Softmax", "LogSoftmax"])
-            self.add(op, [self.last], self.dims, axis=rng.choice([1, -1]) if len(self.dims) > 1 else 0)
+            axes = [1, -1] if len(self.dims) != 4 else [3 if self.nhwc else 1]
+            self.add(op, [self.last], self.dims, axis=rng.choice(axes) if len(self.dims) > 1 else 0)
 
 
 def random_networks(folder, count, seed):

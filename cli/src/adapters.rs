@@ -134,6 +134,9 @@ pub fn describe(out: &mut impl Write, adapter: &AdapterSummary, picked: Option<&
     if !info.device_pci_bus_id.is_empty() {
         line("PCI", &info.device_pci_bus_id)?;
     }
+    if let Some(uuid) = &adapter.uuid {
+        line("UUID", uuid)?;
+    }
     line("backend", info.backend.to_str())?;
     line("type", kind(adapter))?;
     line("driver", &format!("{} {}", info.driver, info.driver_info))?;
@@ -176,6 +179,7 @@ pub struct Record<'a> {
     /// The index for --adapter.
     index: usize,
     pci_address: Option<&'a str>,
+    uuid: Option<&'a str>,
     backend: &'static str,
     #[serde(rename = "type")]
     kind: &'static str,
@@ -211,6 +215,7 @@ impl<'a> Record<'a> {
             name: &info.name,
             index: adapter.index,
             pci_address: Some(info.device_pci_bus_id.as_str()).filter(|address| !address.is_empty()),
+            uuid: adapter.uuid.as_deref(),
             backend: info.backend.to_str(),
             kind: kind(adapter),
             driver: &info.driver,

@@ -232,7 +232,8 @@ fn print(report: &Report<'_>, model: &Model) -> io::Result<()> {
     writeln!(out, "               {}{guess}", report.why.preprocessing)?;
     let some: Vec<String> = report.labels.iter().take(4).map(|label| printable(label)).collect();
     let more = if report.labels.len() > some.len() { ", …" } else { "" };
-    writeln!(out, "classes        {}: {}{more}", grouped(report.classes as u64), some.join(", "))?;
+    let colon = if some.is_empty() { "" } else { ": " };
+    writeln!(out, "classes        {}{colon}{}{more}", grouped(report.classes as u64), some.join(", "))?;
     writeln!(out, "               {}", report.why.labels)?;
     writeln!(out, "parameters     {}", grouped(report.parameters))?;
     writeln!(out, "multiply-adds  {} a picture", grouped(report.multiply_adds))?;

@@ -282,8 +282,8 @@ impl MeasuredArgs {
 /// A choice of adapters.
 #[derive(Debug, Default, clap::Args)]
 pub struct AdapterArgs {
-    /// Only an adapter whose name, driver or PCI address contains TEXT (case-insensitive), or the one of this index; see
-    /// `alexnet adapters`. Environment variable: WGPU_ADAPTER_NAME
+    /// Only an adapter whose name, driver, PCI address or UUID contains TEXT (case-insensitive), or the one of this index;
+    /// see `alexnet adapters`. Environment variable: WGPU_ADAPTER_NAME
     #[arg(long, value_name = "TEXT|INDEX")]
     adapter: Option<String>,
     /// Only an adapter of this graphics API. Environment variable: WGPU_BACKEND

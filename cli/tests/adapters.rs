@@ -62,6 +62,15 @@ fn adapters_are_chosen_by_index_and_environment() {
     let expected = [name, backend].map(|text| serde_json::json!(text));
     let index = (records.len() - 1).to_string();
     assert_eq!(of(run(&["--adapter", &index], &[])), expected);
+    // By UUID, where Vulkan is that new.
+    for record in &records {
+        if let Some(uuid) = record["uuid"].as_str() {
+            assert_eq!((uuid.len(), uuid.matches('-').count()), (36, 4), "{uuid}");
+            let expected = ["name", "backend"].map(|key| record[key].clone());
+            assert_eq!(of(run(&["--adapter", &uuid.to_uppercase()], &[])), expected);
+        }
+        assert!(record["backend"] == "vulkan" || record["uuid"].is_null(), "{record}");
+    }
     assert_eq!(of(run(&[], &[("WGPU_ADAPTER_NAME", name), ("WGPU_BACKEND", backend)])), expected);
     assert_eq!(of(run(&["--adapter", &index], &[("WGPU_ADAPTER_NAME", "Voodoo 2")])), expected);
     run(&[], &[("WGPU_ADAPTER_NAME", "Voodoo 2")]).failure(1, &["named `Voodoo 2`"]);

@@ -3,6 +3,8 @@
 pub(crate) mod error_scopes;
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) mod pipeline_cache;
+#[cfg(not(any(target_vendor = "apple", target_arch = "wasm32")))]
+mod uuid;
 
 use std::{
     collections::HashMap,
@@ -62,7 +64,7 @@ pub(crate) struct Compiled {
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct GpuOptions {
-    /// Only adapters whose name, driver or PCI address contains this text, ignoring case. A number less than the number
+    /// Only adapters whose name, driver, PCI address or UUID contains this text, ignoring case. A number less than the number
     /// of adapters means the one with this [`AdapterSummary::index`] instead.
     pub adapter: Option<String>,
     /// Only adapters of these backends; all backends where `None`.
@@ -70,7 +72,7 @@ pub struct GpuOptions {
 }
 
 impl GpuOptions {
-    /// Selects adapters by name, driver, PCI address or index, as the field `adapter` says; all adapters where `None`.
+    /// Selects adapters by name, driver, PCI address, UUID or index, as the field `adapter` says; all adapters where `None`.
     pub fn adapter(mut self, adapter: Option<String>) -> Self {
         self.adapter = adapter;
         self
@@ -111,6 +113,8 @@ pub struct AdapterSummary {
     pub index: usize,
     /// The adapter's name, driver, backend and type.
     pub info: AdapterInfo,
+    /// The device's UUID, where the driver has one (Vulkan 1.1).
+    pub uuid: Option<String>,
     /// Supported features.
     pub features: Features,
     /// Supported limits.
@@ -124,14 +128,19 @@ impl AdapterSummary {
     fn new(adapter: Adapter) -> Self {
         let limits = adapter.limits();
         let shortfalls = shortfalls(&BASE_LIMITS, &limits);
-        Self { index: 0, info: adapter.get_info(), features: adapter.features(), limits, shortfalls, adapter }
+        #[cfg(not(any(target_vendor = "apple", target_arch = "wasm32")))]
+        let uuid = uuid::of(&adapter).map(uuid::text);
+        #[cfg(any(target_vendor = "apple", target_arch = "wasm32"))]
+        let uuid = None;
+        Self { index: 0, info: adapter.get_info(), uuid, features: adapter.features(), limits, shortfalls, adapter }
     }
 
-    /// Whether the name, the driver or the PCI address contains `text`, ignoring case; true where `text` is `None`.
+    /// Whether the name, the driver, the PCI address or the UUID contains `text`, ignoring case; true where `text` is `None`.
     pub fn is_called(&self, text: Option<&str>) -> bool {
         let Some(text) = text.map(str::to_lowercase) else { return true };
         let AdapterInfo { name, driver, driver_info, device_pci_bus_id, .. } = &self.info;
-        [name, driver, driver_info, device_pci_bus_id].iter().any(|s| s.to_lowercase().contains(&text))
+        let texts = [name, driver, driver_info, device_pci_bus_id].into_iter().chain(&self.uuid);
+        texts.into_iter().any(|s| s.to_lowercase().contains(&text))
     }
 
     /// Blocking form of [`AdapterSummary::open`].

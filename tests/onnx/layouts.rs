@@ -123,6 +123,11 @@ fn open_sizes_are_the_likeliest_that_fit() {
     assert_eq!(input(maps([-1, 1, -1, -1], 1)), Shape::new(1, 28, 28));
     assert_eq!(input(maps([-1, -1, -1, -1], 1)), Shape::new(1, 28, 28));
     assert_eq!(input(maps([1, 3, 48, -1], 3)), Shape::new(3, 48, 48));
+    // That others fit too is told.
+    let open = maps([-1, 3, -1, -1], 3).open().unwrap().origin;
+    assert!(open.network.contains("the file leaves it open"), "{}", open.network);
+    assert!(open.doubt.unwrap().contains("3×227×227, 3×32×32, 3×64×64 fit too"));
+    assert_eq!(maps([-1, 3, 48, 48], 3).open().unwrap().origin.doubt, None);
     // A fully connected layer decides.
     let linear = |dims: [i64; 4], channels: usize, side: usize| {
         let graph = Graph::new(dims).random("w", [2, channels, 3, 3]).node("Conv x, w -> c", []);
@@ -130,6 +135,7 @@ fn open_sizes_are_the_likeliest_that_fit() {
         graph.node("Flatten c -> f", []).random("g", [inputs, 2]).node("MatMul f, g -> y", [])
     };
     assert_eq!(input(linear([-1, 3, -1, -1], 3, 32)), Shape::new(3, 32, 32));
+    assert_eq!(linear([-1, 3, -1, -1], 3, 32).open().unwrap().origin.doubt, None);
     assert_eq!(input(linear([-1, 1, -1, -1], 1, 32)), Shape::new(1, 32, 32));
     let last =
         Graph::new([-1, -1, -1, 3]).node("Transpose x -> t", [("perm", [0, 3, 1, 2].into())]).random("w", [2, 3, 3, 3]);

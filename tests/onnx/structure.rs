@@ -58,6 +58,11 @@ fn activation_functions_are_computed_where_they_stand() {
         (after.len(), of(&after[0]), of(&after[2])),
         (3, Activation::None, Activation::LeakyRelu { slope: -0.25 })
     );
+    // Of zeros around the maps, too.
+    for line in ["Sigmoid d -> y", "Tanh d -> y", "Elu d -> y"] {
+        let padded = conv().ints("p", [0, 0, 1, 2, 0, 0, 2, 0]).node("Pad c, p -> d", []);
+        padded.node(line, []).check();
+    }
     // One after the other.
     let both = conv().node("Tanh c -> t", []).node("Sigmoid t -> y", []).check();
     assert_eq!(both.iter().map(of).collect::<Vec<_>>(), [Activation::Tanh, Activation::Sigmoid]);

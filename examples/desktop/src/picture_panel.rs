@@ -20,13 +20,14 @@ impl App {
     pub(crate) fn picture_panel(&mut self, ui: &mut Ui) {
         let Some(entry) = self.entries.get_mut(self.selected) else { return };
         let mut again = false;
+        let probabilities = self.loaded.as_ref().is_none_or(|loaded| loaded.probabilities);
         // From the bottom up, so that the picture gets what is left.
         let layout = ui.with_layout(Layout::bottom_up(Align::Min), |ui| {
             ui.spacing_mut().item_spacing.y = 4.0;
             let width = ui.available_width();
             let chosen =
                 ui.allocate_ui_with_layout(vec2(width, (BAR + 4.0) * TOP as f32), Layout::top_down(Align::Min), |ui| {
-                    bars(ui, entry, &mut again)
+                    bars(ui, entry, probabilities, &mut again)
                 });
             let class = entry.class().filter(|_| entry.known().is_some());
             ui.add_space(2.0);
@@ -193,8 +194,9 @@ fn picture(ui: &mut Ui, entry: &mut Entry, seen: Option<Rect>, heat: bool, opaci
     }
 }
 
-/// The most likely classes; a click on one, given back, makes it the one to be explained.
-fn bars(ui: &mut Ui, entry: &Entry, again: &mut bool) -> Option<usize> {
+/// The most likely classes; a click on one, given back, makes it the one to be explained. Outputs that are no
+/// `probabilities` are shown as they are.
+fn bars(ui: &mut Ui, entry: &Entry, probabilities: bool, again: &mut bool) -> Option<usize> {
     let classes = match (&entry.classes, &entry.pixels) {
         (Classes::Known(classes, _), _) => classes,
         (Classes::Failed(reason), _) | (_, Pixels::Lost(reason)) => {
@@ -213,10 +215,13 @@ fn bars(ui: &mut Ui, entry: &Entry, again: &mut bool) -> Option<usize> {
     for class in classes {
         let (rect, response) = ui.allocate_exact_size(vec2(ui.available_width(), BAR), Sense::click());
         let chosen = entry.class() == Some(class.index);
-        let percent = format!("{:.1} %", 100.0 * class.probability);
-        let described = format!("{}: {percent}", class.label);
+        let (number, length) = match probabilities {
+            true => (format!("{:.1} %", 100.0 * class.probability), class.probability),
+            false => (format!("{:.3}", class.probability), 0.0),
+        };
+        let described = format!("{}: {number}", class.label);
         response.widget_info(|| WidgetInfo::selected(Role::Button, true, chosen, &described));
-        look::bar(ui, rect, class.probability, chosen);
+        look::bar(ui, rect, length, chosen);
         if response.hovered() {
             ui.painter().rect_stroke(rect, 4.0, ui.visuals().widgets.hovered.bg_stroke, StrokeKind::Inside);
         }
@@ -226,7 +231,7 @@ fn bars(ui: &mut Ui, entry: &Entry, again: &mut bool) -> Option<usize> {
         let colour = ui.visuals().text_color();
         let font = egui::TextStyle::Body.resolve(ui.style());
         let right = rect.right_center() - vec2(8.0, 0.0);
-        let number = ui.painter().text(right, Align2::RIGHT_CENTER, percent, font.clone(), colour);
+        let number = ui.painter().text(right, Align2::RIGHT_CENTER, number, font.clone(), colour);
         let mut job = egui::text::LayoutJob::simple_singleline(class.label.clone(), font, colour);
         job.wrap = egui::text::TextWrapping::truncate_at_width(number.left() - rect.left() - 16.0);
         let galley = ui.fonts_mut(|fonts| fonts.layout_job(job));

@@ -63,15 +63,19 @@ let classifier;
 let adapterName;
 // One picture at a time; of those that come meanwhile, each waits for the one before it.
 let turn = Promise.resolve();
+// The picture that is shown, by its number: only its answer may stand under it.
+let shown = 0;
 
-/** Shows what `classify` answers, and how long it took. */
-function run(classify) {
+/** Shows what `classify` answers for picture `number`, and how long it took. */
+function run(number, classify) {
   turn = turn.then(async () => {
     const begin = performance.now();
     const classes = JSON.parse(await classify());
     const took = performance.now() - begin;
-    show(classes);
-    element("facts").textContent = `${took.toFixed(0)} ms on ${adapterName}, decoding and scaling included.`;
+    if (number === shown) {
+      show(classes);
+      element("facts").textContent = `${took.toFixed(0)} ms on ${adapterName}, decoding and scaling included.`;
+    }
     return classes;
   });
   const result = turn;
@@ -82,16 +86,21 @@ function run(classify) {
 /** The classes of a picture file; tests call it too. */
 async function classifyFile(file) {
   stopCamera();
+  const number = ++shown;
+  element("classes").replaceChildren();
+  element("facts").textContent = "";
   try {
     const bytes = new Uint8Array(await file.arrayBuffer());
     // The library reads formats that the browser may not.
-    createImageBitmap(file).then((b) => draw(b, b.width, b.height, file.name), () => canvas.setAttribute("aria-label", file.name));
-    const classes = await run(() => classifier.classifyFile(bytes));
-    say("Ready.");
+    createImageBitmap(file).then(
+      (b) => number === shown && draw(b, b.width, b.height, file.name),
+      () => number === shown && canvas.setAttribute("aria-label", file.name),
+    );
+    const classes = await run(number, () => classifier.classifyFile(bytes));
+    if (number === shown) say("Ready.");
     return classes;
   } catch (error) {
-    element("classes").replaceChildren();
-    say(`${file.name}: ${error.message}`, true);
+    if (number === shown) say(`${file.name}: ${error.message}`, true);
     return null;
   }
 }
@@ -122,13 +131,15 @@ async function startCamera() {
   await video.play();
   say("The camera is on.");
   const mine = stream;
+  const number = ++shown;
+  element("classes").replaceChildren();
   try {
     while (stream === mine) {
       if (video.videoWidth > 0) {
         draw(video, video.videoWidth, video.videoHeight, "The camera's picture");
         const { width, height } = canvas;
         const { data } = canvas.getContext("2d").getImageData(0, 0, width, height);
-        await run(() => classifier.classifyPixels(width, height, new Uint8Array(data.buffer)));
+        await run(number, () => classifier.classifyPixels(width, height, new Uint8Array(data.buffer)));
       }
       await new Promise(requestAnimationFrame);
     }

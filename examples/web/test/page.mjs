@@ -87,13 +87,21 @@ try {
   // A dropped file.
   const boot = expected.find(({ image }) => image.includes("ankle-boot"));
   const bytes = [...fs.readFileSync(boot.image)];
-  await page.evaluate((bytes) => {
-    document.getElementById("classes").replaceChildren();
+  const left = await page.evaluate((bytes) => {
     const transfer = new DataTransfer();
     transfer.items.add(new File([new Uint8Array(bytes)], "boot.png"));
     document.getElementById("drop").dispatchEvent(new DragEvent("drop", { dataTransfer: transfer, bubbles: true }));
+    return document.querySelectorAll("#classes li").length;
   }, bytes);
+  assert.equal(left, 0, "the old answer is under the new picture");
   assert.equal((await classes(page))[0][0], boot.top[0].label);
+
+  // Of two at once, only the answer of the one that is shown.
+  const bag = expected.find(({ image }) => image.includes("bag"));
+  await page.setInputFiles("#file", boot.image);
+  await page.setInputFiles("#file", bag.image);
+  await page.waitForFunction(() => document.getElementById("status").textContent === "Ready.");
+  assert.equal((await classes(page))[0][0], bag.top[0].label);
 
   // The camera: Chromium's stand-in shows a moving pattern, of which only the form of the answer is known.
   await page.evaluate(() => document.getElementById("classes").replaceChildren());

@@ -369,7 +369,8 @@ impl Chain {
     /// dropout in between make no difference where the function is monotonic; a ReLU of non-negative numbers is omitted.
     /// Otherwise it becomes a layer of its own.
     pub fn activation(&mut self, name: &str, function: Activation) -> Result<(), String> {
-        if self.waiting.lowest {
+        // Zeros around the activation stay zeros under most functions.
+        if self.waiting.lowest || function.apply(0.0) != 0.0 {
             self.settle_padding()?;
         }
         self.settle_affine()?;

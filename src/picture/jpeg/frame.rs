@@ -342,8 +342,8 @@ pub(in crate::picture) fn decode(bytes: &[u8], header: Header) -> Result<Decoded
         // All in one scan: anything after it is not part of the picture.
         let whole = !frame.coding.progressive && usize::from(body[0]) == channels.len();
         if bits.cut {
-            // Arithmetic coding does not mark the end of its data.
-            cut = bits.exhausted || frame.coding.arithmetic || (!whole && !complete(&channels));
+            // Arithmetic coding does not mark the end of its data, and omits zeros there.
+            cut = bits.exhausted || frame.coding.arithmetic && bits.starved || (!whole && !complete(&channels));
             break;
         }
         let mut marker = bits.marker;

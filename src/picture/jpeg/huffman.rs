@@ -11,6 +11,8 @@ pub(super) struct Bits<'a> {
     pub exhausted: bool,
     /// Whether the file ends where a marker should be.
     pub cut: bool,
+    /// Whether more bytes were requested than there are.
+    pub starved: bool,
     /// The next bits, from the highest; zeros after them.
     buffer: u64,
     left: u32,
@@ -21,7 +23,7 @@ pub(super) const END: u8 = 0xD9;
 
 impl<'a> Bits<'a> {
     pub fn new(bytes: &'a [u8], at: usize) -> Self {
-        Self { bytes, at, marker: None, exhausted: false, cut: false, buffer: 0, left: 0 }
+        Self { bytes, at, marker: None, exhausted: false, cut: false, starved: false, buffer: 0, left: 0 }
     }
 
     fn fill(&mut self) {
@@ -55,6 +57,7 @@ impl<'a> Bits<'a> {
     pub fn byte(&mut self) -> u8 {
         if self.left < 8 {
             self.fill();
+            self.starved |= self.left < 8;
         }
         let byte = (self.buffer >> 56) as u8;
         self.buffer <<= 8;

@@ -94,6 +94,8 @@ pub(super) fn read(bits: &mut Bits, parts: &mut [Part], band: Band, restart_inte
     while first < units {
         let last = (first + interval).min(units);
         let arithmetic = matches!(parts, [Part { codes: Codes::Arithmetic(_), .. }, ..]);
+        // Its decoder starts afresh, whatever there is to read.
+        bits.exhausted &= !arithmetic;
         let arithmetic = arithmetic.then(|| Box::new(Arithmetic::new(parts.len())));
         let mut state = State { dc: vec![0; parts.len()], empty: 0, damaged: false, arithmetic };
         let mut good = if ended { first } else { last };

@@ -102,7 +102,7 @@ struct Layout {
 /// Samples of eight bits, with one plane per kept sample of a pixel.
 struct Canvas {
     planes: Vec<Vec<u8>>,
-    /// The number of lost JPEG blocks, and of all.
+    /// The number of lost JPEG blocks, and of all; or of strips or tiles.
     lost: u64,
     blocks: u64,
 }
@@ -288,19 +288,24 @@ impl Layout {
             if most > (Picture::SMALL as usize).max(4 * whole) {
                 return Err(unsupported("tiles far larger than the picture"));
             }
-            let turned: Vec<u8>;
-            let packed = if self.reversed {
-                turned = packed[..packed.len().min(most.saturating_mul(2) + 1024)]
-                    .iter()
-                    .map(|byte| byte.reverse_bits())
-                    .collect();
-                &turned
-            } else {
-                packed
+            let unpack = |packed: &[u8]| {
+                if !self.reversed {
+                    return chunk::unpack(packed, self.packing, self.chunk[0], most);
+                }
+                let part = &packed[..packed.len().min(most.saturating_mul(2) + 1024)];
+                let turned: Vec<u8> = part.iter().map(|byte| byte.reverse_bits()).collect();
+                chunk::unpack(&turned, self.packing, self.chunk[0], most)
             };
-            let mut unpacked = chunk::unpack(packed, self.packing, self.chunk[0], most);
+            let mut unpacked = unpack(packed);
+            canvas.blocks += 1;
             // Data outside of the picture may be missing.
-            if unpacked.len() < line * (lines - 1) + visible {
+            let needed = line * (lines - 1) + visible;
+            if unpacked.len() < needed && self.packing == Packing::None && !is_cut {
+                // What matters is where the data begins, as for libtiff.
+                unpacked = unpack(rest);
+                canvas.lost += 1;
+            }
+            if unpacked.len() < needed {
                 return Err(few());
             }
             unpacked.resize(most, 0);

@@ -94,6 +94,7 @@ impl Desk {
             device_bytes: pipeline.device_bytes(),
             preprocessing: model.preprocessing,
             labels: model.labels.clone(),
+            probabilities: model.network.gives_probabilities(),
             layers,
             filters: Filters::of(&model),
         };

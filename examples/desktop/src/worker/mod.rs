@@ -136,6 +136,8 @@ pub struct Loaded {
     pub preprocessing: Preprocessing,
     /// Its classes.
     pub labels: Vec<String>,
+    /// Whether its outputs are probabilities.
+    pub probabilities: bool,
     /// Its layers that compute something.
     pub layers: Vec<LayerSummary>,
     /// The filters of its first layer, if they can be shown as pictures.

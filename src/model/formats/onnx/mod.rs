@@ -48,6 +48,9 @@ const COLOUR_SIDES: [usize; 8] = [224, 227, 32, 64, 96, 128, 256, 299];
 /// The same for grey inputs: digits come first.
 const GREY_SIDES: [usize; 8] = [28, 32, 64, 96, 128, 224, 227, 256];
 
+/// The most other sizes of an input that are named.
+const MAX_OTHERS: usize = 3;
+
 /// An ONNX file.
 pub(crate) struct Model {
     /// The length of the file in bytes.
@@ -124,6 +127,8 @@ impl Model {
         let (nodes, read) = self.nodes(&outputs)?;
         let input = self.input(&constants, &read)?;
         let mut furthest: Option<Stopped> = None;
+        let mut found: Option<Graph> = None;
+        let mut others: Vec<String> = Vec::new();
         for Candidate { shape, view } in candidates(&input)? {
             let budget = Budget::new(self.len.saturating_add(reader.len()));
             let walk = Walk {
@@ -140,12 +145,30 @@ impl Model {
                 end: None,
             };
             match walk.run(&self.graph.name, &outputs) {
-                Ok(graph) => return Ok(graph),
+                Ok(graph) if !has_open_size(&input) => return Ok(graph),
+                // Networks without fully connected layers fit any size.
+                Ok(graph) => match &found {
+                    None => found = Some(graph),
+                    Some(first) if first.network.input() == shape => {}
+                    Some(_) => others.push(shape.to_string()),
+                },
                 Err(stopped) if furthest.as_ref().is_none_or(|f| f.at < stopped.at) => furthest = Some(stopped),
                 Err(_) => {}
             }
+            if others.len() == MAX_OTHERS {
+                break;
+            }
         }
-        Err(furthest.map_or_else(|| malformed("an input"), |stopped| stopped.error))
+        let Some(mut graph) = found else {
+            return Err(furthest.map_or_else(|| malformed("an input"), |stopped| stopped.error));
+        };
+        graph.open.input = Some("the first usual one that fits, as the file leaves it open".into());
+        if !others.is_empty() {
+            let (input, others) = (graph.network.input(), others.join(", "));
+            graph.open.doubt =
+                Some(format!("its input is taken for {input}, as the file leaves it open; {others} fit too"));
+        }
+        Ok(graph)
     }
 
     /// The nodes that the outputs depend on, and the names that those read.
@@ -184,6 +207,14 @@ impl Model {
             _ => Err(fail),
         }
     }
+}
+
+/// Whether the file leaves the size of its picture open.
+fn has_open_size(input: &ValueInfoProto) -> bool {
+    let shape = input.r#type.as_ref().and_then(|t| t.tensor_type.as_ref()?.shape.as_ref());
+    let open = |d: &proto::Dimension| d.dim_value.is_none_or(|v| v <= 0);
+    // Whatever the first dimension is, it is no side.
+    shape.is_none_or(|shape| shape.dim.len() > 2 && shape.dim.iter().skip(1).any(open))
 }
 
 /// The possible inputs, the likeliest first.
