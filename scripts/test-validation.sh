@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs every layer in every style, and whole networks, under the Khronos validation layer: it must have nothing to say.
+# Runs every layer in every kernel configuration, and whole networks, under the Khronos validation layer, which must report nothing.
 #   scripts/test-validation.sh [ARGUMENTS OF CARGO TEST]
 # Exit 3 where the layer cannot be had.
 set -euo pipefail

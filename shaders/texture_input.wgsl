@@ -7,6 +7,7 @@
 // One invocation computes four pixels of a row of the crop.
 // Workgroups: (columns / 4 / 8, rows / 8, 1).
 //
+// RESIZED = 0: the crop has the texels of the region as they are.
 // INTERLEAVED = 1: y has rows of interleaved channels without padding: four pixels are three vec4s.
 // INTERLEAVED = 0: y has the usual layout: a pixel is one vec4.
 
@@ -58,10 +59,11 @@ fn pixel(column: i32, row: u32) -> vec4f {
   if any(vec2u(u32(column), row) < p.offset) || any(at >= p.filled) {
     return p.bias;
   }
+//% if RESIZED == 1
   let centre = p.start + (vec2f(at) + 0.5) * p.step;
   let reach = max(p.step, vec2f(1.0));
   let low = vec2u(max(centre - reach + 0.5, vec2f(0.0)));
-  let high = min(vec2u(centre + reach + 0.5), p.size);
+  let high = min(vec2u(ceil(centre + reach - 0.5)), p.size);
   var sum = vec3f(0.0);
   var total = 0.0;
   for (var y = low.y; y < high.y; y++) {
@@ -77,6 +79,9 @@ fn pixel(column: i32, row: u32) -> vec4f {
     total += weight;
   }
   let colour = floor(sum / total + 0.5);
+//% else
+  let colour = sample(vec2u(p.start) + at);
+//% endif
   return vec4f(select(colour, colour.bgr, p.bgr != 0u), 0.0) * p.scale + p.bias;
 }
 

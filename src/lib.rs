@@ -6,7 +6,7 @@
 //! use alexnet_wgpu::{Classifier, Gpu, GpuOptions, Model, Picture};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! // The best adapter there is; a real GPU before a software one. A program that owns a device already uses
+//! // The best adapter: a real GPU before a software one. A program that owns a device already uses
 //! // `Gpu::from_device(device, queue)` instead.
 //! let gpu = Gpu::open_blocking(&GpuOptions::default())?;
 //!
@@ -16,7 +16,7 @@
 //! // Kernels are chosen and compiled and weights are uploaded here, once.
 //! let classifier = Classifier::new(&gpu, &model, 3)?;
 //!
-//! // One submission and one small readback a picture.
+//! // One submission and one small readback per picture.
 //! let picture = Picture::open("examples/pictures/ankle-boot.png")?;
 //! let classes = classifier.classify_blocking(&picture)?;
 //! assert_eq!(classes[0].label, "Ankle boot");
@@ -70,6 +70,10 @@
 //! | `embedded` | `Model::embedded`: a model of ten classes, 4.4 MB | none |
 //! | `onnx` | ONNX models | prost |
 //! | `torch` | PyTorch's checkpoints | rawzip, flate2 |
+//!
+//! Graphics interfaces go by target instead: Metal on Apple's systems, Direct3D 12 and Vulkan on Windows, WebGPU in browsers,
+//! Vulkan and OpenGL ES elsewhere. As features they would be the same for every target, since Cargo's defaults are: OpenGL
+//! ES would be built on Windows too. A program can add one by depending on wgpu itself, with its feature.
 #![warn(missing_docs)]
 #![cfg_attr(
     not(all(feature = "caffe", feature = "decoders", feature = "doctor", feature = "onnx", feature = "torch")),
@@ -78,6 +82,7 @@
 
 mod activation;
 mod classify;
+mod compare;
 #[cfg(all(test, feature = "doctor"))]
 mod conformance;
 #[cfg(feature = "doctor")]
@@ -97,11 +102,16 @@ mod runtime;
 mod select;
 mod shape;
 mod text;
+mod version;
 mod weights;
 mod window;
 
 pub use activation::Activation;
 pub use classify::{Classifier, ClassifyError, Prediction};
+pub use compare::{
+    CompareError, Comparer, Comparison, DistanceMap, Lpips, ReferenceComparison, TexturePair, percentile,
+    reference as compare_reference,
+};
 #[cfg(not(target_arch = "wasm32"))]
 pub use files::write_atomically;
 pub use gpu::{AdapterSummary, Gpu, GpuError, GpuOptions, Shortfall};

@@ -37,22 +37,16 @@ pub(crate) struct Inference {
 impl Inference {
     /// Lowers every layer, in order.
     pub fn lower(network: &Network, options: Options<'_>) -> Result<Self, ProgramError> {
-        let Options { config, batch, top, .. } = options;
+        let Options { batch, top, .. } = options;
         if !(1..=MAX_BATCH).contains(&batch) {
             return Err(ProgramError::Batch { found: batch });
         }
         let mut program = Program::default();
-        let input_layout = network.layers().first().and_then(Layer::input_layout);
-        let quads = input_layout.map_or(activation_quads(network.input()), |layout| layout.quads());
-        let input = program.array(Array::quads("input", quads * batch, config.storage, Role::Input));
+        let (input, input_layout) = input_array(&mut program, network, options, Role::Input);
         let mut layers = Vec::new();
         let mut x = input;
         for (index, layer) in network.layers().iter().enumerate() {
-            let layout = input_layout.filter(|_| index == 0);
-            let shapes = [layer.input, layer.output];
-            let mut lowering = Lowering::new(&mut program, options, (&layer.name, shapes), x, layout);
-            layer.op.operation().lower(&mut lowering)?;
-            x = lowering.finish();
+            x = lower_layer(&mut program, options, layer, x, input_layout.filter(|_| index == 0))?;
             program.end_step(Pass::FORWARD, index);
             layers.push(LayerOutput { steps: program.steps.len(), array: x });
         }
@@ -62,6 +56,59 @@ impl Inference {
         program.end_step(Pass::TOP, network.layers().len() - 1);
         let forward = program.steps.iter().filter(|step| step.pass == Pass::FORWARD).count();
         Ok(Self { program, input, input_layout, layers, forward, top })
+    }
+
+    /// Lays out the input on the device: the batch's pictures of `shape`, in CHW order.
+    pub fn lay_out(&self, shape: Shape, pictures: &[f32]) -> Vec<f32> {
+        let mut laid_out = vec![0.0; 4 * self.program.get(self.input).len() as usize];
+        let pictures = pictures.chunks_exact(shape.len());
+        let each = laid_out.len() / pictures.len();
+        for (picture, out) in pictures.zip(laid_out.chunks_exact_mut(each)) {
+            match self.input_layout {
+                Some(layout) => layout.write(picture, out),
+                None => from_chw(picture, shape, out),
+            }
+        }
+        laid_out
+    }
+}
+
+/// Adds the array of a batch of a network's inputs. A layout is returned where it is not the usual one, channels last
+/// and padded.
+pub(crate) fn input_array(
+    program: &mut Program,
+    network: &Network,
+    Options { config, batch, .. }: Options<'_>,
+    role: Role,
+) -> (ArrayId, Option<RowsLayout>) {
+    let layout = network.layers().first().and_then(Layer::input_layout);
+    let quads = layout.map_or(activation_quads(network.input()), |layout| layout.quads());
+    (program.array(Array::quads("input", quads * batch, config.storage, role)), layout)
+}
+
+/// Adds the dispatches of `layer`, which reads `x` in `layout`. Returns the array of its output.
+pub(crate) fn lower_layer(
+    program: &mut Program,
+    options: Options<'_>,
+    layer: &Layer,
+    x: ArrayId,
+    layout: Option<RowsLayout>,
+) -> Result<ArrayId, ProgramError> {
+    let chosen = options.algorithms.get(&layer.name).copied();
+    let algorithm = chosen.unwrap_or_else(|| layer.algorithm(options.config, options.batch));
+    let shapes = [layer.input, layer.output];
+    let mut lowering = Lowering::new(program, options, (&layer.name, shapes), algorithm, x, layout);
+    layer.op.operation().lower(&mut lowering)?;
+    Ok(lowering.finish())
+}
+
+/// Converts CHW to channels-last quads; `out` is zero on entry.
+fn from_chw(picture: &[f32], shape: Shape, out: &mut [f32]) {
+    let padded = shape.channels.div_ceil(4) * 4;
+    for (c, plane) in picture.chunks_exact(shape.height * shape.width).enumerate() {
+        for (&value, pixel) in plane.iter().zip(out.chunks_exact_mut(padded)) {
+            pixel[c] = value;
+        }
     }
 }
 
@@ -77,7 +124,6 @@ fn find_top(
     let bytes = (batch * k * 8) as u64;
     let entries = Array { bytes, ..Array::quads("top", 0, Storage::StorageBuffer, Role::Output) };
     let entries = program.array(entries);
-    let dispatched = program.dispatch(top_k(k, classes, batch), &[read(X, x), write(Y, entries)]);
-    dispatched.map_err(|found| ProgramError::Workgroups { layer: "top".into(), found })?;
+    program.dispatch("top", top_k(k, classes, batch), &[read(X, x), write(Y, entries)])?;
     Ok((entries, k))
 }

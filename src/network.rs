@@ -12,6 +12,7 @@ use crate::{
     layers::{AdaptiveAvgPool, AvgPool, BatchNorm, Conv, Linear, LocalResponseNorm, MaxPool, Op},
     shape::{MAX_ACTIVATION, MAX_WEIGHT, Shape},
     text::nearest,
+    version::Version,
 };
 
 /// The maximum number of layers of a network. (Sequential networks have tens.)
@@ -24,6 +25,7 @@ pub const MAX_STEPS: u64 = 1 << 38;
 
 /// A layer: a name and an operation. Shapes are per image.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Layer {
     /// The name, unique in its network. Its tensors are called `name.weight` and `name.bias`.
     pub name: String,
@@ -153,6 +155,36 @@ impl Network {
     /// Starts a builder, to which layers are added one by one. [`NetworkBuilder::build`] checks the shapes.
     pub fn builder(name: impl Into<String>, input: Shape) -> NetworkBuilder {
         NetworkBuilder { name: name.into(), input, layers: Vec::new() }
+    }
+
+    /// Makes the network of the same layers for another input. Weights of convolutions serve both; those of a fully
+    /// connected layer need an input of the same length.
+    ///
+    /// # Errors
+    ///
+    /// [`NetworkError`] names the first layer that does not fit.
+    pub fn with_input(&self, input: Shape) -> Result<Self, NetworkError> {
+        Self::new(self.name.clone(), input, self.layers.iter().map(|layer| (layer.name.clone(), layer.op)))
+    }
+
+    /// Makes the network that ends in the layer called `name`.
+    ///
+    /// ```
+    /// use alexnet_wgpu::{AlexNet, Shape};
+    ///
+    /// // AlexNet's features of pictures of any size.
+    /// let trunk = AlexNet::TORCHVISION.network()?.up_to("conv5")?;
+    /// let features = trunk.with_input(Shape::new(3, 480, 640))?.output();
+    /// assert_eq!(features, Shape::new(256, 29, 39));
+    /// # Ok::<(), alexnet_wgpu::NetworkError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`NetworkError::UnknownLayer`] with the closest existing name.
+    pub fn up_to(&self, name: &str) -> Result<Self, NetworkError> {
+        let last = self.position(name)?;
+        Ok(Self { layers: self.layers[..=last].to_vec(), ..self.clone() })
     }
 
     /// Returns the network's name.
@@ -298,6 +330,8 @@ impl NetworkBuilder {
 /// The serialised form of a network, in a weight file's metadata: without the inferred shapes.
 #[derive(Serialize, Deserialize)]
 struct NetworkData {
+    #[serde(default)]
+    version: Version,
     name: String,
     input: Shape,
     layers: Vec<LayerData>,
@@ -313,7 +347,7 @@ struct LayerData {
 impl From<Network> for NetworkData {
     fn from(n: Network) -> Self {
         let layers = n.layers.into_iter().map(|l| LayerData { name: l.name, op: l.op }).collect();
-        Self { name: n.name, input: n.input, layers }
+        Self { version: Version, name: n.name, input: n.input, layers }
     }
 }
 
@@ -330,7 +364,8 @@ impl TryFrom<NetworkData> for Network {
 pub enum NetworkError {
     /// The input is empty or too large.
     #[error(
-        "expected an input of 1 to {MAX_ACTIVATION} numbers (channels count in fours), found {input}: give channels × height × \
+        "expected an input of 1 to {MAX_ACTIVATION} numbers (channels count in fours), found {input}: give channels × \
+         height × \
          width of at least 1 each, and smaller ones where they are large"
     )]
     Input {
@@ -367,16 +402,14 @@ pub enum NetworkError {
         limit: usize,
     },
     /// The network has more layers than the limit.
-    #[error(
-        "expected a network of at most {MAX_LAYERS} layers, found {found}: this is no sequential network that people run"
-    )]
+    #[error("expected a network of at most {MAX_LAYERS} layers, found {found}")]
     TooManyLayers {
         /// The number of layers.
         found: usize,
     },
     /// The layers up to this one exceed the limit on steps per image.
     #[error(
-        "layer `{layer}`: expected a network of at most {MAX_STEPS} multiply-adds and comparisons for a picture, found more: \
+        "layer `{layer}`: expected a network of at most {MAX_STEPS} multiply-adds and comparisons per image, found more: \
          use smaller sizes"
     )]
     TooSlow {
@@ -384,7 +417,7 @@ pub enum NetworkError {
         layer: String,
     },
     /// No layer has this name.
-    #[error("no layer is called `{found}`: did you mean `{nearest}`?")]
+    #[error("unknown layer `{found}`: did you mean `{nearest}`?")]
     UnknownLayer {
         /// The requested name.
         found: String,

@@ -2,7 +2,7 @@
 //! accompanying text files and mean images.
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
-use std::{collections::BTreeMap, fs};
+use std::fs;
 
 use alexnet_wgpu::{
     Activation, ChannelOrder, Conv, GivenPreprocessing, Linear, MaxPool, Model, ModelOptions, Network, Op, Padding,
@@ -81,7 +81,7 @@ fn lenet(side: usize) -> Network {
 /// LeNet as in a solver's snapshot: no input, a data layer with `transform`, and the loss.
 fn snapshot(transform: &[u8]) -> Vec<u8> {
     let weights = Weights::random(&lenet(28), 1);
-    let of = |name: &str| ["weight", "bias"].map(|kind| weights.tensors[&format!("{name}.{kind}")].clone());
+    let of = |name: &str| ["weight", "bias"].map(|kind| weights.tensor(&format!("{name}.{kind}")).unwrap().clone());
     [
         bytes(1, "LeNet"),
         bytes(
@@ -120,7 +120,7 @@ fn the_input_is_the_one_that_the_weights_fit() {
 
     // In V1: types are numbers.
     let weights = Weights::random(&lenet(28), 1);
-    let of = |name: &str| ["weight", "bias"].map(|kind| weights.tensors[&format!("{name}.{kind}")].clone());
+    let of = |name: &str| ["weight", "bias"].map(|kind| weights.tensor(&format!("{name}.{kind}")).unwrap().clone());
     let old = [
         old_layer("mnist", 5, ["", "data"], &[], &bytes(11, float(2, 0.5))),
         old_layer("conv1", 4, ["data", "conv1"], &of("conv1"), &bytes(10, window(6, 5))),
@@ -138,7 +138,7 @@ fn the_input_is_the_one_that_the_weights_fit() {
 
 #[test]
 fn the_caller_says_the_input() {
-    let options = |shape| ModelOptions { input: Some(shape), ..ModelOptions::default() };
+    let options = |shape| ModelOptions::default().input(shape);
     // 27 rows fit as well, since Caffe rounds the sizes of poolings up.
     let model = Model::from_bytes(snapshot(&[]), &options(Shape::new(1, 27, 28))).unwrap();
     assert_eq!(model.network.input(), Shape::new(1, 27, 28));
@@ -156,7 +156,7 @@ layer { name: "data" type: "Input" top: "data" input_param { shape: { dim: 64 di
 fn a_text_file_says_the_input() {
     let with = |text: &str| {
         let prototxt = Some(text.to_string());
-        Model::from_bytes(snapshot(&[]), &ModelOptions { prototxt, ..ModelOptions::default() })
+        Model::from_bytes(snapshot(&[]), &ModelOptions::default().prototxt(prototxt))
     };
     let old = "input: \"data\"\ninput_dim: 1\ninput_dim: 1\ninput_dim: 27\ninput_dim: 28\n";
     for text in [DEPLOY, old] {
@@ -203,7 +203,7 @@ fn several_inputs_fit() {
             .unwrap()
     };
     let weights = Weights::random(&network(19), 1);
-    let of = |name: &str| ["weight", "bias"].map(|kind| weights.tensors[&format!("{name}.{kind}")].clone());
+    let of = |name: &str| ["weight", "bias"].map(|kind| weights.tensor(&format!("{name}.{kind}")).unwrap().clone());
     let conv = bytes(106, [window(2, 3), number(6, 4)].concat());
     let file = [
         bytes(1, "n"),
@@ -252,7 +252,7 @@ fn batch_normalisation_in_two_layers_is_folded() {
         .build()
         .unwrap();
     let weights = Weights::random(&network, 1);
-    let of = |name: &str| ["weight", "bias"].map(|kind| weights.tensors[&format!("{name}.{kind}")].clone());
+    let of = |name: &str| ["weight", "bias"].map(|kind| weights.tensor(&format!("{name}.{kind}")).unwrap().clone());
     let vector = |seed, n: usize, middle: f32| {
         Tensor::from_f32([n], splitmix::uniform(seed, n, 0.5).into_iter().map(|v| v + middle).collect())
     };
@@ -477,7 +477,7 @@ fn pictures_of_means() {
     let grey = GivenPreprocessing::from_binaryproto(&picture(1, 28, |_| 33.0)).unwrap();
     assert_eq!(grey, GivenPreprocessing::CaffeMean([33.0; 3]));
     // Subtracted from samples, which are then multiplied by the data layer's scale.
-    let options = ModelOptions { preprocessing: Some(grey), ..ModelOptions::default() };
+    let options = ModelOptions::default().preprocessing(grey);
     let model = Model::from_bytes(snapshot(&float(1, 0.25)), &options).unwrap();
     assert_eq!((model.preprocessing.scale, model.preprocessing.mean), (0.25, [8.25; 3]));
     assert!(model.origin.preprocessing.contains("picture of means"), "{}", model.origin.preprocessing);
@@ -532,12 +532,7 @@ fn sizes_of_each_axis() {
     let padding = Padding { top: 1, left: 2, bottom: 1, right: 2 };
     let expected = Window { kernel: [3, 5], stride: [2, 1], padding, dilation: [1, 1] };
     assert!(matches!(model.network.layer("c").unwrap().op, Op::Conv(conv) if conv.window == expected));
-    assert_eq!(
-        model.weights.tensors.keys().cloned().collect::<Vec<_>>(),
-        BTreeMap::from(["c.bias", "c.weight", "f.bias", "f.weight"].map(|name| (name.to_string(), ())))
-            .into_keys()
-            .collect::<Vec<_>>()
-    );
+    assert!(model.weights.names().eq(["c.bias", "c.weight", "f.bias", "f.weight"]));
 }
 
 proptest! {
@@ -562,7 +557,7 @@ proptest! {
         }
         let start = std::time::Instant::now();
         let prototxt = String::from_utf8(deploy).ok();
-        drop(Model::from_bytes(file.clone(), &ModelOptions { prototxt, ..ModelOptions::default() }));
+        drop(Model::from_bytes(file.clone(), &ModelOptions::default().prototxt(prototxt)));
         drop(open(file.clone()));
         drop(GivenPreprocessing::from_binaryproto(&file));
         prop_assert!(start.elapsed().as_secs() < 5);

@@ -3,8 +3,6 @@
 
 mod common;
 
-use std::collections::BTreeMap;
-
 use alexnet_wgpu::{
     Activation, AlexNet, Conv, Linear, LocalResponseNorm, MaxPool, Model, ModelOptions, Network, Op, Pipeline, Shape,
     Tensor, Variant, Weights, WeightsError,
@@ -119,14 +117,14 @@ fn renamed(weights: &Weights, convolutions: [&str; 5]) -> Vec<(String, Tensor)> 
     let own = ["conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8"];
     let others = convolutions.into_iter().chain(["classifier.1", "classifier.4", "classifier.6"]);
     let both = |(own, other): (&str, &str)| {
-        ["weight", "bias"].map(|kind| (format!("{other}.{kind}"), weights.tensors[&format!("{own}.{kind}")].clone()))
+        ["weight", "bias"]
+            .map(|kind| (format!("{other}.{kind}"), weights.tensor(&format!("{own}.{kind}")).unwrap().clone()))
     };
     own.into_iter().zip(others).flat_map(both).collect()
 }
 
 fn same(a: &Weights, b: &Weights) -> bool {
-    a.tensors.len() == b.tensors.len()
-        && a.tensors.iter().all(|(name, tensor)| b.tensors[name].bytes() == tensor.bytes())
+    a.len() == b.len() && a.iter().all(|(name, tensor)| b.tensor(name).unwrap().bytes() == tensor.bytes())
 }
 
 /// Objects that training programs store beside the tensors, as Python writes them.
@@ -196,7 +194,7 @@ fn which_dict_is_taken() {
     let (_, tensors) = small();
     let other: Vec<(String, Tensor)> =
         tensors.iter().map(|(n, t)| (n.clone(), Tensor::from_f32(t.shape(), vec![9.0; t.to_f32().len()]))).collect();
-    let nines = |model: &Model| model.weights.tensors["conv1.bias"].to_f32()[0] == 9.0;
+    let nines = |model: &Model| model.weights.tensor("conv1.bias").unwrap().to_f32()[0] == 9.0;
     // Keys, each with whether its dict is the other kind; the key that is used; and whether it is that kind.
     for (keys, taken, nine) in [
         (vec![("ema_state_dict", false)], "`ema_state_dict`", false),
@@ -226,7 +224,7 @@ fn which_dict_is_taken() {
     let bytes = file.bytes(&root);
     let model = open(bytes.clone()).unwrap();
     assert_eq!(model.origin.contents.as_deref(), Some("`trainer.networks.student`, beside `optimizer`"));
-    let names: Vec<String> = Weights::from_bytes(bytes).unwrap().tensors.into_keys().collect();
+    let names: Vec<String> = Weights::from_bytes(bytes).unwrap().into_iter().map(|(name, _)| name).collect();
     assert_eq!(names[0], "classifier.1.bias");
     // A plain state dict needs no explanation.
     let mut file = File::default();
@@ -329,12 +327,12 @@ fn batch_normalisation_is_folded() {
     let mut weights = Weights::random(&network, 1);
     // As is usual before a batch normalisation.
     for layer in ["conv2", "fc6"] {
-        let bias = weights.tensors.get_mut(&format!("{layer}.bias")).unwrap();
+        let bias = weights.get_mut(&format!("{layer}.bias")).unwrap();
         *bias = Tensor::from_f32(bias.shape(), vec![0.0; bias.to_f32().len()]);
     }
     let widths: Vec<usize> = ["conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7"]
         .iter()
-        .map(|layer| weights.tensors[&format!("{layer}.bias")].to_f32().len())
+        .map(|layer| weights.tensor(&format!("{layer}.bias")).unwrap().to_f32().len())
         .collect();
     let picture = splitmix::uniform(3, network.input().len(), 2.0);
     // The names of the modules in the order of the network: each layer, and the batch normalisation after it.
@@ -376,7 +374,7 @@ fn batch_normalisation_is_folded() {
                 if kind == "weight" || !["conv2", "fc6"].contains(layer) {
                     tensors.push((
                         format!("{}.{kind}", names[2 * i]),
-                        weights.tensors[&format!("{layer}.{kind}")].clone(),
+                        weights.tensor(&format!("{layer}.{kind}")).unwrap().clone(),
                     ));
                 }
             }
@@ -406,10 +404,7 @@ fn batch_normalisation_is_folded() {
         assert!(error < 1e-5, "{}: {error:e}", names[1]);
 
         // Without an order: the names only.
-        let unordered = Model::from_weights(
-            Weights { tensors: tensors.into_iter().collect(), metadata: BTreeMap::new() },
-            &ModelOptions::default(),
-        );
+        let unordered = Model::from_weights(Weights::from_iter(tensors), &ModelOptions::default());
         match unordered {
             Ok(model) => assert_eq!((model.network, names == ordered), (network.clone(), false)),
             Err(error) => {
@@ -424,11 +419,9 @@ fn batch_normalisation_is_folded() {
 fn batch_normalisation_that_cannot_be_folded_is_refused() {
     let (_, tensors) = small();
     let error = |name: &str, channels: usize| {
-        let mut weights: BTreeMap<String, Tensor> = tensors.iter().cloned().collect();
+        let mut weights: Weights = tensors.iter().cloned().collect();
         weights.extend(norm(name, channels, 1));
-        Model::from_weights(Weights { tensors: weights, metadata: BTreeMap::new() }, &ModelOptions::default())
-            .unwrap_err()
-            .to_string()
+        Model::from_weights(weights, &ModelOptions::default()).unwrap_err().to_string()
     };
     let channels = tensors[0].1.shape()[0];
     assert!(error("features.1", channels + 1).contains("numbers for the"), "{}", error("features.1", channels + 1));
@@ -446,9 +439,8 @@ fn names_tell_what_stands_between() {
     let of = |alexnet: AlexNet, places: [usize; 5], variant: Option<Variant>| {
         let weights = Weights::random(&alexnet.network().unwrap(), 1);
         let names = places.map(|place| format!("features.{place}"));
-        let tensors = renamed(&weights, names.each_ref().map(String::as_str)).into_iter().collect();
-        let weights = Weights { tensors, metadata: BTreeMap::new() };
-        Model::from_weights(weights, &ModelOptions { variant, ..Default::default() })
+        let weights = Weights::from_iter(renamed(&weights, names.each_ref().map(String::as_str)));
+        Model::from_weights(weights, &ModelOptions::default().variant(variant))
     };
     // conv, ReLU, norm, pool, conv, ReLU, norm, pool, conv, …
     let paper = of(ungrouped, [0, 4, 8, 10, 12], None).unwrap();
@@ -521,7 +513,7 @@ fn any_network_as_json() {
     let network = lenet(["features.0", "features.3", "classifier.0", "classifier.2"]);
     let weights = Weights::random(&network, 1);
     let tensors: Vec<(String, Tensor)> =
-        network.parameters().map(|(n, _)| (n.clone(), weights.tensors[&n].clone())).collect();
+        network.parameters().map(|(n, _)| (n.clone(), weights.tensor(&n).unwrap().clone())).collect();
     let error = Model::from_weights(weights.clone(), &ModelOptions::default()).unwrap_err().to_string();
     assert!(error.contains("found 2 and 2 in 8 tensors") && error.contains("as JSON"), "{error}");
 
@@ -530,7 +522,7 @@ fn any_network_as_json() {
         let state = file.state_dict(tensors);
         let json = network.to_json().unwrap();
         let network = Some(Network::from_json(&json).unwrap());
-        Model::from_bytes(file.bytes(&state), &ModelOptions { network, ..Default::default() })
+        Model::from_bytes(file.bytes(&state), &ModelOptions::default().network(network))
     };
     let model = with(&tensors, &network).unwrap();
     assert!(model.network == network && same(&model.weights, &weights));
@@ -540,7 +532,7 @@ fn any_network_as_json() {
     let model = with(&tensors, &other).unwrap();
     for (from, to) in [("features.0", "z"), ("features.3", "y"), ("classifier.0", "x"), ("classifier.2", "w")] {
         let key = |name: &str| format!("{name}.weight");
-        assert_eq!(model.weights.tensors[&key(to)].bytes(), weights.tensors[&key(from)].bytes());
+        assert_eq!(model.weights.tensor(&key(to)).unwrap().bytes(), weights.tensor(&key(from)).unwrap().bytes());
     }
     assert!(model.origin.network.contains("in their order"), "{}", model.origin.network);
 
@@ -557,14 +549,17 @@ fn any_network_as_json() {
     let without: Vec<(String, Tensor)> =
         changed.iter().filter(|(name, _)| name != "features.0.bias").cloned().collect();
     let model = with(&without, &network).unwrap();
-    assert!(model.weights.tensors["features.0.bias"].to_f32().iter().all(|&v| v == 0.0));
-    assert_eq!(model.weights.tensors["features.3.bias"].shape(), [8]);
-    assert_eq!(model.weights.tensors["classifier.0.weight"].shape(), [12, 200]);
+    assert!(model.weights.tensor("features.0.bias").unwrap().to_f32().iter().all(|&v| v == 0.0));
+    assert_eq!(model.weights.tensor("features.3.bias").unwrap().shape(), [8]);
+    assert_eq!(model.weights.tensor("classifier.0.weight").unwrap().shape(), [12, 200]);
     let mut normed = changed.clone();
     normed.extend(norm("features.1", 6, 3));
     let model = with(&normed, &network).unwrap();
     assert!(model.origin.network.contains("1 batch normalisations"), "{}", model.origin.network);
-    assert_ne!(model.weights.tensors["features.0.weight"].bytes(), weights.tensors["features.0.weight"].bytes());
+    assert_ne!(
+        model.weights.tensor("features.0.weight").unwrap().bytes(),
+        weights.tensor("features.0.weight").unwrap().bytes()
+    );
 
     // Errors use the file's names.
     let mut wrong = tensors.clone();
@@ -587,7 +582,7 @@ fn biases_with_dimensions_of_one() {
             *tensor = Tensor::from_f32([1, 1, 1, count], tensor.to_f32().into_owned());
         }
     }
-    let weights = Weights { tensors: tensors.into_iter().collect(), metadata: BTreeMap::new() };
+    let weights = Weights::from_iter(tensors);
     let model = Model::from_weights(weights, &ModelOptions::default()).unwrap();
     assert!(same(&model.weights, &Weights::random(&network, 1)));
 }
@@ -645,7 +640,7 @@ proptest! {
             .linear("4", Linear::new(3))
             .build()
             .unwrap();
-        let options = ModelOptions { network: Some(network), ..ModelOptions::default() };
+        let options = ModelOptions::default().network(network);
         if let Ok(model) = Model::from_bytes(bytes.clone(), &options) {
             prop_assert!(model.weights.check(&model.network).is_ok());
         }
@@ -662,7 +657,7 @@ fn the_rich_checkpoint_opens() {
         .linear("4", Linear::new(3))
         .build()
         .unwrap();
-    let options = ModelOptions { network: Some(network), ..ModelOptions::default() };
+    let options = ModelOptions::default().network(network);
     let model = Model::from_bytes(rich(), &options).unwrap();
     assert!(model.origin.contents.unwrap().starts_with("`net`, and not `model_ema`"));
 }

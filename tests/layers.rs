@@ -89,8 +89,8 @@ fn convolutions_of_odd_shapes() {
         conv(Conv::new(64, 3).groups(2).padding(1).relu())(32, 13, 13, 1), // AlexNet's
         conv(Conv::new(24, 11).stride(4))(3, 51, 47, 2),        // conv1's
         conv(Conv::new(9, 11).stride(4).padding(2).relu())(3, 50, 48, 2), // torchvision's
-        conv(Conv { window: cells, ..Conv::new(5, 1) })(1, 23, 18, 3), // windows of uneven cells, in rows
-        conv(Conv { window: rectangle, ..Conv::new(10, 1) })(6, 8, 9, 1),
+        conv(Conv::new(5, 1).window(cells))(1, 23, 18, 3),      // windows of uneven cells, in rows
+        conv(Conv::new(10, 1).window(rectangle))(6, 8, 9, 1),
         conv(Conv::new(96, 5).padding(2).relu())(8, 27, 25, 4), // more tiles than are computed at once
         conv(Conv::new(1024, 5))(1, 49, 49, 1),                 // the same on GPUs
         conv(Conv::new(12, 1))(260, 3, 3, 1),                   // pointwise
@@ -104,7 +104,7 @@ fn gaps(kernel: usize, stride: usize, dilation: [usize; 2], padding: impl Into<P
 /// In every family; strided, padded and grouped, and with kernels as large as the input.
 #[test]
 fn dilated_convolutions() {
-    let conv = |window, conv: Conv, input| [1, 3].map(|batch| (Op::Conv(Conv { window, ..conv }), input, batch));
+    let conv = |window, conv: Conv, input| [1, 3].map(|batch| (Op::Conv(conv.window(window)), input, batch));
     check_all(
         [
             conv(gaps(3, 1, [2, 2], 2), Conv::new(9, 3).relu(), Shape::new(8, 9, 7)),
@@ -134,7 +134,7 @@ fn average_pooling_by_windows() {
 
 #[test]
 fn dilated_max_pooling() {
-    let pool = |window, input| (Op::MaxPool(MaxPool { window }), input, 2);
+    let pool = |window, input| (Op::MaxPool(MaxPool::new(1, 1).window(window)), input, 2);
     check_all([
         pool(gaps(2, 1, [3, 2], 0), Shape::new(6, 9, 8)),
         pool(gaps(3, 2, [2, 1], Padding { top: 2, left: 1, bottom: 1, right: 2 }), Shape::new(5, 9, 8)),
@@ -159,7 +159,7 @@ fn batch_normalisation() {
 #[test]
 fn first_convolutions_over_their_whole_input() {
     for (channels, side, stride) in [(3, 5, 4), (3, 8, 12), (2, 3, 6), (1, 4, 8), (3, 1, 4), (6, 3, 2)] {
-        let conv = Conv { window: Window::square(side, stride), ..Conv::new(7, side) };
+        let conv = Conv::new(7, side).window(Window::square(side, stride));
         check_all([1, 2, 9].map(|batch| (Op::Conv(conv), Shape::new(channels, side, side), batch)));
     }
 }
@@ -181,11 +181,11 @@ fn convolutions_in_groups_of_few_channels() {
 /// More workgroups than a dispatch has along an axis: by rows, tiles of rows, and pictures.
 #[test]
 fn layers_of_very_tall_and_wide_activations() {
-    let tiled = KernelConfig { family: Family::WorkgroupTiled, storage: Storage::StorageBuffer };
+    let tiled = KernelConfig::new(Family::WorkgroupTiled, Storage::StorageBuffer);
     let tall = Shape::new(1, 70_000, 1);
     let configs = [vec![tiled], common::configs(common::gpu()).into_iter().rev().take(1).collect()].concat();
     for config in configs {
-        let max = Op::MaxPool(MaxPool { window: Window { kernel: [2, 1], ..Window::square(1, 1) } });
+        let max = Op::MaxPool(MaxPool::new(1, 1).window(Window { kernel: [2, 1], ..Window::square(1, 1) }));
         check_in(&[config], max, tall, 1).unwrap();
         check_in(&[config], Op::AdaptiveAvgPool(AdaptiveAvgPool { output: [66_000, 1] }), tall, 1).unwrap();
         check_in(&[config], Op::LocalResponseNorm(LocalResponseNorm::CAFFE), tall, 1).unwrap();
@@ -246,7 +246,7 @@ fn activation_functions() {
 /// In parts, for GPUs, with more channels and tiles than other kernel configurations need for that.
 #[test]
 fn winograd_of_more_tiles_than_are_computed_at_once() {
-    let tiled = KernelConfig { family: Family::WorkgroupTiled, storage: Storage::StorageBuffer };
+    let tiled = KernelConfig::new(Family::WorkgroupTiled, Storage::StorageBuffer);
     check_in(&[tiled], Op::Conv(Conv::new(1024, 5)), Shape::new(1, 49, 49), 1).unwrap();
 }
 
@@ -285,7 +285,7 @@ fn pooling_of_odd_shapes() {
 fn average_pooling_of_very_wide_activations() {
     let wide = Op::AdaptiveAvgPool(AdaptiveAvgPool { output: [1, 1_100_000] });
     let storages = [Storage::StorageBuffer, Storage::StorageTexture]
-        .map(|storage| KernelConfig { family: Family::WorkgroupTiled, storage });
+        .map(|storage| KernelConfig::new(Family::WorkgroupTiled, storage));
     check_in(&storages, wide, Shape::new(1, 1, 4096), 1).unwrap();
 }
 
@@ -353,7 +353,7 @@ proptest! {
         height in 5usize..12, width in 5usize..12, batch in 1usize..4, relu: bool,
     ) {
         let activation = if relu { Activation::Relu } else { Activation::None };
-        let conv = Conv { out_channels: groups * o, window, groups, activation };
+        let conv = Conv::new(groups * o, 1).window(window).groups(groups).activation(activation);
         prop_assert_eq!(check(Op::Conv(conv), Shape::new(groups * i, height, width), batch), Ok(()));
     }
 
@@ -370,7 +370,7 @@ proptest! {
         out in (1usize..9, 1usize..9), batch in 1usize..3,
     ) {
         let input = Shape::new(c, height, width);
-        prop_assert_eq!(check(Op::MaxPool(MaxPool { window }), input, batch), Ok(()));
+        prop_assert_eq!(check(Op::MaxPool(MaxPool::new(1, 1).window(window)), input, batch), Ok(()));
         let average = AdaptiveAvgPool { output: [out.0, out.1] };
         prop_assert_eq!(check(Op::AdaptiveAvgPool(average), input, batch), Ok(()));
     }

@@ -6,7 +6,7 @@ mod common;
 
 use alexnet_wgpu::{
     AlexNet, Algorithm, Conv, KernelConfig, Linear, MaxPool, Network, Pipeline, PipelineBuilder, Precision, Shape,
-    Weights, reference, splitmix,
+    Weights, device_bytes, reference, splitmix,
 };
 use pollster::block_on;
 use safetensors::SafeTensors;
@@ -42,7 +42,7 @@ fn f64s(file: &SafeTensors<'_>, name: &str) -> Vec<f64> {
 /// The weights and input of the seed.
 fn seeded(network: &Network) -> (Weights, Vec<f32>) {
     let weights = Weights::random(network, SEED);
-    let input = splitmix::uniform(SEED + weights.tensors.len() as u64, network.input().len(), 2.0);
+    let input = splitmix::uniform(SEED + weights.len() as u64, network.input().len(), 2.0);
     (weights, input)
 }
 
@@ -178,6 +178,21 @@ fn lower_precisions_stay_close() {
         let error = reference::relative_error(&outputs, &expected);
         println!("{precision}: fc8 {error:.1e}, {:.1} MB on the device", pipeline.device_bytes() as f64 / 1e6);
         assert!(error <= most, "{precision}: {error:e}");
+    }
+}
+
+/// The bytes said without a device are those of a pipeline, with every kernel configuration that runs here.
+#[test]
+fn device_bytes_are_known_without_a_device() {
+    let network = AlexNet::CAFFENET.width(0.1).head(100, 50).network().unwrap();
+    let weights = Weights::random(&network, 0);
+    for config in common::configs(common::gpu()) {
+        for (batch, precision) in [(1, Precision::F32), (3, Precision::F16), (2, Precision::Int8)] {
+            let said = device_bytes(&network, batch, config, precision).unwrap();
+            let builder = Pipeline::builder(common::gpu(), &network, &weights).kernel_config(config);
+            let pipeline = builder.batch(batch).precision(precision).build().unwrap();
+            assert_eq!(pipeline.device_bytes(), said, "{config:?}, {batch}, {precision}");
+        }
     }
 }
 

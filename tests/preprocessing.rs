@@ -212,7 +212,7 @@ fn damaged_jpegs() {
 
 /// The crop at `top` and `left`, by plain indices into the whole resized picture.
 fn cut(preprocessing: &Preprocessing, picture: &Picture, resized: [usize; 2], corner: [usize; 2]) -> Vec<f32> {
-    let whole = Preprocessing { resize: Resize::Warp(resized), crop: resized, ..*preprocessing };
+    let whole = preprocessing.resize(Resize::Warp(resized)).crop(resized);
     let whole = whole.apply(picture).unwrap();
     let [rows, columns] = preprocessing.crop;
     let at = |channel, row, column| whole[(channel * resized[0] + corner[0] + row) * resized[1] + corner[1] + column];
@@ -227,9 +227,9 @@ fn ten_crops_are_cut_from_the_resized_picture() {
     let (width, height) = (301, 200);
     let samples = (0..u64::from(width * height * 3)).map(|i| ((i * i / 7 + i) % 251) as u8).collect();
     let picture = Picture::from_rgb8(width, height, samples).unwrap();
-    let torchvision = Preprocessing { resize: Resize::ShorterSide(64), ..Preprocessing::torchvision(51) };
-    let caffe = Preprocessing { resize: Resize::Warp([70, 60]), ..Preprocessing::caffe(55) };
-    let oblong = Preprocessing { crop: [40, 57], ..torchvision };
+    let torchvision = Preprocessing::torchvision(51).resize(Resize::ShorterSide(64));
+    let caffe = Preprocessing::caffe(55).resize(Resize::Warp([70, 60]));
+    let oblong = torchvision.crop([40, 57]);
     // Resized sizes, and offsets of the centre with ties to even.
     let cases = [(torchvision, [64, 96], [6, 22]), (caffe, [70, 60], [8, 2]), (oblong, [64, 96], [12, 20])];
     for (preprocessing, resized, centre) in cases {
@@ -258,11 +258,11 @@ fn ten_crops_are_cut_from_the_resized_picture() {
         }
     }
     // A picture smaller than the crop is in the middle of each, however it is resized.
-    let small = Preprocessing { resize: Resize::Warp([20, 20]), ..caffe };
+    let small = caffe.resize(Resize::Warp([20, 20]));
     let found = small.ten_crops(&picture).unwrap();
     let crops: Vec<&[f32]> = found.chunks_exact(3 * 55 * 55).collect();
     assert!(crops[..5].iter().all(|crop| *crop == crops[0]));
-    let wrong = Preprocessing { crop: [0, 5], ..caffe };
+    let wrong = caffe.crop([0, 5]);
     assert!(matches!(wrong.ten_crops(&picture), Err(PreprocessingError::Side { what: "crop", found: 0 })));
 }
 
@@ -280,8 +280,8 @@ fn odd_sizes() {
             Picture::from_rgb8(noise.shape()[1] as u32, noise.shape()[0] as u32, noise.data().to_vec()).unwrap();
         let (resize, crop): (usize, usize) = (resize.parse().unwrap(), crop.parse().unwrap());
         let preprocessing = match pipeline {
-            "torchvision" => Preprocessing { resize: Resize::ShorterSide(resize), ..Preprocessing::torchvision(crop) },
-            _ => Preprocessing { resize: Resize::Warp([resize, resize]), ..Preprocessing::caffe(crop) },
+            "torchvision" => Preprocessing::torchvision(crop).resize(Resize::ShorterSide(resize)),
+            _ => Preprocessing::caffe(crop).resize(Resize::Warp([resize, resize])),
         };
         let expected = tensors.tensor(name).unwrap();
         let expected = expected.data().chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap()));
@@ -316,8 +316,7 @@ fn photographs() {
         let picture = Picture::open(photo).unwrap();
         let expected_crop = Picture::open(data("photos").join(expected)).unwrap();
         // The same pipeline with nothing after the crop.
-        let samples =
-            Preprocessing { channels: ChannelOrder::Rgb, scale: 1.0, mean: [0.0; 3], std: [1.0; 3], ..preprocessing };
+        let samples = preprocessing.channels(ChannelOrder::Rgb).scale(1.0).mean([0.0; 3]).std([1.0; 3]);
         let planes = samples.apply(&picture).unwrap();
         let plane = planes.len() / 3;
         let found: Vec<u8> = (0..planes.len()).map(|i| planes[i % 3 * plane + i / 3] as u8).collect();
@@ -343,16 +342,13 @@ fn photographs() {
 fn grey() {
     let samples: Vec<u8> = (0..3 * 37 * 29_u32).map(|i| (i * i / 5 + 7 * i) as u8).collect();
     let picture = Picture::from_rgb8(37, 29, samples.clone()).unwrap();
-    let plain = Preprocessing {
-        resize: Resize::Warp([29, 37]),
-        crop: [29, 37],
-        channels: ChannelOrder::Grey,
-        scale: 1.0,
-        mean: [3.0, f32::NAN, f32::NAN],
-        std: [2.0, 0.0, 0.0],
-    };
+    let plain = Preprocessing::new(Resize::Warp([29, 37]), [29, 37])
+        .channels(ChannelOrder::Grey)
+        .scale(1.0)
+        .mean([3.0, f32::NAN, f32::NAN])
+        .std([2.0, 0.0, 0.0]);
     assert!(plain.check().is_err(), "numbers of channels that are not there are checked too");
-    let plain = Preprocessing { mean: [3.0; 3], std: [2.0; 3], ..plain };
+    let plain = plain.mean([3.0; 3]).std([2.0; 3]);
     let luma: Vec<u8> = samples
         .chunks_exact(3)
         .map(|p| ((u32::from(p[0]) * 19595 + u32::from(p[1]) * 38470 + u32::from(p[2]) * 7471 + 32768) >> 16) as u8)
@@ -362,13 +358,13 @@ fn grey() {
 
     // A grey picture: the same as each of its channels, at any size.
     let grey = Picture::from_rgb8(37, 29, luma.iter().flat_map(|&l| [l; 3]).collect()).unwrap();
-    let small = Preprocessing { resize: Resize::ShorterSide(16), crop: [13, 15], ..plain };
+    let small = plain.resize(Resize::ShorterSide(16)).crop([13, 15]);
     let one = small.apply(&grey).unwrap();
-    let three = Preprocessing { channels: ChannelOrder::Rgb, ..small }.apply(&grey).unwrap();
+    let three = small.channels(ChannelOrder::Rgb).apply(&grey).unwrap();
     assert_eq!((one.len(), &one[..]), (13 * 15, &three[..13 * 15]));
     assert_eq!(small.ten_crops(&grey).unwrap().len(), 10 * 13 * 15);
 
-    let four = Preprocessing { channels: ChannelOrder::Other(4), ..plain };
+    let four = plain.channels(ChannelOrder::Other(4));
     assert_eq!(four.apply(&grey), Err(PreprocessingError::Channels { expected: 4 }));
     assert!(four.ten_crops(&grey).unwrap_err().to_string().contains("takes 4 channels"));
 }
@@ -519,14 +515,14 @@ fn hostile_preprocessing() {
     assert_eq!(Preprocessing::caffe(227).check(), Ok(()));
     let picture = Picture::from_rgb8(1, 1, vec![0; 3]).unwrap();
     for (bad, expected) in [
-        (Preprocessing { crop: [224, 0], ..good }, "expected a crop of 1 to 4096 pixels a side, found 0"),
-        (Preprocessing { crop: [usize::MAX, 1], ..good }, "expected a crop"),
-        (Preprocessing { resize: Resize::ShorterSide(0), ..good }, "expected a resize"),
-        (Preprocessing { resize: Resize::Warp([1, 5000]), ..good }, "found 5000"),
-        (Preprocessing { std: [1.0, 0.0, 1.0], ..good }, "in channel 1"),
-        (Preprocessing { std: [1.0, 1.0, 1e-45], ..good }, "in channel 2"),
-        (Preprocessing { mean: [f32::NAN, 0.0, 0.0], ..good }, "found 0.003921569, NaN and 0.229 in channel 0"),
-        (Preprocessing { scale: f32::INFINITY, ..good }, "found inf"),
+        (good.crop([224, 0]), "expected a crop of 1 to 4096 pixels a side, found 0"),
+        (good.crop([usize::MAX, 1]), "expected a crop"),
+        (good.resize(Resize::ShorterSide(0)), "expected a resize"),
+        (good.resize(Resize::Warp([1, 5000])), "found 5000"),
+        (good.std([1.0, 0.0, 1.0]), "in channel 1"),
+        (good.std([1.0, 1.0, 1e-45]), "in channel 2"),
+        (good.mean([f32::NAN, 0.0, 0.0]), "found 0.003921569, NaN and 0.229 in channel 0"),
+        (good.scale(f32::INFINITY), "found inf"),
     ] {
         let error = bad.check().unwrap_err();
         assert!(error.to_string().contains(expected), "{error}");
@@ -535,7 +531,7 @@ fn hostile_preprocessing() {
             Ok(_) => panic!("applied: {error}"),
         }
     }
-    let side = Preprocessing { crop: [9999, 1], ..good }.check();
+    let side = good.crop([9999, 1]).check();
     assert_eq!(side, Err(PreprocessingError::Side { what: "crop", found: 9999 }));
 }
 
@@ -580,7 +576,7 @@ proptest! {
     ) {
         let picture = Picture::from_rgb8(width, height, vec![200; (width * height * 3) as usize]).unwrap();
         let resize = if warp { Resize::Warp([rows, columns]) } else { Resize::ShorterSide(rows) };
-        let input = Preprocessing { resize, crop, ..Preprocessing::torchvision(1) }.apply(&picture).unwrap();
+        let input = Preprocessing::torchvision(1).resize(resize).crop(crop).apply(&picture).unwrap();
         prop_assert_eq!(input.len(), 3 * crop[0] * crop[1]);
         // Grey stays grey: kernels sum to one everywhere, and only the margin is black.
         let grey = (200.0 / 255.0 - 0.485) / 0.229_f32;

@@ -175,14 +175,13 @@ fn op(c: &mut Choices, shape: Shape, first: bool) -> Op {
             let divisors: Vec<usize> = (1..=channels).filter(|d| channels.is_multiple_of(*d)).collect();
             let groups = if c.chance(3) { c.one_of(&divisors) } else { 1 };
             let out_channels = groups * c.one_of(&[1, 1, 2, 3, 4, 5, 8, 33]);
-            Op::Conv(Conv { window, groups, activation: activation(c), ..Conv::new(out_channels, 1) })
+            Op::Conv(Conv::new(out_channels, 1).window(window).groups(groups).activation(activation(c)))
         }
         8..10 => {
             let kernel = [1 + c.below(height.min(4)), 1 + c.below(width.min(4))];
             let padding = Padding { top: c.below(kernel[0]), left: c.below(kernel[1]), bottom: 0, right: 0 };
-            Op::MaxPool(MaxPool {
-                window: Window { kernel, stride: [1 + c.below(4), 1 + c.below(4)], padding, dilation: [1, 1] },
-            })
+            let stride = [1 + c.below(4), 1 + c.below(4)];
+            Op::MaxPool(MaxPool::new(1, 1).window(Window { kernel, stride, padding, dilation: [1, 1] }))
         }
         10 if c.chance(2) => {
             let kernel = [1 + c.below(height.min(4)), 1 + c.below(width.min(4))];
@@ -199,7 +198,7 @@ fn op(c: &mut Choices, shape: Shape, first: bool) -> Op {
         12 => Op::AdaptiveAvgPool(AdaptiveAvgPool { output: [1 + c.below(6), 1 + c.below(6)] }),
         13 => Op::Dropout,
         14 => Op::Softmax,
-        _ => Op::Linear(Linear { activation: activation(c), ..Linear::new(c.one_of(&[1, 3, 4, 10, 65])) }),
+        _ => Op::Linear(Linear::new(c.one_of(&[1, 3, 4, 10, 65])).activation(activation(c))),
     }
 }
 

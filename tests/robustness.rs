@@ -35,8 +35,8 @@ fn a_file_round_trips() {
     let read = model(Weights::from_bytes(file_of(&weights)).unwrap()).unwrap();
     assert_eq!(read.network, network);
     assert_eq!(read.labels.len(), 10);
-    for (name, tensor) in &weights.tensors {
-        assert_eq!(tensor.to_f32(), read.weights.tensors[name].to_f32(), "{name}");
+    for (name, tensor) in &weights {
+        assert_eq!(tensor.to_f32(), read.weights.tensor(name).unwrap().to_f32(), "{name}");
     }
     let described = Weights::from_bytes(file_of(&read.to_weights().unwrap())).unwrap();
     let again = model(described).unwrap();
@@ -47,23 +47,23 @@ fn a_file_round_trips() {
 fn tensors_that_do_not_fit() {
     let (_, weights) = tiny();
     let mut missing = weights.clone();
-    missing.tensors.remove("fc7.bias");
+    missing.remove("fc7.bias");
     assert!(matches!(model(missing), Err(WeightsError::Missing { tensor, .. }) if tensor == "fc7.bias"));
 
     let mut extra = weights.clone();
-    extra.tensors.insert("fc9.weight".into(), Tensor::from_f32([1], vec![0.0]));
+    extra.insert("fc9.weight", Tensor::from_f32([1], vec![0.0]));
     assert!(matches!(model(extra), Err(WeightsError::Extra { tensor, .. }) if tensor == "fc9.weight"));
 
     let mut misshapen = weights.clone();
-    misshapen.tensors.insert("conv3.bias".into(), Tensor::from_f32([3], vec![0.0; 3]));
+    misshapen.insert("conv3.bias", Tensor::from_f32([3], vec![0.0; 3]));
     assert!(matches!(model(misshapen), Err(WeightsError::Shape { tensor, .. }) if tensor == "conv3.bias"));
 
     let mut flat = weights.clone();
-    flat.tensors.insert("conv2.weight".into(), Tensor::from_f32([4], vec![0.0; 4]));
+    flat.insert("conv2.weight", Tensor::from_f32([4], vec![0.0; 4]));
     assert!(matches!(model(flat), Err(WeightsError::Unrecognised(_))));
 
     let mut grouped = weights;
-    let options = ModelOptions { variant: Some(Variant::Caffe), ..Default::default() };
+    let options = ModelOptions::default().variant(Variant::Caffe);
     assert!(Model::from_weights(grouped.clone(), &options).is_err(), "ungrouped weights are not Caffe's");
     // A name from another program has no meaning here.
     grouped.metadata.insert("network".into(), "alexnet".into());
@@ -73,10 +73,10 @@ fn tensors_that_do_not_fit() {
 #[test]
 fn weights_that_are_not_numbers() {
     let (network, mut weights) = tiny();
-    let mut values = weights.tensors["fc6.weight"].to_f32().to_vec();
+    let mut values = weights.tensor("fc6.weight").unwrap().to_f32().to_vec();
     values[17] = f32::NAN;
-    let shape = weights.tensors["fc6.weight"].shape().to_vec();
-    weights.tensors.insert("fc6.weight".into(), Tensor::from_f32(shape, values));
+    let shape = weights.tensor("fc6.weight").unwrap().shape().to_vec();
+    weights.insert("fc6.weight", Tensor::from_f32(shape, values));
     let built = Pipeline::builder(common::gpu(), &network, &weights).build();
     let error = built.unwrap_err();
     assert!(
@@ -111,7 +111,7 @@ fn files_that_are_cut_short_or_lie() {
 
 #[test]
 fn labels_of_the_wrong_count() {
-    let options = ModelOptions { labels: Some(vec!["one".into()]), ..Default::default() };
+    let options = ModelOptions::default().labels(vec!["one".into()]);
     let error = Model::from_weights(tiny().1, &options).unwrap_err();
     assert_eq!(
         error.to_string(),
@@ -129,7 +129,7 @@ fn preprocessing_that_the_caller_gives() {
     assert!(error.contains("this project's preprocessing as JSON, found `no JSON` (expected"), "{error}");
     let with = |given: &str| {
         let preprocessing = Some(given.parse().unwrap());
-        Model::from_weights(weights.clone(), &ModelOptions { preprocessing, ..Default::default() })
+        Model::from_weights(weights.clone(), &ModelOptions::default().preprocessing(preprocessing))
     };
 
     let caffe = with("caffe").unwrap();
@@ -137,7 +137,7 @@ fn preprocessing_that_the_caller_gives() {
     assert_eq!(caffe.origin.preprocessing, "Caffe's, given by the caller");
     assert_eq!(with("torchvision").unwrap().preprocessing, Preprocessing::torchvision(227));
 
-    let own = Preprocessing { resize: Resize::Warp([240, 230]), mean: [0.5; 3], ..Preprocessing::torchvision(227) };
+    let own = Preprocessing::torchvision(227).resize(Resize::Warp([240, 230])).mean([0.5; 3]);
     let converted = with(&serde_json::to_string(&own).unwrap()).unwrap().to_weights().unwrap();
     let read = model(converted).unwrap();
     assert_eq!((read.preprocessing, &*read.origin.preprocessing), (own, "the file's metadata"));
@@ -153,7 +153,7 @@ fn preprocessing_that_the_caller_gives() {
     let unknown = |text: &str| text.parse::<GivenPreprocessing>().unwrap_err().to_string();
     assert!(unknown("caffee").contains("`caffee`: did you mean `caffe`?"));
     assert!(unknown(r#"{"crop": [1, 1]}"#).contains("(missing field `resize`"));
-    let zero = Preprocessing { std: [1.0, 0.0, 1.0], ..own };
+    let zero = own.std([1.0, 0.0, 1.0]);
     assert!(unknown(&serde_json::to_string(&zero).unwrap()).contains("found 0.003921569, 0.5 and 0 in channel 1"));
 }
 
@@ -175,7 +175,7 @@ fn metadata_that_means_nothing() {
     );
     let zero = r#"{"name":"n","input":{"channels":3,"height":0,"width":1},"layers":[]}"#;
     assert!(with("network", zero).contains("}` (expected an input of 1 to "), "{}", with("network", zero));
-    let preprocessing = Preprocessing { std: [0.0, 1.0, 1.0], ..Preprocessing::torchvision(227) };
+    let preprocessing = Preprocessing::torchvision(227).std([0.0, 1.0, 1.0]);
     assert_eq!(
         with("preprocessing", &serde_json::to_string(&preprocessing).unwrap()),
         "the preprocessing (the file's metadata) does not fit the network: expected scale, mean and std that keep samples \
@@ -208,7 +208,7 @@ fn builders_and_runs_refuse_nonsense() {
         for family in
             [Family::WorkgroupTiled, Family::SubgroupBroadcast { lanes: 4 }, Family::SubgroupBroadcast { lanes: 8 }]
         {
-            let config = KernelConfig { family, storage: Storage::StorageBuffer };
+            let config = KernelConfig::new(family, Storage::StorageBuffer);
             let limits = Pipeline::required_limits(&network, batch, config);
             assert!(matches!(limits, Err(PipelineError::Program(ProgramError::Batch { .. }))), "{config:?}");
             let planned = alexnet_wgpu::plan(&network, batch, config, Precision::F32);
@@ -219,7 +219,7 @@ fn builders_and_runs_refuse_nonsense() {
     assert!(misspelt.to_string().contains("did you mean `conv1`?"), "{misspelt}");
     // A tile without an algorithm: the layer is computed directly.
     builder().algorithm("conv2", Algorithm::Winograd { tile: usize::MAX }).build().unwrap();
-    let wide = KernelConfig { family: Family::SubgroupBroadcast { lanes: 128 }, storage: Storage::StorageBuffer };
+    let wide = KernelConfig::new(Family::SubgroupBroadcast { lanes: 128 }, Storage::StorageBuffer);
     assert!(matches!(builder().kernel_config(wide).build(), Err(PipelineError::KernelConfig { .. })));
 
     let pipeline = builder().build().unwrap();
@@ -247,7 +247,7 @@ fn tuning_keeps_to_what_is_not_denied() {
     };
     match block_on(builder("broadcast, texture, sampled, winograd").tune(|_, _| {})) {
         Ok(tuning) => {
-            let tiled = KernelConfig { family: Family::WorkgroupTiled, storage: Storage::StorageBuffer };
+            let tiled = KernelConfig::new(Family::WorkgroupTiled, Storage::StorageBuffer);
             assert!(tuning.candidates.iter().all(|c| c.config == tiled), "{:?}", tuning.candidates);
             let winograd = |a: &Algorithm| matches!(a, Algorithm::Winograd { .. });
             assert!(!tuning.candidates.iter().any(|c| winograd(&c.algorithm)), "{:?}", tuning.candidates);
@@ -264,7 +264,7 @@ fn tuning_keeps_to_what_is_not_denied() {
 /// A plan made without a device fits one with WebGPU's default limits, or is an error.
 #[test]
 fn plans_fit_the_default_limits() {
-    let tiled = KernelConfig { family: Family::WorkgroupTiled, storage: Storage::StorageBuffer };
+    let tiled = KernelConfig::new(Family::WorkgroupTiled, Storage::StorageBuffer);
     let plan = |network: &Network, batch| alexnet_wgpu::plan(network, batch, tiled, Precision::F32);
     // More rows than a dispatch has workgroups along an axis.
     let tall = Network::builder("tall", Shape::new(1, 70_000, 1)).max_pool("pool", MaxPool::new(1, 1)).build().unwrap();

@@ -23,9 +23,9 @@ Examples:
   alexnet adapters
   alexnet adapters --json
   alexnet classify shoe.jpg --adapter nvidia --backend vulkan
-  alexnet classify shoe.jpg --adapter 1                 the second of this list, where two have one name
+  alexnet classify shoe.jpg --adapter 1                 the second of this list, if two have the same name
 
-Exit codes: 0 there is one that networks can run on; 1 there is none; 2 the arguments are wrong.";
+Exit codes: 0 an adapter can run networks; 1 none can; 2 invalid arguments.";
 
 /// List the available adapters, and which would be picked
 #[derive(Debug, clap::Args)]
@@ -48,7 +48,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     print(&adapters, picked.as_ref(), args.json).map_err(Failure::output)?;
     match picked {
         Some(_) => Ok(ExitCode::SUCCESS),
-        None => Err(Failure::run("every adapter lacks something: update its driver, or get another")),
+        None => Err(Failure::run("no adapter meets the requirements: update its driver, or use another")),
     }
 }
 
@@ -57,11 +57,11 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
 fn reason(adapters: &[AdapterSummary], all: usize) -> Option<String> {
     let first = adapters.first().filter(|a| a.shortfalls.is_empty())?;
     let Some(second) = adapters.get(1) else {
-        let named = if all > 1 { "the one that WGPU_BACKEND or WGPU_ADAPTER_NAME leave" } else { "the only adapter" };
+        let named = if all > 1 { "the one that WGPU_BACKEND or WGPU_ADAPTER_NAME selects" } else { "the only adapter" };
         return Some(named.into());
     };
     Some(if !second.shortfalls.is_empty() {
-        "the only adapter that lacks nothing".into()
+        "the only adapter that meets the requirements".into()
     } else if first.info.device_type != second.info.device_type {
         format!("of type {}, which comes before {}", kind(first), kind(second))
     } else if first.info.backend != second.info.backend && second.info.backend == Backend::Gl {

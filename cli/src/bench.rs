@@ -22,12 +22,11 @@ Examples:
   alexnet bench --network torchvision --batch 16
   alexnet bench --weights alexnet.safetensors --dtype f16 --json
 
-Times are for the whole batch, with the input on the device already and the most likely class read back. Layers are
-measured one by one with timestamps, so that their sum is not quite the whole. The roofline is what the adapter was
-measured to reach at most, in multiply-adds or in bytes read, whichever limits the layer. GB/s counts input, weights and
-output once each.
+Times are for the whole batch, with the input on the device and the most likely class read back. Layers are measured one
+by one with timestamps, so their sum differs slightly from the whole. The roofline is the measured peak rate of the
+adapter, in multiply-adds or bytes read, whichever limits the layer. GB/s counts input, weights and output once each.
 
-Exit codes: 0 done; 1 it could not run; 2 the arguments are wrong.";
+Exit codes: 0 done; 1 it could not run; 2 invalid arguments.";
 
 /// Measure how fast a network runs
 #[derive(Debug, clap::Args)]

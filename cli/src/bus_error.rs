@@ -12,7 +12,8 @@ pub fn explain() {
         // The terminal's current line may show progress.
         let start = if stderr().is_terminal() { "\r\x1b[K" } else { "" };
         let message = format!(
-            "{start}alexnet: a weight file was cut short while it was in use, or its disk failed (bus error): run this again when \
+            "{start}alexnet: a weight file was cut short while it was in use, or its disk failed (bus error): run this \
+             again when \
              the file is complete and stays as it is\n"
         );
         let end = move || {
@@ -22,7 +23,7 @@ pub fn explain() {
         // SAFETY: the action writes bytes that are there and ends the process, with functions that POSIX allows in the handler
         // of a signal (write and _exit).
         if let Err(error) = unsafe { low_level::register(SIGBUS, end) } {
-            log::warn!("bus errors are not explained: {error}");
+            log::warn!("bus errors are not reported: {error}");
         }
     }
 }

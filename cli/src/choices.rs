@@ -63,7 +63,7 @@ pub fn store(
     choice: &TunedConfig,
     ms: f64,
 ) -> Result<PathBuf, Failure> {
-    let place = place().ok_or_else(|| Failure::run("the system names no folder for caches: set HOME"))?;
+    let place = place().ok_or_else(|| Failure::run("there is no cache folder: set HOME"))?;
     let key = Key::new(gpu, network, batch, precision);
     let mut kept: Vec<Tuned> = all().into_iter().filter(|tuned| tuned.key != key).collect();
     kept.push(Tuned { key, choice: choice.clone(), ms });

@@ -27,9 +27,9 @@ Examples:
   alexnet classify --json photos/*.jpg > labels.jsonl
   alexnet classify --weights alexnet.safetensors --top 10 dog.jpg
 
-A picture that fails is named on standard error, and the others are still done.
-Exit codes: 0 all done; 1 a picture failed, or nothing could be run;
-2 the arguments are wrong, or the labels are not as many as the classes.";
+A picture that fails is reported on standard error, and the others are still classified.
+Exit codes: 0 done; 1 a picture or the device failed;
+2 invalid arguments, or the number of labels is not that of the classes.";
 
 /// Classify pictures: print labels, most likely first
 ///
@@ -131,7 +131,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
 /// Builds the model on the adapter.
 fn start(args: &Args, model: &Model) -> Result<Classifier, Failure> {
     let gpu = args.gpu.open()?;
-    let message = format!("putting {} on {}", model.network.name(), gpu.info().name);
+    let message = format!("uploading {} to {}", model.network.name(), gpu.info().name);
     let builder = args.compute.builder(&gpu, &model.network, &model.weights, 1).top(args.top);
     let pipeline = args.model.built(progress::build(message, builder))?;
     Ok(Classifier::from_pipeline(pipeline, model.preprocessing, model.labels.clone()))

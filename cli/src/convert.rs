@@ -26,11 +26,10 @@ Examples:
   alexnet convert mine.pth mine.safetensors --network ungrouped --labels labels.txt
   alexnet convert mine.pth mine.safetensors --preprocessing caffe
 
-Needs no GPU. The output is whole or not there: what stood there before stays until then.
-The same input and options make the same bytes.
+Needs no GPU. The output is complete or unchanged. The same input and options make the same bytes.
 
-Exit codes: 0 done; 1 a file failed; 2 the arguments are wrong, or the labels are
-not as many as the classes.";
+Exit codes: 0 done; 1 a file failed; 2 invalid arguments, or the
+number of labels is not that of the classes.";
 
 /// Convert any weight file to one file with weights, network, preprocessing and labels
 #[derive(Debug, clap::Args)]
@@ -99,7 +98,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
         return Ok(ExitCode::SUCCESS);
     }
     let size = |path: &Path| fs::metadata(path).map_or(0, |metadata| metadata.len());
-    let mut types: Vec<String> = model.weights.tensors.values().map(|t| t.dtype().to_string()).collect();
+    let mut types: Vec<String> = model.weights.iter().map(|(_, t)| t.dtype().to_string()).collect();
     types.sort();
     types.dedup();
     let (name, network) = (printable(&output.display().to_string()), printable(model.network.name()));
@@ -116,7 +115,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
 
 /// Checks that every number, finite before, could be stored: f16 ends at 65504.
 fn finite(model: &Model) -> Result<(), Failure> {
-    for (name, tensor) in &model.weights.tensors {
+    for (name, tensor) in &model.weights {
         if let Some(value) = tensor.to_f32().iter().find(|value| !value.is_finite()) {
             return Err(Failure::run(format!(
                 "tensor `{name}`: expected finite numbers that fit {}, found {value}: choose another --dtype",

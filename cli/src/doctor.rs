@@ -25,12 +25,12 @@ Examples:
   alexnet doctor --quick --json
   alexnet classify shoe.jpg --deny tiled-texture
 
-Every kernel variant of every layer runs on random data, fully connected ones with weights in f32, f16 and int8 (--dtype),
-larger batches where they have kernels of their own, and is held against the same layer in double precision. What programs
-use to hand over pictures in textures and buffers is held against pictures in memory, and whole networks against reference
-vectors. Nothing is sent anywhere. The text is made for a bug report.
+Every kernel variant of every layer runs on random data and is compared with the same layer in double precision: fully
+connected layers with weights in f32, f16 and int8 (--dtype), larger batches where they have kernels of their own. Input
+from textures and buffers is compared with input from memory, and whole networks with reference vectors. Nothing is sent
+anywhere. The output is meant for a bug report.
 
-Exit codes: 0 all is right; 1 an adapter computes something wrong, or there is none; 2 the arguments are wrong.";
+Exit codes: 0 everything is right; 1 an adapter computes something wrong, or there is none; 2 invalid arguments.";
 
 /// Check the results of this machine's drivers, and suggest remedies
 #[derive(Debug, clap::Args)]
@@ -150,21 +150,25 @@ impl<'a> Examination<'a> {
         let inputs_right = self.inputs.iter().all(InputFinding::is_right);
         let (healthy, mut text) = match &self.gpu {
             Err(reason) => (false, format!("not usable: {reason}")),
-            Ok(_) if blocklist.is_empty() && networks_right && !wrong_precisions.is_empty() => {
-                (false, format!("wrong: {}. Please report this text, to the driver's makers too", in_precisions(&wrong_precisions)))
-            }
+            Ok(_) if blocklist.is_empty() && networks_right && !wrong_precisions.is_empty() => (
+                false,
+                format!(
+                    "wrong: {}. Please report this text, to the driver's developers too",
+                    in_precisions(&wrong_precisions)
+                ),
+            ),
             Ok(_) if blocklist.is_empty() && networks_right && !inputs_right => (
                 false,
-                "wrong: this driver miscomputes how pictures come from textures or buffers, as listed above. Pictures from \
-                 memory and files are right. Please report this text, to the driver's makers too"
+                "wrong: this driver miscomputes input from textures or buffers, as listed above. Pictures from memory and \
+                 files are right. Please report this text, to the driver's developers too"
                     .into(),
             ),
             Ok(_) if blocklist.is_empty() && networks_right => {
-                (true, "healthy: every kernel variant and every network computes what it should".into())
+                (true, "healthy: every kernel variant and every network is right".into())
             }
             Ok(_) if blocklist.is_empty() => (
                 false,
-                "wrong: each layer is right by itself and yet a network is not. Please report this text, and use another \
+                "wrong: each layer by itself is right, but a network is not. Please report this text, and use another \
                  adapter (--adapter) until then"
                     .into(),
             ),
@@ -173,7 +177,7 @@ impl<'a> Examination<'a> {
                 format!(
                     "wrong: this driver miscomputes {blocklist}. Avoid that with --deny {blocklist} or the environment \
                      variable ALEXNET_DENY={blocklist}: without it, the networks come out right. Please report this text, \
-                     to the driver's makers too"
+                     to the driver's developers too"
                 ),
             ),
             Ok(_) => (

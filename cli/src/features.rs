@@ -1,7 +1,6 @@
 //! `alexnet features`: activations of a layer.
 
 use std::{
-    collections::BTreeMap,
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -22,8 +21,8 @@ Examples:
   alexnet features shoe.jpg --layer conv1 --output shoe.safetensors --weights alexnet.safetensors
   alexnet features --input tensor.npy --layer pool5 --output pool5.npy
 
-Exit codes: 0 done; 1 the picture or a file failed, or nothing could be run;
-2 the arguments are wrong, or there is no such layer.";
+Exit codes: 0 done; 1 the picture, a file or the device failed;
+2 invalid arguments, or no such layer.";
 
 /// Write the activation of a layer to a NumPy or safetensors file
 ///
@@ -76,10 +75,7 @@ impl Format {
         match self {
             Self::Npy => write_atomically(path, |file| npy::write(file, &shape, &values))
                 .map_err(|e| Failure::run(format!("cannot write {}: {e}", path.display()))),
-            Self::Safetensors => {
-                let tensors = BTreeMap::from([(layer.name.clone(), Tensor::from_f32(shape, values))]);
-                Ok(Weights { tensors, metadata: BTreeMap::new() }.save(path)?)
-            }
+            Self::Safetensors => Ok(Weights::from_iter([(&layer.name, Tensor::from_f32(shape, values))]).save(path)?),
         }
     }
 }
@@ -94,7 +90,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     let input = input(args, &model)?;
 
     let gpu = args.gpu.open()?;
-    let message = format!("putting {} on {}", model.network.name(), gpu.info().name);
+    let message = format!("uploading {} to {}", model.network.name(), gpu.info().name);
     let builder = Pipeline::builder(&gpu, &model.network, &model.weights);
     let pipeline = args.model.built(progress::build(message, builder))?;
     let activations = pipeline.run_layers_blocking(&input, &[&layer.name])?;

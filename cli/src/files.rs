@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use alexnet_wgpu::{Picture, PictureError, Preprocessing};
+use alexnet_wgpu::{Picture, PictureError, Preprocessing, PreprocessingError};
 use etcetera::BaseStrategy;
 
 use crate::{
@@ -41,21 +41,33 @@ impl Crops {
     }
 }
 
-/// The network's input for each crop of a picture file, or the error, with the file's name.
-pub fn picture(path: &Path, preprocessing: &Preprocessing, crops: Crops) -> Result<Vec<f32>, String> {
+/// A decoded picture file, or the error, with the file's name. Damage is told on standard error.
+pub fn open_picture(path: &Path) -> Result<Picture, String> {
     let named = |reason: String| format!("{}: {reason}", path.display());
     let picture = Picture::open(path).map_err(|e| match e {
         PictureError::Read { .. } => chain(&e),
         e => named(chain(&e)),
     })?;
     if let Some(damage) = picture.damage() {
-        complain(&named(format!("{damage}: what is shown of it is missing or a guess")));
+        complain(&named(format!("{damage}: that part is missing or a guess")));
     }
+    Ok(picture)
+}
+
+/// The network's input for each crop of a picture file, or the error, with the file's name.
+pub fn picture(path: &Path, preprocessing: &Preprocessing, crops: Crops) -> Result<Vec<f32>, String> {
+    let picture = open_picture(path)?;
     let input = match crops {
         Crops::One => preprocessing.apply(&picture),
         Crops::Ten => preprocessing.ten_crops(&picture),
     };
-    input.map_err(|e| named(chain(&e)))
+    input.map_err(|e| {
+        let hint = match e {
+            PreprocessingError::Channels { .. } => " (for `alexnet features`, --input)",
+            _ => "",
+        };
+        format!("{}: {}{hint}", path.display(), chain(&e))
+    })
 }
 
 /// The longest text file that is read, in bytes: a list of all pictures of ImageNet has 60 MB.
@@ -144,7 +156,7 @@ pub fn keep_apart(output: &Path, inputs: impl IntoIterator<Item = PathBuf>) -> R
         Some(input) => {
             let (input, output) = (input.display(), output.display());
             Err(Failure::usage(format!(
-                "expected an output beside the inputs, found {output}, which is the input {input}"
+                "expected an output other than the inputs, found {output}, which is the input {input}"
             )))
         }
         None => Ok(()),

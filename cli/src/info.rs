@@ -28,10 +28,10 @@ Examples:
   alexnet info --json bvlcalexnet-12.onnx | jq .network.name
   alexnet info lenet.onnx --write-network lenet.json     for a state dict: --network lenet.json
 
-Needs no GPU. The tensors of a file that holds no network are listed all the same.
+Needs no GPU. If no network is recognised, the tensors are listed nonetheless.
 
 Exit codes: 0 done; 1 the file cannot be read, or no network is recognised in it;
-2 the arguments are wrong.";
+2 invalid arguments.";
 
 /// Describe a weight file: its network, and how it was recognised
 #[derive(Debug, clap::Args)]
@@ -145,7 +145,7 @@ impl<'a> Report<'a> {
         tensors: &'a Weights,
     ) -> Result<Self, PipelineError> {
         let Model { network, preprocessing, labels, origin, .. } = model;
-        let tensor = |(name, tensor): (&'a String, &'a alexnet_wgpu::Tensor)| TensorReport {
+        let tensor = |(name, tensor): (&'a str, &'a alexnet_wgpu::Tensor)| TensorReport {
             name,
             shape: tensor.shape(),
             dtype: tensor.dtype().to_string(),
@@ -168,7 +168,7 @@ impl<'a> Report<'a> {
             multiply_adds: network.multiply_adds(),
             weight_bytes: Bytes::in_a_file(network),
             device_bytes: Bytes::on_a_device(network)?,
-            tensors: tensors.tensors.iter().map(tensor).collect(),
+            tensors: tensors.iter().map(tensor).collect(),
         })
     }
 }
@@ -182,7 +182,7 @@ impl Bytes {
 
     /// The size of weights and activations for one picture, with a GPU's kernels.
     fn on_a_device(network: &Network) -> Result<Self, PipelineError> {
-        let config = KernelConfig { family: Family::WorkgroupTiled, storage: Storage::StorageBuffer };
+        let config = KernelConfig::new(Family::WorkgroupTiled, Storage::StorageBuffer);
         let of = |precision| device_bytes(network, 1, config, precision);
         Ok(Self { f32: of(Precision::F32)?, f16: of(Precision::F16)?, int8: of(Precision::Int8)? })
     }
@@ -272,11 +272,11 @@ fn print(report: &Report<'_>, model: &Model) -> io::Result<()> {
 
 fn print_tensors(weights: &Weights) -> io::Result<()> {
     let mut out = anstream::stdout().lock();
-    let names: Vec<String> = weights.tensors.keys().map(|name| printable(name)).collect();
+    let names: Vec<String> = weights.names().map(printable).collect();
     let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0).clamp(6, 40);
     let bold = anstyle::Style::new().bold();
     writeln!(out, "{bold}{:width$}  {:>14}  {:4}  {:>12}{bold:#}", "tensor", "shape", "type", "bytes")?;
-    for (name, tensor) in names.iter().zip(weights.tensors.values()) {
+    for (name, (_, tensor)) in names.iter().zip(weights) {
         let shape = tensor.shape().iter().map(ToString::to_string).collect::<Vec<_>>().join("×");
         let (dtype, bytes) = (tensor.dtype().to_string(), grouped(tensor.bytes().len() as u64));
         writeln!(out, "{name:width$}  {shape:>14}  {dtype:4}  {bytes:>12}")?;

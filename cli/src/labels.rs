@@ -6,7 +6,8 @@ use serde_json::Value;
 
 use crate::{failure::Failure, files};
 
-const EXPECTED: &str = "a label on each line, optionally behind WordNet's id (n01440764 tench), or JSON: a list of labels, or a \
+const EXPECTED: &str = "a label on each line, optionally behind WordNet's id (n01440764 tench), or JSON: a list of \
+ labels, or a \
     dict from index to label, to [id, label], or from label to index";
 
 /// Labels in the order of the classes.
@@ -30,7 +31,7 @@ fn parse(lines: &[String]) -> Result<Labels, String> {
         let text = lines.join("\n");
         let json =
             serde_json::from_str(&text).or_else(|error| serde_json::from_str(&json_of(&text)).map_err(|_| error));
-        return of_json(&json.map_err(|error| format!("text that begins as JSON and is none ({error})"))?);
+        return of_json(&json.map_err(|error| format!("invalid JSON ({error})"))?);
     }
     if first.starts_with('<') {
         return Err(format!("markup that begins `{first:.20}`"));
@@ -73,7 +74,7 @@ fn of_json(json: &Value) -> Result<Labels, String> {
             _ => {
                 let pairs = dict.iter().map(|(index, label)| {
                     let index =
-                        index.trim().parse().map_err(|_| format!("the key `{index:.40}`, which is no index"))?;
+                        index.trim().parse().map_err(|_| format!("the key `{index:.40}`, which is not an index"))?;
                     Ok((index, label.clone()))
                 });
                 entries(in_order(pairs.collect::<Result<Vec<(u64, Value)>, String>>()?)?.iter())
@@ -96,7 +97,7 @@ fn in_order(pairs: impl IntoIterator<Item = (u64, Value)>) -> Result<Vec<Value>,
         return Err(format!("index {index} twice"));
     }
     match (0..).zip(by_index.keys()).find(|(expected, index)| expected != *index) {
-        Some((expected, index)) => Err(format!("index {index} and none of {expected}")),
+        Some((expected, index)) => Err(format!("index {index} but no index {expected}")),
         None => Ok(by_index.into_values().collect()),
     }
 }

@@ -5,6 +5,7 @@ mod bench;
 mod bus_error;
 mod choices;
 mod classify;
+mod compare;
 mod convert;
 mod doctor;
 mod eval;
@@ -30,21 +31,22 @@ use crate::failure::Failure;
 
 const FOOTER: &str = "\
 Examples:
-  alexnet classify shoe.jpg                                what a picture shows
-  alexnet features shoe.jpg --layer fc7 --output shoe.npy  what a layer makes of it
-  alexnet adapters                                         what there is to run on
-  alexnet bench                                            how fast it runs
-  alexnet doctor                                           whether the drivers compute what they should
-  alexnet tune                                             find what runs fastest here
-  alexnet info alexnet.pth                                 what a weight file holds
-  alexnet convert alexnet.pth alexnet.safetensors          one file with all that goes with it
-  alexnet eval pictures/                                   how often it is right
-  alexnet fetch                                            published weights
+  alexnet classify shoe.jpg                                classify a picture
+  alexnet compare expected.png actual.png                  measure how alike two pictures are
+  alexnet features shoe.jpg --layer fc7 --output shoe.npy  write a layer's activation
+  alexnet adapters                                         list the adapters
+  alexnet bench                                            measure the speed
+  alexnet doctor                                           test the drivers
+  alexnet tune                                             choose the fastest kernels for this machine
+  alexnet info alexnet.pth                                 describe a weight file
+  alexnet convert alexnet.pth alexnet.safetensors          one file with network, preprocessing and labels
+  alexnet eval pictures/                                   measure the accuracy
+  alexnet fetch                                            list the published weights
 
-`alexnet COMMAND --help` tells all options of a command.
-With RUST_LOG=warn (or info, debug) the graphics library tells what it meets.";
+`alexnet COMMAND --help` lists the options of a command.
+RUST_LOG=warn (or info, debug) prints the graphics library's log.";
 
-/// AlexNet on any GPU: classifies pictures, and tells what its layers see
+/// AlexNet on any GPU: classifies pictures and reads any layer
 #[derive(Debug, Parser)]
 #[command(name = "alexnet", version, after_help = FOOTER)]
 struct Cli {
@@ -55,6 +57,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Classify(classify::Args),
+    Compare(compare::Args),
     Features(features::Args),
     Adapters(adapters::Args),
     Bench(bench::Args),
@@ -70,6 +73,7 @@ impl Command {
     fn run(&self) -> Result<ExitCode, Failure> {
         match self {
             Self::Classify(args) => classify::run(args),
+            Self::Compare(args) => compare::run(args),
             Self::Features(args) => features::run(args),
             Self::Adapters(args) => adapters::run(args),
             Self::Bench(args) => bench::run(args),

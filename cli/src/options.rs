@@ -8,7 +8,8 @@ use std::{
 
 use alexnet_wgpu::{
     BlockedVariant, Blocklist, Checks, GivenPreprocessing, Gpu, GpuError, GpuOptions, Model, ModelOptions, Network,
-    Pipeline, PipelineBuilder, PipelineError, Precision, Variant, Weights, WeightsError, wgpu::Backends,
+    Pipeline, PipelineBuilder, PipelineError, Precision, UnknownPreprocessing, Variant, Weights, WeightsError,
+    wgpu::Backends,
 };
 use clap::ValueEnum;
 
@@ -59,7 +60,13 @@ impl PreprocessingArgs {
             return Err(Failure::usage(unknown));
         }
         let text = files::json(path)?;
-        let given = text.parse().map_err(|e| Failure::run(format_args!("{}: {e}", path.display())))?;
+        let given = text.parse().map_err(|e| {
+            let hint = match e {
+                UnknownPreprocessing::Json { .. } => ": `alexnet info --json` prints that of any weight file",
+                _ => "",
+            };
+            Failure::run(format_args!("{}: {e}{hint}", path.display()))
+        })?;
         Ok(Some(given))
     }
 }
@@ -86,7 +93,7 @@ impl ModelArgs {
                 let place = published.place()?;
                 if published.is_damaged(&place) {
                     return Err(Failure::run(format!(
-                        "{} has not the size of the published file: alexnet fetch {name}",
+                        "{} does not have the size of the published file: run alexnet fetch {name}",
                         place.display()
                     )));
                 }
@@ -94,7 +101,7 @@ impl ModelArgs {
                     return Ok(Some(place));
                 }
                 Err(Failure::run(format!(
-                    "there is no file {name}, and the published weights are not fetched: alexnet fetch {name}"
+                    "there is no file {name}, and the published weights are not downloaded yet: run alexnet fetch {name}"
                 )))
             }
             None if !path.exists() && Published::nearest(name).is_some() => {
@@ -124,7 +131,7 @@ impl ModelArgs {
     pub fn open(&self, labels_file: Option<&Path>) -> Result<Model, Failure> {
         let preprocessing = self.preprocessing.given()?;
         let own_labels = labels_file.map(|path| Ok::<_, Failure>(labels::read(path)?.names)).transpose()?;
-        let mut options = ModelOptions { labels: own_labels, preprocessing, ..ModelOptions::default() };
+        let mut options = ModelOptions::default().labels(own_labels).preprocessing(preprocessing);
         if self.embedded() && !self.network.is_empty() {
             return Err(Failure::usage("--network and --input-size are for the weights that --weights names"));
         }
@@ -156,10 +163,10 @@ impl ModelArgs {
     pub fn warn(&self, model: &Model, pictures: bool) {
         let Some(path) = &self.weights else { return };
         let mut guessed: Vec<String> =
-            model.origin.doubt.iter().map(|doubt| format!("{doubt} (--network says which)")).collect();
+            model.origin.doubt.iter().map(|doubt| format!("{doubt} (choose with --network)")).collect();
         if pictures && model.origin.preprocessing_guessed {
             let how = &model.origin.preprocessing;
-            guessed.push(format!("the preprocessing is a guess: {how} (--preprocessing says which)"));
+            guessed.push(format!("the preprocessing is a guess: {how} (choose with --preprocessing)"));
         }
         if !guessed.is_empty() {
             complain(&format!("{}: {}", path.display(), guessed.join("; ")));

@@ -25,10 +25,10 @@ Examples:
   alexnet tune --network torchvision --batch 16
   alexnet tune --weights alexnet.safetensors --dtype f16
 
-The quickest way is kept for this adapter, driver, network, batch and dtype; the other commands then use it. Where timings
-are noisy, close what else runs.
+The fastest choice is kept for this adapter, driver, network, batch and dtype, and the other commands then use it. If
+timings are noisy, close other programs.
 
-Exit codes: 0 done; 1 it could not run; 2 the arguments are wrong.";
+Exit codes: 0 done; 1 it could not run; 2 invalid arguments.";
 
 /// Measure every algorithm for each layer, and keep the fastest
 #[derive(Debug, clap::Args)]
@@ -124,7 +124,7 @@ fn row<'a>(
     roofline: &Roofline,
     candidate: &'a Candidate,
 ) -> Row<'a> {
-    let Candidate { layer, config, algorithm, kernel, ms } = candidate;
+    let Candidate { layer, config, algorithm, kernel, ms, .. } = candidate;
     let rates = Rates::new(network, layer, batch, precision, *ms, roofline);
     Row { layer, config: *config, algorithm: *algorithm, kernel, ms: *ms, rates }
 }

@@ -86,14 +86,14 @@ fn refused(weights: &Path, parts: &[&str]) {
 #[test]
 fn weights_with_wrong_tensors() {
     let folder = Folder::new();
-    let file = changed(&folder, |w| drop(w.tensors.remove("fc2.bias")));
+    let file = changed(&folder, |w| drop(w.remove("fc2.bias")));
     refused(&file, &["tensor `fc2.bias` is missing", "nearest name is `"]);
-    let file = changed(&folder, |w| drop(w.tensors.insert("fc9.bias".into(), Tensor::from_f32([1], vec![0.0]))));
+    let file = changed(&folder, |w| drop(w.insert("fc9.bias", Tensor::from_f32([1], vec![0.0]))));
     refused(&file, &["tensor `fc9.bias` has no place in network `tiny`"]);
-    let file = changed(&folder, |w| drop(w.tensors.insert("fc2.bias".into(), Tensor::from_f32([5], vec![0.0; 5]))));
+    let file = changed(&folder, |w| drop(w.insert("fc2.bias", Tensor::from_f32([5], vec![0.0; 5]))));
     refused(&file, &["tensor `fc2.bias`: expected shape [4], found [5]"]);
     let values = vec![0.0, f32::NAN, 0.0, 0.0];
-    let file = changed(&folder, |w| drop(w.tensors.insert("fc2.bias".into(), Tensor::from_f32([4], values))));
+    let file = changed(&folder, |w| drop(w.insert("fc2.bias", Tensor::from_f32([4], values))));
     let finite = "changed.safetensors: tensor `fc2.bias`: expected finite numbers, found NaN at 1";
     refused(&file, &[finite]);
     for command in ["bench --runs 1 --weights", "tune --dry-run --weights"] {

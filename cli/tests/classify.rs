@@ -5,8 +5,8 @@ mod common;
 
 use std::{path::Path, process::Stdio};
 
-use alexnet_wgpu::{AlexNet, Linear, Model, Network, Shape, Weights, imagenet_labels};
-use common::{Folder, Output, alexnet, command, embedded, picture, prepared, tiny};
+use alexnet_wgpu::{AlexNet, Linear, ModelOptions, Network, Shape, Weights, imagenet_labels};
+use common::{Folder, Output, alexnet, command, embedded, model, picture, prepared, tiny};
 use serde_json::Value;
 
 fn records(stdout: &str) -> Vec<Value> {
@@ -87,7 +87,7 @@ fn people_get_a_table() {
 fn outputs_without_a_softmax_are_no_percentages() {
     let folder = Folder::new();
     let network = Network::builder("scores", Shape::new(3, 16, 16)).linear("fc1", Linear::new(4)).build().unwrap();
-    let model = Model { weights: Weights::random(&network, 1), network, ..tiny() };
+    let model = model(network, ModelOptions::default());
     let weights = folder.weights("scores.safetensors", &model.to_weights().unwrap());
     let table = alexnet("classify --weights", &[&weights, &folder.plain_picture("grey.ppm", 9, 9)]).success();
     assert!(!table.contains('%'), "{table}");

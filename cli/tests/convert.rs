@@ -53,8 +53,8 @@ fn other_formats_become_one_file() {
         let [before, after] = [fixture(name), file].map(|f| Model::open(f, &ModelOptions::default()).unwrap());
         assert_eq!((&before.network, before.preprocessing), (&after.network, after.preprocessing), "{name}");
         assert_eq!(before.labels, after.labels, "{name}");
-        for (key, tensor) in &before.weights.tensors {
-            assert_eq!(tensor.dtype(), after.weights.tensors[key].dtype(), "{name}: as it was");
+        for (key, tensor) in &before.weights {
+            assert_eq!(tensor.dtype(), after.weights.tensor(key).unwrap().dtype(), "{name}: as it was");
         }
     }
     convert(&[], &[&fixture("zoo.onnx"), &folder.path("OUT2.SAFETENSORS")]).success();
@@ -70,7 +70,7 @@ fn what_the_caller_knows_goes_into_the_file() {
     convert(&arguments, &[&fixture("zoo.onnx"), &file]).success();
     let model = Model::open(&file, &ModelOptions::default()).unwrap();
     assert_eq!((model.network.name(), model.labels[7].as_str()), ("caffenet", "thing 7"));
-    assert_eq!(model.weights.tensors["fc8.weight"].dtype(), DType::I8);
+    assert_eq!(model.weights.tensor("fc8.weight").unwrap().dtype(), DType::I8);
     let short = folder.file("short.txt", "one\ntwo\n");
     let output = convert(&["--labels", short.to_str().unwrap()], &[&fixture("zoo.onnx"), &file]);
     output.failure(2, &["expected 10 labels"]);
@@ -83,14 +83,14 @@ fn what_stood_there_stays_when_it_fails() {
     convert(&[], &[&folder.path("missing.pth"), &kept]).failure(1, &["missing.pth"]);
     // f16 has no number this large.
     let mut model = tiny();
-    model.weights.tensors.insert("fc2.bias".into(), Tensor::from_f32([4], vec![0.0, 70000.0, 0.0, 0.0]));
+    model.weights.insert("fc2.bias", Tensor::from_f32([4], vec![0.0, 70000.0, 0.0, 0.0]));
     let large = folder.weights("large.safetensors", &model.to_weights().unwrap());
     let output = convert(&["--dtype", "f16"], &[&large, &kept]);
     output.failure(1, &["tensor `fc2.bias`: expected finite numbers that fit f16, found inf"]);
     assert_eq!(fs::read(&kept).unwrap(), b"before");
 
     // Another type is no help with this.
-    model.weights.tensors.insert("fc2.bias".into(), Tensor::from_f32([4], vec![0.0, f32::NAN, 0.0, 0.0]));
+    model.weights.insert("fc2.bias", Tensor::from_f32([4], vec![0.0, f32::NAN, 0.0, 0.0]));
     let nan = folder.weights("nan.safetensors", &model.to_weights().unwrap());
     for arguments in [&[][..], &["--dtype", "f16"]] {
         let parts =

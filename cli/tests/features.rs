@@ -82,7 +82,7 @@ fn layers_of_a_picture_are_right_in_either_format() {
     assert_eq!(npy(&capitals), npy(&numpy));
 
     let file = Weights::open(&safetensors).unwrap();
-    assert_eq!(file.tensors.len(), 1);
+    assert_eq!(file.len(), 1);
     let tensor = file.tensor("pool1").unwrap();
     assert_eq!(tensor.shape(), [6, 8, 8]);
     assert_eq!(*tensor.to_f32(), found);

@@ -99,7 +99,7 @@ fn fetched_weights_go_by_their_name() {
 
     // What is not whole is not taken.
     fs::copy(fixture("torchvision.pth"), folder.path("cache/alexnet-wgpu/alexnet-owt-7be5be79.pth")).unwrap();
-    info("torchvision").failure(1, &["not the size of the published file", "alexnet fetch torchvision"]);
+    info("torchvision").failure(1, &["not have the size of the published file", "alexnet fetch torchvision"]);
     let list = Output::of(&mut with_cache(&folder, "fetch")).success();
     assert!(list.lines().any(|line| line.starts_with("torchvision ") && line.ends_with(" damaged")), "{list}");
 

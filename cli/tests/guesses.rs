@@ -181,7 +181,7 @@ fn labels_of_other_programs() {
     let report: Value = serde_json::from_str(&alexnet(&arguments, &[&folder.path("pictures")]).success()).unwrap();
     assert_eq!(report["classes"][3]["pictures"], json!(1));
     for (text, parts) in [
-        ("{\"0\": \"a cat\"", &["expected a label on each line", "begins as JSON"][..]),
+        ("{\"0\": \"a cat\"", &["expected a label on each line", "invalid JSON"][..]),
         ("<html>", &["found markup"][..]),
     ] {
         classify(&folder.file("wrong", text)).failure(1, parts);
@@ -210,7 +210,7 @@ fn one_output_is_two_classes() {
     let network = AlexNet::TORCHVISION.width(0.0625).head(4, 4).classes(1).network().unwrap();
     let mut weights = Weights::random(&network, 1);
     // Certain enough to be told from a half.
-    weights.tensors.insert("fc8.bias".into(), Tensor::from_f32([1], vec![1.5]));
+    weights.insert("fc8.bias", Tensor::from_f32([1], vec![1.5]));
     let file = folder.weights("one.safetensors", &weights);
     let output =
         alexnet(&format!("classify --json --network torchvision --weights {}", file.display()), &[&picture("bag.png")]);

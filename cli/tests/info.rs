@@ -84,9 +84,9 @@ fn int8_takes_what_is_said() {
     assert_eq!(json["weight_bytes"]["int8"], json!(bytes.len() as u64 - header));
 }
 
-/// What is said for the kernels of a GPU, against what a pipeline takes on this machine's adapter.
+/// The bytes of a GPU's kernels, against those of a pipeline on this machine's adapter.
 #[test]
-fn the_device_takes_much_what_is_said() {
+fn the_device_takes_about_as_much() {
     let said = &json_of(&[])["device_bytes"];
     let text = info(&[], &[]).success();
     let more = ["f32", "f16", "int8"].map(|dtype| {
@@ -105,8 +105,8 @@ fn the_device_takes_much_what_is_said() {
 #[test]
 fn a_file_without_a_network_is_listed_all_the_same() {
     let folder = Folder::new();
-    let tensors = [("some.tensor".to_string(), Tensor::from_f32([2, 3], vec![0.0; 6]))];
-    let file = folder.weights("other.safetensors", &Weights { tensors: tensors.into(), ..Weights::default() });
+    let weights = Weights::from_iter([("some.tensor", Tensor::from_f32([2, 3], vec![0.0; 6]))]);
+    let file = folder.weights("other.safetensors", &weights);
     let output = info(&[], &[&file]);
     output.failure(1, &["other.safetensors: no network recognised"]);
     assert!(output.stdout.contains("some.tensor"), "{output:?}");

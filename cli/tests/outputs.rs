@@ -13,8 +13,8 @@ use std::{
     thread,
 };
 
-use alexnet_wgpu::{Linear, Model, Network, Shape, Weights};
-use common::{Folder, Output, alexnet, command, picture, prepared, tiny};
+use alexnet_wgpu::{Linear, ModelOptions, Network, Shape};
+use common::{Folder, Output, alexnet, command, model, picture, prepared, tiny};
 
 fn pipe(path: &Path) {
     assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
@@ -210,8 +210,7 @@ fn the_same_input_makes_the_same_bytes() {
 fn weights_that_are_cut_short_while_they_are_used() {
     let folder = Folder::new();
     let network = Network::builder("large", Shape::new(3, 16, 16)).linear("fc1", Linear::new(12_000)).build().unwrap();
-    let weights = Weights::random(&network, 1);
-    let model = Model { network, weights, labels: (0..12_000).map(|i| i.to_string()).collect(), ..tiny() };
+    let model = model(network, ModelOptions::default());
     let weights = folder.weights("large.safetensors", &model.to_weights().unwrap());
     let length = fs::metadata(&weights).unwrap().len();
     assert!(length > 32 << 20, "large enough to be mapped");

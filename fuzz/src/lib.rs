@@ -38,7 +38,7 @@ pub fn open(data: &[u8]) {
 }
 
 fn read(weights: &Weights) {
-    for tensor in weights.tensors.values() {
+    for (_, tensor) in weights {
         let count = tensor.shape().iter().product::<usize>();
         assert_eq!(tensor.to_f32().len(), count);
         assert_eq!(tensor.cast(DType::I8).to_f32().len(), count);

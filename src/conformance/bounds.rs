@@ -24,7 +24,7 @@ use crate::{
     lower::Inference,
     model::Variant,
     network::Network,
-    program::{Algorithms, Array, Bound, Dispatch, Options, Program, Role, read, write},
+    program::{Algorithms, Array, Bound, Dispatch, Options, Pass, Program, Role, read, write},
     shape::Shape,
     window::{Padding, Window},
 };
@@ -141,6 +141,10 @@ fn decode(module: &Module, ty: Handle<Type>, bytes: &[u8]) -> Value {
         TypeInner::Vector { size, .. } => Value::Many((0..*size as usize).map(|i| word(4 * i)).collect()),
         TypeInner::Struct { members, .. } => {
             Value::Many(members.iter().map(|m| decode(module, m.ty, &bytes[m.offset as usize..])).collect())
+        }
+        TypeInner::Array { base, size: ArraySize::Constant(size), stride } => {
+            let element = |i| decode(module, *base, &bytes[(i * stride) as usize..]);
+            Value::Many((0..size.get()).map(element).collect())
         }
         other => panic!("a uniform of {other:?}"),
     }
@@ -851,9 +855,29 @@ fn top_k_reaches_no_further_than_its_bindings() {
             let y =
                 Array { bytes: (8 * k * batch) as u64, ..Array::quads("y", 0, Storage::StorageBuffer, Role::Output) };
             let (x, y) = (program.array(x), program.array(y));
-            program.dispatch(kernels::top_k(k, classes, batch), &[read(X, x), write(Y, y)]).unwrap();
+            program.dispatch("top", kernels::top_k(k, classes, batch), &[read(X, x), write(Y, y)]).unwrap();
             let dispatch = &program.dispatches[0];
             walk_dispatch(&program, dispatch, &Shader::new(&dispatch.kernel)).unwrap();
         }
     }
+}
+
+/// The kernels of comparisons, whole and in tiles; those of the trunk are walked above.
+#[test]
+fn comparisons_reach_no_further_than_their_bindings() {
+    let mut shaders = BTreeMap::new();
+    let mut walked = 0;
+    for storage in Storage::ALL {
+        for pair in super::pair::programs(KernelConfig { family: Family::WorkgroupTiled, storage }) {
+            for step in pair.program.steps.iter().filter(|step| step.pass != Pass::FORWARD) {
+                for dispatch in pair.program.dispatches_of(step) {
+                    let shader =
+                        shaders.entry(dispatch.kernel.clone()).or_insert_with(|| Shader::new(&dispatch.kernel));
+                    walk_dispatch(&pair.program, dispatch, shader).unwrap();
+                    walked += 1;
+                }
+            }
+        }
+    }
+    assert!(walked > 100, "{walked}");
 }

@@ -11,10 +11,10 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::{job::Job, narrow_layers, wgsl};
+use super::{job::Job, narrow_layers, pair, wgsl};
 use crate::{
     doctor::{Case, Finding, KernelVariant, NetworkFinding, Vectors},
-    gpu::{Gpu, GpuOptions},
+    gpu::Gpu,
     kernels::{Access, Binding, Family, Kernel, KernelConfig, Precision, Storage, binding::UNIFORM},
     model::AlexNet,
     program::{ArrayId, Dispatch, Program},
@@ -51,7 +51,7 @@ impl Dawn {
         let list = json!({ "shaders": shaders, "jobs": listed });
         fs::write(path("jobs.json".into()), list.to_string()).unwrap();
         for (number, job) in jobs.iter().enumerate() {
-            let uniforms = job.inference.program.dispatches.iter().map(|dispatch| &dispatch.uniform);
+            let uniforms = job.program.dispatches.iter().map(|dispatch| &dispatch.uniform);
             for (index, bytes) in job.bytes.iter().chain(uniforms).enumerate() {
                 fs::write(path(format!("{number}-{index}")), bytes).unwrap();
             }
@@ -61,7 +61,7 @@ impl Dawn {
             if let Ok(error) = fs::read_to_string(path(format!("{number}.error"))) {
                 return Err(error);
             }
-            for index in job.results() {
+            for index in job.results.clone() {
                 job.bytes[index] = fs::read(path(format!("{number}-{index}.out"))).unwrap();
             }
             Ok(())
@@ -114,7 +114,7 @@ fn format(precision: Precision) -> &'static str {
 
 /// A job without the bytes. Kernels are referred to by number; uniforms are the last arrays.
 fn listed(job: &Job, numbers: &BTreeMap<&Kernel, usize>) -> Value {
-    let Program { arrays, dispatches, .. } = &job.inference.program;
+    let Program { arrays, dispatches, .. } = &job.program;
     let array = |id: usize| json!({ "size": arrays[id].bytes, "format": job.texture(ArrayId(id)).map(format) });
     let uniform = |dispatch: &Dispatch| json!({ "size": dispatch.uniform.len(), "format": null });
     let all: Vec<Value> = (0..arrays.len()).map(array).chain(dispatches.iter().map(uniform)).collect();
@@ -126,8 +126,23 @@ fn listed(job: &Job, numbers: &BTreeMap<&Kernel, usize>) -> Value {
     json!({
         "arrays": all,
         "dispatches": dispatches.iter().enumerate().map(dispatch).collect::<Vec<_>>(),
-        "results": job.results(),
+        "results": job.results,
     })
+}
+
+/// Dawn, and the kernel configurations that it runs here.
+fn started() -> (Dawn, Vec<KernelConfig>) {
+    let package = env::var("ALEXNET_DAWN").expect("ALEXNET_DAWN names a package that has Dawn");
+    let dawn = Dawn { python: env::var_os("ALEXNET_PYTHON").unwrap_or_else(|| "python3".into()), package };
+    let (adapter, subgroups) = dawn.adapter();
+    println!("Dawn on {adapter}");
+    // The driver reports its number of lanes.
+    let gpu = Gpu::for_tests();
+    let lanes = |config: &KernelConfig| if let Family::SubgroupBroadcast { lanes } = config.family { lanes } else { 0 };
+    let most = gpu.kernel_configs().iter().map(lanes).max().unwrap();
+    let configs: Vec<KernelConfig> =
+        gpu.kernel_configs().into_iter().filter(|s| lanes(s) == 0 || subgroups && lanes(s) == most).collect();
+    (dawn, configs)
 }
 
 /// Dawn's results match the f64 twin, and those of the whole network its reference vectors. scripts/test-dawn.sh runs this
@@ -135,17 +150,7 @@ fn listed(job: &Job, numbers: &BTreeMap<&Kernel, usize>) -> Value {
 #[test]
 #[ignore = "needs Dawn: scripts/test-dawn.sh"]
 fn dawn_computes_the_same() {
-    let package = env::var("ALEXNET_DAWN").expect("ALEXNET_DAWN names a package that has Dawn");
-    let dawn = Dawn { python: env::var_os("ALEXNET_PYTHON").unwrap_or_else(|| "python3".into()), package };
-    let (adapter, subgroups) = dawn.adapter();
-    println!("Dawn on {adapter}");
-    // The driver reports its number of lanes.
-    let gpu = Gpu::open_blocking(&GpuOptions { adapter: env::var("ALEXNET_ADAPTER").ok(), backends: None }).unwrap();
-    let lanes = |config: &KernelConfig| if let Family::SubgroupBroadcast { lanes } = config.family { lanes } else { 0 };
-    let most = gpu.kernel_configs().iter().map(lanes).max().unwrap();
-    let configs: Vec<KernelConfig> =
-        gpu.kernel_configs().into_iter().filter(|s| lanes(s) == 0 || subgroups && lanes(s) == most).collect();
-
+    let (dawn, configs) = started();
     let mut checks: Vec<(Case, KernelVariant)> = Vec::new();
     for layer in narrow_layers() {
         let case = Case::new(&layer).unwrap();
@@ -179,4 +184,17 @@ fn dawn_computes_the_same() {
     }
     super::report(&findings, kernels.len());
     assert!(whole.iter().all(NetworkFinding::is_right), "{whole:#?}");
+}
+
+/// The same for comparisons of pictures.
+#[test]
+#[ignore = "needs Dawn: scripts/test-dawn.sh"]
+fn dawn_computes_the_same_comparisons() {
+    let (dawn, configs) = started();
+    pair::check(configs, |job| {
+        let mut jobs = [job];
+        dawn.run(&mut jobs).remove(0)?;
+        let [job] = jobs;
+        Ok(job)
+    });
 }

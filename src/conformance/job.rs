@@ -1,24 +1,32 @@
 //! Programs with the bytes of their arrays, for runners of shaders other than wgpu: a CPU (metal.rs) and Dawn (dawn.rs).
 
 use crate::{
+    compare::{Lpips, PairProgram},
     doctor::{Case, KernelVariant},
-    kernels::{Kernel, KernelConfig, Precision, Storage, activation_quads},
+    kernels::{Kernel, KernelConfig, Precision, Storage},
     lower::Inference,
     network::Network,
-    program::{Algorithms, ArrayId, Options, Role, Sink},
-    runtime::{TopEntry, from_chw, to_chw},
+    picture::Picture,
+    program::{Algorithms, ArrayId, Options, Program, Role, Sink},
+    runtime::{TopEntry, to_chw},
+    shape::Shape,
     weights::Weights,
 };
 
 /// The largest binding that every WebGPU device supports, in vec4s.
 pub(super) const LIMIT: u64 = (128 << 20) / 16;
 
-/// A network's program, and the bytes of its arrays.
+/// A program, and the bytes of its arrays.
 pub(super) struct Job {
-    network: Network,
-    batch: usize,
-    pub inference: Inference,
+    pub program: Program,
     pub bytes: Vec<Vec<u8>>,
+    /// The arrays that are read after the run.
+    pub results: Vec<usize>,
+    /// Of a network: the arrays and shapes of its layers' outputs, for a batch.
+    layers: Vec<(ArrayId, Shape)>,
+    batch: usize,
+    /// The array of the largest outputs.
+    top: Option<ArrayId>,
 }
 
 /// Fills arrays from their start.
@@ -54,61 +62,73 @@ impl Job {
     }
 
     fn new(network: &Network, weights: &Weights, input: &[f32], options: Options<'_>) -> Self {
-        let batch = options.batch;
         let inference = Inference::lower(network, options).unwrap();
-        // NaN until it is written.
-        let mut bytes: Vec<Vec<u8>> =
-            inference.program.arrays.iter().map(|array| vec![0xff; array.bytes as usize]).collect();
-        let layout = inference.input_layout;
-        let quads = layout.map_or(activation_quads(network.input()), |l| l.quads());
-        let mut x = vec![0.0; 4 * quads * batch];
-        for (picture, x) in input.chunks_exact(network.input().len()).zip(x.chunks_exact_mut(4 * quads)) {
-            match layout {
-                Some(layout) => layout.write(picture, x),
-                None => from_chw(picture, network.input(), x),
-            }
+        let laid_out = inference.lay_out(network.input(), input);
+        let Inference { program, input, layers, top, .. } = inference;
+        let bytes = bytes(&program, weights, input, &laid_out);
+        let shapes = network.layers().iter().map(|layer| layer.output);
+        let layers: Vec<_> = layers.iter().map(|layer| layer.array).zip(shapes).collect();
+        let outputs = program.arrays.iter().enumerate().filter(|(_, array)| array.role == Role::Output);
+        let mut results: Vec<usize> =
+            layers.iter().map(|(array, _)| array.0).chain(outputs.map(|(index, _)| index)).collect();
+        results.dedup();
+        Self { program, bytes, results, layers, batch: options.batch, top: top.map(|(array, _)| array) }
+    }
+
+    /// A comparison of two pictures, in one tile.
+    pub fn of_pair(pair: &PairProgram, lpips: &Lpips, pictures: [&Picture; 2]) -> Self {
+        let chw: Vec<f32> = pictures.iter().flat_map(|picture| pair.preprocessing.apply(picture).unwrap()).collect();
+        let mut laid_out = vec![0.0; 4 * pair.program.get(pair.input).len() as usize];
+        let each = laid_out.len() / 2;
+        for (picture, out) in chw.chunks_exact(chw.len() / 2).zip(laid_out.chunks_exact_mut(each)) {
+            pair.layout.write(picture, out);
         }
-        bytes[inference.input.0] = bytemuck::cast_slice(&x).to_vec();
-        let mut fill = Fill { bytes: &mut bytes, array: 0 };
-        for parameter in &inference.program.parameters {
-            parameter.pack(weights, &mut fill).unwrap();
-        }
-        for (array, bytes) in inference.program.arrays.iter().zip(&bytes) {
-            assert_eq!(array.bytes, bytes.len() as u64, "{array:?}");
-        }
-        Self { network: network.clone(), batch, inference, bytes }
+        let program = pair.program.clone();
+        let mut bytes = bytes(&program, lpips.weights(), pair.input, &laid_out);
+        // State is zero at first.
+        bytes[pair.distances.0].fill(0);
+        Self { program, bytes, results: vec![pair.results.0], layers: vec![], batch: 2, top: None }
     }
 
     /// The precision of an array's texels, where it is a texture.
     pub fn texture(&self, array: ArrayId) -> Option<Precision> {
-        let array = self.inference.program.get(array);
+        let array = self.program.get(array);
         (array.storage != Storage::StorageBuffer).then_some(array.precision)
     }
 
     /// The kernels of all dispatches.
     pub fn kernels(&self) -> impl Iterator<Item = &Kernel> {
-        self.inference.program.dispatches.iter().map(|dispatch| &dispatch.kernel)
-    }
-
-    /// The arrays that are read after the run.
-    pub fn results(&self) -> Vec<usize> {
-        let layers = self.inference.layers.iter().map(|layer| layer.array.0);
-        let outputs = self.inference.program.arrays.iter().enumerate().filter(|(_, array)| array.role == Role::Output);
-        let mut results: Vec<usize> = layers.chain(outputs.map(|(index, _)| index)).collect();
-        results.dedup();
-        results
+        self.program.dispatches.iter().map(|dispatch| &dispatch.kernel)
     }
 
     /// The output of a layer; NaN where it has not run.
     pub fn output(&self, layer: usize) -> Vec<f32> {
-        let y: Vec<f32> = bytemuck::pod_collect_to_vec(&self.bytes[self.inference.layers[layer].array.0]);
-        to_chw(&y, self.network.layers()[layer].output, self.batch)
+        let (array, shape) = self.layers[layer];
+        to_chw(&self.read(array), shape, self.batch)
     }
 
     /// The classes of the largest outputs.
     pub fn top(&self) -> Vec<usize> {
-        let (top, _) = self.inference.top.unwrap();
-        let entries: Vec<TopEntry> = bytemuck::pod_collect_to_vec(&self.bytes[top.0]);
+        let entries: Vec<TopEntry> = bytemuck::pod_collect_to_vec(&self.bytes[self.top.unwrap().0]);
         entries.iter().map(|entry| entry.index as usize).collect()
     }
+
+    /// The values of an array.
+    pub fn read(&self, array: ArrayId) -> Vec<f32> {
+        bytemuck::pod_collect_to_vec(&self.bytes[array.0])
+    }
+}
+
+/// The arrays' bytes before a run: NaN until they are written, but for the input and the parameters.
+fn bytes(program: &Program, weights: &Weights, input: ArrayId, laid_out: &[f32]) -> Vec<Vec<u8>> {
+    let mut bytes: Vec<Vec<u8>> = program.arrays.iter().map(|array| vec![0xff; array.bytes as usize]).collect();
+    bytes[input.0] = bytemuck::cast_slice(laid_out).to_vec();
+    let mut fill = Fill { bytes: &mut bytes, array: 0 };
+    for parameter in &program.parameters {
+        parameter.pack(weights, &mut fill).unwrap();
+    }
+    for (array, bytes) in program.arrays.iter().zip(&bytes) {
+        assert_eq!(array.bytes, bytes.len() as u64, "{array:?}");
+    }
+    bytes
 }

@@ -6,10 +6,10 @@ use std::{borrow::Cow, collections::HashMap, env, ffi::OsString, fs, path::PathB
 use half::f16;
 use tempfile::TempDir;
 
-use super::{Shader, job::Job, narrow_layers};
+use super::{Shader, job::Job, narrow_layers, pair};
 use crate::{
     doctor::{Case, Finding},
-    kernels::{Access, Checks, Family, Kernel, KernelConfig, Precision, Storage, binding::UNIFORM},
+    kernels::{Access, Checks, Kernel, Precision, binding::UNIFORM},
     program::{Bound, Dispatch},
 };
 
@@ -21,6 +21,11 @@ struct Processor {
 }
 
 impl Processor {
+    fn new() -> Self {
+        let compiler = env::var_os("CXX").unwrap_or_else(|| "c++".into());
+        Self { compiler, folder: tempfile::tempdir().unwrap(), programs: HashMap::new() }
+    }
+
     fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
@@ -49,7 +54,7 @@ impl Processor {
 
     /// Runs the job's dispatches, one after the other.
     fn run(&mut self, job: &mut Job) {
-        for Dispatch { kernel, uniform, workgroups, bound, .. } in job.inference.program.dispatches.clone() {
+        for Dispatch { kernel, uniform, workgroups, bound, .. } in job.program.dispatches.clone() {
             let program = self.program(&kernel);
             let folder = self.path("bindings");
             let bind = |binding: u32, bytes: &[u8]| fs::write(folder.join(binding.to_string()), bytes).unwrap();
@@ -98,17 +103,13 @@ fn call(msl: &str) -> String {
 #[test]
 #[ignore = "needs a C++ compiler: scripts/test-shaders.sh msl"]
 fn msl_computes_the_same() {
-    let compiler = env::var_os("CXX").unwrap_or_else(|| "c++".into());
-    let mut processor = Processor { compiler, folder: tempfile::tempdir().unwrap(), programs: HashMap::new() };
+    let mut processor = Processor::new();
     // The broadcast kernels too, since no device needs to support them.
-    let configs = [Family::WorkgroupTiled, Family::SubgroupBroadcast { lanes: 8 }]
-        .into_iter()
-        .flat_map(|family| Storage::ALL.map(|storage| KernelConfig { family, storage }));
     let findings: Vec<Finding> = narrow_layers()
         .iter()
         .flat_map(|layer| {
             let case = Case::new(layer).unwrap();
-            let variants = case.variants_of(configs.clone());
+            let variants = case.variants_of(pair::configs());
             let run = |v| {
                 let mut job = Job::of_case(&case, v);
                 processor.run(&mut job);
@@ -118,4 +119,16 @@ fn msl_computes_the_same() {
         })
         .collect();
     super::report(&findings, processor.programs.len());
+}
+
+/// The same for comparisons of pictures.
+#[test]
+#[ignore = "needs a C++ compiler: scripts/test-shaders.sh msl"]
+fn msl_computes_the_same_comparisons() {
+    let mut processor = Processor::new();
+    // Each family and each storage.
+    pair::check(pair::configs().step_by(2), |mut job| {
+        processor.run(&mut job);
+        Ok(job)
+    });
 }

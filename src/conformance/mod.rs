@@ -8,6 +8,7 @@ mod bounds;
 mod dawn;
 mod job;
 mod metal;
+mod pair;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -88,8 +89,10 @@ fn kernels_of_all_plans() -> BTreeSet<Kernel> {
                 all.insert(bound.into_iter().fold(work.kernel, Kernel::with_binding));
             }
             for interleaved in [false, true] {
-                all.extend([texture_kernel(interleaved, storage), buffer_kernel(interleaved, storage)]);
+                all.insert(buffer_kernel(interleaved, storage));
+                all.extend([false, true].map(|resized| texture_kernel(interleaved, resized, storage)));
             }
+            all.extend(pair::programs(config).flat_map(|pair| pair.program.dispatches).map(|dispatch| dispatch.kernel));
             for (network, algorithm) in networks.iter().flat_map(|n| algorithms.clone().map(move |a| (n, a))) {
                 let layers = network.layers().iter();
                 let algorithms: Algorithms = layers.filter_map(|l| Some((l.name.clone(), algorithm?))).collect();

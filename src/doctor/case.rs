@@ -57,6 +57,7 @@ pub(super) fn picture_at(index: usize) -> usize {
 
 /// The result of a check.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Finding {
     /// The layer's name.
     pub layer: String,

@@ -18,6 +18,7 @@ use crate::{
 
 /// The source of a host's picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Source {
     /// A texture: [`Pipeline::texture_input`] resizes, crops and normalises it.
     Texture,
@@ -32,6 +33,7 @@ impl Source {
 
 /// The result of filling a network's input.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct InputFinding {
     /// The source of the picture.
     pub source: Source,
@@ -71,14 +73,10 @@ const STRIDE: usize = 4;
 
 /// The preprocessing, with every step that a kernel takes. All channels have one deviation, so that a difference in any
 /// channel is the same fraction of a sample.
-const PREPROCESSING: Preprocessing = Preprocessing {
-    resize: Resize::ShorterSide(SIDE + 5),
-    crop: [SIDE, SIDE],
-    channels: ChannelOrder::Bgr,
-    scale: 1.0 / 255.0,
-    mean: [0.485, 0.456, 0.406],
-    std: [0.25; 3],
-};
+const PREPROCESSING: Preprocessing = Preprocessing::new(Resize::ShorterSide(SIDE + 5), [SIDE, SIDE])
+    .channels(ChannelOrder::Bgr)
+    .mean([0.485, 0.456, 0.406])
+    .std([0.25; 3]);
 
 /// A network whose output is its input, or each number of the input in a channel of its own.
 fn identity(interleaved: bool) -> Result<(Network, Weights), String> {

@@ -53,6 +53,7 @@ use crate::{
 
 /// A choice of kernels for a layer: kernel configuration, algorithm, precision of the weights, and batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct KernelVariant {
     /// Family and storage.
     pub config: KernelConfig,

@@ -6,17 +6,13 @@ use pollster::block_on;
 
 use super::{case::batches, *};
 use crate::{
-    gpu::{Compiler, Gpu, GpuOptions},
+    gpu::{Compiler, Gpu},
     kernels::{Family, Kernel, Storage},
     model::AlexNet,
     reference,
     runtime::Pipeline,
     weights::{Weights, splitmix},
 };
-
-fn gpu() -> Gpu {
-    Gpu::open_blocking(&GpuOptions { adapter: std::env::var("ALEXNET_ADAPTER").ok(), backends: None }).unwrap()
-}
 
 fn network() -> Network {
     Network::builder("small", Shape::new(8, 9, 9))
@@ -46,7 +42,7 @@ fn error(gpu: &Gpu) -> (KernelConfig, f64) {
 
 #[test]
 fn a_driver_that_is_right_is_found_right() {
-    let gpu = gpu();
+    let gpu = Gpu::for_tests();
     let findings = findings(&gpu);
     for config in gpu.kernel_configs() {
         let of = |f: &&Finding| f.variant.config == config;
@@ -86,8 +82,8 @@ fn break_kernels_by(gpu: &mut Gpu, factor: &'static str, broken: impl Fn(&Kernel
 
 #[test]
 fn a_wrong_kernel_is_found_and_avoided() {
-    let (best, right) = error(&gpu());
-    let mut gpu = gpu();
+    let (best, right) = error(&Gpu::for_tests());
+    let mut gpu = Gpu::for_tests();
     assert!(right < 1e-6, "{right:e}");
     let storage = best.storage;
     let tiled = best.family == Family::WorkgroupTiled;
@@ -115,7 +111,7 @@ fn a_wrong_kernel_is_found_and_avoided() {
 
 #[test]
 fn a_wrong_algorithm_is_denied_alone() {
-    let mut gpu = gpu();
+    let mut gpu = Gpu::for_tests();
     break_kernels(&mut gpu, |k| k.shader.starts_with("winograd_output"));
     let blocklist = blocklist(&findings(&gpu));
     assert_eq!(blocklist.to_string(), "winograd");
@@ -123,7 +119,7 @@ fn a_wrong_algorithm_is_denied_alone() {
 
 #[test]
 fn a_wrong_precision_is_named_and_denies_nothing() {
-    let mut gpu = gpu();
+    let mut gpu = Gpu::for_tests();
     let best = error(&gpu).0;
     break_kernels(&mut gpu, |k| k.weights() == Some(Precision::Int8));
     let findings = findings(&gpu);
@@ -140,7 +136,7 @@ fn a_wrong_precision_is_named_and_denies_nothing() {
 /// Kernels used only by larger batches are run too.
 #[test]
 fn a_kernel_of_batches_is_found_wrong() {
-    let mut gpu = gpu();
+    let mut gpu = Gpu::for_tests();
     // f16 is for fully connected layers, which are products with a vector otherwise.
     break_kernels(&mut gpu, |k| k.shader == "gemm_tiled" && k.weights() == Some(Precision::F16));
     let findings = findings(&gpu);
@@ -156,7 +152,7 @@ fn a_kernel_of_batches_is_found_wrong() {
 #[test]
 fn batches_that_are_mixed_up_are_found_wrong() {
     let case = Case::new(&network().layers()[2]).unwrap();
-    let variant = KernelVariant { batch: 8, ..KernelVariant::direct(gpu().kernel_configs()[0]) };
+    let variant = KernelVariant { batch: 8, ..KernelVariant::direct(Gpu::for_tests().kernel_configs()[0]) };
     let mut outputs: Vec<f32> = case.expected(Precision::F32, 8).unwrap().into_iter().map(|v| v as f32).collect();
     assert!(case.finding(variant, Ok(outputs.clone())).is_right());
     for shift in 1..8 {
@@ -206,15 +202,15 @@ fn what_is_planned_is_checked() {
 
 #[test]
 fn inputs_that_are_wrong_are_found() {
-    let right = block_on(check_inputs(&gpu()));
+    let right = block_on(check_inputs(&Gpu::for_tests()));
     assert!(right.len() == 4 * Storage::ALL.len() && right.iter().all(InputFinding::is_right), "{right:?}");
-    let mut gpu = gpu();
+    let mut gpu = Gpu::for_tests();
     break_kernels_by(&mut gpu, "1.1", |k| k.shader == "texture_input" && k.settings.contains(&("INTERLEAVED", 1)));
     for finding in block_on(check_inputs(&gpu)) {
         let broken = finding.source == Source::Texture && finding.interleaved;
         assert_eq!(finding.is_right(), !broken, "{finding}: {:?}", finding.error);
     }
-    let mut gpu = self::gpu();
+    let mut gpu = Gpu::for_tests();
     break_kernels(&mut gpu, |k| k.shader == "buffer_input");
     for finding in block_on(check_inputs(&gpu)) {
         assert_eq!(finding.is_right(), finding.source == Source::Texture, "{finding}: {:?}", finding.error);
@@ -223,7 +219,7 @@ fn inputs_that_are_wrong_are_found() {
 
 #[test]
 fn what_no_style_computes_leaves_nothing() {
-    let mut gpu = gpu();
+    let mut gpu = Gpu::for_tests();
     break_kernels(&mut gpu, |k| k.shader == "max_pool");
     let blocklist = blocklist(&findings(&gpu));
     let network = network();

@@ -30,6 +30,7 @@ const SEED: u64 = 20_121_203;
 
 /// The result of checking a whole network.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct NetworkFinding {
     /// The network's name.
     pub network: String,
@@ -41,6 +42,7 @@ pub struct NetworkFinding {
 
 /// The errors of a whole network against its reference vectors, relative to the norm.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Outcome {
     /// The kernels.
     pub config: KernelConfig,

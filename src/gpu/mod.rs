@@ -107,6 +107,7 @@ impl GpuOptions {
 
 /// An adapter of this machine, and whether it can run a network.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct AdapterSummary {
     /// Its index in the list, from 0. It tells adapters with the same name apart.
     pub index: usize,
@@ -181,6 +182,7 @@ impl AdapterSummary {
 
 /// A limit that is too low.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Shortfall {
     /// The limit's name in WebGPU.
     pub limit: &'static str,
@@ -274,6 +276,16 @@ impl Gpu {
     #[cfg(not(target_arch = "wasm32"))]
     pub fn open_blocking(options: &GpuOptions) -> Result<Self, GpuError> {
         pollster::block_on(Self::open(options))
+    }
+
+    /// The adapter of the environment variable ALEXNET_ADAPTER, or the best one. With ALEXNET_SHADER_CHECKS=1, shaders check
+    /// every index.
+    #[cfg(test)]
+    pub(crate) fn for_tests() -> Self {
+        let options = GpuOptions::default().adapter(std::env::var("ALEXNET_ADAPTER").ok());
+        let gpu = Self::open_blocking(&options).unwrap_or_else(|error| panic!("{error}"));
+        let checks = std::env::var("ALEXNET_SHADER_CHECKS").is_ok_and(|value| value == "1");
+        gpu.with_checks(if checks { Checks::On } else { Checks::Off })
     }
 
     /// Uses a device and queue that the host owns. Their state is left alone: no error callback or lost-device callback
@@ -467,7 +479,8 @@ pub enum GpuError {
     },
     /// The limits of the adapter or device are below what the shaders need.
     #[error(
-        "adapter `{adapter}` is too small: expected {}; choose another adapter or ask for these limits when making the device",
+        "adapter `{adapter}` is too small: expected {}; choose another adapter or request these limits when creating the \
+         device",
         shortfalls.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
     )]
     BelowLimits {
@@ -477,7 +490,7 @@ pub enum GpuError {
         shortfalls: Vec<Shortfall>,
     },
     /// The driver failed to open the device.
-    #[error("adapter `{adapter}` does not open: {source}; update its driver or choose another adapter")]
+    #[error("cannot open a device on adapter `{adapter}`: {source}; update its driver or choose another adapter")]
     Open {
         /// The adapter's name.
         adapter: String,

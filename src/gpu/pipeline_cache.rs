@@ -39,7 +39,7 @@ impl KeptPipelines {
         // driver refuse what another version or device made, which leaves the cache empty.
         let cache = unsafe { device.create_pipeline_cache(&descriptor) };
         if let Some(error) = scopes.pop_now() {
-            log::warn!("compiled pipelines are not kept: {error}");
+            log::warn!("the pipeline cache is off: {error}");
             return None;
         }
         Some(Self { cache, path, stored: Mutex::new(stored) })
@@ -57,7 +57,7 @@ impl KeptPipelines {
         let made = self.path.parent().map_or(Ok(()), fs::create_dir_all);
         match made.and_then(|()| write_atomically(&self.path, |file| file.write_all(&data))) {
             Ok(()) => *stored = Some(data),
-            Err(error) => log::warn!("compiled pipelines are not kept: {}: {error}", self.path.display()),
+            Err(error) => log::warn!("the pipeline cache is off: {}: {error}", self.path.display()),
         }
     }
 }
@@ -73,12 +73,11 @@ fn file_name(info: &AdapterInfo) -> Option<String> {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
-    use crate::{Gpu, GpuOptions, Model, Pipeline};
+    use crate::{Gpu, Model, Pipeline};
 
     fn build(folder: &std::path::Path) -> Option<Vec<u8>> {
-        let options = GpuOptions { adapter: std::env::var("ALEXNET_ADAPTER").ok(), backends: None };
         // SAFETY: the test's own folder.
-        let gpu = unsafe { Gpu::open_blocking(&options).unwrap().keep_pipelines(folder) };
+        let gpu = unsafe { Gpu::for_tests().keep_pipelines(folder) };
         let model = Model::embedded().unwrap();
         let pipeline = Pipeline::builder(&gpu, &model.network, &model.weights).build().unwrap();
         let input = vec![0.5; model.network.input().len()];
@@ -96,10 +95,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let Some(first) = build(folder.path()) else {
             // Only Vulkan keeps pipelines.
-            let gpu =
-                Gpu::open_blocking(&GpuOptions { adapter: std::env::var("ALEXNET_ADAPTER").ok(), backends: None })
-                    .unwrap();
-            assert_ne!(gpu.info().backend, wgpu::Backend::Vulkan);
+            assert_ne!(Gpu::for_tests().info().backend, wgpu::Backend::Vulkan);
             return;
         };
         assert!(first.starts_with(b"WGPUPLCH"));

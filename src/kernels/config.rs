@@ -65,6 +65,7 @@ pub enum Family {
 
 /// A kernel configuration for an adapter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct KernelConfig {
     /// Kernels of the convolutions and fully connected layers.
     pub family: Family,
@@ -73,6 +74,11 @@ pub struct KernelConfig {
 }
 
 impl KernelConfig {
+    /// Makes a configuration.
+    pub const fn new(family: Family, storage: Storage) -> Self {
+        Self { family, storage }
+    }
+
     /// The number of lanes for a kernel that mostly reads, at most `lanes`. From storage buffers, lavapipe (Mesa 25)
     /// reads twice as fast with four lanes as with eight.
     pub(super) fn streaming_lanes(self, lanes: u32) -> u32 {

@@ -1,5 +1,6 @@
 //! The Rust half of each shader: settings, uniform, packing of weights and workgroup count.
 
+pub(crate) mod compare;
 mod config;
 mod gemm;
 mod grouped_conv;

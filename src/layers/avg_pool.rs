@@ -91,6 +91,10 @@ impl Operation for AvgPool {
         height * width
     }
 
+    fn window(&self) -> Option<Window> {
+        Some(self.window)
+    }
+
     fn describe(&self) -> String {
         format!("average pooling {}", self.window.describe())
     }

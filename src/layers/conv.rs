@@ -19,6 +19,7 @@ use crate::{
 ///
 /// Weights are OIHW: `out_channels × in_channels / groups × kernel[0] × kernel[1]`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Conv {
     /// Output channels (filters).
     pub out_channels: usize,
@@ -37,6 +38,12 @@ impl Conv {
     /// activation function.
     pub const fn new(out_channels: usize, kernel: usize) -> Self {
         Self { out_channels, window: Window::square(kernel, 1), groups: 1, activation: Activation::None }
+    }
+
+    /// Sets the window.
+    pub const fn window(mut self, window: Window) -> Self {
+        self.window = window;
+        self
     }
 
     /// Sets the stride.
@@ -112,6 +119,10 @@ impl Operation for Conv {
         output.len() as u64 * self.reads(input, output)
     }
 
+    fn window(&self) -> Option<Window> {
+        Some(self.window)
+    }
+
     fn describe(&self) -> String {
         let groups = if self.groups == 1 { String::new() } else { format!(", {} groups", self.groups) };
         format!("convolution {}{groups}", self.window.describe())
@@ -150,7 +161,8 @@ impl Operation for Conv {
     }
 
     fn algorithm(&self, config: KernelConfig, input: Shape, output: Shape, batch: usize) -> Algorithm {
-        match select::winograd_tile(config.family, self.window, batch) {
+        let positions = batch * output.height * output.width;
+        match select::winograd_tile(config.family, self.window, positions) {
             Some(tile) => Algorithm::Winograd { tile },
             None => select::split(config, &Gemm::conv(self.into(), input, output, batch), batch),
         }
@@ -173,8 +185,7 @@ impl Operation for Conv {
     fn lower(&self, lowering: &mut Lowering<'_>) -> Result<(), ProgramError> {
         let (input, output, layout) = (lowering.input, lowering.output, lowering.input_layout);
         let (config, batch) = (lowering.options.config, lowering.options.batch);
-        let algorithm = lowering.algorithm.unwrap_or_else(|| self.algorithm(config, input, output, batch));
-        if let Algorithm::Winograd { tile } = algorithm
+        if let Algorithm::Winograd { tile } = lowering.algorithm
             && let Some(winograd) = Winograd::new(self.into(), input, output, batch, tile, layout)
         {
             return lower_winograd(lowering, &winograd);
@@ -183,7 +194,7 @@ impl Operation for Conv {
             return lower_grouped(lowering, &grouped);
         }
         let gemm = Gemm::conv(self.into(), input, output, batch).with_rows_layout(layout);
-        lower_product(lowering, gemm.split(algorithm.parts(), config))
+        lower_product(lowering, gemm.split(lowering.algorithm.parts(), config))
     }
 }
 

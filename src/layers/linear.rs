@@ -6,13 +6,14 @@ use super::{Operation, product::lower_product};
 use crate::{
     activation::Activation,
     kernels::{Algorithm, Gemm, KernelConfig},
-    program::{Lowering, ProgramError},
+    program::{Lowering, Options, ProgramError},
     select,
     shape::Shape,
 };
 
 /// Fully connected layer with bias, on the input flattened in CHW order. Weights are `out_features × in_features`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Linear {
     /// Number of outputs.
     pub out_features: usize,
@@ -98,10 +99,8 @@ impl Operation for Linear {
     }
 
     fn lower(&self, lowering: &mut Lowering<'_>) -> Result<(), ProgramError> {
-        let (input, output, config) = (lowering.input, lowering.output, lowering.options.config);
-        let batch = lowering.options.batch;
-        let algorithm = lowering.algorithm.unwrap_or_else(|| self.algorithm(config, input, output, batch));
-        let gemm = self.gemm(input, batch).with_precision(lowering.options.precision);
-        lower_product(lowering, gemm.split(algorithm.parts(), config))
+        let Options { config, batch, precision, .. } = lowering.options;
+        let gemm = self.gemm(lowering.input, batch).with_precision(precision);
+        lower_product(lowering, gemm.split(lowering.algorithm.parts(), config))
     }
 }

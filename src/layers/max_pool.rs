@@ -12,6 +12,7 @@ use crate::{
 
 /// Max pooling. Padding is ignored, even if all inputs are negative.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct MaxPool {
     /// Kernel, stride and padding.
     #[serde(flatten)]
@@ -22,6 +23,12 @@ impl MaxPool {
     /// Makes a max pooling layer with a square window of side `kernel` and the given stride, without padding.
     pub const fn new(kernel: usize, stride: usize) -> Self {
         Self { window: Window::square(kernel, stride) }
+    }
+
+    /// Sets the window.
+    pub const fn window(mut self, window: Window) -> Self {
+        self.window = window;
+        self
     }
 
     /// Sets the padding.
@@ -41,6 +48,10 @@ impl Operation for MaxPool {
     fn reads(&self, input: Shape, _: Shape) -> u64 {
         let [height, width] = self.window.kernel;
         (height.min(input.height) * width.min(input.width)) as u64
+    }
+
+    fn window(&self) -> Option<Window> {
+        Some(self.window)
     }
 
     fn describe(&self) -> String {

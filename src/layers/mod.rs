@@ -26,6 +26,7 @@ use crate::{
     kernels::{Algorithm, KernelConfig, RowsLayout},
     program::{Lowering, ProgramError},
     shape::Shape,
+    window::Window,
 };
 
 /// The operation of a layer.
@@ -124,6 +125,11 @@ pub(crate) trait Operation {
         Activation::None
     }
 
+    /// The window that it slides over its input, if it does.
+    fn window(&self) -> Option<Window> {
+        None
+    }
+
     /// The output for one image in f64, CHW; `parameters` in the order of [`Operation::parameters`].
     fn reference(&self, input: Shape, output: Shape, x: &[f64], parameters: &[Vec<f64>]) -> Vec<f64>;
 
@@ -158,14 +164,14 @@ pub(crate) trait Operation {
     }
 
     /// The best algorithm for it.
-    fn algorithm(&self, _style: KernelConfig, _input: Shape, _output: Shape, _batch: usize) -> Algorithm {
+    fn algorithm(&self, _config: KernelConfig, _input: Shape, _output: Shape, _batch: usize) -> Algorithm {
         Algorithm::Direct
     }
 
     /// The algorithms that may suit it, for tuning.
     fn algorithms(
         &self,
-        _style: KernelConfig,
+        _config: KernelConfig,
         _input: Shape,
         _output: Shape,
         _layout: Option<RowsLayout>,

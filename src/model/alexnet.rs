@@ -15,6 +15,7 @@ use crate::{
 
 /// A variant of AlexNet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Variant {
     /// One column, no groups, no normalisation, 227×227: this project's default.
     Ungrouped,
@@ -99,7 +100,7 @@ impl FromStr for Variant {
 /// The error for an unknown variant's name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "no network is called `{found}`: did you mean `{nearest}`? There are ungrouped, paper, caffe, caffenet and torchvision"
+    "unknown network `{found}`: did you mean `{nearest}`? Expected ungrouped, paper, caffe, caffenet or torchvision"
 )]
 pub struct UnknownNetwork {
     /// The name asked for.

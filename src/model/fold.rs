@@ -3,8 +3,9 @@
 use crate::{
     activation::Activation,
     layers::{Conv, Linear, Op},
+    model::formats::fold_factors,
     network::{Network, NetworkError},
-    weights::{Tensor, Weights, WeightsError},
+    weights::{Weights, WeightsError},
 };
 
 /// The same computation, with each batch normalisation that directly follows a convolution or a fully connected layer folded
@@ -34,22 +35,10 @@ pub(crate) fn fold_batch_norms(network: Network, mut weights: Weights) -> Result
         let factors = norm.factors_of(&layer.name, &weights)?;
         let [weight_name, bias_name] = ["weight", "bias"].map(|kind| format!("{name}.{kind}"));
         let (weight, bias) = (weights.tensor(&weight_name)?, weights.tensor(&bias_name)?);
-        let row = weight.numbers().len() / factors.len();
-        let (rows, shape) = (weight.to_f32(), weight.shape().to_vec());
-        let scaled = rows
-            .chunks_exact(row)
-            .zip(&factors)
-            .flat_map(|(row, [scale, _])| row.iter().map(move |&w| (f64::from(w) * scale) as f32));
-        let scaled = Tensor::from_f32(shape, scaled.collect());
-        let shifted = bias
-            .to_f32()
-            .iter()
-            .zip(&factors)
-            .map(|(&b, [scale, shift])| (f64::from(b) * scale + shift) as f32)
-            .collect();
-        let shifted = Tensor::from_f32([factors.len()], shifted);
-        weights.tensors.insert(weight_name, scaled);
-        weights.tensors.insert(bias_name, shifted);
+        let [weight, bias] = fold_factors(&factors, weight, bias)
+            .map_err(|what| WeightsError::BatchNorm { layer: layer.name.clone(), what })?;
+        weights.tensors.insert(weight_name, weight);
+        weights.tensors.insert(bias_name, bias);
         let prefix = format!("{}.", layer.name);
         weights.tensors.retain(|tensor, _| !tensor.starts_with(&prefix));
     }
@@ -67,6 +56,7 @@ mod tests {
         layers::{BatchNorm, MaxPool},
         reference,
         shape::Shape,
+        weights::Tensor,
     };
 
     #[test]

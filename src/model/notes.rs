@@ -6,6 +6,7 @@ use serde_json::Value;
 use crate::{
     layers::Op,
     network::{Layer, Network},
+    version::Version,
     weights::WeightsError,
 };
 
@@ -18,9 +19,6 @@ pub(crate) mod key {
     /// A JSON list of strings.
     pub const LABELS: &str = "labels";
 }
-
-/// The version of network JSON that is written, and the default where JSON has no version.
-const VERSION: u64 = 1;
 
 /// The error for text that is not a network's JSON.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -48,7 +46,8 @@ impl Network {
         let line = |layer: &Layer| serde_json::to_string(&Line { name: &layer.name, op: &layer.op });
         let layers = self.layers().iter().map(line).collect::<Result<Vec<_>, _>>()?.join(",\n");
         let (name, input) = (serde_json::to_string(self.name())?, serde_json::to_string(&self.input())?);
-        Ok(format!("{{\"version\":{VERSION},\"name\":{name},\"input\":{input},\"layers\":[\n{layers}\n]}}"))
+        let version = serde_json::to_string(&Version)?;
+        Ok(format!("{{\"version\":{version},\"name\":{name},\"input\":{input},\"layers\":[\n{layers}\n]}}"))
     }
 
     /// Reads network JSON, written by [`Network::to_json`] or by hand: `name`, `input` and `layers`, and `version` where it
@@ -69,17 +68,7 @@ impl Network {
     ///
     /// [`UnknownNetworkJson`] names the part that is unknown or does not fit.
     pub fn from_json(json: &str) -> Result<Self, UnknownNetworkJson> {
-        network(json).map_err(|reason| UnknownNetworkJson { found: beginning(json), reason })
-    }
-}
-
-fn network(json: &str) -> Result<Network, String> {
-    let mut given: Value = serde_json::from_str(json).map_err(|e| e.to_string())?;
-    let version = given.as_object_mut().and_then(|fields| fields.remove("version"));
-    match version.map(|version| version.as_u64().ok_or(version)) {
-        None | Some(Ok(VERSION)) => known_value(json, given),
-        Some(Ok(other)) => Err(format!("version {other}, which a newer version of this program writes: update it")),
-        Some(Err(other)) => Err(format!("a version that is a number, found {other:.40}")),
+        known(json).map_err(|reason| UnknownNetworkJson { found: beginning(json), reason })
     }
 }
 
@@ -103,11 +92,8 @@ pub(crate) fn beginning(text: &str) -> String {
 /// Parses JSON and refuses unknown keys: a misspelt one would silently change the result.
 pub(crate) fn known<T: Serialize + DeserializeOwned>(json: &str) -> Result<T, String> {
     let given: Value = serde_json::from_str(json).map_err(|e| e.to_string())?;
-    known_value(json, given)
-}
-
-/// The same with the keys to check in `given`: the parsed JSON without those outside `T`.
-fn known_value<T: Serialize + DeserializeOwned>(json: &str, given: Value) -> Result<T, String> {
+    // First, since a newer version may have keys and values that are unknown here.
+    given.get("version").map_or(Ok(Version), Version::check)?;
     // Parsed from the text, for the line and column in messages.
     let understood: T = serde_json::from_str(json).map_err(|e| e.to_string())?;
     let again = serde_json::to_value(&understood).map_err(|e| e.to_string())?;
@@ -146,24 +132,6 @@ mod tests {
             let error = Network::from_json(&json).unwrap_err();
             assert_eq!(error.reason, format!("`{key}` means nothing here"));
         }
-    }
-
-    #[test]
-    fn versions() {
-        let network = AlexNet::UNGROUPED.width(0.1).network().unwrap();
-        let json = network.to_json().unwrap();
-        assert!(json.contains("\"version\":1"), "{json}");
-        // Files of earlier versions.
-        let without = serde_json::to_string(&network).unwrap();
-        assert_eq!(Network::from_json(&without).unwrap(), network);
-        let error = |version: &str| {
-            Network::from_json(&json.replace("\"version\":1", &format!("\"version\":{version}")))
-                .unwrap_err()
-                .to_string()
-        };
-        assert!(error("2").contains("version 2, which a newer version"), "{}", error("2"));
-        assert!(error("\"1\"").contains("a version that is a number"));
-        assert!(Network::from_json("[]").is_err() && Network::from_json("{").is_err());
     }
 
     #[test]

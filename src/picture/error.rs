@@ -23,7 +23,8 @@ pub enum PictureError {
     Empty,
     /// The first bytes match no supported format.
     #[error(
-        "expected a BMP, GIF, JPEG, PNG, PNM, TIFF or WebP picture, found bytes that begin `{found}`: convert it to one of these"
+        "expected a BMP, GIF, JPEG, PNG, PNM, TIFF or WebP picture, found bytes that begin `{found}`: convert it to one \
+         of these"
     )]
     NotAPicture {
         /// The first bytes, escaped where they are not printable ASCII.
@@ -31,14 +32,15 @@ pub enum PictureError {
     },
     /// A format that is not supported.
     #[error(
-        "expected a BMP, GIF, JPEG, PNG, PNM, TIFF or WebP picture, found {format}, which is not read: convert it to PNG or JPEG"
+        "expected a BMP, GIF, JPEG, PNG, PNM, TIFF or WebP picture, found {format}, which is not supported: convert it to \
+         PNG or JPEG"
     )]
     OtherFormat {
         /// The format.
         format: &'static str,
     },
     /// An unsupported kind of a supported format.
-    #[error("this kind of {format} picture is not read ({reason}): convert it to PNG or JPEG")]
+    #[error("this kind of {format} picture is not supported ({reason}): convert it to PNG or JPEG")]
     Unsupported {
         /// The format.
         format: &'static str,
@@ -60,7 +62,9 @@ pub enum PictureError {
         reason: String,
     },
     /// The decoder panicked instead of returning an error.
-    #[error("the {format} picture makes its decoder fail ({reason}): report it, and convert it to PNG or JPEG")]
+    #[error(
+        "the decoder of the {format} picture failed ({reason}): please report it, and convert the picture to PNG or JPEG"
+    )]
     Decoder {
         /// The format.
         format: &'static str,
@@ -98,7 +102,8 @@ pub enum PictureError {
     },
     /// Decoding would exceed the memory limit.
     #[error(
-        "expected a {format} picture that needs at most {} MiB to decode, found more: make it smaller, or convert it to 8 bits a sample",
+        "expected a {format} picture that needs at most {} MiB to decode, found more: make it smaller, or convert it to 8 \
+         bits per sample",
         Picture::MAX_BYTES >> 20
     )]
     Memory {
@@ -114,7 +119,7 @@ pub enum PictureError {
         height: u32,
     },
     /// The number of bytes does not match the number of pixels.
-    #[error("expected {expected} bytes for {width}×{height} pixels, found {found}: give every channel of every pixel")]
+    #[error("expected {expected} bytes for {width}×{height} pixels, found {found}: pass every channel of every pixel")]
     Samples {
         /// Columns.
         width: u32,

@@ -25,12 +25,15 @@ use serde::{Deserialize, Serialize};
 pub use error::PictureError;
 pub use pixels::{Damage, Picture};
 
-use crate::shape::Shape;
+use crate::{shape::Shape, version::Version};
 
 /// The conversion of a picture to the network's input. The steps in order: resize, centre crop, channel order, then `(x ·
 /// scale − mean) / std` for each channel with x in 0…255.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Preprocessing {
+    #[serde(default)]
+    version: Version,
     /// The resizing of the whole picture.
     pub resize: Resize,
     /// Rows and columns of the centre crop that follows.
@@ -82,10 +85,60 @@ impl ChannelOrder {
 }
 
 impl Preprocessing {
+    /// Makes a preprocessing of red, green and blue in 0…1: `resize`, then the centre crop of `[rows, columns]`.
+    pub const fn new(resize: Resize, crop: [usize; 2]) -> Self {
+        Self {
+            version: Version,
+            resize,
+            crop,
+            channels: ChannelOrder::Rgb,
+            scale: 1.0 / 255.0,
+            mean: [0.0; 3],
+            std: [1.0; 3],
+        }
+    }
+
+    /// Sets the resizing of the whole picture.
+    pub const fn resize(mut self, resize: Resize) -> Self {
+        self.resize = resize;
+        self
+    }
+
+    /// Sets the rows and columns of the centre crop. [`Preprocessing::cropped`] fits the resizing to it as well.
+    pub const fn crop(mut self, crop: [usize; 2]) -> Self {
+        self.crop = crop;
+        self
+    }
+
+    /// Sets the order of the channels.
+    pub const fn channels(mut self, channels: ChannelOrder) -> Self {
+        self.channels = channels;
+        self
+    }
+
+    /// Sets the factor for samples of 0…255.
+    pub const fn scale(mut self, scale: f32) -> Self {
+        self.scale = scale;
+        self
+    }
+
+    /// Sets the mean of each channel, subtracted after scaling.
+    pub const fn mean(mut self, mean: [f32; 3]) -> Self {
+        self.mean = mean;
+        self
+    }
+
+    /// Sets the divisor of each channel.
+    pub const fn std(mut self, std: [f32; 3]) -> Self {
+        self.std = std;
+        self
+    }
+
     /// torchvision's preprocessing for ImageNet: shorter side to 256, centre crop of `size`, 0…1, mean and deviation of
     /// ImageNet (`transforms._presets.ImageClassification`).
     pub const fn torchvision(size: usize) -> Self {
         Self {
+            version: Version,
             resize: Resize::ShorterSide(256),
             crop: [size, size],
             channels: ChannelOrder::Rgb,
@@ -118,13 +171,13 @@ impl Preprocessing {
             3 => ChannelOrder::Rgb,
             other => ChannelOrder::Other(other),
         };
-        let (resize, scale) = (Resize::ShorterSide(1), 1.0 / 255.0);
-        Self { resize, crop: [1, 1], channels, scale, mean: [0.0; 3], std: [1.0; 3] }.cropped(input.height, input.width)
+        Self::new(Resize::ShorterSide(1), [1, 1]).channels(channels).cropped(input.height, input.width)
     }
 
     /// BVLC's preprocessing: warp to 256×256, centre crop of `size`, BGR in 0…255 minus the mean of ILSVRC-2012.
     pub const fn caffe(size: usize) -> Self {
         Self {
+            version: Version,
             resize: Resize::Warp([256, 256]),
             crop: [size, size],
             channels: ChannelOrder::Bgr,
@@ -274,8 +327,7 @@ pub enum PreprocessingError {
     },
     /// No picture has this number of channels.
     #[error(
-        "the network takes {expected} channels, where a picture has three, or one as grey: give it a ready input (for `alexnet \
-         features`, --input)"
+        "the network takes {expected} channels, and a picture has three, or one as grey: pass numbers as its input instead"
     )]
     Channels {
         /// The network's channels.

@@ -45,8 +45,8 @@ pub(crate) struct WeightArrays {
 /// The state of a layer while it is lowered into a program.
 pub(crate) struct Lowering<'a> {
     pub options: Options<'a>,
-    /// The explicitly chosen algorithm.
-    pub algorithm: Option<Algorithm>,
+    /// The algorithm by which it is computed.
+    pub algorithm: Algorithm,
     /// The layout of the layer's input, if not the usual one.
     pub input_layout: Option<RowsLayout>,
     /// The layer's name, the prefix of its tensors' names.
@@ -66,10 +66,10 @@ impl<'a> Lowering<'a> {
         program: &'a mut Program,
         options: Options<'a>,
         (name, [input, output]): (&'a str, [Shape; 2]),
+        algorithm: Algorithm,
         x: ArrayId,
         input_layout: Option<RowsLayout>,
     ) -> Self {
-        let algorithm = options.algorithms.get(name).copied();
         Self { options, algorithm, input_layout, name, input, output, x, y: None, program }
     }
 
@@ -102,8 +102,7 @@ impl<'a> Lowering<'a> {
 
     /// Adds a dispatch.
     pub fn dispatch(&mut self, work: Work, bound: &[Bound]) -> Result<(), ProgramError> {
-        let fail = |found| ProgramError::Workgroups { layer: self.name.to_string(), found };
-        self.program.dispatch(work, bound).map_err(fail)
+        self.program.dispatch(self.name, work, bound)
     }
 
     /// Adds a dispatch that reads the layer's input and writes its output.

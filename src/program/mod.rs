@@ -13,7 +13,7 @@ use std::ops::Range;
 pub use error::ProgramError;
 pub(crate) use lowering::{Algorithms, Lowering, Options, WeightArrays};
 pub(crate) use memory::{Allocation, MemoryPlan};
-pub(crate) use parameters::{Parameter, Sink};
+pub(crate) use parameters::{Numbers, Parameter, Sink, Vector};
 
 use crate::kernels::{Access, Binding, Kernel, Precision, Storage, Work};
 
@@ -58,7 +58,6 @@ pub(crate) enum Role {
     /// Written once, before the first run ([`Parameter`]).
     Parameter,
     /// Zero before the first run, and kept from one run to the next.
-    #[cfg_attr(not(test), expect(dead_code, reason = "inference has no state"))]
     State,
     /// Written and then read within a run. It shares memory with others whose lifetimes do not overlap.
     Temporary,
@@ -106,6 +105,10 @@ impl Pass {
     pub const FORWARD: Self = Self("forward");
     /// The largest outputs.
     pub const TOP: Self = Self("top");
+    /// The distances between two images, layer by layer.
+    pub const DISTANCE: Self = Self("distance");
+    /// Their sums and maxima.
+    pub const REDUCTION: Self = Self("reduction");
 }
 
 /// Consecutive dispatches that are measured and spread over frames as one: a layer's dispatches in a pass.
@@ -140,13 +143,14 @@ impl Program {
         &self.arrays[id.0]
     }
 
-    /// Adds a dispatch. The storage of the bound arrays selects the variant of its kernel.
+    /// Adds a dispatch of `layer`. The storage of the bound arrays selects the variant of its kernel.
     ///
     /// # Errors
     ///
-    /// The workgroup count, if it exceeds the maximum.
-    pub fn dispatch(&mut self, work: Work, bound: &[Bound]) -> Result<(), u128> {
-        let Work { mut kernel, uniform, workgroups, multiply_adds } = work.folded()?;
+    /// [`ProgramError::Workgroups`].
+    pub fn dispatch(&mut self, layer: &str, work: Work, bound: &[Bound]) -> Result<(), ProgramError> {
+        let fail = |found| ProgramError::Workgroups { layer: layer.into(), found };
+        let Work { mut kernel, uniform, workgroups, multiply_adds } = work.folded().map_err(fail)?;
         let mut bound = bound.to_vec();
         bound.sort_by_key(|b| b.number);
         for &Bound { number, access, array } in &bound {

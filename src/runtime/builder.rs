@@ -5,22 +5,27 @@ use std::{collections::BTreeMap, fmt, sync::atomic::AtomicU64};
 use wgpu::BufferUsages;
 
 use super::{
-    Pipeline, PipelineError,
+    Pipeline, PipelineError, TopEntry, avoid,
     executable::Executable,
     input::{self, Layout},
     memory::Memory,
     pipeline::Kept,
-    requirements, ticket,
+    requirements,
+    run::pictures,
+    ticket,
 };
 use crate::{
     gpu::{Gpu, error_scopes::Scopes},
-    kernels::{Algorithm, Checks, KernelConfig, Precision, activation_quads},
+    kernels::{Algorithm, Checks, KernelConfig, Precision},
     lower::Inference,
     network::Network,
     program::{Algorithms, Options},
     select::{self, BlockedVariant, Blocklist},
     weights::Weights,
 };
+
+/// The number of largest outputs that a run finds by default.
+pub(super) const TOP: usize = 5;
 
 /// Builder of a [`Pipeline`]; see [`Pipeline::builder`].
 #[derive(Clone, Debug)]
@@ -140,11 +145,11 @@ impl<'a> PipelineBuilder<'a> {
             network.position(layer)?;
         }
         let blocklist = gpu.blocklist().and(&settings.blocklist);
-        let allowed = || select::allowed_config(gpu.info(), device.features(), &blocklist);
+        let allowed = || avoid::allowed_config(gpu.info(), device.features(), &blocklist);
         let blocked = || PipelineError::Blocked { blocklist: blocklist.clone() };
         let config = settings.config.or_else(allowed).ok_or_else(blocked)?;
         let mut algorithms = settings.algorithms.clone();
-        select::avoid_algorithms(network, config, batch, &blocklist, &mut algorithms);
+        avoid::avoid_algorithms(network, config, batch, &blocklist, &mut algorithms);
         requirements::check(gpu, network, &settings, config)?;
         if let Some(reason) = select::refusal(gpu.info(), device.features(), config) {
             return Err(PipelineError::KernelConfig { reason });
@@ -154,24 +159,27 @@ impl<'a> PipelineBuilder<'a> {
         let limit = Memory::limit(device, config.storage);
         let options = Options { config, batch, precision, algorithms: &algorithms, limit, top: top.max(1) };
         let inference = Inference::lower(network, options)?;
+        let layout = Layout::new(network.input(), inference.input_layout);
+        let input_kernels = input::kernels(layout, config.storage, batch)?;
+        let compile_further = || input::compile_kernels(gpu, &input_kernels);
         let scopes = Scopes::push(device);
-        input::compile_kernels(gpu, Layout::new(network.input(), inference.input_layout), config.storage, batch)?;
         let progress = progress.map(|Progress(progress)| progress);
-        let executable = Executable::load(gpu, &inference.program, weights, checks, progress)?;
-        let ring = ticket::Ring::new(device, settings.tickets, batch, inference.top.map_or(0, |(_, k)| k));
+        let executable = Executable::load(gpu, &inference.program, weights, checks, progress, compile_further)?;
+        let k = inference.top.map_or(0, |(_, k)| k);
+        let size = (batch * k * size_of::<TopEntry>()) as u64;
+        let decode = move |bytes: &[u8]| pictures(bytemuck::pod_collect_to_vec(bytes), k);
+        let ring = ticket::Ring::new(device, settings.tickets, size, decode);
 
         let mut kept = Vec::new();
         for name in &settings.keep {
-            let index = network.position(name)?;
-            let output = inference.layers[index];
-            let quads = (activation_quads(network.layers()[index].output) * batch) as u64;
+            let output = inference.layers[network.position(name)?];
             let buffer = device.create_buffer(&wgpu::BufferDescriptor {
                 label: Some(name),
-                size: executable.memory(output.array).copy_size(quads),
+                size: executable.memory(output.array).copy_size(inference.program.get(output.array).len()),
                 usage: BufferUsages::STORAGE | BufferUsages::COPY_DST | BufferUsages::COPY_SRC,
                 mapped_at_creation: false,
             });
-            kept.push(Kept { layer: name.clone(), output, quads, buffer });
+            kept.push(Kept { layer: name.clone(), output, buffer });
         }
         if let Some(error) = scopes.pop_now() {
             return Err(error.into());
@@ -196,7 +204,7 @@ impl Pipeline {
     pub fn builder<'a>(gpu: &'a Gpu, network: &'a Network, weights: &'a Weights) -> PipelineBuilder<'a> {
         let settings = Settings {
             batch: 1,
-            top: 5,
+            top: TOP,
             config: None,
             algorithms: BTreeMap::new(),
             precision: Precision::default(),

@@ -6,8 +6,7 @@ use wgpu::{BindGroupLayoutEntry, BindingType};
 
 use super::{PipelineError, memory};
 use crate::{
-    gpu::error_scopes::Scopes,
-    gpu::{Compiled, Gpu},
+    gpu::{Compiled, Gpu, error_scopes::Scopes},
     kernels::{Access, Binding, Checks, Kernel, Storage, binding},
 };
 

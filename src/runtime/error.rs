@@ -27,7 +27,7 @@ pub enum PipelineError {
     Layer(#[from] NetworkError),
     /// The device was made without features or limits that the network needs.
     #[error(
-        "{device} is too small for this network: expected {}; ask for it when making the device \
+        "{device} is too small for this network: expected {}; request it when creating the device \
          (`Pipeline::required_features`, `required_limits`), or use a smaller batch",
         features.iter_names().map(|(name, _)| format!("the feature {name}"))
             .chain(shortfalls.iter().map(ToString::to_string)).collect::<Vec<_>>().join("; ")
@@ -41,7 +41,7 @@ pub enum PipelineError {
         shortfalls: Vec<Shortfall>,
     },
     /// Every kernel configuration that could run is blocked.
-    #[error("every kernel configuration that runs on this adapter is blocked ({blocklist}): block fewer variants")]
+    #[error("every kernel configuration for this adapter is blocked ({blocklist}): block fewer variants")]
     Blocked {
         /// The blocklist.
         blocklist: Blocklist,
@@ -104,7 +104,7 @@ pub enum RunError {
         output: Shape,
     },
     /// The outputs are NaN.
-    #[error("the network's outputs are not numbers: check the input and the weights for very large values")]
+    #[error("the network's output is not a number (NaN): check the input and the weights for very large values")]
     NotANumber,
     /// All tickets are open.
     #[error("all {tickets} tickets are open: take or drop an older one first, or build with more `tickets`")]
@@ -122,7 +122,7 @@ pub enum RunError {
     )]
     OutOfMemory(String),
     /// The device was lost, or reported an error.
-    #[error("the device did not finish: {0}; it may be lost, make one again and `Pipeline::rebuild` on it")]
+    #[error("the device did not finish: {0}; it may be lost: create a new one and call `Pipeline::rebuild`")]
     Device(String),
 }
 

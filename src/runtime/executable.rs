@@ -3,55 +3,49 @@
 #[cfg(test)]
 mod tests;
 
-use std::ops::Range;
-
-use wgpu::{BindGroup, BindGroupEntry, BufferUsages, CommandEncoder, ComputePipeline};
+use wgpu::CommandEncoder;
 
 use super::{
     PipelineError,
+    bound_dispatch::BoundDispatch,
     compile::compile_all,
-    memory::{self, Memory, Upload},
+    memory::{Memory, Upload},
 };
 use crate::{
-    gpu::error_scopes::Scopes,
-    gpu::{Compiled, Gpu},
-    kernels::{Checks, binding},
+    gpu::{Gpu, error_scopes::Scopes},
+    kernels::Checks,
     program::{ArrayId, Dispatch, MemoryPlan, Program, Role, Sink},
     weights::Weights,
 };
 
 /// Callback for upload progress: bytes uploaded, and bytes in total.
-pub(super) type Progress<'a> = &'a (dyn Fn(u64, u64) + Sync);
+pub(crate) type Progress<'a> = &'a (dyn Fn(u64, u64) + Sync);
 
 /// A program's memory and pipelines on a device.
 #[derive(Debug)]
-pub(super) struct Executable {
+pub(crate) struct Executable {
     plan: MemoryPlan,
     /// One per allocation of the plan.
     memory: Vec<Memory>,
-    steps: Vec<Vec<Bound>>,
-}
-
-/// A dispatch with everything that it binds.
-#[derive(Debug)]
-struct Bound {
-    pipeline: ComputePipeline,
-    bind_group: BindGroup,
-    workgroups: [u32; 3],
+    steps: Vec<Vec<BoundDispatch>>,
 }
 
 impl Executable {
-    /// Compiles every kernel and packs `weights` onto the device.
+    /// Compiles every kernel and packs `weights` onto the device. `compile_further` compiles what the program has not.
     pub fn load(
         gpu: &Gpu,
         program: &Program,
         weights: &Weights,
         checks: Checks,
         progress: Option<Progress<'_>>,
+        compile_further: impl FnOnce() + wgpu::WasmNotSend,
     ) -> Result<Self, PipelineError> {
         let plan = program.plan_memory();
         // Compilation and upload both take long, and are independent of each other.
-        let compile = || compile_all(gpu, program.dispatches.iter().map(|d| &d.kernel), checks);
+        let compile = || {
+            compile_further();
+            compile_all(gpu, program.dispatches.iter().map(|d| &d.kernel), checks)
+        };
         let upload = || upload(gpu, program, &plan, weights, progress);
         #[cfg(target_arch = "wasm32")]
         let (compiled, filled) = (compile()?, upload()?);
@@ -65,8 +59,10 @@ impl Executable {
         let allocated =
             |(filled, allocation): (Option<Memory>, _)| filled.unwrap_or_else(|| Memory::new(gpu.device(), allocation));
         let memory: Vec<Memory> = filled.into_iter().zip(&plan.allocations).map(allocated).collect();
-        let bind =
-            |dispatch: &Dispatch| bind(gpu, &compiled[&dispatch.kernel], dispatch, |array| &memory[plan.of(array)]);
+        let bind = |Dispatch { kernel, uniform, workgroups, bound, .. }: &Dispatch| {
+            let arrays = bound.iter().map(|bound| (bound.number, memory[plan.of(bound.array)].binding()));
+            BoundDispatch::new(gpu, (kernel, &compiled[kernel]), uniform, arrays, *workgroups)
+        };
         let steps = program.steps.iter().map(|step| program.dispatches_of(step).iter().map(bind).collect()).collect();
         Ok(Self { plan, memory, steps })
     }
@@ -82,40 +78,22 @@ impl Executable {
         self.memory.iter().map(Memory::size).sum()
     }
 
-    /// Records consecutive steps, in one compute pass.
+    /// Records steps, in one compute pass.
     pub fn encode(
         &self,
         encoder: &mut CommandEncoder,
-        steps: Range<usize>,
+        steps: impl IntoIterator<Item = usize>,
         timestamp_writes: Option<wgpu::ComputePassTimestampWrites<'_>>,
     ) {
-        if steps.is_empty() {
+        let mut steps = steps.into_iter().peekable();
+        if steps.peek().is_none() {
             return;
         }
         let mut pass = super::begin(encoder, timestamp_writes);
-        for Bound { pipeline, bind_group, workgroups: [x, y, z] } in self.steps[steps].iter().flatten() {
-            pass.set_pipeline(pipeline);
-            pass.set_bind_group(0, bind_group, &[]);
-            pass.dispatch_workgroups(*x, *y, *z);
+        for dispatch in steps.flat_map(|step| &self.steps[step]) {
+            dispatch.encode(&mut pass);
         }
     }
-}
-
-/// Binds a dispatch's uniform, and the arrays that `memory` finds.
-fn bind<'m>(gpu: &Gpu, compiled: &Compiled, dispatch: &Dispatch, memory: impl Fn(ArrayId) -> &'m Memory) -> Bound {
-    let Dispatch { kernel, workgroups, bound, .. } = dispatch;
-    let uniform = memory::filled(gpu, "uniform", &dispatch.uniform, BufferUsages::UNIFORM);
-    let arrays = bound.iter().map(|bound| (bound.number, memory(bound.array).binding()));
-    let entries: Vec<_> = arrays
-        .chain([(binding::UNIFORM, uniform.as_entire_binding())])
-        .map(|(binding, resource)| BindGroupEntry { binding, resource })
-        .collect();
-    let bind_group = gpu.device().create_bind_group(&wgpu::BindGroupDescriptor {
-        label: Some(&kernel.label()),
-        layout: &compiled.layout,
-        entries: &entries,
-    });
-    Bound { pipeline: compiled.pipeline.clone(), bind_group, workgroups: *workgroups }
 }
 
 /// Makes and fills the memory of each allocation that holds parameters.

@@ -7,10 +7,9 @@ use wgpu::{
     TextureView,
 };
 
-use super::{Pipeline, PipelineError, begin, compile, memory};
+use super::{Pipeline, PipelineError, begin, bound_dispatch::BoundDispatch, compile, memory::Memory};
 use crate::{
-    gpu::Gpu,
-    gpu::error_scopes::Scopes,
+    gpu::{Gpu, error_scopes::Scopes},
     kernels::{
         Binding, Checks, Kernel, RowsLayout, Storage, WORKGROUP, Work, activation_quads,
         binding::{X, Y},
@@ -48,6 +47,17 @@ impl<'a> TextureSource<'a> {
         self
     }
 
+    /// Columns and rows of the region.
+    pub(crate) fn size(&self) -> [u32; 2] {
+        [self.region[2], self.region[3]]
+    }
+
+    /// A part of the region, from its column `x` and row `y` on.
+    pub(crate) fn part(&self, x: u32, y: u32, width: u32, height: u32) -> Self {
+        let [left, top, ..] = self.region;
+        self.clone().region(left.saturating_add(x), top.saturating_add(y), width, height)
+    }
+
     /// Sets whether shaders read linear light, which is then encoded as sRGB, as networks expect. The default is true
     /// for sRGB texture formats. Set it where the view's format differs from the texture's, and for `rgba16float` with
     /// linear light.
@@ -59,11 +69,7 @@ impl<'a> TextureSource<'a> {
 
 /// Fills a pipeline's input from data on the device; see [`Pipeline::texture_input`] and [`Pipeline::buffer_input`].
 #[derive(Debug)]
-pub struct Input {
-    pipeline: wgpu::ComputePipeline,
-    bind_group: wgpu::BindGroup,
-    workgroups: [u32; 3],
-}
+pub struct Input(BoundDispatch);
 
 impl Input {
     /// Records the input into `encoder`, as one dispatch. Call it before [`Pipeline::encode`].
@@ -76,11 +82,7 @@ impl Input {
         encoder: &mut CommandEncoder,
         timestamp_writes: Option<wgpu::ComputePassTimestampWrites<'_>>,
     ) {
-        let mut pass = begin(encoder, timestamp_writes);
-        pass.set_pipeline(&self.pipeline);
-        pass.set_bind_group(0, &self.bind_group, &[]);
-        let [x, y, z] = self.workgroups;
-        pass.dispatch_workgroups(x, y, z);
+        self.0.encode(&mut begin(encoder, timestamp_writes));
     }
 }
 
@@ -106,9 +108,9 @@ struct TextureUniform {
 }
 
 /// The kernel of [`Pipeline::texture_input`].
-pub(crate) fn texture_kernel(interleaved: bool, storage: Storage) -> Kernel {
+pub(crate) fn texture_kernel(interleaved: bool, resized: bool, storage: Storage) -> Kernel {
     // The host's texture is always sampled, whatever its format.
-    Kernel::new("texture_input", [("INTERLEAVED", interleaved.into())])
+    Kernel::new("texture_input", [("INTERLEAVED", interleaved.into()), ("RESIZED", resized.into())])
         .with_binding(Binding::read(X, Storage::SampledTexture))
         .with_binding(Binding::write(Y, storage))
 }
@@ -122,7 +124,7 @@ pub(crate) fn buffer_kernel(interleaved: bool, storage: Storage) -> Kernel {
 
 /// The layout of the input on the device.
 #[derive(Clone, Copy)]
-pub(super) struct Layout {
+pub(crate) struct Layout {
     shape: Shape,
     interleaved: bool,
     row_quads: u32,
@@ -144,11 +146,11 @@ impl Layout {
     }
 
     /// The dispatch of [`Pipeline::texture_input`].
-    fn texture_work(self, uniform: &[u8], storage: Storage) -> Result<Work, PipelineError> {
+    fn texture_work(self, uniform: &[u8], resized: bool, storage: Storage) -> Result<Work, PipelineError> {
         let Shape { height, width, .. } = self.shape;
         let pixels = if self.interleaved { 4 * self.row_quads.div_ceil(3) } else { width as u32 };
         let workgroups = [pixels.div_ceil(4 * 8), (height as u32).div_ceil(8), 1];
-        let work = Work::new(texture_kernel(self.interleaved, storage), uniform, workgroups);
+        let work = Work::new(texture_kernel(self.interleaved, resized, storage), uniform, workgroups);
         work.folded().map_err(too_many_workgroups)
     }
 
@@ -164,21 +166,25 @@ fn too_many_workgroups(found: u128) -> PipelineError {
     ProgramError::Workgroups { layer: "input".into(), found }.into()
 }
 
-/// Compiles the kernels that fill the input of `batch` images, so that no frame waits for it. Not every network is
-/// filled this way, so a kernel that does not compile is reported only to a caller that asks for it.
+/// The kernels that fill the input of `batch` images.
 ///
 /// # Errors
 ///
 /// [`ProgramError::Workgroups`].
-pub(super) fn compile_kernels(gpu: &Gpu, layout: Layout, storage: Storage, batch: usize) -> Result<(), PipelineError> {
-    let texture = (layout.shape.channels == 3).then(|| layout.texture_work(&[], storage)).transpose()?;
+pub(super) fn kernels(layout: Layout, storage: Storage, batch: usize) -> Result<Vec<Kernel>, PipelineError> {
+    let texture = (layout.shape.channels == 3).then(|| layout.texture_work(&[], true, storage)).transpose()?;
     let buffer = layout.buffer_work(&[], storage, batch)?;
-    for work in texture.into_iter().chain([buffer]) {
-        if let Err(error) = compile::compile(gpu, &work.kernel, Checks::On) {
+    Ok(texture.into_iter().chain([buffer]).map(|work| work.kernel).collect())
+}
+
+/// Compiles them, so that no frame waits for it. Not every network is filled this way, so a kernel that does not
+/// compile is reported only to a caller that asks for it.
+pub(crate) fn compile_kernels(gpu: &Gpu, kernels: &[Kernel]) {
+    for kernel in kernels {
+        if let Err(error) = compile::compile(gpu, kernel, Checks::On) {
             log::warn!("{error}");
         }
     }
-    Ok(())
 }
 
 impl Pipeline {
@@ -199,14 +205,91 @@ impl Pipeline {
         preprocessing: &Preprocessing,
         picture: usize,
     ) -> Result<Input, InputError> {
-        preprocessing.check()?;
+        self.input_array().texture(source, preprocessing, picture)
+    }
+
+    /// Prepares to fill the whole batch from a storage buffer: `batch` preprocessed images of f32 in CHW order. The
+    /// buffer's contents are read each time that [`Input::encode`] is submitted.
+    ///
+    /// # Errors
+    ///
+    /// [`InputError`] when the buffer is too small or not a storage buffer, or the device cannot bind it.
+    pub fn buffer_input(&self, source: BufferBinding<'_>) -> Result<Input, InputError> {
         let shape = self.network.input();
+        let expected = (self.batch() * shape.len() * size_of::<f32>()) as u64;
+        let left = source.buffer.size().saturating_sub(source.offset);
+        let found = source.size.map_or(left, |size| left.min(size.get()));
+        if found < expected {
+            return Err(InputError::Size { expected, found });
+        }
+        if !source.buffer.usage().contains(BufferUsages::STORAGE) {
+            return Err(InputError::Usage { missing: "STORAGE" });
+        }
+        let InputArray { layout, .. } = self.input_array();
+        let [channels, height, width] = [shape.channels, shape.height, shape.width].map(|n| n as u32);
+        let uniform = [channels, height, width, layout.row_quads, layout.pad_left];
+        let work = layout.buffer_work(bytemuck::cast_slice(&uniform), self.config.storage, self.batch());
+        // Bind only the part that is read: the host's buffer may be larger than the device can bind.
+        let source = BindingResource::Buffer(BufferBinding { size: NonZero::new(expected), ..source });
+        self.input_array().prepare(&work.map_err(refused)?, source)
+    }
+
+    fn input_array(&self) -> InputArray<'_> {
+        InputArray {
+            gpu: &self.gpu,
+            layout: Layout::new(self.network.input(), self.inference.input_layout),
+            batch: self.batch(),
+            storage: self.config.storage,
+            memory: self.input(),
+        }
+    }
+}
+
+/// A network's input on the device, to be filled.
+pub(crate) struct InputArray<'a> {
+    pub gpu: &'a Gpu,
+    pub layout: Layout,
+    pub batch: usize,
+    pub storage: Storage,
+    pub memory: &'a Memory,
+}
+
+impl InputArray<'_> {
+    /// Prepares to fill image `picture` of the batch from a texture; see [`Pipeline::texture_input`].
+    pub fn texture(
+        &self,
+        source: &TextureSource<'_>,
+        preprocessing: &Preprocessing,
+        picture: usize,
+    ) -> Result<Input, InputError> {
+        self.texture_with(source, preprocessing, picture, true)
+    }
+
+    /// The same for a region of the size of the input, which is not resized.
+    pub fn texture_as_it_is(
+        &self,
+        source: &TextureSource<'_>,
+        preprocessing: &Preprocessing,
+        picture: usize,
+    ) -> Result<Input, InputError> {
+        self.texture_with(source, preprocessing, picture, false)
+    }
+
+    fn texture_with(
+        &self,
+        source: &TextureSource<'_>,
+        preprocessing: &Preprocessing,
+        picture: usize,
+        resized: bool,
+    ) -> Result<Input, InputError> {
+        preprocessing.check()?;
+        let shape = self.layout.shape;
         let [rows, columns] = preprocessing.crop;
         if shape != Shape::new(3, rows, columns) || preprocessing.channels.count() != 3 {
             return Err(InputError::Crop { expected: shape, rows, columns });
         }
-        if picture >= self.batch() {
-            return Err(InputError::Picture { batch: self.batch(), found: picture });
+        if picture >= self.batch {
+            return Err(InputError::Picture { batch: self.batch, found: picture });
         }
         let texture = source.view.texture();
         let format = texture.format();
@@ -229,7 +312,7 @@ impl Pipeline {
         let both = |of: fn(&crate::picture::Span) -> f64| [of(&x), of(&y)];
         let start = both(|s| s.source[0]).map(|v| v as f32);
         let step = both(|s| (s.source[1] - s.source[0]) / s.len as f64).map(|v| v as f32);
-        let layout = self.layout();
+        let layout = self.layout;
         let Layout { row_quads, pad_left, .. } = layout;
         let channels = |of: fn(&Preprocessing, usize) -> f32| {
             let [r, g, b] = [0, 1, 2].map(|channel| of(preprocessing, channel));
@@ -252,58 +335,20 @@ impl Pipeline {
             scale: channels(|p, c| p.scale / p.std[c]),
             bias: channels(|p, c| -p.mean[c] / p.std[c]),
         };
-        let work = layout.texture_work(bytemuck::bytes_of(&uniform), self.config.storage).map_err(refused)?;
+        let work = layout.texture_work(bytemuck::bytes_of(&uniform), resized, self.storage).map_err(refused)?;
         self.prepare(&work, BindingResource::TextureView(source.view))
-    }
-
-    /// Prepares to fill the whole batch from a storage buffer: `batch` preprocessed images of f32 in CHW order. The
-    /// buffer's contents are read each time that [`Input::encode`] is submitted.
-    ///
-    /// # Errors
-    ///
-    /// [`InputError`] when the buffer is too small or not a storage buffer, or the device cannot bind it.
-    pub fn buffer_input(&self, source: BufferBinding<'_>) -> Result<Input, InputError> {
-        let shape = self.network.input();
-        let expected = (self.batch() * shape.len() * size_of::<f32>()) as u64;
-        let left = source.buffer.size().saturating_sub(source.offset);
-        let found = source.size.map_or(left, |size| left.min(size.get()));
-        if found < expected {
-            return Err(InputError::Size { expected, found });
-        }
-        if !source.buffer.usage().contains(BufferUsages::STORAGE) {
-            return Err(InputError::Usage { missing: "STORAGE" });
-        }
-        let layout = self.layout();
-        let [channels, height, width] = [shape.channels, shape.height, shape.width].map(|n| n as u32);
-        let uniform = [channels, height, width, layout.row_quads, layout.pad_left];
-        let work = layout.buffer_work(bytemuck::cast_slice(&uniform), self.config.storage, self.batch());
-        // Bind only the part that is read: the host's buffer may be larger than the device can bind.
-        let source = BindingResource::Buffer(BufferBinding { size: NonZero::new(expected), ..source });
-        self.prepare(&work.map_err(refused)?, source)
-    }
-
-    fn layout(&self) -> Layout {
-        Layout::new(self.network.input(), self.inference.input_layout)
     }
 
     fn prepare(&self, work: &Work, source: BindingResource<'_>) -> Result<Input, InputError> {
         let Work { kernel, uniform, workgroups, .. } = work;
-        let device = self.gpu.device();
-        let compiled = compile::compile(&self.gpu, kernel, Checks::On).map_err(refused)?;
-        let scopes = Scopes::push(device);
-        let uniform = memory::filled(&self.gpu, "input", uniform, BufferUsages::UNIFORM);
-        let resources = [source, self.input().binding(), uniform.as_entire_binding()];
-        let entries: Vec<_> =
-            (0..).zip(resources).map(|(binding, resource)| wgpu::BindGroupEntry { binding, resource }).collect();
-        let bind_group = device.create_bind_group(&wgpu::BindGroupDescriptor {
-            label: Some(&kernel.label()),
-            layout: &compiled.layout,
-            entries: &entries,
-        });
-        if let Some(error) = scopes.pop_now() {
-            return Err(refused(error.into()));
+        let compiled = compile::compile(self.gpu, kernel, Checks::On).map_err(refused)?;
+        let scopes = Scopes::push(self.gpu.device());
+        let resources = [(X, source), (Y, self.memory.binding())];
+        let dispatch = BoundDispatch::new(self.gpu, (kernel, &compiled), uniform, resources, *workgroups);
+        match scopes.pop_now() {
+            Some(error) => Err(refused(error.into())),
+            None => Ok(Input(dispatch)),
         }
-        Ok(Input { pipeline: compiled.pipeline, bind_group, workgroups: *workgroups })
     }
 }
 
@@ -325,7 +370,7 @@ pub enum InputError {
         columns: usize,
     },
     /// The batch has no image with this index.
-    #[error("expected a picture of 0 to {}, found {found}: build the pipeline with a larger batch", batch - 1)]
+    #[error("expected an image index of 0 to {}, found {found}: build the pipeline with a larger batch", batch - 1)]
     Picture {
         /// The batch size.
         batch: usize,
@@ -386,20 +431,19 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
     use super::*;
-    use crate::{gpu::GpuOptions, layers::Conv, network::Network, weights::Weights};
+    use crate::{layers::Conv, network::Network, runtime::memory, weights::Weights};
 
     /// Binding the first texture or buffer in a frame compiles nothing, in either layout.
     #[test]
     fn kernels_are_compiled_before_the_first_frame() {
-        let gpu =
-            Gpu::open_blocking(&GpuOptions { adapter: std::env::var("ALEXNET_ADAPTER").ok(), backends: None }).unwrap();
+        let gpu = Gpu::for_tests();
         let networks = [
             Network::builder("rows", Shape::new(3, 8, 8)).conv("conv1", Conv::new(4, 4).stride(4)).build().unwrap(),
             Network::builder("quads", Shape::new(3, 8, 8)).dropout("out").build().unwrap(),
         ];
         for (network, interleaved) in networks.iter().zip([true, false]) {
             let pipeline = Pipeline::builder(&gpu, network, &Weights::random(network, 1)).build().unwrap();
-            assert_eq!(pipeline.layout().interleaved, interleaved);
+            assert_eq!(pipeline.input_array().layout.interleaved, interleaved);
             let texture = gpu.device().create_texture(&wgpu::TextureDescriptor {
                 label: None,
                 size: wgpu::Extent3d { width: 9, height: 9, depth_or_array_layers: 1 },

@@ -1,6 +1,6 @@
 //! A network's dispatches, listed without a device.
 
-use super::{PipelineError, requirements};
+use super::{PipelineError, builder::TOP, requirements};
 use crate::{
     kernels::{KernelConfig, Precision},
     lower::Inference,
@@ -10,6 +10,7 @@ use crate::{
 
 /// One dispatch of a plan; see [`plan`].
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct PlannedDispatch {
     /// The layer's name.
     pub layer: String,
@@ -72,7 +73,7 @@ pub fn device_bytes(
     precision: Precision,
 ) -> Result<u64, PipelineError> {
     let limit = wgpu::Limits::default().max_storage_buffer_binding_size / QUAD;
-    let options = Options { config, batch, precision, algorithms: &Algorithms::new(), limit, top: 1 };
+    let options = Options { config, batch, precision, algorithms: &Algorithms::new(), limit, top: TOP };
     let plan = Inference::lower(network, options)?.program.plan_memory();
     Ok(plan.allocations.iter().map(Allocation::device_bytes).sum())
 }

@@ -23,7 +23,7 @@ const UPLOAD: u64 = 1 << 20;
 
 /// A flat array of `vec4<f32>`, or of weights in quads of [`Precision::quad_bytes`].
 #[derive(Clone, Debug)]
-pub(super) enum Memory {
+pub(crate) enum Memory {
     Buffer(Buffer),
     Texture(Texture, TextureView),
 }
@@ -166,7 +166,7 @@ impl Memory {
 }
 
 /// The texel format of weight quads in `precision`.
-pub(super) fn texture_format(precision: Precision) -> TextureFormat {
+pub(crate) fn texture_format(precision: Precision) -> TextureFormat {
     match precision {
         Precision::F32 => TextureFormat::Rgba32Float,
         Precision::F16 => TextureFormat::Rgba16Float,
@@ -212,7 +212,7 @@ fn texture_rows(texture: &Texture, row: u32) -> TexelCopyTextureInfo<'_> {
 
 /// A small buffer that holds `bytes` from the queue's next submission on. (wgpu's `create_buffer_init` panics when
 /// there is no memory or the device is lost; here that is an error for the surrounding error scope.)
-pub(super) fn filled(gpu: &Gpu, label: &str, bytes: &[u8], usage: BufferUsages) -> Buffer {
+pub(crate) fn filled(gpu: &Gpu, label: &str, bytes: &[u8], usage: BufferUsages) -> Buffer {
     let buffer = gpu.device().create_buffer(&BufferDescriptor {
         label: Some(label),
         size: bytes.len() as u64,

@@ -9,25 +9,28 @@
 //! make nothing on the device, and neither submit nor poll. [`Pipeline::run`] and its like make a readback buffer,
 //! submit and wait.
 
+pub(crate) mod avoid;
 #[cfg(not(target_arch = "wasm32"))]
 mod blocking;
+mod bound_dispatch;
 mod builder;
 mod compile;
 mod error;
-mod executable;
+pub(crate) mod executable;
 mod frame_budget;
-mod input;
+pub(crate) mod input;
 mod list;
-mod memory;
+pub(crate) mod memory;
 mod pipeline;
 mod profile;
-mod requirements;
+pub(crate) mod readback;
+pub(crate) mod requirements;
 #[cfg(not(target_arch = "wasm32"))]
 mod roofline;
 mod run;
-mod ticket;
+pub(crate) mod ticket;
 mod tune;
-mod wait;
+pub(crate) mod wait;
 
 pub use builder::PipelineBuilder;
 pub use error::{PipelineError, RunError};
@@ -37,8 +40,6 @@ pub use input::{Input, InputError, TextureSource};
 pub(crate) use input::{buffer_kernel, texture_kernel};
 pub use list::{PlannedDispatch, device_bytes, plan};
 pub use pipeline::Pipeline;
-#[cfg(test)]
-pub(crate) use pipeline::from_chw;
 pub use profile::LayerTime;
 #[cfg(not(target_arch = "wasm32"))]
 pub use roofline::Roofline;

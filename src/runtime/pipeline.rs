@@ -7,14 +7,13 @@ use std::{
 
 use wgpu::{Buffer, CommandEncoder};
 
-use super::{RunError, builder::Settings, executable::Executable, memory::Memory, ticket};
+use super::{RunError, TopEntry, builder::Settings, executable::Executable, memory::Memory, ticket};
 use crate::{
     gpu::{Gpu, error_scopes::Scopes},
-    kernels::{KernelConfig, activation_quads},
+    kernels::KernelConfig,
     lower::{Inference, LayerOutput},
     network::{Layer, Network},
     program::Step,
-    shape::Shape,
     weights::Weights,
 };
 
@@ -34,7 +33,7 @@ pub struct Pipeline {
     pub(super) inference: Inference,
     pub(super) executable: Executable,
     /// Readback buffers of the tickets.
-    pub(super) ring: ticket::Ring,
+    pub(super) ring: ticket::Ring<Vec<Vec<TopEntry>>>,
     /// Layers that each run copies, by the step after which it copies them.
     pub(super) kept: Vec<Kept>,
     /// The number of the run that began last.
@@ -46,16 +45,15 @@ pub struct Pipeline {
 pub(super) struct Kept {
     pub(super) layer: String,
     pub(super) output: LayerOutput,
-    pub(super) quads: u64,
     pub(super) buffer: Buffer,
 }
 
 /// A copy of an activation to a buffer after some step.
 pub(super) struct Copy<'a> {
     pub(super) output: LayerOutput,
-    pub(super) quads: u64,
     pub(super) buffer: &'a Buffer,
 }
+
 impl Pipeline {
     /// Returns the device.
     pub fn gpu(&self) -> &Gpu {
@@ -123,15 +121,7 @@ impl Pipeline {
         if input.len() != shape.len() * self.batch() {
             return Err(RunError::Input { expected: shape.len() * self.batch(), found: input.len() });
         }
-        let quads = self.inference.input_layout.map_or(activation_quads(shape), |l| l.quads());
-        let mut laid_out = vec![0.0f32; quads * 4 * self.batch()];
-        for (picture, out) in input.chunks_exact(shape.len()).zip(laid_out.chunks_exact_mut(quads * 4)) {
-            match self.inference.input_layout {
-                Some(layout) => layout.write(picture, out),
-                None => from_chw(picture, shape, out),
-            }
-        }
-        Ok(laid_out)
+        Ok(self.inference.lay_out(shape, input))
     }
 
     /// Records one run on the input in place into `encoder`: every layer, then the largest outputs. The host submits
@@ -157,7 +147,7 @@ impl Pipeline {
 
     /// Records steps, copies of the kept activations, and the given copies.
     pub(super) fn encode_copies(&self, encoder: &mut CommandEncoder, steps: Range<usize>, further: Vec<Copy<'_>>) {
-        let kept = self.kept.iter().map(|kept| Copy { output: kept.output, quads: kept.quads, buffer: &kept.buffer });
+        let kept = self.kept.iter().map(|kept| Copy { output: kept.output, buffer: &kept.buffer });
         let within = |copy: &Copy<'_>| {
             let after = copy.output.steps;
             (steps.start < after && after <= steps.end) || (after == 0 && steps.start == 0)
@@ -166,10 +156,10 @@ impl Pipeline {
         // An activation can be copied when a pass ends, before later layers overwrite it.
         copies.sort_by_key(|copy| copy.output.steps);
         let mut from = steps.start;
-        for Copy { output, quads, buffer } in copies {
+        for Copy { output, buffer } in copies {
             self.executable.encode(encoder, from..output.steps, None);
             from = output.steps;
-            self.executable.memory(output.array).copy_to(encoder, quads, buffer);
+            self.executable.memory(output.array).copy_to(encoder, self.quads(output), buffer);
         }
         self.executable.encode(encoder, from..steps.end, None);
     }
@@ -222,10 +212,7 @@ impl Pipeline {
     }
 
     pub(super) fn copies<'b>(&self, layers: &[(&str, &'b Buffer)]) -> Result<Vec<Copy<'b>>, RunError> {
-        let copy = |&(name, buffer): &(&str, &'b Buffer)| {
-            let (output, quads) = self.output(name)?;
-            Ok(Copy { output, quads, buffer })
-        };
+        let copy = |&(name, buffer): &(&str, &'b Buffer)| Ok(Copy { output: self.output(name)?, buffer });
         layers.iter().map(copy).collect()
     }
 
@@ -235,24 +222,17 @@ impl Pipeline {
     ///
     /// [`RunError::Layer`] when the name is unknown.
     pub fn activation_bytes(&self, name: &str) -> Result<u64, RunError> {
-        let (output, quads) = self.output(name)?;
-        Ok(self.executable.memory(output.array).copy_size(quads))
+        let output = self.output(name)?;
+        Ok(self.executable.memory(output.array).copy_size(self.quads(output)))
     }
 
-    /// The output of the layer called `name`, and its size in vec4s.
-    pub(super) fn output(&self, name: &str) -> Result<(LayerOutput, u64), RunError> {
-        let index = self.network.position(name)?;
-        let quads = activation_quads(self.network.layers()[index].output) * self.batch();
-        Ok((self.inference.layers[index], quads as u64))
+    /// The output of the layer called `name`.
+    pub(super) fn output(&self, name: &str) -> Result<LayerOutput, RunError> {
+        Ok(self.inference.layers[self.network.position(name)?])
     }
-}
 
-/// Converts CHW to channels-last quads; `out` is zero on entry.
-pub(crate) fn from_chw(picture: &[f32], shape: Shape, out: &mut [f32]) {
-    let padded = shape.channels.div_ceil(4) * 4;
-    for (c, plane) in picture.chunks_exact(shape.height * shape.width).enumerate() {
-        for (&value, pixel) in plane.iter().zip(out.chunks_exact_mut(padded)) {
-            pixel[c] = value;
-        }
+    /// The size of an output in vec4s.
+    pub(super) fn quads(&self, output: LayerOutput) -> u64 {
+        self.inference.program.get(output.array).len()
     }
 }

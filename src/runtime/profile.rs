@@ -7,11 +7,12 @@ use wgpu::{
     QueryType,
 };
 
-use super::{Input, Pipeline, RunError, wait::Poller};
+use super::{Input, Pipeline, RunError, readback, wait::Poller};
 use crate::network::Layer;
 
 /// A layer's time on the device.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct LayerTime {
     /// The layer's name.
     pub layer: String,
@@ -75,35 +76,31 @@ impl Pipeline {
             return Ok(None);
         }
         let size = u64::from(count) * u64::from(QUERY_SIZE);
-        let reading = self
-            .submit(|encoder| {
-                let query_set = device.create_query_set(&QuerySetDescriptor {
-                    label: Some("passes"),
-                    ty: QueryType::Timestamp,
-                    count,
-                });
-                let resolved = device.create_buffer(&wgpu::BufferDescriptor {
-                    label: Some("timestamps"),
-                    size,
-                    usage: BufferUsages::QUERY_RESOLVE | BufferUsages::COPY_SRC,
-                    mapped_at_creation: false,
-                });
-                self.begin_run();
-                for (pass, begin) in (0..count).step_by(2).enumerate() {
-                    let writes = ComputePassTimestampWrites {
-                        query_set: &query_set,
-                        beginning_of_pass_write_index: Some(begin),
-                        end_of_pass_write_index: Some(begin + 1),
-                    };
-                    record(encoder, pass, writes);
-                }
-                encoder.resolve_query_set(&query_set, 0..count, &resolved, 0);
-                let readback = self.readback(size);
-                encoder.copy_buffer_to_buffer(&resolved, 0, &readback, 0, size);
-                Ok(vec![readback])
-            })
-            .await?;
-        let ticks: Vec<u64> = self.read(reading, poller).await?.concat();
+        let reading = readback::submit(&self.gpu, |encoder| {
+            let query_set =
+                device.create_query_set(&QuerySetDescriptor { label: Some("passes"), ty: QueryType::Timestamp, count });
+            let resolved = device.create_buffer(&wgpu::BufferDescriptor {
+                label: Some("timestamps"),
+                size,
+                usage: BufferUsages::QUERY_RESOLVE | BufferUsages::COPY_SRC,
+                mapped_at_creation: false,
+            });
+            self.begin_run();
+            for (pass, begin) in (0..count).step_by(2).enumerate() {
+                let writes = ComputePassTimestampWrites {
+                    query_set: &query_set,
+                    beginning_of_pass_write_index: Some(begin),
+                    end_of_pass_write_index: Some(begin + 1),
+                };
+                record(encoder, pass, writes);
+            }
+            encoder.resolve_query_set(&query_set, 0..count, &resolved, 0);
+            let timestamps = readback::buffer(&self.gpu, size);
+            encoder.copy_buffer_to_buffer(&resolved, 0, &timestamps, 0, size);
+            Ok(vec![timestamps])
+        })
+        .await?;
+        let ticks: Vec<u64> = readback::read(&self.gpu, reading, poller).await?.concat();
         // On a GPU, the microseconds between two passes belong to no layer. A processor has no such gap, but lavapipe
         // (Mesa 22.3), on a device that draws too, records the time only when it reaches the next timestamp, so the
         // passes' ends are used there.

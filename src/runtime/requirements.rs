@@ -10,7 +10,7 @@ use crate::{
     kernels::{Family, KernelConfig, Precision, Storage, TEXTURE_WIDTH},
     lower::Inference,
     network::Network,
-    program::{Algorithms, Options, Parameter, QUAD, Role},
+    program::{Algorithms, Options, Parameter, Program, QUAD, Role},
     select,
 };
 
@@ -77,6 +77,13 @@ pub(super) fn check_defaults(
     compare(device, Features::empty(), &needed, &Limits::default())
 }
 
+/// Checks the device of `gpu` for a program in `config`.
+pub(crate) fn check_program(gpu: &Gpu, program: &Program, config: KernelConfig) -> Result<(), PipelineError> {
+    let features = Pipeline::required_features(config) - gpu.device().features();
+    let device = || format!("the device of adapter `{}`", gpu.info().name);
+    compare(device, features, &program_limits(program, config), &gpu.device().limits())
+}
+
 fn compare(
     device: impl Fn() -> String,
     features: Features,
@@ -101,6 +108,19 @@ fn limits(
     // into are counted.
     let options = Options { config, batch, precision, algorithms, limit: 1 << 40, top: 0 };
     let Inference { program, input, layers, .. } = Inference::lower(network, options)?;
+    let mut limits = program_limits(&program, config);
+    if config.storage != Storage::StorageBuffer {
+        // Activations are copied through buffers: the input, those that are read back, and those that are kept.
+        let activations = layers.iter().map(|layer| layer.array).chain([input]);
+        let quads = activations.map(|array| program.get(array).len()).max().unwrap_or(0);
+        let bytes = quads.next_multiple_of(TEXTURE_WIDTH.into()) * QUAD;
+        limits.max_buffer_size = cmp::max(limits.max_buffer_size, bytes);
+    }
+    Ok(limits)
+}
+
+/// The lowest limits with which a program runs, except for copies of its arrays.
+fn program_limits(program: &Program, config: KernelConfig) -> Limits {
     let mut limits = BASE_LIMITS;
     let workgroups = program.dispatches.iter().flat_map(|dispatch| dispatch.workgroups);
     limits.max_compute_workgroups_per_dimension =
@@ -129,13 +149,10 @@ fn limits(
             Parameter::Vector(vector) => bind(Storage::StorageBuffer, program.get(vector.array).len(), QUAD),
         }
     }
-    if config.storage != Storage::StorageBuffer {
-        limits.max_storage_textures_per_shader_stage = if config.storage == Storage::StorageTexture { 3 } else { 1 };
-        // Activations are copied through buffers: the input, those that are read back, and those that are kept.
-        let activations = layers.iter().map(|layer| layer.array).chain([input]);
-        let quads = activations.map(|array| program.get(array).len()).max().unwrap_or(0);
-        let bytes = quads.next_multiple_of(TEXTURE_WIDTH.into()) * QUAD;
-        limits.max_buffer_size = cmp::max(limits.max_buffer_size, bytes);
+    match config.storage {
+        Storage::StorageBuffer => {}
+        Storage::StorageTexture => limits.max_storage_textures_per_shader_stage = 3,
+        Storage::SampledTexture => limits.max_storage_textures_per_shader_stage = 1,
     }
-    Ok(limits)
+    limits
 }

@@ -1,23 +1,26 @@
 //! The roofline of an adapter (Williams, Waterman, Patterson 2009): its peak arithmetic and memory throughput.
 
-use std::time::{Duration, Instant};
+use std::{
+    iter::repeat_n,
+    time::{Duration, Instant},
+};
 
 use super::{PipelineError, executable::Executable};
 use crate::{
-    gpu::Gpu,
-    gpu::error_scopes::Scopes,
+    gpu::{Gpu, error_scopes::Scopes},
     kernels::{
         Checks, Work,
         binding::{X, Y},
         roofline,
     },
-    program::{Array, Pass, Program, ProgramError, QUAD, Role, read, write},
+    program::{Array, Pass, Program, QUAD, Role, read, write},
     select,
     weights::Weights,
 };
 
 /// Measured peak throughput of an adapter.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Roofline {
     /// Billions of f32 operations per second; a multiply-add counts as two.
     pub gflops: f64,
@@ -41,11 +44,10 @@ impl Roofline {
             let mut program = Program::default();
             let [input, output] = [(roofline::INPUT_QUADS, Role::Input), (roofline::OUTPUT_QUADS, Role::Output)]
                 .map(|(quads, role)| program.array(Array::quads("roofline", quads as usize, config.storage, role)));
-            let dispatched = program.dispatch(work, &[read(X, input), write(Y, output)]);
-            dispatched.map_err(|found| ProgramError::Workgroups { layer: "roofline".into(), found })?;
+            program.dispatch("roofline", work, &[read(X, input), write(Y, output)])?;
             program.end_step(Pass("roofline"), 0);
             let scopes = Scopes::push(gpu.device());
-            let executable = Executable::load(gpu, &program, &Weights::default(), Checks::default(), None)?;
+            let executable = Executable::load(gpu, &program, &Weights::default(), Checks::default(), None, || ())?;
             if let Some(error) = scopes.pop_now() {
                 return Err(error.into());
             }
@@ -54,9 +56,7 @@ impl Roofline {
             loop {
                 let scopes = Scopes::push(device);
                 let mut encoder = device.create_command_encoder(&Default::default());
-                for _ in 0..times {
-                    executable.encode(&mut encoder, 0..1, None);
-                }
+                executable.encode(&mut encoder, repeat_n(0, times), None);
                 let start = Instant::now();
                 gpu.queue().submit([encoder.finish()]);
                 if let Some(error) = scopes.pop_now() {
@@ -67,7 +67,7 @@ impl Roofline {
                 let took = start.elapsed();
                 // The first measurement may include compilation and first use of memory.
                 if took >= LEAST && times > 1 {
-                    return Ok(took.as_secs_f64() / f64::from(times));
+                    return Ok(took.as_secs_f64() / times as f64);
                 }
                 times *= 2;
             }

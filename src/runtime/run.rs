@@ -1,9 +1,9 @@
 //! Runs that read their results back.
 
-use wgpu::{Buffer, BufferUsages, CommandEncoder};
+use wgpu::{Buffer, CommandEncoder};
 
-use super::{Input, Pipeline, RunError, wait::Poller};
-use crate::{gpu::error_scopes::Scopes, shape::Shape};
+use super::{Input, Pipeline, RunError, readback, wait::Poller};
+use crate::shape::Shape;
 
 /// One of a network's largest outputs.
 #[repr(C)]
@@ -49,23 +49,22 @@ impl Pipeline {
         poller: Poller,
     ) -> Result<Vec<Vec<f32>>, RunError> {
         let input = self.lay_out(input)?;
-        let reading = self
-            .submit(|encoder| {
-                let mut reads = Vec::new();
-                for name in names {
-                    reads.push(self.readback(self.activation_bytes(name)?));
-                }
-                let layers: Vec<(&str, &Buffer)> = names.iter().copied().zip(&reads).collect();
-                let copies = self.copies(&layers)?;
-                self.encode_input(encoder, &input)?;
-                self.begin_run();
-                self.encode_copies(encoder, 0..self.inference.forward, copies);
-                self.encode_top(encoder);
-                Ok(reads)
-            })
-            .await?;
+        let reading = readback::submit(&self.gpu, |encoder| {
+            let mut reads = Vec::new();
+            for name in names {
+                reads.push(readback::buffer(&self.gpu, self.activation_bytes(name)?));
+            }
+            let layers: Vec<(&str, &Buffer)> = names.iter().copied().zip(&reads).collect();
+            let copies = self.copies(&layers)?;
+            self.encode_input(encoder, &input)?;
+            self.begin_run();
+            self.encode_copies(encoder, 0..self.inference.forward, copies);
+            self.encode_top(encoder);
+            Ok(reads)
+        })
+        .await?;
         let mut activations = Vec::new();
-        for (name, values) in names.iter().zip(self.read(reading, poller).await?) {
+        for (name, values) in names.iter().zip(readback::read(&self.gpu, reading, poller).await?) {
             activations.push(to_chw(&values, self.network.layer(name)?.output, self.batch()));
         }
         Ok(activations)
@@ -99,33 +98,31 @@ impl Pipeline {
         let Some((entries, k)) = self.top() else {
             return Err(RunError::NotAVector { output: self.network.output() });
         };
-        let reading = self
-            .submit(|encoder| {
-                if let Some(input) = &input {
-                    self.encode_input(encoder, input)?;
-                }
-                self.encode(encoder);
-                let buffer = self.readback(entries.size());
-                encoder.copy_buffer_to_buffer(entries, 0, &buffer, 0, entries.size());
-                Ok(vec![buffer])
-            })
-            .await?;
-        pictures(self.read(reading, poller).await?.concat(), k)
+        let reading = readback::submit(&self.gpu, |encoder| {
+            if let Some(input) = &input {
+                self.encode_input(encoder, input)?;
+            }
+            self.encode(encoder);
+            let buffer = readback::buffer(&self.gpu, entries.size());
+            encoder.copy_buffer_to_buffer(entries, 0, &buffer, 0, entries.size());
+            Ok(vec![buffer])
+        })
+        .await?;
+        pictures(readback::read(&self.gpu, reading, poller).await?.concat(), k)
     }
 
     /// Fills the network's input from `input`, runs the network and reads the last layer, as [`Pipeline::run`] does.
     pub(crate) async fn run_from(&self, input: &Input) -> Result<Vec<f32>, RunError> {
         let last = self.network.layers().last().map(|l| l.name.as_str()).unwrap_or_default();
         let size = self.activation_bytes(last)?;
-        let reading = self
-            .submit(|encoder| {
-                let activation = self.readback(size);
-                input.encode(encoder);
-                self.encode_layers(encoder, &[(last, &activation)])?;
-                Ok(vec![activation])
-            })
-            .await?;
-        let values: Vec<Vec<f32>> = self.read(reading, Poller::Thread).await?;
+        let reading = readback::submit(&self.gpu, |encoder| {
+            let activation = readback::buffer(&self.gpu, size);
+            input.encode(encoder);
+            self.encode_layers(encoder, &[(last, &activation)])?;
+            Ok(vec![activation])
+        })
+        .await?;
+        let values: Vec<Vec<f32>> = readback::read(&self.gpu, reading, Poller::Thread).await?;
         Ok(to_chw(&values.concat(), self.network.output(), self.batch()))
     }
 
@@ -134,68 +131,7 @@ impl Pipeline {
         let staged = self.input().copy_from(self.gpu.device(), encoder, laid_out);
         staged.ok_or_else(|| RunError::Device("there is no buffer for the input".into()))
     }
-
-    /// Submits the commands that `record` records, and begins to read the buffers that it returns. Everything that a
-    /// run makes is made in `record`, so that an error of the device there is an error of the run. On the web, a
-    /// pipeline that could not be made is reported here.
-    pub(super) async fn submit(
-        &self,
-        record: impl FnOnce(&mut CommandEncoder) -> Result<Vec<Buffer>, RunError>,
-    ) -> Result<Vec<Reading>, RunError> {
-        let scopes = Scopes::push(self.gpu.device());
-        let mut encoder = self.gpu.device().create_command_encoder(&Default::default());
-        let recorded = record(&mut encoder);
-        let reading = |buffer: Buffer| {
-            let (send, mapped) = futures::channel::oneshot::channel();
-            buffer.map_async(wgpu::MapMode::Read, .., move |result| {
-                let _ = send.send(result);
-            });
-            Reading { buffer, mapped }
-        };
-        let readings = recorded.map(|buffers| {
-            self.gpu.queue().submit([encoder.finish()]);
-            buffers.into_iter().map(reading).collect()
-        });
-        match scopes.pop().await {
-            Some(error) => Err(error.into()),
-            None => readings,
-        }
-    }
-
-    pub(super) fn readback(&self, size: u64) -> Buffer {
-        self.gpu.device().create_buffer(&wgpu::BufferDescriptor {
-            label: Some("readback"),
-            size,
-            usage: BufferUsages::MAP_READ | BufferUsages::COPY_DST,
-            mapped_at_creation: false,
-        })
-    }
-
-    /// Waits for the buffers to be mapped, while `poller` polls the device.
-    pub(super) async fn read<T: bytemuck::Pod>(
-        &self,
-        readings: Vec<Reading>,
-        poller: Poller,
-    ) -> Result<Vec<Vec<T>>, RunError> {
-        let mut all = Vec::new();
-        for Reading { buffer, mapped } in readings {
-            let mapped = poller.wait(self.gpu.device(), mapped).await.map_err(RunError::Device)?;
-            mapped.map_err(|e| RunError::Device(e.to_string()))?;
-            let bytes = buffer.get_mapped_range(..).map_err(|e| RunError::Device(e.to_string()))?;
-            all.push(bytemuck::pod_collect_to_vec(&bytes));
-        }
-        Ok(all)
-    }
 }
-
-/// A buffer that is being read.
-pub(super) struct Reading {
-    buffer: Buffer,
-    mapped: Mapped,
-}
-
-type MapResult = Result<(), wgpu::BufferAsyncError>;
-type Mapped = futures::channel::oneshot::Receiver<MapResult>;
 
 /// Splits the entries into `k` per image.
 pub(super) fn pictures(entries: Vec<TopEntry>, k: usize) -> Result<Vec<Vec<TopEntry>>, RunError> {

@@ -9,7 +9,7 @@ use std::{
 
 use wgpu::{Buffer, BufferAsyncError, BufferUsages, CommandEncoder, Device, MapMode};
 
-use super::{Pipeline, RunError, TopEntry, run::pictures};
+use super::{Pipeline, RunError, TopEntry};
 
 impl Pipeline {
     /// Records a copy of the largest outputs into `encoder`, after [`Pipeline::encode`] or the last
@@ -28,80 +28,102 @@ impl Pipeline {
         let Some((entries, _)) = self.top() else {
             return Err(RunError::NotAVector { output: self.network.output() });
         };
-        let slots = &self.ring.slots;
+        Ok(self.ring.reserve()?.ticket(encoder, entries))
+    }
+}
+
+/// Readback buffers, one per ticket.
+#[derive(Debug)]
+pub(crate) struct Ring<T> {
+    slots: Vec<Arc<Slot<T>>>,
+}
+
+impl<T: 'static> Ring<T> {
+    /// Makes the buffers of `tickets` tickets for results of `size` bytes, which `decode` reads.
+    pub fn new(
+        device: &Device,
+        tickets: usize,
+        size: u64,
+        decode: impl Fn(&[u8]) -> Result<T, RunError> + Send + Sync + 'static,
+    ) -> Self {
+        let decode: Decode<T> = Arc::new(decode);
+        let slot = |_| {
+            let buffer = device.create_buffer(&wgpu::BufferDescriptor {
+                label: Some("ticket"),
+                size,
+                usage: BufferUsages::MAP_READ | BufferUsages::COPY_DST,
+                mapped_at_creation: false,
+            });
+            Arc::new(Slot { buffer, decode: decode.clone(), state: Mutex::new(State::Free) })
+        };
+        let count = if size == 0 { 0 } else { tickets };
+        Self { slots: (0..count).map(slot).collect() }
+    }
+
+    /// Takes a free buffer.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::Busy`] when there is none.
+    pub fn reserve(&self) -> Result<Reserved<T>, RunError> {
+        let slots = &self.slots;
         let Some(slot) = slots.iter().find(|s| s.claim()) else {
             let lost = slots.iter().any(|s| matches!(*s.state(), State::Lost));
             let lost = lost.then(|| RunError::Device("an earlier ticket was not read".into()));
             return Err(lost.unwrap_or(RunError::Busy { tickets: slots.len() }));
         };
-        encoder.copy_buffer_to_buffer(entries, 0, &slot.buffer, 0, entries.size());
-        let mapping = Mapping { slot: slot.clone(), done: false };
+        Ok(Reserved(Mapping { slot: slot.clone(), done: false }))
+    }
+}
+
+/// A buffer of a [`Ring`], taken.
+pub(crate) struct Reserved<T>(Mapping<T>);
+
+impl<T: 'static> Reserved<T> {
+    /// Records a copy of `results` into the buffer.
+    pub fn ticket(self, encoder: &mut CommandEncoder, results: &Buffer) -> Ticket<T> {
+        let Self(mapping) = self;
+        let slot = mapping.slot.clone();
+        encoder.copy_buffer_to_buffer(results, 0, &slot.buffer, 0, slot.buffer.size());
         encoder.map_buffer_on_submit(&slot.buffer, MapMode::Read, .., move |result| mapping.finish(result));
-        Ok(Ticket { slot: Some(slot.clone()) })
+        Ticket { slot: Some(slot) }
     }
 }
 
-/// The readback buffers of a pipeline, one per ticket.
-#[derive(Debug)]
-pub(super) struct Ring {
-    slots: Vec<Arc<Slot>>,
-}
+type Decode<T> = Arc<dyn Fn(&[u8]) -> Result<T, RunError> + Send + Sync>;
 
-impl Ring {
-    /// Makes the ring for outputs of `batch` × `k`; empty where there is nothing to read.
-    #[cfg_attr(target_arch = "wasm32", expect(clippy::arc_with_non_send_sync, reason = "browsers have one thread"))]
-    pub fn new(device: &Device, tickets: usize, batch: usize, k: usize) -> Self {
-        let slot = |_| {
-            let buffer = device.create_buffer(&wgpu::BufferDescriptor {
-                label: Some("ticket"),
-                size: (batch * k * size_of::<TopEntry>()) as u64,
-                usage: BufferUsages::MAP_READ | BufferUsages::COPY_DST,
-                mapped_at_creation: false,
-            });
-            Arc::new(Slot { buffer, k, state: Mutex::new(State::Free) })
-        };
-        let count = if k == 0 { 0 } else { tickets };
-        Self { slots: (0..count).map(slot).collect() }
-    }
-}
-
-struct Slot {
+struct Slot<T> {
     buffer: Buffer,
-    /// Entries per image.
-    k: usize,
-    state: Mutex<State>,
+    decode: Decode<T>,
+    state: Mutex<State<T>>,
 }
 
-impl fmt::Debug for Slot {
+impl<T> fmt::Debug for Slot<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Slot({} bytes)", self.buffer.size())
     }
 }
 
-enum State {
+enum State<T> {
     Free,
     /// Recorded or submitted, with the action to take when it is done.
-    Pending(Then),
+    Pending(Then<T>),
     /// Mapped, or failed.
     Ready(Result<(), RunError>),
     /// Never to be mapped again.
     Lost,
 }
 
-enum Then {
+enum Then<T> {
     Keep,
     Wake(Waker),
-    Call(Callback),
+    Call(Box<dyn FnOnce(Result<T, RunError>) + Send>),
     /// The ticket was dropped.
     Forget,
 }
 
-/// The result of a ticket.
-type Top = Result<Vec<Vec<TopEntry>>, RunError>;
-type Callback = Box<dyn FnOnce(Top) + Send>;
-
-impl Slot {
-    fn state(&self) -> MutexGuard<'_, State> {
+impl<T> Slot<T> {
+    fn state(&self) -> MutexGuard<'_, State<T>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -135,14 +157,14 @@ impl Slot {
     }
 
     /// Takes the result, if it has arrived. This works once, and frees the slot.
-    fn take(&self) -> Option<Top> {
+    fn take(&self) -> Option<Result<T, RunError>> {
         let mut state = self.state();
         let State::Ready(result) = &mut *state else { return None };
-        let entries = mem::replace(result, Ok(())).and_then(|()| {
+        let bytes: Result<Vec<u8>, RunError> = mem::replace(result, Ok(())).and_then(|()| {
             let view = self.buffer.get_mapped_range(..).map_err(|e| RunError::Device(e.to_string()))?;
-            Ok(bytemuck::pod_collect_to_vec(&view))
+            Ok(view.to_vec())
         });
-        *state = match &entries {
+        *state = match &bytes {
             Ok(_) => {
                 self.buffer.unmap();
                 State::Free
@@ -150,24 +172,24 @@ impl Slot {
             Err(RunError::NotSubmitted) => State::Free,
             Err(_) => State::Lost,
         };
-        Some(entries.and_then(|entries| pictures(entries, self.k)))
+        Some(bytes.and_then(|bytes| (self.decode)(&bytes)))
     }
 }
 
 /// Called by wgpu, or dropped when the command buffer is never submitted.
-struct Mapping {
-    slot: Arc<Slot>,
+struct Mapping<T> {
+    slot: Arc<Slot<T>>,
     done: bool,
 }
 
-impl Mapping {
+impl<T> Mapping<T> {
     fn finish(mut self, result: Result<(), BufferAsyncError>) {
         self.done = true;
         self.slot.resolve(result.map_err(|e| RunError::Device(e.to_string())));
     }
 }
 
-impl Drop for Mapping {
+impl<T> Drop for Mapping<T> {
     fn drop(&mut self) {
         if !self.done {
             self.slot.resolve(Err(RunError::NotSubmitted));
@@ -175,21 +197,21 @@ impl Drop for Mapping {
     }
 }
 
-/// A pending result: the largest outputs of each image, largest first; see [`Pipeline::ticket`]. There are three ways
-/// to get it: [`Ticket::poll`] from time to time, [`Ticket::on_ready`] with a callback, or awaiting the ticket.
+/// A pending result: the largest outputs of each image, largest first ([`Pipeline::ticket`]), or a
+/// [`Comparison`](crate::Comparison). There are three ways to get it: [`Ticket::poll`] from time to time, [`Ticket::on_ready`] with a callback, or awaiting the ticket.
 ///
 /// The result is given once, after as many submissions as the device lags behind. All tickets of a lost device resolve
 /// to [`RunError::Device`]. Dropping a ticket frees its buffer as soon as the device releases it.
 #[derive(Debug)]
 #[must_use = "the result is thrown away with its ticket"]
-pub struct Ticket {
+pub struct Ticket<T = Vec<Vec<TopEntry>>> {
     /// `None` once the result was given.
-    slot: Option<Arc<Slot>>,
+    slot: Option<Arc<Slot<T>>>,
 }
 
-impl Ticket {
+impl<T> Ticket<T> {
     /// Returns the result if it has arrived, without waiting; `None` before it arrives and after it was taken.
-    pub fn poll(&mut self) -> Option<Result<Vec<Vec<TopEntry>>, RunError>> {
+    pub fn poll(&mut self) -> Option<Result<T, RunError>> {
         let result = self.slot.as_ref()?.take()?;
         self.slot = None;
         Some(result)
@@ -197,7 +219,7 @@ impl Ticket {
 
     /// Calls `callback` with the result when it arrives, or immediately if it has arrived. The callback runs on the
     /// thread that submits or polls, so it should be short.
-    pub fn on_ready(mut self, callback: impl FnOnce(Result<Vec<Vec<TopEntry>>, RunError>) + Send + 'static) {
+    pub fn on_ready(mut self, callback: impl FnOnce(Result<T, RunError>) + Send + 'static) {
         let Some(slot) = self.slot.take() else { return };
         let mut state = slot.state();
         if let State::Pending(then) = &mut *state {
@@ -211,8 +233,8 @@ impl Ticket {
     }
 }
 
-impl Future for Ticket {
-    type Output = Result<Vec<Vec<TopEntry>>, RunError>;
+impl<T> Future for Ticket<T> {
+    type Output = Result<T, RunError>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         if let Some(slot) = &self.slot
@@ -225,7 +247,7 @@ impl Future for Ticket {
     }
 }
 
-impl Drop for Ticket {
+impl<T> Drop for Ticket<T> {
     fn drop(&mut self) {
         let Some(slot) = self.slot.take() else { return };
         let mut state = slot.state();

@@ -8,17 +8,20 @@ use serde::{Deserialize, Serialize};
 #[cfg(target_arch = "wasm32")]
 use web_time::Instant;
 
-use super::{PipelineBuilder, PipelineError, RunError};
+use super::{PipelineBuilder, PipelineError, RunError, avoid};
 use crate::{
     kernels::{Algorithm, KernelConfig, RowsLayout},
     network::{Layer, Network},
-    select,
+    version::Version,
     weights::{Weights, splitmix},
 };
 
 /// How a network is computed: the result of [`PipelineBuilder::tune`], or written by hand.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct TunedConfig {
+    #[serde(default)]
+    pub(crate) version: Version,
     /// The kernels of all layers.
     #[serde(rename = "style")]
     pub config: KernelConfig,
@@ -28,6 +31,7 @@ pub struct TunedConfig {
 
 /// A measured way to compute one layer.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Candidate {
     /// The layer's name.
     pub layer: String,
@@ -43,6 +47,7 @@ pub struct Candidate {
 
 /// The result of [`PipelineBuilder::tune`].
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Tuning {
     /// All measurements.
     pub candidates: Vec<Candidate>,
@@ -153,7 +158,7 @@ impl PipelineBuilder<'_> {
         for (layer, layout) in layers_and_layouts(network) {
             let algorithm = match layer.algorithms(config, layout) {
                 algorithms if algorithms.len() < 2 => {
-                    select::allowed_algorithm(config, layer, builder.settings.batch, &blocklist)
+                    avoid::allowed_algorithm(config, layer, builder.settings.batch, &blocklist)
                 }
                 algorithms if algorithms.contains(&algorithm) => algorithm,
                 _ => Algorithm::Direct,
@@ -223,7 +228,7 @@ fn quickest(network: &Network, candidates: &[Candidate]) -> Option<(TunedConfig,
             }
         }
         if best.as_ref().is_none_or(|(_, ms)| sum < *ms) {
-            best = Some((TunedConfig { config, algorithms }, sum));
+            best = Some((TunedConfig { version: Version, config, algorithms }, sum));
         }
     }
     best
@@ -254,7 +259,7 @@ mod tests {
     };
 
     #[test]
-    fn the_quickest_style_has_each_layer_at_its_best() {
+    fn the_quickest_kernel_configuration_has_each_layer_at_its_best() {
         let network = Network::builder("n", Shape::new(4, 8, 8))
             .conv("conv1", Conv::new(4, 3))
             .linear("fc", Linear::new(2))
@@ -277,7 +282,10 @@ mod tests {
             candidate(1, "fc", Algorithm::Direct, 3.0),
         ];
         let (choice, ms) = quickest(&network, &candidates).unwrap();
-        assert_eq!(choice, TunedConfig { config: configs[0], algorithms: [("conv1".to_string(), winograd)].into() });
+        assert_eq!(
+            choice,
+            TunedConfig { version: Version, config: configs[0], algorithms: [("conv1".to_string(), winograd)].into() }
+        );
         assert_eq!(ms, 6.0);
         assert!(quickest(&network, &[]).is_none());
     }

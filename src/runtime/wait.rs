@@ -15,7 +15,7 @@ use wgpu::{PollError, PollType};
 
 /// The thread that polls the device. In a browser, polling is not necessary.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Poller {
+pub(crate) enum Poller {
     /// A separate thread, so that the task that awaits the result is not blocked.
     Thread,
     /// The thread that waits.
@@ -61,7 +61,7 @@ const AT_ONCE: Duration = Duration::from_micros(500);
 ///
 /// When the device cannot be polled; [`Canceled`] when the callback was dropped.
 #[cfg(not(target_arch = "wasm32"))]
-pub(super) fn wait<T>(device: &Device, mut coming: Receiver<T>) -> Result<Result<T, Canceled>, PollError> {
+pub(crate) fn wait<T>(device: &Device, mut coming: Receiver<T>) -> Result<Result<T, Canceled>, PollError> {
     let start = Instant::now();
     loop {
         device.poll(PollType::Poll)?;

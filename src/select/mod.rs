@@ -1,11 +1,9 @@
 //! Kernel selection by adapter: which kernels run, and which suit it best. Measurements: docs/experiments.md.
 
-mod avoid;
 mod blocklist;
 
 use wgpu::{AdapterInfo, DeviceType, Features};
 
-pub(crate) use avoid::{allowed_algorithm, allowed_config, avoid_algorithms};
 pub use blocklist::{BlockedVariant, Blocklist, UnknownVariant};
 
 use crate::{
@@ -70,19 +68,25 @@ pub(crate) fn split(config: KernelConfig, gemm: &Gemm, batch: usize) -> Algorith
     }
 }
 
-/// The tile size (outputs along each side) with which Winograd is faster than the direct convolution, if any.
-pub(crate) fn winograd_tile(family: Family, window: Window, batch: usize) -> Option<usize> {
+/// Positions of the output from which Winograd pays for a 3×3 kernel: four images of AlexNet's conv3 to conv5.
+const WINOGRAD_POSITIONS: usize = 4 * 13 * 13;
+/// The same for a first layer's large kernel: four images of AlexNet's conv1.
+const WINOGRAD_CELLS: usize = 4 * 55 * 55;
+
+/// The tile size (outputs along each side) with which Winograd is faster than the direct convolution, if any, for an
+/// output of `positions` in all images.
+pub(crate) fn winograd_tile(family: Family, window: Window, positions: usize) -> Option<usize> {
     // SwiftShader has four lanes and slow arithmetic, so that fewer multiplications pay for more passes and memory.
-    // Elsewhere the products are large enough to pay for the passes, and for larger weights, only from a few images on.
-    let pays = family == Family::SubgroupBroadcast { lanes: 4 } || batch >= 4;
+    // Elsewhere only large products pay for the passes, and for larger weights.
+    let pays = |least| family == Family::SubgroupBroadcast { lanes: 4 } || positions >= least;
     let quicker = match (window.stride, window.kernel) {
         _ if window.dilation != [1, 1] => false,
         ([1, 1], [5, 5]) => true,
-        ([1, 1], [3, 3]) => pays,
+        ([1, 1], [3, 3]) => pays(WINOGRAD_POSITIONS),
         ([1, 1], _) => false,
         // A first layer's large kernel becomes a 3×3 kernel of cells; any other strided convolution is computed
         // directly.
-        _ => pays,
+        _ => pays(WINOGRAD_CELLS),
     };
     quicker.then_some(4)
 }

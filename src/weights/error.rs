@@ -36,7 +36,7 @@ pub enum WeightsError {
     },
     /// A pickle asks for something that is not a tensor.
     #[error(
-        "the pickle asks for `{global}`, which is no tensor (nothing was executed): if you trust its author, save \
+        "the pickle contains `{global}`, which is not a tensor (nothing was executed): if you trust its author, save \
          `model.state_dict()` with the program that wrote it"
     )]
     Global {
@@ -68,8 +68,8 @@ pub enum WeightsError {
     },
     /// A tensor has an unsupported data type.
     #[error(
-        "tensor `{tensor}`: expected f16, bf16, f32 or f64, found {found}: save it as one of these, or leave it out where it is \
-         no weight"
+        "tensor `{tensor}`: expected f16, bf16, f32 or f64, found {found}: save it as one of these, or remove it if it is \
+         not a weight"
     )]
     DType {
         /// The tensor.
@@ -100,8 +100,8 @@ pub enum WeightsError {
     },
     /// A tensor that the network does not have.
     #[error(
-        "tensor `{tensor}` has no place in network `{network}`{others}: save the weights without it, or choose the network that \
-         has it"
+        "tensor `{tensor}` is not part of network `{network}`{others}: remove it from the file, or choose the network \
+         that has it"
     )]
     Extra {
         /// The tensor.
@@ -138,7 +138,7 @@ pub enum WeightsError {
     Network(#[from] crate::NetworkError),
     /// A batch normalisation cannot be computed with the layer before it.
     #[error(
-        "batch normalisation `{layer}`: expected {what}: export the network to ONNX, which says how its layers follow each other"
+        "batch normalisation `{layer}`: expected {what}: export the network to ONNX, which records the order of its layers"
     )]
     BatchNorm {
         /// The layer.
@@ -148,14 +148,14 @@ pub enum WeightsError {
     },
     /// The tensors match no known network.
     #[error(
-        "no network recognised: {0}; tensors do not tell how layers follow each other: give any other network than an AlexNet as \
-         JSON, or take an ONNX or Caffe file of it"
+        "no network recognised: {0}; tensors do not record the order of layers: describe a network other than an AlexNet \
+         as JSON, or use an ONNX or Caffe file"
     )]
     Unrecognised(String),
     /// An entry of the file's metadata is invalid.
     #[error(
-        "metadata `{key}`: expected {expected}, found `{found}`{reason}: correct the note in the file, convert the original again, or \
-         give the {key} yourself"
+        "metadata `{key}`: expected {expected}, found `{found}`{reason}: correct the metadata, convert the original file \
+         again, or pass the {key} yourself"
     )]
     Metadata {
         /// The key.
@@ -168,7 +168,7 @@ pub enum WeightsError {
         reason: String,
     },
     /// The preprocessing does not produce the network's input.
-    #[error("the preprocessing ({origin}) does not fit the network: {error}; give another in its place")]
+    #[error("the preprocessing ({origin}) does not fit the network: {error}; pass another")]
     Preprocessing {
         /// The source of the preprocessing.
         origin: String,
@@ -187,7 +187,9 @@ pub enum WeightsError {
         output: crate::Shape,
     },
     /// The number of labels differs from the number of classes.
-    #[error("expected {expected} labels, one a class, found {found}: give the list that the network was trained with")]
+    #[error(
+        "expected {expected} labels, one per class, found {found}: pass the list that the network was trained with"
+    )]
     Labels {
         /// The number of the network's classes.
         expected: usize,

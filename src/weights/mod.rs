@@ -8,7 +8,7 @@ pub(crate) mod map;
 pub mod splitmix;
 mod tensor;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map};
 
 pub use error::WeightsError;
 pub use tensor::{DType, Tensor};
@@ -16,16 +16,104 @@ pub(crate) use tensor::{part, read, rows};
 
 use crate::text::nearest;
 
-/// Named tensors, and the metadata of their file.
+/// Named tensors, in the order of their names, and the metadata of their file.
+///
+/// ```
+/// use alexnet_wgpu::{Tensor, Weights};
+///
+/// let mut weights = Weights::from_iter([("fc8.bias", Tensor::from_f32([2], vec![0.5, -0.5]))]);
+/// weights.insert("fc8.weight", Tensor::from_f32([2, 1], vec![1.0, 2.0]));
+/// for (name, tensor) in &weights {
+///     println!("{name}: {} {:?}", tensor.dtype(), tensor.shape());
+/// }
+/// assert_eq!(weights.get("fc8.bias").map(|bias| bias.to_f32().into_owned()), Some(vec![0.5, -0.5]));
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct Weights {
-    /// Tensors by name.
-    pub tensors: BTreeMap<String, Tensor>,
+    pub(crate) tensors: BTreeMap<String, Tensor>,
     /// The file's metadata, by key.
     pub metadata: BTreeMap<String, String>,
 }
 
+/// Tensors without metadata.
+impl<N: Into<String>> FromIterator<(N, Tensor)> for Weights {
+    fn from_iter<I: IntoIterator<Item = (N, Tensor)>>(tensors: I) -> Self {
+        let mut weights = Self::default();
+        weights.extend(tensors);
+        weights
+    }
+}
+
+impl<N: Into<String>> Extend<(N, Tensor)> for Weights {
+    fn extend<I: IntoIterator<Item = (N, Tensor)>>(&mut self, tensors: I) {
+        self.tensors.extend(tensors.into_iter().map(|(name, tensor)| (name.into(), tensor)));
+    }
+}
+
+impl IntoIterator for Weights {
+    type Item = (String, Tensor);
+    type IntoIter = IntoIter;
+
+    fn into_iter(self) -> IntoIter {
+        IntoIter(self.tensors.into_iter())
+    }
+}
+
+impl<'a> IntoIterator for &'a Weights {
+    type Item = (&'a str, &'a Tensor);
+    type IntoIter = Iter<'a>;
+
+    fn into_iter(self) -> Iter<'a> {
+        self.iter()
+    }
+}
+
 impl Weights {
+    /// The number of tensors.
+    pub fn len(&self) -> usize {
+        self.tensors.len()
+    }
+
+    /// Whether there are no tensors.
+    pub fn is_empty(&self) -> bool {
+        self.tensors.is_empty()
+    }
+
+    /// The names of the tensors, sorted.
+    pub fn names(&self) -> impl ExactSizeIterator<Item = &str> + Clone {
+        self.tensors.keys().map(String::as_str)
+    }
+
+    /// The tensors with their names, sorted by name.
+    pub fn iter(&self) -> Iter<'_> {
+        Iter(self.tensors.iter())
+    }
+
+    /// The tensors with their names, sorted by name, to be replaced in place.
+    pub fn iter_mut(&mut self) -> impl ExactSizeIterator<Item = (&str, &mut Tensor)> {
+        self.tensors.iter_mut().map(|(name, tensor)| (name.as_str(), tensor))
+    }
+
+    /// The tensor called `name`; `None` where there is none. [`Weights::tensor`] returns an error instead.
+    pub fn get(&self, name: &str) -> Option<&Tensor> {
+        self.tensors.get(name)
+    }
+
+    /// The tensor called `name`, to be replaced in place; `None` where there is none.
+    pub fn get_mut(&mut self, name: &str) -> Option<&mut Tensor> {
+        self.tensors.get_mut(name)
+    }
+
+    /// Adds a tensor, and returns the one that had this name before.
+    pub fn insert(&mut self, name: impl Into<String>, tensor: Tensor) -> Option<Tensor> {
+        self.tensors.insert(name.into(), tensor)
+    }
+
+    /// Removes a tensor and returns it; `None` where there was none of this name.
+    pub fn remove(&mut self, name: &str) -> Option<Tensor> {
+        self.tensors.remove(name)
+    }
+
     /// The same weights with every number rounded to another type. Numbers beyond f16's 65504 become infinite there. Only the
     /// weights of convolutions and fully connected layers (`NAME.weight`, one row per output) become int8; biases then become
     /// f32.
@@ -66,6 +154,42 @@ impl Weights {
         self.tensors.iter().try_for_each(|(name, tensor)| tensor.finite(name, tensor.numbers()).map(drop))
     }
 }
+
+/// An iterator over the tensors of [`Weights`], sorted by name.
+#[derive(Clone, Debug)]
+pub struct Iter<'a>(btree_map::Iter<'a, String, Tensor>);
+
+impl<'a> Iterator for Iter<'a> {
+    type Item = (&'a str, &'a Tensor);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.0.next().map(|(name, tensor)| (name.as_str(), tensor))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.0.size_hint()
+    }
+}
+
+impl ExactSizeIterator for Iter<'_> {}
+
+/// An iterator that takes the tensors out of [`Weights`], sorted by name.
+#[derive(Debug)]
+pub struct IntoIter(btree_map::IntoIter<String, Tensor>);
+
+impl Iterator for IntoIter {
+    type Item = (String, Tensor);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.0.next()
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.0.size_hint()
+    }
+}
+
+impl ExactSizeIterator for IntoIter {}
 
 #[cfg(test)]
 mod tests {

@@ -35,7 +35,7 @@ pub fn configs(gpu: &Gpu) -> Vec<KernelConfig> {
         families
             .extend([4, 8, 16].into_iter().filter(|&l| l <= lanes).map(|lanes| Family::SubgroupBroadcast { lanes }));
     }
-    let all = |family| Storage::ALL.map(|storage| KernelConfig { family, storage });
+    let all = |family| Storage::ALL.map(|storage| KernelConfig::new(family, storage));
     families.into_iter().flat_map(all).collect()
 }
 
@@ -64,7 +64,7 @@ pub fn layer_error(
         Op::Conv(_) | Op::Linear(_) => {
             let magnitude = |values: &[f32]| values.iter().map(|v| v.abs()).collect::<Vec<f32>>();
             let mut absolute = held;
-            for tensor in absolute.tensors.values_mut() {
+            for (_, tensor) in absolute.iter_mut() {
                 *tensor = Tensor::from_f32(tensor.shape(), magnitude(&tensor.to_f32()));
             }
             twin(&absolute, &magnitude(x))
@@ -82,7 +82,7 @@ pub fn layer_error(
 /// The weights of a fully connected layer in a device's precision.
 fn held_in(precision: Precision, layer: &str, weights: &Weights) -> Weights {
     let mut weights = weights.clone();
-    let Some(tensor) = weights.tensors.get_mut(&format!("{layer}.weight")) else { return weights };
+    let Some(tensor) = weights.get_mut(&format!("{layer}.weight")) else { return weights };
     let mut values = tensor.to_f32().to_vec();
     let output = values.len() / tensor.shape()[0];
     match precision {

@@ -11,8 +11,8 @@ fn identity(side: usize, interleaved: bool) -> (Network, Weights) {
     let network = Network::builder("identity", shape).conv("out", conv).build().unwrap();
     let mut weights = Weights::default();
     let one_hot = (0..48 * 48).map(|i| if i / 48 == i % 48 { 1.0 } else { 0.0 }).collect();
-    weights.tensors.insert("out.weight".into(), Tensor::from_f32([48, 3, 4, 4], one_hot));
-    weights.tensors.insert("out.bias".into(), Tensor::from_f32([48], vec![0.0; 48]));
+    weights.insert("out.weight", Tensor::from_f32([48, 3, 4, 4], one_hot));
+    weights.insert("out.bias", Tensor::from_f32([48], vec![0.0; 48]));
     (network, weights)
 }
 
@@ -277,7 +277,7 @@ fn what_does_not_fit_is_refused() {
     };
     assert!(matches!(refused(&source, &good, 1), InputError::Picture { batch: 1, found: 1 }));
     assert!(matches!(refused(&source, &Preprocessing::torchvision(63), 0), InputError::Crop { rows: 63, .. }));
-    let bad = Preprocessing { std: [0.0; 3], ..good };
+    let bad = good.std([0.0; 3]);
     assert!(matches!(refused(&source, &bad, 0), InputError::Preprocessing(_)));
     for [x, y, width, height] in [[0, 0, 9, 8], [0, 0, 8, 0], [1, 0, 8, 8], [0, u32::MAX, 1, 2]] {
         let error = refused(&source.clone().region(x, y, width, height), &good, 0);

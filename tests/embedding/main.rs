@@ -45,9 +45,9 @@ fn host(required_features: Features, required_limits: Limits) -> (wgpu::Device, 
 fn configs() -> [KernelConfig; 3] {
     let best = KernelConfig::for_adapter(&adapter());
     [
-        KernelConfig { family: Family::WorkgroupTiled, storage: Storage::StorageBuffer },
-        KernelConfig { storage: Storage::StorageBuffer, ..best },
-        KernelConfig { storage: Storage::StorageTexture, ..best },
+        KernelConfig::new(Family::WorkgroupTiled, Storage::StorageBuffer),
+        KernelConfig::new(best.family, Storage::StorageBuffer),
+        KernelConfig::new(best.family, Storage::StorageTexture),
     ]
 }
 

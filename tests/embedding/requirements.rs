@@ -92,11 +92,11 @@ fn are_enough_for_large_batches() {
 #[test]
 fn every_shortfall_is_listed() {
     let (network, weights) = tiny();
-    let tiled = KernelConfig { family: Family::WorkgroupTiled, storage: Storage::StorageBuffer };
+    let tiled = KernelConfig::new(Family::WorkgroupTiled, Storage::StorageBuffer);
     let limits = Pipeline::required_limits(&network, 1, tiled).unwrap();
     let (device, queue) = host(Features::empty(), limits);
     let gpu = Gpu::from_device(device, queue).unwrap();
-    let config = KernelConfig { family: Family::SubgroupBroadcast { lanes: 4 }, storage: Storage::StorageBuffer };
+    let config = KernelConfig::new(Family::SubgroupBroadcast { lanes: 4 }, Storage::StorageBuffer);
     // conv1 alone has 5 × 55 × 55 numbers per picture.
     let builder = Pipeline::builder(&gpu, &network, &weights).kernel_config(config).batch(1024);
     let error = builder.algorithm("conv1", Algorithm::Direct).build().unwrap_err();

@@ -173,11 +173,14 @@ fn that_are_not_numbers() {
     let gpu = common::gpu();
     // Sums that overflow: ∞ less ∞ in the softmax.
     let overflow = |name: &str, value| {
-        Tensor::from_f32(weights.tensors[name].shape(), vec![value; weights.tensors[name].to_f32().len()])
+        Tensor::from_f32(
+            weights.tensor(name).unwrap().shape(),
+            vec![value; weights.tensor(name).unwrap().to_f32().len()],
+        )
     };
     let [bias, weight] = [overflow("fc7.bias", 1e3), overflow("fc8.weight", 3e38)];
-    weights.tensors.insert("fc7.bias".into(), bias);
-    weights.tensors.insert("fc8.weight".into(), weight);
+    weights.insert("fc7.bias", bias);
+    weights.insert("fc8.weight", weight);
     let pipeline = Pipeline::builder(gpu, &network, &weights).tickets(1).build().unwrap();
     for _ in 0..2 {
         submit(gpu, |encoder| {

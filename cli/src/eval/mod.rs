@@ -37,14 +37,14 @@ Examples:
   alexnet eval val.txt --weights torchvision
   alexnet eval val/ --weights torchvision --labels ids.txt --ten-crop
 
-DIR holds a folder for each class, named by its label or its index from 0 (letters
-and digits decide: t-shirt-top is T-shirt/top), with pictures at any depth. Or it is
-a text file with a picture and a label or index on each line, the pictures' paths as
-seen from that file. Folders that are named by WordNet's ids take labels with those
-ids (--labels imagenet_class_index.json or synset_words.txt), and any other names a list
-of them in the order of the classes: ls val > ids.txt.
+DIR has a folder for each class, named by its label or its index from 0 (only letters and
+digits are compared: t-shirt-top is T-shirt/top), with pictures at any depth. Or it is a
+text file with a picture, relative to that file, and a label or index on each line. For
+folders named by WordNet ids, pass labels with those ids (--labels
+imagenet_class_index.json or synset_words.txt); for any other names, a list of them in
+the order of the classes: ls val > ids.txt.
 
-Pictures that cannot be read are named on standard error, counted, and left out.
+Pictures that cannot be read are reported on standard error, counted and skipped.
 
 Exit codes: 0 done; 1 no picture could be read, or nothing could be run;
 2 the arguments are wrong, or a folder or a line names no class.";
@@ -101,7 +101,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     let at_once = (batch / crops.count()).max(1);
 
     let gpu = args.gpu.open()?;
-    let message = format!("putting {} on {}", model.network.name(), gpu.info().name);
+    let message = format!("uploading {} to {}", model.network.name(), gpu.info().name);
     let builder = args.compute.builder(&gpu, &model.network, &model.weights, at_once * crops.count());
     let pipeline = args.model.built(progress::build(message, builder))?;
 
@@ -161,7 +161,10 @@ fn measure(
                     let is_file = picture.path.metadata().map_or(true, |found| found.is_file());
                     let input = match is_file {
                         true => files::picture(&picture.path, &model.preprocessing, crops),
-                        false => Err(format!("{}: expected a picture, found no regular file", picture.path.display())),
+                        false => Err(format!(
+                            "{}: expected a picture, found something that is not a regular file",
+                            picture.path.display()
+                        )),
                     };
                     if send.send((picture, input)).is_err() {
                         return;

@@ -72,8 +72,8 @@ pub fn find(path: &Path, labels: &[String], ids: &[String]) -> Result<Vec<Labell
             (false, _) => Ok(found),
             (true, 0) => Err(Failure::run(format!("{name}: expected pictures in folders of classes, found none"))),
             (true, files) => Err(Failure::run(format!(
-                "{name}: expected pictures in folders of classes, found none but {files} files beside them: make a \
-                 folder for each class, or a list with a picture and its label on each line"
+                "{name}: expected pictures in folders of classes, found {files} files and no such folder: make a folder \
+                 for each class, or a list with a picture and its label on each line"
             ))),
         };
     }
@@ -85,7 +85,7 @@ pub fn find(path: &Path, labels: &[String], ids: &[String]) -> Result<Vec<Labell
         }
         Failure::run(format!(
             "{name}: expected a folder of folders of pictures, or a text file that lists them, found a picture: `alexnet \
-             classify {name}` tells what it shows"
+             classify {name}` classifies it"
         ))
     })?;
     if found.is_empty() {
@@ -97,7 +97,7 @@ pub fn find(path: &Path, labels: &[String], ids: &[String]) -> Result<Vec<Labell
 fn unknown(what: &str, classes: &Classes<'_>) -> String {
     let some: Vec<&str> = classes.labels.iter().take(3).map(String::as_str).collect();
     format!(
-        "{what} is no label of the model ({}, …) and no index below {}: name it so, or give the names with --labels",
+        "{what} is neither a label of the model ({}, …) nor an index below {}: rename it, or pass the labels with --labels",
         some.join(", "),
         classes.labels.len()
     )

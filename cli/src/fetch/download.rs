@@ -78,7 +78,10 @@ impl Download<'_> {
         fs::create_dir_all(folder).map_err(|e| format!("cannot make {}: {e}", folder.display()))?;
         for path in [path, &part.path, &part.tag, &part.lock] {
             if path.symlink_metadata().is_ok_and(|found| !found.is_file()) {
-                return Err(format!("expected a file or none at {}, found something else: remove it", path.display()));
+                return Err(format!(
+                    "expected a regular file or nothing at {}, found something else: remove it",
+                    path.display()
+                ));
             }
         }
         let _lock = part.lock()?;
@@ -108,7 +111,7 @@ impl Download<'_> {
                     failures = if part.len() > before { 1 } else { failures + 1 };
                     if failures > RETRIES {
                         let way = self.way();
-                        let onward = if part.len() > 0 { ", it goes on where it stopped" } else { "" };
+                        let onward = if part.len() > 0 { ", the download resumes" } else { "" };
                         return Err(format!("{way}: {reason}: try again later{onward}"));
                     }
                     thread::sleep(self.pause * (1 << (failures - 1)));
@@ -174,7 +177,7 @@ impl Download<'_> {
         {
             let [size, announced] = [size, announced].map(grouped);
             return Err(Stop::ForGood(format!(
-                "expected {size} bytes, the server has {announced}: another file is there now"
+                "expected {size} bytes, the server has {announced}: the file there has changed"
             )));
         }
         part.write_tag(&response, have > 0).map_err(|e| part.failed(e))?;
@@ -201,7 +204,7 @@ impl Download<'_> {
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
                 Err(e) => {
                     let reason = match Error::from(e) {
-                        Error::Timeout(_) => format!("nothing came for {:?}", self.timeout),
+                        Error::Timeout(_) => format!("no data for {:?}", self.timeout),
                         e => format!("the connection broke ({e})"),
                     };
                     return Err(Stop::ForNow(format!("{reason} after {} bytes", grouped(have))));
@@ -228,15 +231,15 @@ impl Download<'_> {
     fn stop(&self, error: Error) -> Stop {
         match error {
             Error::Timeout(_) => Stop::ForNow(format!("no answer within {:?}", self.timeout)),
-            Error::Protocol(_) => Stop::ForNow(format!("no answer that can be understood ({error})")),
+            Error::Protocol(_) => Stop::ForNow(format!("invalid answer ({error})")),
             Error::ConnectProxyFailed(reason) => {
                 // ureq formats the reason as `403/403`.
                 let reason = reason.split('/').next().unwrap_or_default();
-                Stop::Unreachable(format!("the proxy makes no connection ({reason}): {}", self.hint()))
+                Stop::Unreachable(format!("the proxy refused the connection ({reason}): {}", self.hint()))
             }
             Error::Io(_) if error.to_string().contains("certificate") => Stop::Unreachable(format!(
-                "no connection that can be trusted ({error}): where a proxy looks into what passes, set {CERTIFICATES} to a file \
-                 with its certificate (PEM)"
+                "no trusted connection ({error}): behind a proxy that inspects TLS, set {CERTIFICATES} to a file with its \
+                 certificate (PEM)"
             )),
             Error::Io(_) | Error::ConnectionFailed | Error::HostNotFound => {
                 Stop::Unreachable(format!("no connection ({error}): {}", self.hint()))
@@ -248,8 +251,8 @@ impl Download<'_> {
     /// Advice for a failed connection.
     fn hint(&self) -> String {
         match &self.proxy {
-            Some(named) => format!("is {} right, and does that proxy let this through?", named.variable),
-            None => format!("is there a network, and a proxy to be named by {}?", Named::variable(self.url)),
+            Some(named) => format!("check {}, and whether that proxy allows this connection", named.variable),
+            None => format!("check the network; behind a proxy, set {}", Named::variable(self.url)),
         }
     }
 
@@ -259,7 +262,7 @@ impl Download<'_> {
         if let Err(mismatch) = self.checksum.check(&part.path).map_err(failed)? {
             part.remove();
             return Err(format!(
-                "{}: expected a file with the checksum {}, received {}: it is damaged or another, and thrown away",
+                "{}: expected a file with the checksum {}, received {}: it is damaged or another file, and was deleted",
                 self.way(),
                 mismatch.expected,
                 mismatch.found

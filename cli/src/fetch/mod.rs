@@ -20,19 +20,19 @@ use crate::{
 
 const EXAMPLES: &str = "\
 Examples:
-  alexnet fetch                        what there is
-  alexnet fetch torchvision            once; what was cut off is taken up again
+  alexnet fetch                        list them
+  alexnet fetch torchvision            download once; resumes where it stopped
   alexnet classify dog.jpg --weights torchvision
 
-Files lie in the user's cache folder, and get there only with the published checksum.
-HTTPS_PROXY is followed for https URLs, HTTP_PROXY for http URLs, ALL_PROXY where neither
-is set for them: http, https, socks4, socks4a, socks5 or socks5h; NO_PROXY lists the hosts
-that are reached without. http proxies are asked for a tunnel (CONNECT) for http URLs too,
-which some allow to port 443 alone. SSL_CERT_FILE names a file of certificates (PEM) that
-are trusted in place of the usual ones, for proxies that look into what passes.
-The weights were trained on ImageNet's pictures, which are for research alone.
+Files are kept in the user's cache folder, once their checksum is verified.
+HTTPS_PROXY is used for https URLs, HTTP_PROXY for http URLs, and ALL_PROXY if neither is
+set: http, https, socks4, socks4a, socks5 or socks5h. NO_PROXY lists the hosts to reach
+directly. http proxies are asked for a tunnel (CONNECT) for http URLs too, which some allow
+to port 443 only. SSL_CERT_FILE names a file of certificates (PEM) to trust instead of the
+built-in ones, for proxies that inspect TLS.
+The weights were trained on ImageNet, whose pictures are for research only.
 
-Exit codes: 0 done; 1 the file could not be fetched; 2 the arguments are wrong.";
+Exit codes: 0 done; 1 the file could not be fetched; 2 invalid arguments.";
 
 /// Fetch published weights, or list them
 #[derive(Debug, clap::Args)]
@@ -85,7 +85,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     }
     writeln!(io::stdout(), "{}", printable(&path.display().to_string())).map_err(Failure::output)?;
     if io::stderr().is_terminal() {
-        let _ = writeln!(io::stderr(), "{name} is there: --weights {name} is this file now.");
+        let _ = writeln!(io::stderr(), "{name} is ready: --weights {name} uses this file.");
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -106,7 +106,7 @@ impl Published {
 
     /// The place of the downloaded file, in the user's cache folder.
     pub fn place(&self) -> Result<PathBuf, Failure> {
-        let folder = files::cache().ok_or_else(|| Failure::run("the system names no folder for caches: set HOME"))?;
+        let folder = files::cache().ok_or_else(|| Failure::run("there is no cache folder: set HOME"))?;
         Ok(folder.join(self.file))
     }
 }

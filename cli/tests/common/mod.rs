@@ -8,7 +8,9 @@ use std::{
     process::Command,
 };
 
-use alexnet_wgpu::{Conv, Linear, MaxPool, Model, Network, Origin, Preprocessing, Resize, Shape, Weights};
+use alexnet_wgpu::{
+    Conv, GivenPreprocessing, Linear, MaxPool, Model, ModelOptions, Network, Preprocessing, Resize, Shape, Weights,
+};
 use tempfile::TempDir;
 
 /// What the command did.
@@ -141,7 +143,13 @@ pub fn tiny() -> Model {
         .softmax("prob")
         .build()
         .unwrap();
-    let preprocessing = Preprocessing { resize: Resize::Warp([16, 16]), ..Preprocessing::torchvision(16) };
+    let preprocessing = Preprocessing::torchvision(16).resize(Resize::Warp([16, 16]));
     let labels = ["red", "green", "blue", "grey"].map(String::from).to_vec();
-    Model { weights: Weights::random(&network, 1), network, preprocessing, labels, origin: Origin::default() }
+    let options = ModelOptions::default().preprocessing(GivenPreprocessing::Own(preprocessing)).labels(labels);
+    model(network, options)
+}
+
+/// The network with random weights.
+pub fn model(network: Network, options: ModelOptions) -> Model {
+    Model::from_weights(Weights::random(&network, 1), &options.network(network)).unwrap()
 }

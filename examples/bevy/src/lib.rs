@@ -20,8 +20,8 @@ pub use headless::{headless, image_of};
 use std::{sync::Arc, time::Duration};
 
 use alexnet_wgpu::{
-    Family, GpuError, InputError, KernelConfig, Model, Pipeline, PipelineError, Prediction, RunError, Storage,
-    WeightsError,
+    Blocklist, Family, GpuError, InputError, KernelConfig, Model, Pipeline, PipelineError, Prediction, RunError,
+    Storage, WeightsError,
 };
 use bevy::{
     ecs::{lifecycle::HookContext, world::DeferredWorld},
@@ -43,12 +43,14 @@ pub struct AlexNetPlugin {
     /// What the network may cost the device in a frame: an inference is spread over as many frames as it takes, a layer at
     /// least in each. Without one it is whole in its frame.
     pub budget: Option<Duration>,
+    /// Kernel variants to avoid since the device's driver miscompiles them, as `alexnet doctor` names them.
+    pub blocklist: Blocklist,
 }
 
 impl AlexNetPlugin {
-    /// The five most likely classes of `model`, without a budget.
+    /// The five most likely classes of `model`, without a budget, with all kernel variants.
     pub fn new(model: Model) -> Self {
-        Self { model: Arc::new(model), top: 5, budget: None }
+        Self { model: Arc::new(model), top: 5, budget: None, blocklist: Blocklist::default() }
     }
 
     /// The same with the small ten-class model that the library carries.
@@ -70,7 +72,7 @@ impl AlexNetPlugin {
     ///
     /// None for a network that exists.
     pub fn wgpu_settings(&self, mut settings: WgpuSettings) -> Result<WgpuSettings, PipelineError> {
-        let config = KernelConfig { family: Family::WorkgroupTiled, storage: Storage::StorageBuffer };
+        let config = KernelConfig::new(Family::WorkgroupTiled, Storage::StorageBuffer);
         let features = Pipeline::required_features(config);
         let limits = Pipeline::required_limits(&self.model.network, 1, config)?;
         settings.features |= features;

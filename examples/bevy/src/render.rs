@@ -108,7 +108,7 @@ fn start(mut commands: Commands, settings: Res<Settings>, device: Res<RenderDevi
 }
 
 fn run_on(plugin: &AlexNetPlugin, device: wgpu::Device, queue: wgpu::Queue) -> Result<Running, AlexNetError> {
-    let gpu = Gpu::from_device(device, queue)?;
+    let gpu = Gpu::from_device(device, queue)?.avoid(plugin.blocklist.clone());
     let builder = Pipeline::builder(&gpu, &plugin.model.network, &plugin.model.weights);
     let pipeline = builder.top(plugin.top).tickets(TICKETS).build()?;
     let budget = match plugin.budget {

@@ -353,12 +353,22 @@ fn unsuitable_cameras_say_why() {
 #[test]
 fn broken_networks_say_why() {
     let mut model = Model::embedded().unwrap();
-    model.weights.tensors.remove("conv1.weight");
+    model.weights.remove("conv1.weight");
     let mut world = world(AlexNetPlugin::new(model));
     let camera = world.camera(&picture("bag"));
     world.until(|world| world.error(camera).is_some());
     let error = world.error(camera).unwrap();
     assert!(matches!(error, AlexNetError::Pipeline(PipelineError::Tensors(_))), "{error}");
+}
+
+/// The app's blocklist reaches the choice of kernels.
+#[test]
+fn blocked_kernels_are_not_used() {
+    let mut world = world(AlexNetPlugin { blocklist: "tiled,broadcast".parse().unwrap(), ..plugin() });
+    let camera = world.camera(&picture("bag"));
+    world.until(|world| world.error(camera).is_some());
+    let error = world.error(camera).unwrap();
+    assert!(matches!(error, AlexNetError::Pipeline(PipelineError::Blocked { .. })), "{error}");
 }
 
 /// When Bevy makes another device, the network follows it.

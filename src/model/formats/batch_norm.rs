@@ -47,6 +47,16 @@ pub(crate) fn fold(norm: &BatchNorm, weight: &Tensor, bias: Option<&Tensor>) -> 
     if bias.numbers().len() != rows {
         return Err(format!("a bias of {rows} numbers in the layer before it, found {}", bias.numbers().len()));
     }
+    after(&affine, weight, bias)
+}
+
+/// The weight and bias of a layer with each of its outputs multiplied by one factor and shifted by another.
+pub(crate) fn fold_factors(factors: &[[f64; 2]], weight: &Tensor, bias: &Tensor) -> Result<[Tensor; 2], String> {
+    let [scale, shift] = [0, 1].map(|which| factors.iter().map(|factors| factors[which]).collect());
+    after(&Affine { scale, shift }, weight, bias)
+}
+
+fn after(affine: &Affine, weight: &Tensor, bias: &Tensor) -> Result<[Tensor; 2], String> {
     affine.after(weight, bias, &mut Budget::new(weight.bytes().len()))
 }
 

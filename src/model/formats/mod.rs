@@ -20,7 +20,7 @@ use bytes::Bytes;
 #[cfg(feature = "caffe")]
 pub(crate) use self::caffe::mean_pixel;
 pub(crate) use self::{
-    batch_norm::{BatchNorm, fold},
+    batch_norm::{BatchNorm, fold, fold_factors},
     graph::Graph,
 };
 #[cfg(not(target_arch = "wasm32"))]

@@ -4,7 +4,6 @@ use wgpu::{BufferUsages, util::DownloadBuffer};
 
 use super::*;
 use crate::{
-    gpu::GpuOptions,
     kernels::{
         Access, Kernel, Storage, WORKGROUP, Work,
         binding::{X, Y},
@@ -12,19 +11,15 @@ use crate::{
     layers::Conv,
     lower::Inference,
     network::Network,
-    program::{Algorithms, Array, Bound as Binds, Options, Pass, Role, read, write},
+    program::{Algorithms, Array, Bound, Options, Pass, Role, read, write},
     reference,
-    runtime::{from_chw, to_chw},
+    runtime::{memory, to_chw},
     shape::Shape,
 };
 
 /// The second array of the shaders beside this file.
 const Z: u32 = 6;
 const QUADS: usize = 70;
-
-fn gpu() -> Gpu {
-    Gpu::open_blocking(&GpuOptions { adapter: std::env::var("ALEXNET_ADAPTER").ok(), backends: None }).unwrap()
-}
 
 /// A dispatch of a shader beside this file.
 fn work(shader: &'static str, quads: usize) -> Work {
@@ -38,7 +33,7 @@ fn array(program: &mut Program, role: Role) -> ArrayId {
 }
 
 fn load(gpu: &Gpu, program: &Program) -> Executable {
-    Executable::load(gpu, program, &Weights::default(), Checks::default(), None).unwrap()
+    Executable::load(gpu, program, &Weights::default(), Checks::default(), None, || ()).unwrap()
 }
 
 /// Values that differ from array to array.
@@ -77,13 +72,13 @@ fn read_back(gpu: &Gpu, memory: &Memory, quads: usize) -> Vec<f32> {
 
 #[test]
 fn two_inputs_and_two_outputs() {
-    let gpu = gpu();
+    let gpu = Gpu::for_tests();
     let mut program = Program::default();
     let [a, b] = [(); 2].map(|()| array(&mut program, Role::Input));
     let sum = array(&mut program, Role::Temporary);
     let [double, square] = [(); 2].map(|()| array(&mut program, Role::Output));
-    program.dispatch(work("test_add", QUADS), &[read(X, a), write(Y, sum), read(Z, b)]).unwrap();
-    program.dispatch(work("test_split", QUADS), &[read(X, sum), write(Y, double), write(Z, square)]).unwrap();
+    program.dispatch("test", work("test_add", QUADS), &[read(X, a), write(Y, sum), read(Z, b)]).unwrap();
+    program.dispatch("test", work("test_split", QUADS), &[read(X, sum), write(Y, double), write(Z, square)]).unwrap();
     program.end_step(Pass::FORWARD, 0);
     let executable = load(&gpu, &program);
     for (seed, array) in [a, b].into_iter().enumerate() {
@@ -98,11 +93,11 @@ fn two_inputs_and_two_outputs() {
 
 #[test]
 fn state_stays_from_run_to_run() {
-    let gpu = gpu();
+    let gpu = Gpu::for_tests();
     let mut program = Program::default();
     let (x, state) = (array(&mut program, Role::Input), array(&mut program, Role::State));
-    let update = Binds { number: Y, access: Access::ReadWrite, array: state };
-    program.dispatch(work("test_accumulate", QUADS), &[read(X, x), update]).unwrap();
+    let update = Bound { number: Y, access: Access::ReadWrite, array: state };
+    program.dispatch("test", work("test_accumulate", QUADS), &[read(X, x), update]).unwrap();
     program.end_step(Pass("update"), 0);
     let executable = load(&gpu, &program);
     executable.memory(x).write(gpu.queue(), &numbers(0));
@@ -114,7 +109,7 @@ fn state_stays_from_run_to_run() {
 /// A pass over the results of a network's forward pass, with every kernel configuration's arrays and shared memory.
 #[test]
 fn a_pass_follows_the_forward_one() {
-    let gpu = gpu();
+    let gpu = Gpu::for_tests();
     let network = Network::builder("two", Shape::new(3, 9, 9))
         .conv("conv1", Conv::new(8, 3).relu())
         .conv("conv2", Conv::new(6, 3))
@@ -127,21 +122,21 @@ fn a_pass_follows_the_forward_one() {
         let limit = Memory::limit(gpu.device(), config.storage);
         let (precision, algorithms) = (Default::default(), &Algorithms::new());
         let options = Options { config, batch: 1, precision, algorithms, limit, top: 0 };
-        let Inference { mut program, input, layers, .. } = Inference::lower(&network, options).unwrap();
+        let inference = Inference::lower(&network, options).unwrap();
+        let x = inference.lay_out(network.input(), &picture);
+        let Inference { mut program, input, layers, .. } = inference;
         // The output of the first layer is read again later, so the second must not overwrite it.
         let [first, second] = [layers[0].array, layers[1].array];
         let quads = program.get(first).len() as usize;
         let z = program.array(Array::quads("loss", quads, Storage::StorageBuffer, Role::Output));
         let double = program.array(Array::quads("loss", quads, config.storage, Role::Temporary));
-        program.dispatch(work("test_split", quads), &[read(X, first), write(Y, double), write(Z, z)]).unwrap();
+        program.dispatch("test", work("test_split", quads), &[read(X, first), write(Y, double), write(Z, z)]).unwrap();
         program.end_step(Pass("backward"), 0);
         let plan = program.plan_memory();
         assert_ne!(plan.of(first), plan.of(second));
 
-        let executable = Executable::load(&gpu, &program, &weights, Checks::default(), None).unwrap();
-        let mut quads_of_input = vec![0.0; 4 * program.get(input).len() as usize];
-        from_chw(&picture, network.input(), &mut quads_of_input);
-        executable.memory(input).write(gpu.queue(), &quads_of_input);
+        let executable = Executable::load(&gpu, &program, &weights, Checks::default(), None, || ()).unwrap();
+        executable.memory(input).write(gpu.queue(), &x);
         run(&gpu, &executable, 1);
         let squares = to_chw(&read_back(&gpu, executable.memory(z), quads), network.layers()[0].output, 1);
         let expected: Vec<f64> = twin[0].iter().map(|v| v * v).collect();
@@ -159,7 +154,7 @@ fn memory_is_shared_where_lives_do_not_overlap() {
     let (input, output) = (array(&mut program, Role::Input), array(&mut program, Role::Output));
     let all: Vec<ArrayId> = [input].into_iter().chain(chain.clone()).chain([output]).collect();
     for (step, pair) in all.windows(2).enumerate() {
-        program.dispatch(work("test_add", 1), &[read(X, pair[0]), write(Y, pair[1]), read(Z, input)]).unwrap();
+        program.dispatch("test", work("test_add", 1), &[read(X, pair[0]), write(Y, pair[1]), read(Z, input)]).unwrap();
         program.end_step(Pass::FORWARD, step);
     }
     let plan = program.plan_memory();

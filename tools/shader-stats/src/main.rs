@@ -26,7 +26,7 @@ use std::{
 use alexnet_wgpu::{Family, KernelConfig, PlannedDispatch, Precision, Storage, Variant, plan, write_atomically};
 
 /// What runs on GPUs.
-const CONFIG: KernelConfig = KernelConfig { family: Family::WorkgroupTiled, storage: Storage::StorageBuffer };
+const CONFIG: KernelConfig = KernelConfig::new(Family::WorkgroupTiled, Storage::StorageBuffer);
 
 /// Batches whose plans are looked at: one picture, and enough for matrix products in every layer.
 const BATCHES: [usize; 2] = [1, 16];

@@ -217,7 +217,7 @@ fn a_later_call_goes_on() {
     });
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("cache/file");
-    failed(&fetch_to(&path, &server, |_| ()), "it goes on where it stopped");
+    failed(&fetch_to(&path, &server, |_| ()), "the download resumes");
     assert_eq!(names(&folder), ["file.part", "file.part.tag"]);
     assert_eq!(server.requests().len(), 5);
     is_whole(&fetch_to(&path, &server, |_| ()), &folder);

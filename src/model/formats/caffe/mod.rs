@@ -199,7 +199,7 @@ impl Net {
     fn preprocessing(&self, shape: Shape, input: &Input) -> Preprocessing {
         let mut p = match shape.channels {
             3 => Preprocessing::caffe(shape.height).cropped(shape.height, shape.width),
-            _ => Preprocessing { scale: 1.0, ..Preprocessing::plain(shape) },
+            _ => Preprocessing::plain(shape).scale(1.0),
         };
         match *input.mean {
             [mean] if mean.is_finite() => p.mean = [mean; 3],

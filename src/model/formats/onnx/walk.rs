@@ -94,7 +94,7 @@ impl Walk<'_> {
         let largest = |factors: &[f64]| factors.iter().fold(0.0, |a: f64, v| a.max(v.abs()));
         let whole = largest(&affine.scale) <= 1.0 / 16.0 || largest(&affine.shift) >= 16.0;
         let scale = if whole { 1.0 } else { 1.0 / 255.0 };
-        Some(Preprocessing { scale, mean: [0.0; 3], std: [1.0; 3], ..usual })
+        Some(usual.scale(scale).mean([0.0; 3]).std([1.0; 3]))
     }
 
     fn step(&mut self, node: &Node) -> Result<(), Stop> {

@@ -2,11 +2,11 @@
 
 use std::iter;
 
-use super::{Blocklist, kernel_config, kernel_configs};
 use crate::{
     kernels::{Algorithm, KernelConfig},
     network::{Layer, Network},
     program::Algorithms,
+    select::{Blocklist, kernel_config, kernel_configs},
 };
 
 /// The best kernel configuration for an adapter that is not blocked, if any.

@@ -1,0 +1,212 @@
+//! The worker's jobs: loading a model, drawing maps, timing layers, heat maps.
+
+use std::{
+    env,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+        mpsc,
+    },
+    time::{Duration, Instant},
+};
+
+use alexnet_wgpu::{
+    Blocklist, Classifier, Gpu, LayerTime, Picture, Pipeline,
+    wgpu::{self, util::DeviceExt},
+};
+
+use super::{
+    Adapter, Answer, LayerSummary, Loaded, Maps, TOP,
+    desk::{Desk, Engine, Input, Occlusion},
+    megabytes,
+};
+use crate::{
+    filters::Filters,
+    maps::{Contrast, MapPainter, Order},
+    occlusion::{self, Heat},
+    weights::Source,
+};
+
+/// The number of runs that a layer's time is the median of.
+const PROFILE_RUNS: usize = 9;
+pub(super) const NO_NETWORK: &str = "no network is loaded: choose one from the weights menu";
+
+/// The kernel variants that the environment variable ALEXNET_DENY names, as for the `alexnet` command.
+fn denied() -> Result<Blocklist, String> {
+    match env::var_os("ALEXNET_DENY") {
+        Some(names) => names.to_string_lossy().parse().map_err(|e| format!("ALEXNET_DENY: {e}")),
+        None => Ok(Blocklist::default()),
+    }
+}
+
+impl Desk {
+    pub(super) fn load(&mut self, source: &Source, adapter: &Adapter) -> Result<Loaded, String> {
+        let start = Instant::now();
+        self.answer.send(Answer::Loading(format!("Reading {source}")));
+        let model = source.open().map_err(|e| e.to_string())?;
+        let (gpu, lost) = match (adapter, &self.engine) {
+            (_, Some(engine)) if engine.adapter == *adapter && !engine.lost.load(Ordering::Relaxed) => {
+                (engine.gpu.clone(), engine.lost.clone())
+            }
+            (Adapter::Window, _) => {
+                let gpu = Gpu::from_device(self.device.clone(), self.queue.clone()).map_err(|e| e.to_string())?;
+                (gpu.avoid(denied()?), Arc::default())
+            }
+            (Adapter::Other { name, backend }, _) => {
+                self.answer.send(Answer::Loading(format!("Opening {name}")));
+                let gpu = Gpu::open_blocking(&Adapter::options(name, backend)).map_err(|e| e.to_string())?;
+                let lost = Arc::new(AtomicBool::new(false));
+                let report = lost.clone();
+                gpu.device().set_device_lost_callback(move |reason, text| {
+                    log::error!("the network's device is lost: {reason:?} {text}");
+                    report.store(true, Ordering::Relaxed);
+                });
+                (gpu.avoid(denied()?), lost)
+            }
+        };
+        let adapter_name = format!("{} ({})", gpu.info().name, gpu.info().backend);
+        let told = AtomicU64::new(u64::MAX);
+        let report = |done: u64, total: u64| {
+            let percent = 100 * done / total.max(1);
+            if told.swap(percent, Ordering::Relaxed) != percent {
+                let total = megabytes(total);
+                self.answer.send(Answer::Loading(format!("Compiling kernels, uploading {total}: {percent} %")));
+            }
+        };
+        report(0, 4 * model.network.parameter_count());
+        let builder = Pipeline::builder(&gpu, &model.network, &model.weights).top(TOP).progress(&report);
+        let pipeline = builder.build().map_err(|e| e.to_string())?;
+        let classifier = Classifier::from_pipeline(pipeline, model.preprocessing, model.labels.clone());
+        log::info!("{source} on {adapter_name} after {} ms", start.elapsed().as_millis());
+        let pipeline = classifier.pipeline();
+        let mut layers = Vec::new();
+        for (name, _) in pipeline.kernels() {
+            let layer = pipeline.network().layer(name).map_err(|e| e.to_string())?;
+            layers.push(LayerSummary { name: name.into(), shape: layer.output });
+        }
+        let loaded = Loaded {
+            source: source.clone(),
+            adapter: adapter.clone(),
+            adapter_name,
+            network: model.network.name().into(),
+            origin: model.origin.clone(),
+            parameters: model.network.parameter_count(),
+            device_bytes: pipeline.device_bytes(),
+            preprocessing: model.preprocessing,
+            labels: model.labels.clone(),
+            probabilities: model.network.gives_probabilities(),
+            layers,
+            filters: Filters::of(&model),
+        };
+        self.engine = Some(Engine { model, classifier, gpu, adapter: adapter.clone(), lost, occluder: None });
+        Ok(loaded)
+    }
+
+    pub(super) fn maps(&mut self, picture: &Picture, layer: String, contrast: Contrast) -> Result<Maps, String> {
+        let engine = self.engine.as_ref().ok_or(NO_NETWORK)?;
+        let painter = self.painter.get_or_insert_with(|| (self.make_painter)(&self.device));
+        let pipeline = engine.classifier.pipeline();
+        let shape = pipeline.network().layer(&layer).map_err(|e| e.to_string())?.output;
+        let input = engine.classifier.preprocess(picture).map_err(|e| e.to_string())?;
+        let mut encoder = self.device.create_command_encoder(&Default::default());
+        let (buffer, order) = match engine.adapter {
+            Adapter::Window => {
+                let buffer = self.device.create_buffer(&wgpu::BufferDescriptor {
+                    label: Some("activation"),
+                    size: pipeline.activation_bytes(&layer).map_err(|e| e.to_string())?,
+                    usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST,
+                    mapped_at_creation: false,
+                });
+                pipeline.write_input(&input).map_err(|e| e.to_string())?;
+                pipeline.encode_layers(&mut encoder, &[(&layer, &buffer)]).map_err(|e| e.to_string())?;
+                (buffer, Order::ChannelsLast)
+            }
+            // Devices share nothing: what another one computed comes through memory.
+            Adapter::Other { .. } => {
+                let run = pipeline.run_layers_blocking(&input, &[&layer]).map_err(|e| e.to_string())?;
+                let buffer = self.device.create_buffer_init(&wgpu::util::BufferInitDescriptor {
+                    label: Some("activation"),
+                    contents: bytemuck::cast_slice(&run.concat()),
+                    usage: wgpu::BufferUsages::STORAGE,
+                });
+                (buffer, Order::ChannelsFirst)
+            }
+        };
+        let Some((view, tiles)) = painter.paint(&mut encoder, &buffer, shape, order, contrast) else {
+            return Err(format!("{layer}: {shape} does not fit in one texture"));
+        };
+        self.queue.submit([encoder.finish()]);
+        // The window's next frame comes after this on the queue anyhow; waiting keeps more than one from queueing up.
+        wait(&self.device, &self.queue)?;
+        log::debug!("{layer} drawn");
+        Ok(Maps { layer, contrast, shape, view, tiles })
+    }
+
+    pub(super) fn profile(&self) -> Result<Option<Vec<LayerTime>>, String> {
+        let engine = self.engine.as_ref().ok_or(NO_NETWORK)?;
+        let mut runs = Vec::new();
+        for _ in 0..PROFILE_RUNS {
+            match engine.classifier.pipeline().profile_blocking().map_err(|e| e.to_string())? {
+                Some(times) => runs.push(times),
+                None => return Ok(None),
+            }
+        }
+        let mut median = runs.first().cloned().unwrap_or_default();
+        for (layer, time) in median.iter_mut().enumerate() {
+            let mut all: Vec<f64> = runs.iter().map(|run| run[layer].ms).collect();
+            all.sort_by(f64::total_cmp);
+            time.ms = all[all.len() / 2];
+        }
+        Ok(Some(median))
+    }
+
+    /// One batch of an occlusion map.
+    pub(super) fn occlude(&mut self, occlusion: &mut Occlusion) -> Result<(), String> {
+        let engine = self.engine.as_mut().ok_or(NO_NETWORK)?;
+        let heat = &mut occlusion.heat;
+        let input = match &occlusion.input {
+            Input::Ready(input) => input,
+            Input::Picture(picture) => {
+                let input = engine.classifier.preprocess(picture).map_err(|e| e.to_string())?;
+                let outputs = engine.classifier.pipeline().run_blocking(&input).map_err(|e| e.to_string())?;
+                heat.probability = outputs.get(heat.class).copied().unwrap_or_default();
+                occlusion.input = Input::Ready(input);
+                return Ok(());
+            }
+        };
+        let occluder = match &engine.occluder {
+            Some(occluder) => occluder,
+            None => {
+                // A frame of the window waits for the batch before it.
+                let batch = if engine.gpu.info().device_type == wgpu::DeviceType::Cpu { 3 } else { 15 };
+                let builder = Pipeline::builder(&engine.gpu, &engine.model.network, &engine.model.weights);
+                engine.occluder.insert(builder.batch(batch).build().map_err(|e| e.to_string())?)
+            }
+        };
+        let network = occluder.network();
+        let inputs = occlusion::inputs(input, network.input(), heat.drops.len(), occluder.batch());
+        let outputs = occluder.run_blocking(&inputs).map_err(|e| e.to_string())?;
+        let left = Heat::PATCHES - heat.drops.len();
+        for output in outputs.chunks_exact(network.output().len()).take(left) {
+            let probability = output.get(heat.class).copied().unwrap_or_default();
+            heat.drops.push(heat.probability - probability);
+        }
+        Ok(())
+    }
+}
+
+/// Waits for all submitted work by polling: while a thread waits inside wgpu, no other thread can present a frame.
+fn wait(device: &wgpu::Device, queue: &wgpu::Queue) -> Result<(), String> {
+    let (send, done) = mpsc::channel();
+    queue.on_submitted_work_done(move || {
+        let _ = send.send(());
+    });
+    loop {
+        device.poll(wgpu::PollType::Poll).map_err(|e| e.to_string())?;
+        match done.recv_timeout(Duration::from_micros(500)) {
+            Ok(()) => return Ok(()),
+            Err(mpsc::RecvTimeoutError::Timeout) => {}
+            Err(mpsc::RecvTimeoutError::Disconnected) => return Err("the device was lost".into()),
+        }
+    }
+}

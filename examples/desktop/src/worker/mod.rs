@@ -1,0 +1,225 @@
+//! The thread that owns the network. It reads weights, runs pictures and waits for the GPU, so that the window does not.
+//!
+//! Requests come through a channel, and only the newest of each kind counts. Long work (an occlusion map) is done in steps,
+//! and the channel is read after each.
+
+mod desk;
+mod jobs;
+
+use std::{
+    sync::{
+        Arc,
+        mpsc::{self, Receiver, Sender},
+    },
+    thread,
+    time::Duration,
+};
+
+use alexnet_wgpu::{AdapterSummary, GpuOptions, LayerTime, Picture, Prediction, Preprocessing, Shape, wgpu};
+use serde::{Deserialize, Serialize};
+
+use self::desk::Desk;
+pub(crate) use self::desk::broken;
+use crate::{filters::Filters, maps::Contrast, occlusion::Heat, tiles::Tiles, weights::Source};
+
+/// The number of classes shown.
+pub const TOP: usize = 5;
+/// Identifies the picture of a request or an answer.
+pub type PictureId = u64;
+/// Identifies the request to load a model that an answer belongs to.
+pub type LoadId = u64;
+
+/// The device that the network runs on.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Adapter {
+    /// The window's own device: activations are drawn without leaving the GPU.
+    #[default]
+    Window,
+    /// A device of its own.
+    Other {
+        /// The adapter's name.
+        name: String,
+        /// The name of its API in wgpu.
+        backend: String,
+    },
+}
+
+impl Adapter {
+    /// The adapter with this name and API.
+    pub fn other(info: &wgpu::AdapterInfo) -> Self {
+        Self::Other { name: info.name.clone(), backend: info.backend.to_string() }
+    }
+
+    fn options(name: &str, backend: &str) -> GpuOptions {
+        let backends = wgpu::Backend::ALL.into_iter().find(|known| known.to_string() == backend);
+        GpuOptions::default().adapter(Some(name.into())).backends(backends.map(wgpu::Backends::from))
+    }
+}
+
+/// A request to the worker.
+#[derive(Debug)]
+pub enum Request {
+    /// Reads weights and uploads them to an adapter. All earlier requests are dropped without an answer.
+    Load(LoadId, Source, Adapter),
+    /// The most likely classes.
+    Classify(PictureId, Arc<Picture>),
+    /// A layer's activation, drawn.
+    Maps(PictureId, Arc<Picture>, String, Contrast),
+    /// The drop of a class's probability when patches of the picture are covered.
+    Occlude(PictureId, Arc<Picture>, usize),
+    /// Cancels [`Request::Occlude`].
+    StopOccluding,
+    /// The time of each layer.
+    Profile,
+    /// The adapters that the network can run on.
+    ListAdapters,
+}
+
+/// An answer of the worker.
+#[derive(Debug)]
+pub enum Answer {
+    /// Progress of loading a model.
+    Loading(String),
+    /// A model is ready.
+    Loaded(LoadId, Box<Loaded>),
+    /// The most likely classes, and the time that the picture took.
+    Classified(PictureId, Vec<Prediction>, Duration),
+    /// A layer's activation in a texture of the window's device.
+    Maps(PictureId, Maps),
+    /// An occlusion map, possibly unfinished.
+    Heat(PictureId, Heat),
+    /// The time of each layer; `None` where the device has no timestamps.
+    Times(Option<Vec<LayerTime>>),
+    /// All adapters.
+    Adapters(Vec<AdapterSummary>),
+    /// A failure and its reason. If a model could not be loaded, the previous one stays.
+    Failed(Work, String),
+    /// The network's own device is lost, and the network with it. (The loss of the window's device is handled by the window.)
+    AdapterLost(String),
+}
+
+/// A request that failed, without its data.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Work {
+    /// [`Request::Load`]
+    Load(LoadId),
+    /// [`Request::Classify`]
+    Classes(PictureId),
+    /// [`Request::Maps`]
+    Maps(PictureId, String, Contrast),
+    /// [`Request::Occlude`]
+    Heat(PictureId, usize),
+    /// [`Request::Profile`]
+    Times,
+    /// [`Request::ListAdapters`]
+    Adapters,
+}
+
+/// A model that is ready.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The source of its weights.
+    pub source: Source,
+    /// The device that it runs on.
+    pub adapter: Adapter,
+    /// The adapter's name and API.
+    pub adapter_name: String,
+    /// The network's name.
+    pub network: String,
+    /// The sources of its parts.
+    pub origin: alexnet_wgpu::Origin,
+    /// The number of its parameters.
+    pub parameters: u64,
+    /// Bytes on the device.
+    pub device_bytes: u64,
+    /// The conversion of a picture to its input.
+    pub preprocessing: Preprocessing,
+    /// Its classes.
+    pub labels: Vec<String>,
+    /// Whether its outputs are probabilities.
+    pub probabilities: bool,
+    /// Its layers that compute something.
+    pub layers: Vec<LayerSummary>,
+    /// The filters of its first layer, if they can be shown as pictures.
+    pub filters: Option<Filters>,
+}
+
+/// A layer that computes something.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LayerSummary {
+    /// Its name.
+    pub name: String,
+    /// The shape of its output.
+    pub shape: Shape,
+}
+
+/// A layer's activation, drawn.
+#[derive(Clone, Debug)]
+pub struct Maps {
+    /// The layer.
+    pub layer: String,
+    /// The scale of the brightness.
+    pub contrast: Contrast,
+    /// The shape of its output.
+    pub shape: Shape,
+    /// The drawn maps, on the window's device.
+    pub view: wgpu::TextureView,
+    /// The position of each map.
+    pub tiles: Tiles,
+}
+
+/// The window's handle of the worker.
+#[derive(Debug)]
+pub struct Worker {
+    requests: Sender<Request>,
+    answers: Receiver<Answer>,
+}
+
+impl Worker {
+    /// Starts the thread; `wake` is called with each answer.
+    ///
+    /// # Errors
+    ///
+    /// Where no thread can be started.
+    pub fn spawn(
+        device: wgpu::Device,
+        queue: wgpu::Queue,
+        wake: impl Fn() + Send + Sync + 'static,
+    ) -> std::io::Result<Self> {
+        let (requests, inbox) = mpsc::channel();
+        let (outbox, answers) = mpsc::channel();
+        thread::Builder::new().name("network".into()).spawn(move || {
+            let answer = Answers { outbox, wake: Box::new(wake) };
+            Desk::new(device, queue, answer).run(&inbox);
+        })?;
+        Ok(Self { requests, answers })
+    }
+
+    /// Sends a request; [`Worker::answer`] returns the answer.
+    pub fn ask(&self, request: Request) {
+        // The thread ends with the window only.
+        let _ = self.requests.send(request);
+    }
+
+    /// The next answer, if there is one.
+    pub fn answer(&self) -> Option<Answer> {
+        self.answers.try_recv().ok()
+    }
+}
+
+struct Answers {
+    outbox: Sender<Answer>,
+    wake: Box<dyn Fn() + Send + Sync>,
+}
+
+impl Answers {
+    fn send(&self, answer: Answer) {
+        let _ = self.outbox.send(answer);
+        (self.wake)();
+    }
+}
+
+/// A number of bytes as text.
+pub fn megabytes(bytes: u64) -> String {
+    format!("{:.1} MB", bytes as f64 / 1e6)
+}

@@ -1,0 +1,76 @@
+//! Comparison of two textures of a host, in its frame.
+
+use wgpu::CommandEncoder;
+
+use super::{CompareError, Comparer, Comparison, Loaded};
+use crate::{
+    gpu::error_scopes::Scopes,
+    runtime::{Input, PipelineError, RunError, TextureSource, Ticket, ticket::Ring},
+};
+
+/// The number of results that may be under way.
+const TICKETS: usize = 3;
+
+/// Two textures of a host, compared whenever the host says; see [`Comparer::textures`].
+#[derive(Debug)]
+pub struct TexturePair {
+    loaded: Loaded,
+    /// Of each tile.
+    inputs: Vec<[Input; 2]>,
+    ring: Ring<Comparison>,
+}
+
+impl Comparer {
+    /// Prepares to compare two textures, or regions of them, of the same size. This makes everything that is needed on the
+    /// device; [`TexturePair::encode`] then only records. Textures are read as
+    /// [`Pipeline::texture_input`](crate::Pipeline::texture_input) reads them: rounded to 8 bits, without alpha.
+    ///
+    /// # Errors
+    ///
+    /// As [`Comparer::compare`], and [`CompareError::Input`] when shaders cannot read a texture.
+    pub fn textures(&self, a: &TextureSource<'_>, b: &TextureSource<'_>) -> Result<TexturePair, CompareError> {
+        let [expected, found] = [a, b].map(TextureSource::size);
+        if expected != found {
+            return Err(CompareError::Size { expected, found });
+        }
+        let loaded = self.load([found[1] as usize, found[0] as usize])?;
+        let [height, width] = loaded.program.tiles.size().map(|side| side as u32);
+        let scopes = Scopes::push(self.gpu.device());
+        let mut inputs = Vec::new();
+        for pieces in loaded.program.tiles.iter() {
+            let [row, column] = pieces.map(|piece| piece.start as u32);
+            let input = |source: &TextureSource<'_>, picture| {
+                let part = source.part(column, row, width, height);
+                loaded.input(&self.gpu).texture_as_it_is(&part, &loaded.program.preprocessing, picture)
+            };
+            inputs.push([input(a, 0)?, input(b, 1)?]);
+        }
+        let program = loaded.program.clone();
+        let decode = move |bytes: &[u8]| Ok(Comparison::new(&program, &bytemuck::pod_collect_to_vec(bytes)));
+        let ring = Ring::new(self.gpu.device(), TICKETS, loaded.buffers()?[0].size(), decode);
+        match scopes.pop_now() {
+            Some(error) => Err(PipelineError::from(error).into()),
+            None => Ok(TexturePair { loaded, inputs, ring }),
+        }
+    }
+}
+
+impl TexturePair {
+    /// Records a comparison of the textures' contents into `encoder`, and returns a ticket for its result, which has no map.
+    /// Nothing is made on the device, submitted or waited for.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::Busy`] when three tickets are open. Nothing is recorded then.
+    pub fn encode(&self, encoder: &mut CommandEncoder) -> Result<Ticket<Comparison>, RunError> {
+        let [results, _] = self.loaded.buffers()?;
+        // Before anything is recorded: all tickets may be open.
+        let reserved = self.ring.reserve()?;
+        for (tile, inputs) in self.inputs.iter().enumerate() {
+            inputs.iter().for_each(|input| input.encode(encoder));
+            self.loaded.encode_tile(encoder, tile);
+        }
+        self.loaded.encode_reductions(encoder);
+        Ok(reserved.ticket(encoder, results))
+    }
+}

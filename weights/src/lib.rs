@@ -1,0 +1,6 @@
+#![doc = include_str!("../README.md")]
+#![no_std]
+
+/// A safetensors file: `conv1.weight` to `conv5.weight` (OIHW) and `conv1.bias` to `conv5.bias` in f16, and
+/// `lpips1.weight` to `lpips5.weight` in f32.
+pub const IMAGENET_TRUNK: &[u8] = include_bytes!("../imagenet-trunk-f16.safetensors");
