@@ -103,7 +103,7 @@ fn what_stood_there_stays_when_it_fails() {
     let before = fs::read(&large).unwrap();
     let around = folder.path("../").join(folder.path("").file_name().unwrap()).join("large.safetensors");
     for output in [&large, &around] {
-        convert(&["--dtype", "int8"], &[&large, output]).failure(2, &["expected an output beside the inputs"]);
+        convert(&["--dtype", "int8"], &[&large, output]).failure(2, &["expected an output other than the inputs"]);
     }
     assert!(fs::read(&large).unwrap() == before);
     convert(&[], &[&large, &folder.path("out.pth")]).failure(2, &["expected an output that ends in .safetensors"]);

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     filters::Filters,
-    maps::{Contrast, MapPainter, Order},
+    maps::{Contrast, Order},
     occlusion::{self, Heat},
     weights::Source,
 };
