@@ -462,8 +462,8 @@ fn not_a_picture() {
     for (bytes, expected) in [
         (&b""[..], "found an empty file"),
         (b"Hello, this is text.", "begin `Hello, this is t`"),
-        (b"\0\0\0\x1cftypavif", "found AVIF, which is not read: convert it"),
-        (b"\0\0\0\x18ftypheic", "found HEIC, which is not read: convert it"),
+        (b"\0\0\0\x1cftypavif", "found AVIF, which is not supported: convert it"),
+        (b"\0\0\0\x18ftypheic", "found HEIC, which is not supported: convert it"),
         (b"\0\0\0\x18ftypmif1", "found HEIC"),
         (b"\xff\x0a\xfa\x1f", "found JPEG XL"),
         (b"\0\0\0\x0cJXL \r\n\x87\n", "found JPEG XL"),
@@ -481,11 +481,11 @@ fn not_a_picture() {
     for (name, bytes) in files("unread") {
         let error = Picture::decode(&bytes).unwrap_err();
         let kind = match name.as_str() {
-            "jpeg-lossless.jpg" => "JPEG picture is not read (lossless)",
-            "tiff-complex.tif" => "TIFF picture is not read (samples of complex numbers)",
-            "tiff-lab.tif" => "TIFF picture is not read (L*a*b* colours)",
-            "tiff-raw.tif" => "TIFF picture is not read (a camera's raw samples)",
-            _ => "TIFF picture is not read (compressed by Zstandard)",
+            "jpeg-lossless.jpg" => "JPEG picture is not supported (lossless)",
+            "tiff-complex.tif" => "TIFF picture is not supported (samples of complex numbers)",
+            "tiff-lab.tif" => "TIFF picture is not supported (L*a*b* colours)",
+            "tiff-raw.tif" => "TIFF picture is not supported (a camera's raw samples)",
+            _ => "TIFF picture is not supported (compressed by Zstandard)",
         };
         assert!(error.to_string().contains(kind), "{name}: {error}");
     }
