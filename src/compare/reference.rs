@@ -3,7 +3,7 @@
 use super::{CompareError, Lpips};
 use crate::{picture::Picture, reference, shape::Shape};
 
-/// The result of [`reference`].
+/// The result of [`compare_reference`](crate::compare_reference).
 #[derive(Clone, Debug, PartialEq)]
 pub struct ReferenceComparison {
     /// LPIPS.
