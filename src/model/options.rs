@@ -6,7 +6,7 @@ use super::{
     alexnet::Variant,
     notes::{beginning, known},
 };
-use crate::{network::Network, picture::Preprocessing, shape::Shape, text::nearest, weights::WeightsError};
+use crate::{network::Network, picture::Preprocessing, shape::Shape, text::nearest};
 
 /// The reason for a choice made by the caller.
 pub(super) const CALLER: &str = "given by the caller";
@@ -116,9 +116,9 @@ impl GivenPreprocessing {
     ///
     /// # Errors
     ///
-    /// [`WeightsError::Format`] where the bytes are not a mean image of one or three channels.
+    /// [`WeightsError::Format`](crate::WeightsError::Format) where the bytes are not a mean image of one or three channels.
     #[cfg(feature = "caffe")]
-    pub fn from_binaryproto(bytes: &[u8]) -> Result<Self, WeightsError> {
+    pub fn from_binaryproto(bytes: &[u8]) -> Result<Self, crate::WeightsError> {
         super::formats::mean_pixel(bytes).map(Self::CaffeMean)
     }
 
