@@ -1,10 +1,9 @@
 //! The map of distances as a picture, with its scale below. The scale is the same for all pictures.
 
-use std::io::{Cursor, Write};
+use std::io::Write;
 
 use alexnet_wgpu::DistanceMap;
 use font8x8::{BASIC_FONTS, UnicodeFonts};
-use image::{ExtendedColorType, ImageEncoder, codecs::png::PngEncoder};
 
 /// Rows of the scale: a bar, and numbers below it.
 const BAR: usize = 12;
@@ -27,7 +26,7 @@ fn colour(distance: f32) -> [u8; 3] {
 /// # Errors
 ///
 /// Those of `out`.
-pub fn write(map: &DistanceMap, out: &mut impl Write) -> std::io::Result<()> {
+pub fn write(map: &DistanceMap, out: &mut dyn Write) -> std::io::Result<()> {
     let (width, height) = (map.width().max(WIDTH), map.height() + BAR + NUMBERS);
     let mut rgb = vec![0; 3 * width * height];
     let values = map.values();
@@ -48,11 +47,7 @@ pub fn write(map: &DistanceMap, out: &mut impl Write) -> std::io::Result<()> {
         let left = at.saturating_sub(4 * text.len()).min(width - 8 * text.len());
         draw(&text, &mut scale[3 * width * (BAR + 2)..], width, left);
     }
-    let mut png = Cursor::new(Vec::new());
-    PngEncoder::new(&mut png)
-        .write_image(&rgb, width as u32, height as u32, ExtendedColorType::Rgb8)
-        .map_err(std::io::Error::other)?;
-    out.write_all(png.get_ref())
+    crate::write_png(&rgb, [width as u32, height as u32], out)
 }
 
 /// Draws a line of text in white, from column `left` on.

@@ -121,11 +121,11 @@ impl<'a> Snapshot<'a> {
         };
         match failed {
             Some(Some(error)) if self.update == Update::Never => {
-                write(&new, |file| png(picture, file))?;
+                write(&new, |file| write_png(picture.rgb(), [picture.width(), picture.height()], file))?;
                 match &error {
                     SnapshotError::Different { comparison, .. } => {
                         if let Some(map) = &comparison.map {
-                            write(&diff, |mut file| heat_map::write(map, &mut file))?;
+                            write(&diff, |file| heat_map::write(map, file))?;
                         }
                     }
                     _ => remove(&diff)?,
@@ -133,7 +133,7 @@ impl<'a> Snapshot<'a> {
                 Err(error)
             }
             Some(_) => {
-                write(&self.golden, |file| png(picture, file))?;
+                write(&self.golden, |file| write_png(picture.rgb(), [picture.width(), picture.height()], file))?;
                 remove(&new)?;
                 remove(&diff)
             }
@@ -181,11 +181,10 @@ fn own_comparer() -> Result<&'static Comparer, SnapshotError> {
     COMPARER.get_or_init(open).as_ref().map_err(|reason| SnapshotError::Gpu(reason.clone()))
 }
 
-fn png(picture: &Picture, out: &mut dyn Write) -> io::Result<()> {
+/// Writes pixels of three bytes as a PNG file of `size`, width and height.
+fn write_png(rgb: &[u8], [width, height]: [u32; 2], out: &mut dyn Write) -> io::Result<()> {
     let mut png = Cursor::new(Vec::new());
-    PngEncoder::new(&mut png)
-        .write_image(picture.rgb(), picture.width(), picture.height(), ExtendedColorType::Rgb8)
-        .map_err(io::Error::other)?;
+    PngEncoder::new(&mut png).write_image(rgb, width, height, ExtendedColorType::Rgb8).map_err(io::Error::other)?;
     out.write_all(png.get_ref())
 }
 

@@ -1,6 +1,6 @@
-use super::pair::PairError;
 use crate::{
     network::NetworkError,
+    program::ProgramError,
     runtime::{InputError, PipelineError, RunError},
     weights::WeightsError,
 };
@@ -65,11 +65,24 @@ impl CompareError {
     pub const SMALLEST: usize = 31;
 }
 
-impl From<PairError> for CompareError {
-    fn from(error: PairError) -> Self {
-        match error {
-            PairError::Network(error) => Self::Network(error),
-            PairError::Program(error) => Self::Pipeline(error.into()),
-        }
+impl From<ProgramError> for CompareError {
+    fn from(error: ProgramError) -> Self {
+        Self::Pipeline(error.into())
     }
+}
+
+/// The size of two pictures, rows and columns, from the width and height of each.
+///
+/// # Errors
+///
+/// [`CompareError::Size`] when they differ, [`CompareError::TooSmall`].
+pub(super) fn size_of_both(expected: [u32; 2], found: [u32; 2]) -> Result<[usize; 2], CompareError> {
+    if expected != found {
+        return Err(CompareError::Size { expected, found });
+    }
+    let found = found.map(|side| side as usize);
+    if found.iter().any(|&side| side < CompareError::SMALLEST) {
+        return Err(CompareError::TooSmall { found });
+    }
+    Ok([found[1], found[0]])
 }

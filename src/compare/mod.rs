@@ -12,20 +12,24 @@ use futures::lock::Mutex;
 use wgpu::{Extent3d, Origin3d, TexelCopyBufferLayout, TexelCopyTextureInfo, TextureAspect, TextureUsages};
 
 pub use error::CompareError;
+use error::size_of_both;
 pub use lpips::Lpips;
 pub use map::{DistanceMap, percentile};
 pub(crate) use pair::{PairOptions, PairProgram};
 pub use reference::{ReferenceComparison, reference};
 pub use textures::TexturePair;
+#[cfg(all(test, feature = "doctor"))]
+pub(crate) use tiles::MAX_PIXELS;
 
 use crate::{
     gpu::{Gpu, error_scopes::Scopes},
+    kernels::compare::LayerMap,
     picture::Picture,
     program::Algorithms,
     runtime::{
         Input, PipelineError, RunError, TextureSource, avoid,
         executable::Executable,
-        input::{InputArray, Layout},
+        input::{self, InputArray, Layout},
         memory::Memory,
         readback, requirements,
         wait::Poller,
@@ -60,7 +64,7 @@ pub struct Comparer {
     lpips: Lpips,
     /// The last one was used last.
     pairs: Mutex<Vec<Pair>>,
-    max_pixels: Option<usize>,
+    max_pixels: usize,
 }
 
 /// The result of a comparison.
@@ -96,12 +100,12 @@ impl Comparer {
 
     /// Makes a comparer with other weights.
     pub fn with_lpips(gpu: &Gpu, lpips: Lpips) -> Self {
-        Self { gpu: gpu.clone(), lpips, pairs: Mutex::default(), max_pixels: None }
+        Self { gpu: gpu.clone(), lpips, pairs: Mutex::default(), max_pixels: tiles::MAX_PIXELS }
     }
 
     /// Sets the largest number of pixels that are computed at once. The default is 2.4 million, a little more than 1920×1080.
     pub fn tile_pixels(mut self, pixels: usize) -> Self {
-        self.max_pixels = Some(pixels);
+        self.max_pixels = pixels;
         self
     }
 
@@ -132,11 +136,7 @@ impl Comparer {
     }
 
     async fn compare_on(&self, a: &Picture, b: &Picture, poller: Poller) -> Result<Comparison, CompareError> {
-        let [expected, found] = [a, b].map(|picture| [picture.width(), picture.height()]);
-        if expected != found {
-            return Err(CompareError::Size { expected, found });
-        }
-        let size = [found[1] as usize, found[0] as usize];
+        let size = size_of_both([a.width(), a.height()], [b.width(), b.height()])?;
         // Comparisons of one size share their memory, so they take turns.
         let mut pairs = self.pairs.lock().await;
         let kept = pairs.iter().position(|pair| pair.loaded.program.size == size);
@@ -155,9 +155,6 @@ impl Comparer {
     /// The program for pictures of `size`, on the device.
     fn load(&self, size: [usize; 2]) -> Result<Loaded, CompareError> {
         let (gpu, lpips) = (&self.gpu, &self.lpips);
-        if size.iter().any(|&side| side < CompareError::SMALLEST) {
-            return Err(CompareError::TooSmall { found: [size[1], size[0]] });
-        }
         let blocklist = gpu.blocklist();
         let config = avoid::allowed_config(gpu.info(), gpu.device().features(), blocklist)
             .ok_or_else(|| PipelineError::Blocked { blocklist: blocklist.clone() })?;
@@ -168,8 +165,8 @@ impl Comparer {
         let program = PairProgram::lower(lpips, size, options)?;
         requirements::check_program(gpu, &program.program, config)?;
         let scopes = Scopes::push(gpu.device());
-        let kernel = crate::runtime::input::texture_kernel(true, false, config.storage);
-        let compile_further = || crate::runtime::input::compile_kernels(gpu, &[kernel]);
+        let kernel = input::texture_kernel(true, false, config.storage);
+        let compile_further = || input::compile_kernels(gpu, &[kernel]);
         let executable = Executable::load(gpu, &program.program, &lpips.weights, gpu.checks(), None, compile_further)?;
         match scopes.pop_now() {
             Some(error) => Err(PipelineError::from(error).into()),
@@ -246,7 +243,7 @@ impl Pair {
         let textures = [0, 1].map(texture);
         let [a, b] = [0, 1].map(|picture| {
             let view = textures[picture].create_view(&Default::default());
-            loaded.input(gpu).texture_as_it_is(&TextureSource::new(&view), &loaded.program.preprocessing, picture)
+            loaded.input(gpu).texture(&TextureSource::new(&view), &loaded.program.preprocessing, picture, false)
         });
         let inputs = [a?, b?];
         match scopes.pop_now() {
@@ -288,7 +285,10 @@ impl Pair {
             let read: Vec<Vec<f32>> = readback::read(gpu, reading, poller).await?;
             let [results, distances] = &read[..] else { break };
             let map = DistanceMap::new(loaded.program.size, &loaded.program.maps, distances);
-            return Ok(Comparison { map: Some(map), ..Comparison::new(&loaded.program, results) });
+            return Ok(Comparison {
+                map: Some(map),
+                ..Comparison::new(loaded.program.size, &loaded.program.maps, results)
+            });
         }
         Err(RunError::Device("there is no result".into()).into())
     }
@@ -314,21 +314,21 @@ fn write(gpu: &Gpu, picture: &Picture, start: [usize; 2], texture: &wgpu::Textur
 
 impl Comparison {
     /// Reads a program's results: vec4s of a sum, a count and the largest.
-    pub(crate) fn new(program: &PairProgram, results: &[f32]) -> Self {
+    pub(crate) fn new(size: [usize; 2], maps: &[LayerMap], results: &[f32]) -> Self {
         let results = results.as_chunks::<4>().0;
         let result = |index: usize| results.get(index).copied().unwrap_or_default();
         let mean = |index: usize| {
-            let map = program.maps[index];
+            let map = maps[index];
             f64::from(result(index)[0]) / (map.height * map.width) as f64
         };
         let layers: [f64; 5] = std::array::from_fn(mean);
-        let [height, width] = program.size.map(|side| side as f64);
-        let [squares, differing, largest, _] = result(program.maps.len() + PairProgram::PIXELS).map(f64::from);
+        let [height, width] = size.map(|side| side as f64);
+        let [squares, differing, largest, _] = result(maps.len() + PairProgram::PIXELS).map(f64::from);
         let mean_square = squares / (3.0 * height * width);
         Self {
             lpips: layers.iter().sum::<f64>() as f32,
             layers: layers.map(|layer| layer as f32),
-            largest: result(program.maps.len() + PairProgram::MAP)[2],
+            largest: result(maps.len() + PairProgram::MAP)[2],
             psnr: 10.0 * (255.0 * 255.0 / mean_square).log10(),
             max_difference: largest as u8,
             differing: differing / (height * width),

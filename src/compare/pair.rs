@@ -1,7 +1,7 @@
 //! The program that compares two pictures of one size.
 
 use super::{
-    Lpips,
+    CompareError, Lpips,
     tiles::{Field, Piece, Tiles, fields},
 };
 use crate::{
@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// A program that compares two pictures: the trunk on a batch of both, distances after each layer, then sums and maxima.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct PairProgram {
     pub program: Program,
     /// The trunk for one tile.
@@ -46,17 +46,8 @@ pub(crate) struct PairOptions<'a> {
     pub algorithms: &'a Algorithms,
     /// The maximum number of vec4s in one binding.
     pub limit: u64,
-    /// The most pixels in a tile; `None` for the default.
-    pub max_pixels: Option<usize>,
-}
-
-/// An error of [`PairProgram::lower`].
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum PairError {
-    #[error(transparent)]
-    Network(#[from] NetworkError),
-    #[error(transparent)]
-    Program(#[from] ProgramError),
+    /// The most pixels in a tile.
+    pub max_pixels: usize,
 }
 
 impl PairProgram {
@@ -65,13 +56,10 @@ impl PairProgram {
     pub const PIXELS: usize = 1;
 
     /// The program for pictures of `size` (rows and columns).
-    pub fn lower(lpips: &Lpips, size: [usize; 2], options: PairOptions<'_>) -> Result<Self, PairError> {
+    pub fn lower(lpips: &Lpips, size: [usize; 2], options: PairOptions<'_>) -> Result<Self, CompareError> {
         let PairOptions { config, algorithms, limit, max_pixels } = options;
         let layers = lpips.network.layers();
-        let tiles = match max_pixels {
-            Some(max_pixels) => Tiles::within(size, layers, max_pixels),
-            None => Tiles::of(size, layers),
-        };
+        let tiles = Tiles::of(size, layers, max_pixels);
         let [height, width] = tiles.size();
         let network = lpips.network.with_input(Shape::new(3, height, width))?;
         let preprocessing = lpips.preprocessing.whole(network.input());
@@ -97,10 +85,10 @@ impl PairProgram {
         let mut lowering = PairLowering { program, tile_of: vec![] };
         let scale = [0, 1, 2].map(|channel| preprocessing.std[channel] / preprocessing.scale);
         for (tile, pieces) in tiles.iter().enumerate() {
-            let [first, rows] = own(pieces, 1);
-            let [first_row, first_column] = [0, 1].map(|axis| pieces[axis].own.start);
-            let first_out = first_row * runs + first_column / PIXEL_RUN;
-            let part = Part { first, size: rows, first_out, out_width: runs };
+            let [row, column] = pieces.map(|piece| piece.own.start);
+            let first = pieces.map(|piece| piece.own.start - piece.start);
+            let first_out = row * runs + column / PIXEL_RUN;
+            let part = Part { first, size: pieces.map(|piece| piece.own.len()), first_out, out_width: runs };
             let work = compare::pixel_difference(layout, part, scale);
             lowering.program.dispatch("pixels", work, &[read(X, input), write(Y, pixels)])?;
             lowering.end_step(Pass::DISTANCE, 0, Some(tile));
@@ -160,13 +148,6 @@ impl PairLowering {
         self.program.end_step(pass, layer);
         self.tile_of.resize(self.program.steps.len(), tile);
     }
-}
-
-/// The positions of a tile's own pixels at `stride`, counted from the tile's start: the first, and their number.
-fn own(pieces: [&Piece; 2], stride: usize) -> [[usize; 2]; 2] {
-    let local = |at: fn(&Piece) -> usize| pieces.map(|piece| (at(piece) - piece.start) / stride);
-    let [first, end] = [local(|piece| piece.own.start), local(|piece| piece.own.end)];
-    [first, [0, 1].map(|axis| end[axis] - first[axis])]
 }
 
 /// The part of a layer's map that a tile computes, of a picture of `size`.

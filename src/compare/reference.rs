@@ -1,6 +1,6 @@
 //! LPIPS in plain Rust and f64: the tests' oracle.
 
-use super::{CompareError, Lpips};
+use super::{CompareError, Lpips, size_of_both};
 use crate::{picture::Picture, reference, shape::Shape};
 
 /// The result of [`compare_reference`](crate::compare_reference).
@@ -20,14 +20,7 @@ pub struct ReferenceComparison {
 ///
 /// [`CompareError`] when the pictures differ in size or are too small.
 pub fn reference(lpips: &Lpips, a: &Picture, b: &Picture) -> Result<ReferenceComparison, CompareError> {
-    let [expected, found] = [a, b].map(|picture| [picture.width(), picture.height()]);
-    if expected != found {
-        return Err(CompareError::Size { expected, found });
-    }
-    let (width, height) = (found[0] as usize, found[1] as usize);
-    if width.min(height) < CompareError::SMALLEST {
-        return Err(CompareError::TooSmall { found: [width, height] });
-    }
+    let [height, width] = size_of_both([a.width(), a.height()], [b.width(), b.height()])?;
     let network = lpips.network.with_input(Shape::new(3, height, width))?;
     let features = |picture: &Picture| {
         let mut input = Vec::with_capacity(3 * height * width);

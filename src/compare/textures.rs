@@ -2,7 +2,7 @@
 
 use wgpu::CommandEncoder;
 
-use super::{CompareError, Comparer, Comparison, Loaded};
+use super::{CompareError, Comparer, Comparison, Loaded, size_of_both};
 use crate::{
     gpu::error_scopes::Scopes,
     runtime::{Input, PipelineError, RunError, TextureSource, Ticket, ticket::Ring},
@@ -29,11 +29,7 @@ impl Comparer {
     ///
     /// As [`Comparer::compare`], and [`CompareError::Input`] when shaders cannot read a texture.
     pub fn textures(&self, a: &TextureSource<'_>, b: &TextureSource<'_>) -> Result<TexturePair, CompareError> {
-        let [expected, found] = [a, b].map(TextureSource::size);
-        if expected != found {
-            return Err(CompareError::Size { expected, found });
-        }
-        let loaded = self.load([found[1] as usize, found[0] as usize])?;
+        let loaded = self.load(size_of_both(a.size(), b.size())?)?;
         let [height, width] = loaded.program.tiles.size().map(|side| side as u32);
         let scopes = Scopes::push(self.gpu.device());
         let mut inputs = Vec::new();
@@ -41,12 +37,12 @@ impl Comparer {
             let [row, column] = pieces.map(|piece| piece.start as u32);
             let input = |source: &TextureSource<'_>, picture| {
                 let part = source.part(column, row, width, height);
-                loaded.input(&self.gpu).texture_as_it_is(&part, &loaded.program.preprocessing, picture)
+                loaded.input(&self.gpu).texture(&part, &loaded.program.preprocessing, picture, false)
             };
             inputs.push([input(a, 0)?, input(b, 1)?]);
         }
-        let program = loaded.program.clone();
-        let decode = move |bytes: &[u8]| Ok(Comparison::new(&program, &bytemuck::pod_collect_to_vec(bytes)));
+        let (size, maps) = (loaded.program.size, loaded.program.maps.clone());
+        let decode = move |bytes: &[u8]| Ok(Comparison::new(size, &maps, &bytemuck::pod_collect_to_vec(bytes)));
         let ring = Ring::new(self.gpu.device(), TICKETS, loaded.buffers()?[0].size(), decode);
         match scopes.pop_now() {
             Some(error) => Err(PipelineError::from(error).into()),

@@ -5,7 +5,7 @@ use std::ops::Range;
 use crate::{network::Layer, window::Window};
 
 /// The most pixels that are computed at once. A picture of 1920×1080 is whole; larger ones are computed in tiles.
-const MAX_PIXELS: usize = 2_400_000;
+pub(crate) const MAX_PIXELS: usize = 2_400_000;
 
 /// The longest side of a tile in pixels.
 const MAX_SIDE: usize = 4096;
@@ -83,13 +83,9 @@ impl Axis {
 pub(crate) struct Tiles(pub [Axis; 2]);
 
 impl Tiles {
-    /// Divides a picture of `size` (rows and columns) for `layers`, into as few pixels as possible in all.
-    pub fn of(size: [usize; 2], layers: &[Layer]) -> Self {
-        Self::within(size, layers, MAX_PIXELS)
-    }
-
-    /// The same with at most `max_pixels` in a tile, where the receptive fields leave a choice.
-    pub fn within(size: [usize; 2], layers: &[Layer], max_pixels: usize) -> Self {
+    /// Divides a picture of `size` (rows and columns) for `layers`, into as few pixels as possible in all, with at most
+    /// `max_pixels` in a tile where the receptive fields leave a choice.
+    pub fn of(size: [usize; 2], layers: &[Layer], max_pixels: usize) -> Self {
         let axes = [0, 1].map(|axis| {
             let fields = fields(layers, axis);
             let divided = (1..).map_while(|count| {
@@ -154,7 +150,7 @@ mod tests {
             ([500, 700], 100_000),
             ([333, 1000], 90_000),
         ] {
-            let tiles = Tiles::within(size, &layers, max_pixels);
+            let tiles = Tiles::of(size, &layers, max_pixels);
             let [height, width] = tiles.size();
             assert!(height * width <= max_pixels && height.max(width) <= MAX_SIDE, "{size:?}: {height}×{width}");
             for (axis, Axis { len, pieces }) in tiles.0.iter().enumerate() {
@@ -182,10 +178,10 @@ mod tests {
 
     #[test]
     fn a_picture_of_full_hd_is_whole_and_larger_ones_waste_little() {
-        let whole = Tiles::of([1080, 1920], &layers());
+        let whole = Tiles::of([1080, 1920], &layers(), MAX_PIXELS);
         assert_eq!(whole.size(), [1080, 1920]);
         for size in [[2160, 3840], [4320, 7680]] {
-            let tiles = Tiles::of(size, &layers());
+            let tiles = Tiles::of(size, &layers(), MAX_PIXELS);
             let computed = tiles.iter().count() * tiles.size().iter().product::<usize>();
             let ratio = computed as f64 / (size[0] * size[1]) as f64;
             assert!(ratio < 1.3, "{size:?}: {ratio}");

@@ -2,7 +2,7 @@
 
 use super::job::{Job, LIMIT};
 use crate::{
-    compare::{Comparison, Lpips, PairOptions, PairProgram, reference},
+    compare::{Comparison, Lpips, MAX_PIXELS, PairOptions, PairProgram, reference},
     kernels::{Family, KernelConfig, Storage},
     picture::Picture,
     program::{Algorithms, Allocation},
@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// The program for pictures of `size`, in tiles of at most `max_pixels`.
-fn program(lpips: &Lpips, size: [usize; 2], config: KernelConfig, max_pixels: Option<usize>) -> PairProgram {
+fn program(lpips: &Lpips, size: [usize; 2], config: KernelConfig, max_pixels: usize) -> PairProgram {
     let options = PairOptions { config, algorithms: &Algorithms::new(), limit: LIMIT, max_pixels };
     PairProgram::lower(lpips, size, options).unwrap()
 }
@@ -18,8 +18,13 @@ fn program(lpips: &Lpips, size: [usize; 2], config: KernelConfig, max_pixels: Op
 /// Programs of several sizes, whole and in tiles, and one large enough for every algorithm.
 pub(super) fn programs(config: KernelConfig) -> impl Iterator<Item = PairProgram> {
     let lpips = Lpips::random(1);
-    let sizes =
-        [([31, 31], None), ([45, 90], None), ([330, 500], Some(90_000)), ([1080, 1920], None), ([2160, 3840], None)];
+    let sizes = [
+        ([31, 31], MAX_PIXELS),
+        ([45, 90], MAX_PIXELS),
+        ([330, 500], 90_000),
+        ([1080, 1920], MAX_PIXELS),
+        ([2160, 3840], MAX_PIXELS),
+    ];
     sizes.into_iter().map(move |(size, max_pixels)| program(&lpips, size, config, max_pixels))
 }
 
@@ -36,9 +41,9 @@ pub(super) fn check(configs: impl IntoIterator<Item = KernelConfig>, mut run: im
     let differing = a.rgb().chunks(3).zip(b.rgb().chunks(3)).filter(|(a, b)| a != b).count();
     for config in configs {
         for pictures in [[&a, &b], [&a, &a]] {
-            let pair = program(&lpips, size, config, None);
+            let pair = program(&lpips, size, config, MAX_PIXELS);
             let job = run(Job::of_pair(&pair, &lpips, pictures)).unwrap_or_else(|e| panic!("{config:?}: {e}"));
-            let found = Comparison::new(&pair, &job.read(pair.results));
+            let found = Comparison::new(pair.size, &pair.maps, &job.read(pair.results));
             println!("{config:?}: LPIPS {}, the twin {}", found.lpips, expected.lpips);
             if pictures[0] == pictures[1] {
                 assert_eq!((found.lpips, found.largest, found.max_difference), (0.0, 0.0, 0), "{config:?}");
@@ -65,7 +70,7 @@ fn large_pictures_take_little_memory() {
     let lpips = Lpips::random(1);
     for config in configs() {
         for size in [[1080, 1920], [2160, 3840], [4320, 7680], [40, 60_000]] {
-            let pair = program(&lpips, size, config, None);
+            let pair = program(&lpips, size, config, MAX_PIXELS);
             let plan = pair.program.plan_memory();
             // With the pictures of one tile, four bytes a pixel.
             let [height, width] = pair.tiles.size();

@@ -205,7 +205,7 @@ impl Pipeline {
         preprocessing: &Preprocessing,
         picture: usize,
     ) -> Result<Input, InputError> {
-        self.input_array().texture(source, preprocessing, picture)
+        self.input_array().texture(source, preprocessing, picture, true)
     }
 
     /// Prepares to fill the whole batch from a storage buffer: `batch` preprocessed images of f32 in CHW order. The
@@ -255,27 +255,9 @@ pub(crate) struct InputArray<'a> {
 }
 
 impl InputArray<'_> {
-    /// Prepares to fill image `picture` of the batch from a texture; see [`Pipeline::texture_input`].
+    /// Prepares to fill image `picture` of the batch from a texture; see [`Pipeline::texture_input`]. Where it is not
+    /// `resized`, the region has the size of the input.
     pub fn texture(
-        &self,
-        source: &TextureSource<'_>,
-        preprocessing: &Preprocessing,
-        picture: usize,
-    ) -> Result<Input, InputError> {
-        self.texture_with(source, preprocessing, picture, true)
-    }
-
-    /// The same for a region of the size of the input, which is not resized.
-    pub fn texture_as_it_is(
-        &self,
-        source: &TextureSource<'_>,
-        preprocessing: &Preprocessing,
-        picture: usize,
-    ) -> Result<Input, InputError> {
-        self.texture_with(source, preprocessing, picture, false)
-    }
-
-    fn texture_with(
         &self,
         source: &TextureSource<'_>,
         preprocessing: &Preprocessing,

@@ -138,73 +138,56 @@ fn compare(args: &Args) -> Result<ExitCode, Failure> {
     let format = if args.json { Format::Json } else { args.format };
     let bar = progress::bar(pairs.len(), "pairs");
     let (mut different, mut errors) = (false, false);
-    let mut compare_all = |report: &mut Report<&mut dyn Write>| {
-        thread::scope(|threads| {
-            let (send, prepared) = mpsc::sync_channel(AHEAD);
-            let (pairs, mask) = (&pairs, args.mask.as_deref());
-            threads.spawn(move || {
-                for pair in pairs {
-                    if send.send(pictures(pair, mask)).is_err() {
-                        return;
-                    }
+    let (mut text, mut stdout) = (Vec::new(), anstream::stdout());
+    let out: &mut dyn Write = if args.output.is_some() { &mut text } else { &mut stdout };
+    let mut report = Report::new(format, out);
+    thread::scope(|threads| {
+        let (send, prepared) = mpsc::sync_channel(AHEAD);
+        let (pairs, mask) = (&pairs, args.mask.as_deref());
+        threads.spawn(move || {
+            for pair in pairs {
+                if send.send(pictures(pair, mask)).is_err() {
+                    return;
                 }
-            });
-            // Made for the first pair that can be read, so that a mistyped name is reported at once.
-            let mut comparer = None;
-            for (pair, pictures) in pairs.iter().zip(prepared) {
-                let start = Instant::now();
-                let compared = match pictures {
-                    Ok([expected, actual]) => {
-                        let comparer = match &comparer {
-                            Some(comparer) => comparer,
-                            None => comparer.insert(Comparer::with_lpips(&args.gpu.open()?, lpips.clone())),
-                        };
-                        comparer
-                            .compare_blocking(&expected, &actual)
-                            .map_err(|e| format!("{}: {}", pair.name, chain(&e)))
-                    }
-                    Err(reason) => Err(reason),
-                };
-                let measured = match compared {
-                    Ok(comparison) => {
-                        maps.write(&pair.name, &comparison)?;
-                        Ok(measured(&comparison))
-                    }
-                    Err(reason) => Err(reason),
-                };
-                let (expected, actual) = (pair.expected.clone(), pair.actual.clone());
-                let (name, thresholds, took) = (pair.name.clone(), cases.of(&pair.name), start.elapsed());
-                let compared = Compared { name, expected, actual, thresholds, measured, took };
-                different |= compared.verdict() == Verdict::Different;
-                errors |= compared.verdict() == Verdict::Error;
-                bar.suspend(|| {
-                    if let Err(reason) = &compared.measured {
-                        complain(reason);
-                    }
-                    report.add(compared).map_err(Failure::output)
-                })?;
-                bar.inc(1);
             }
-            Ok::<_, Failure>(())
-        })
-    };
-    match &args.output {
-        None => {
-            let mut out = anstream::stdout().lock();
-            let out: &mut dyn Write = &mut out;
-            let mut report = Report::new(format, out);
-            compare_all(&mut report)?;
-            report.finish().map_err(Failure::output)?;
+        });
+        // Made for the first pair that can be read, so that a mistyped name is reported at once.
+        let mut comparer = None;
+        for (pair, pictures) in pairs.iter().zip(prepared) {
+            let start = Instant::now();
+            let compared = match pictures {
+                Ok([expected, actual]) => {
+                    let comparer = match &comparer {
+                        Some(comparer) => comparer,
+                        None => comparer.insert(Comparer::with_lpips(&args.gpu.open()?, lpips.clone())),
+                    };
+                    comparer.compare_blocking(&expected, &actual).map_err(|e| format!("{}: {}", pair.name, chain(&e)))
+                }
+                Err(reason) => Err(reason),
+            };
+            if let Ok(comparison) = &compared {
+                maps.write(&pair.name, comparison)?;
+            }
+            let measured = compared.as_ref().map(measured).map_err(String::clone);
+            let (expected, actual) = (pair.expected.clone(), pair.actual.clone());
+            let (name, thresholds, took) = (pair.name.clone(), cases.of(&pair.name), start.elapsed());
+            let compared = Compared { name, expected, actual, thresholds, measured, took };
+            different |= compared.verdict() == Verdict::Different;
+            errors |= compared.verdict() == Verdict::Error;
+            bar.suspend(|| {
+                if let Err(reason) = &compared.measured {
+                    complain(reason);
+                }
+                report.add(compared).map_err(Failure::output)
+            })?;
+            bar.inc(1);
         }
-        Some(path) => {
-            let mut text = Vec::new();
-            let out: &mut dyn Write = &mut text;
-            let mut report = Report::new(format, out);
-            compare_all(&mut report)?;
-            report.finish().map_err(Failure::output)?;
-            write_atomically(path, |file| file.write_all(&text))
-                .map_err(|e| Failure::run(format!("cannot write {}: {e}", path.display())))?;
-        }
+        Ok::<_, Failure>(())
+    })?;
+    report.finish().map_err(Failure::output)?;
+    if let Some(path) = &args.output {
+        write_atomically(path, |file| file.write_all(&text))
+            .map_err(|e| Failure::run(format!("cannot write {}: {e}", path.display())))?;
     }
     bar.finish_and_clear();
     Ok(ExitCode::from(if errors { 2 } else { u8::from(different) }))
@@ -330,7 +313,7 @@ impl Maps {
             _ => Ok(()),
         };
         folder
-            .and_then(|()| write_atomically(&path, |mut file| heat_map::write(map, &mut file)))
+            .and_then(|()| write_atomically(&path, |file| heat_map::write(map, file)))
             .map_err(|e: io::Error| Failure::run(format!("cannot write {}: {e}", path.display())))
     }
 }

@@ -57,6 +57,12 @@ pub struct Measured {
     pub differing: f64,
 }
 
+impl Measured {
+    fn psnr_text(&self) -> String {
+        self.psnr.map_or_else(|| "equal".into(), |psnr| format!("{psnr:.2} dB"))
+    }
+}
+
 /// Whether pictures are alike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -151,7 +157,7 @@ impl Compared {
     /// One line for people. What could not be compared is told on standard error.
     fn line(&self) -> Option<String> {
         let m = self.measured.as_ref().ok()?;
-        let psnr = m.psnr.map_or_else(|| "equal".into(), |psnr| format!("{psnr:.2} dB"));
+        let psnr = m.psnr_text();
         let numbers = format!(
             "LPIPS {:.5}  local {:.4} (99 %: {:.4}, 95 %: {:.4})  PSNR {psnr}  largest difference {}  differing {:.2} %",
             m.lpips,
@@ -206,15 +212,14 @@ impl<W: Write> Report<W> {
     }
 
     /// Writes what is left.
-    pub fn finish(mut self) -> io::Result<W> {
+    pub fn finish(mut self) -> io::Result<()> {
         let text = match self.format {
             Format::Text | Format::Json | Format::Csv => String::new(),
             Format::Junit => junit(&self.all),
             Format::Markdown => markdown(&self.all),
         };
         self.out.write_all(text.as_bytes())?;
-        self.out.flush()?;
-        Ok(self.out)
+        self.out.flush()
     }
 }
 
@@ -280,7 +285,7 @@ fn markdown(all: &[Compared]) -> String {
             Err(reason) => writeln!(text, "| {name} | ⚠️ {} | | | | | | |", printable(reason).replace('|', "\\|")),
             Ok(m) => {
                 let mark = if compared.verdict() == Verdict::Alike { "✅" } else { "❌" };
-                let psnr = m.psnr.map_or_else(|| "equal".into(), |psnr| format!("{psnr:.2} dB"));
+                let psnr = m.psnr_text();
                 let differing = 100.0 * m.differing;
                 writeln!(
                     text,
