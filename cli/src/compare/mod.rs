@@ -41,8 +41,8 @@ and to tenths of a pixel: for those, look at PSNR and the largest difference. It
 so --fail-above-local looks at the largest value of the map. Pictures that must be equal bit by bit need no LPIPS: their largest \
 difference is 0.
 
-Exit codes: 0 all are alike, or no threshold is given; 1 some are different; 2 some could not be compared, or the arguments are \
-wrong.";
+Exit codes: 0 all are alike, or no threshold is given; 1 some are different; 2 some could not be compared, or invalid \
+arguments.";
 
 /// Compare pictures as people see them: LPIPS, a map of where they differ, and PSNR
 ///
@@ -56,18 +56,18 @@ pub struct Args {
     /// The picture to judge, or a folder of pictures with the same names
     #[arg(value_name = "ACTUAL")]
     actual: PathBuf,
-    /// Exit with 1 where LPIPS is above this
+    /// Exit with 1 if LPIPS is above this
     #[arg(long, value_name = "LPIPS", value_parser = threshold, allow_negative_numbers = true)]
     fail_above: Option<f32>,
-    /// Exit with 1 where the largest value of the map is above this
+    /// Exit with 1 if the largest value of the map is above this
     #[arg(long, value_name = "VALUE", value_parser = threshold, allow_negative_numbers = true)]
     fail_above_local: Option<f32>,
-    /// Thresholds of single pictures, which go before the others: a JSON file such as
+    /// Thresholds for single pictures, which override the others: a JSON file such as
     /// {"menu.png": {"lpips": 0.02, "local": 0.3}}
     #[arg(long, value_name = "FILE")]
     thresholds: Option<PathBuf>,
-    /// A picture, or a folder of pictures with the same names, whose black parts are not compared: there, both pictures
-    /// count as the expected one
+    /// Ignore the parts that are black in this picture, or in the picture of the same name in this folder: there, the
+    /// expected picture's pixels are used for both
     #[arg(long, value_name = "PICTURE|FOLDER")]
     mask: Option<PathBuf>,
     /// Write the map of distances as a PNG file, with its scale; for folders, a folder of maps
