@@ -5,21 +5,7 @@
 
 //% include "input.wgsl"
 //% include "output.wgsl"
-
-struct AvgPool {
-//% include "window.wgsl"
-  // The positions of a window that count, from the start of the padding: a range along each axis.
-  first_row: u32,
-  first_column: u32,
-  end_row: u32,
-  end_column: u32,
-}
-@group(0) @binding(2) var<uniform> p: AvgPool;
-
-// The number of positions before `limit` among the `count` positions `start`, `start` + `step`, ….
-fn before(start: u32, count: u32, step: u32, limit: u32) -> u32 {
-  return min((max(limit, start) - start + step - 1u) / step, count);
-}
+//% include "avg_pool_uniform.wgsl"
 
 @compute @workgroup_size(${WORKGROUP})
 fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_index) thread: u32) {
@@ -31,10 +17,6 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
   let c = id.x % p.in_quads;
   let top = id.y * p.stride_y;
   let left = id.x / p.in_quads * p.stride_x;
-  let rows = before(top, p.kernel_height, p.dilation_y, p.end_row)
-    - before(top, p.kernel_height, p.dilation_y, p.first_row);
-  let columns = before(left, p.kernel_width, p.dilation_x, p.end_column)
-    - before(left, p.kernel_width, p.dilation_x, p.first_column);
   let picture = id.z * p.in_height;
   var sum = vec4f(0.0);
   for (var i = 0u; i < p.kernel_height; i++) {
@@ -51,5 +33,5 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
       sum += load_x(((picture + row) * p.in_width + column) * p.in_quads + c);
     }
   }
-  store_y((id.z * p.out_height + id.y) * p.out_width * p.in_quads + id.x, sum / (f32(rows) * f32(columns)));
+  store_y((id.z * p.out_height + id.y) * p.out_width * p.in_quads + id.x, sum / counted(top, left));
 }

@@ -1,6 +1,9 @@
 // Max pooling. One invocation computes four channels of one output pixel.
 //
 // x: [n][in_height][in_width][in_quads], y: [n][out_height][out_width][in_quads]
+//% if TAKEN is defined
+// taken: for each y, the position in its window of the number that was taken, the first of equal ones: a byte a channel
+//% endif
 // Workgroups: (out_width · in_quads / ${WORKGROUP}, out_height, n).
 
 //% include "input.wgsl"
@@ -10,6 +13,9 @@ struct MaxPool {
 //% include "window.wgsl"
 }
 @group(0) @binding(2) var<uniform> p: MaxPool;
+//% if TAKEN is defined
+@group(0) @binding(9) var<storage, read_write> taken: array<u32>;
+//% endif
 
 @compute @workgroup_size(${WORKGROUP})
 fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_index) thread: u32) {
@@ -36,10 +42,26 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
   // The first of them starts the maximum; one exists, since padding is smaller than the kernel.
   let picture = id.z * p.in_height;
   var best = load_x(((picture + row0) * p.in_width + column0) * p.in_quads + c);
+//% if TAKEN is defined
+  // Positions count from the window's start, in the padding too.
+  let first = (row0 + p.pad_top - top){% if DILATED is defined %} / p.dilation_y{% endif %} * p.kernel_width + (column0 + p.pad_left - left){% if DILATED is defined %} / p.dilation_x{% endif %};
+  var places = vec4u(first);
+//% endif
   for (var row = row0; row < row1; row += {% if DILATED is defined %}p.dilation_y{% else %}1u{% endif %}) {
     for (var column = column0; column < column1; column += {% if DILATED is defined %}p.dilation_x{% else %}1u{% endif %}) {
+//% if TAKEN is defined
+      let value = load_x(((picture + row) * p.in_width + column) * p.in_quads + c);
+      let place = (row + p.pad_top - top){% if DILATED is defined %} / p.dilation_y{% endif %} * p.kernel_width + (column + p.pad_left - left){% if DILATED is defined %} / p.dilation_x{% endif %};
+      places = select(places, vec4u(place), value > best);
+      best = max(best, value);
+//% else
       best = max(best, load_x(((picture + row) * p.in_width + column) * p.in_quads + c));
+//% endif
     }
   }
-  store_y((id.z * p.out_height + id.y) * p.out_width * p.in_quads + id.x, best);
+  let out = (id.z * p.out_height + id.y) * p.out_width * p.in_quads + id.x;
+  store_y(out, best);
+//% if TAKEN is defined
+  taken[out] = places.x | (places.y << 8u) | (places.z << 16u) | (places.w << 24u);
+//% endif
 }

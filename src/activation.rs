@@ -64,6 +64,25 @@ impl Activation {
         }
     }
 
+    /// Returns f′(x) for y = f(x), by which it is known in a monotonic function. Where the function has a corner, it is
+    /// PyTorch's.
+    pub fn derivative(self, y: f64) -> f64 {
+        let step = |is_positive: bool, other: f64| if is_positive { 1.0 } else { other };
+        match self {
+            Self::None => 1.0,
+            Self::Relu => step(y > 0.0, 0.0),
+            Self::Relu6 => step(y > 0.0 && y < 6.0, 0.0),
+            Self::LeakyRelu { slope } => step(y > 0.0, slope.into()),
+            Self::Sigmoid => y * (1.0 - y),
+            Self::Tanh => 1.0 - y * y,
+            Self::Elu { alpha } => step(y > 0.0, y + f64::from(alpha)),
+            Self::Selu => {
+                let scale = f64::from(Self::SELU_SCALE);
+                if y > 0.0 { scale } else { y + scale * f64::from(Self::SELU_ALPHA) }
+            }
+        }
+    }
+
     /// Returns a short name for lists; `None` for [`Activation::None`].
     pub fn name(self) -> Option<String> {
         match self {

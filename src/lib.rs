@@ -102,6 +102,7 @@ mod runtime;
 mod select;
 mod shape;
 mod text;
+pub mod train;
 mod version;
 mod weights;
 mod window;

@@ -60,17 +60,27 @@ impl Inference {
 
     /// Lays out the input on the device: the batch's pictures of `shape`, in CHW order.
     pub fn lay_out(&self, shape: Shape, pictures: &[f32]) -> Vec<f32> {
-        let mut laid_out = vec![0.0; 4 * self.program.get(self.input).len() as usize];
-        let pictures = pictures.chunks_exact(shape.len());
-        let each = laid_out.len() / pictures.len();
-        for (picture, out) in pictures.zip(laid_out.chunks_exact_mut(each)) {
-            match self.input_layout {
-                Some(layout) => layout.write(picture, out),
-                None => from_chw(picture, shape, out),
-            }
-        }
-        laid_out
+        lay_out(&self.program, self.input, self.input_layout, shape, pictures)
     }
+}
+
+/// Lays out images of `shape`, in CHW order, as the array `input` has them. Those that are missing are zero.
+pub(crate) fn lay_out(
+    program: &Program,
+    input: ArrayId,
+    input_layout: Option<RowsLayout>,
+    shape: Shape,
+    images: &[f32],
+) -> Vec<f32> {
+    let mut laid_out = vec![0.0; 4 * program.get(input).len() as usize];
+    let each = 4 * input_layout.map_or(activation_quads(shape), |layout| layout.quads());
+    for (image, out) in images.chunks_exact(shape.len()).zip(laid_out.chunks_exact_mut(each)) {
+        match input_layout {
+            Some(layout) => layout.write(image, out),
+            None => from_chw(image, shape, out),
+        }
+    }
+    laid_out
 }
 
 /// Adds the array of a batch of a network's inputs. A layout is returned where it is not the usual one, channels last

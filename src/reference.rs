@@ -3,8 +3,12 @@
 //! It is written to be read next to a textbook, not to be fast. Each layer's reference is in its file of `layers/`.
 //! Activations are CHW.
 
+use std::collections::BTreeMap;
+
 use crate::{
+    layers::BackwardPass,
     network::{Layer, Network},
+    train,
     weights::{Weights, WeightsError},
 };
 
@@ -39,12 +43,66 @@ pub fn run(network: &Network, weights: &Weights, input: &[f64]) -> Result<Vec<Ve
 /// When the length of `x` is not that of the layer's input.
 pub fn run_layer(layer: &Layer, weights: &Weights, x: &[f64]) -> Result<Vec<f64>, WeightsError> {
     assert_eq!(x.len(), layer.input.len(), "numbers of the input of `{}`", layer.name);
+    let parameters = parameters_of(layer, weights)?;
+    Ok(layer.op.operation().reference(layer.input, layer.output, x, &parameters))
+}
+
+/// Computes the gradients of the images' mean cross-entropy for every parameter, by name, and the cross-entropies. A softmax
+/// at the network's end is part of the loss. `inputs` are images one after the other. Dropout drops nothing.
+///
+/// # Errors
+///
+/// [`WeightsError`] when `weights` do not belong to `network`.
+///
+/// # Panics
+///
+/// When the lengths of `inputs` and `classes` do not fit, or the network does not end in a vector.
+pub fn gradients(
+    network: &Network,
+    weights: &Weights,
+    inputs: &[f64],
+    classes: &[usize],
+) -> Result<(BTreeMap<String, Vec<f64>>, Vec<f64>), WeightsError> {
+    let layers = train::without_softmax(network);
+    assert_eq!(inputs.len(), classes.len() * network.input().len(), "numbers of the images");
+    let (mut sums, mut losses) = (BTreeMap::<String, Vec<f64>>::new(), vec![]);
+    for (input, &class) in inputs.chunks_exact(network.input().len()).zip(classes) {
+        let activations = run(network, weights, input)?;
+        let activation = |index: usize| index.checked_sub(1).map_or(input, |before| &activations[before]);
+        let logits = activation(layers.len());
+        let largest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let sum: f64 = logits.iter().map(|v| (v - largest).exp()).sum();
+        losses.push(sum.ln() + largest - logits[class]);
+        let share = 1.0 / classes.len() as f64;
+        let mut dy: Vec<f64> = logits.iter().map(|v| (v - largest).exp() / sum * share).collect();
+        dy[class] -= share;
+        for (index, layer) in layers.iter().enumerate().rev() {
+            let parameters = parameters_of(layer, weights)?;
+            let pass = BackwardPass {
+                input: layer.input,
+                output: layer.output,
+                x: activation(index),
+                y: activation(index + 1),
+                dy: &dy,
+                parameters: &parameters,
+            };
+            let gradients = layer.op.operation().backward(&pass);
+            for ((name, _), gradient) in layer.parameters().zip(gradients.parameters) {
+                let sum = sums.entry(name).or_insert_with(|| vec![0.0; gradient.len()]);
+                sum.iter_mut().zip(gradient).for_each(|(sum, v)| *sum += v);
+            }
+            dy = gradients.x;
+        }
+    }
+    Ok((sums, losses))
+}
+
+fn parameters_of(layer: &Layer, weights: &Weights) -> Result<Vec<Vec<f64>>, WeightsError> {
     let tensor = |(name, _): (String, _)| {
         let tensor = weights.tensor(&name)?;
         Ok(tensor.to_f32().iter().map(|&v| f64::from(v)).collect())
     };
-    let parameters = layer.parameters().map(tensor).collect::<Result<Vec<Vec<f64>>, WeightsError>>()?;
-    Ok(layer.op.operation().reference(layer.input, layer.output, x, &parameters))
+    layer.parameters().map(tensor).collect()
 }
 
 /// Returns ‖a − b‖ / ‖b‖, or ‖a − b‖ where b is zero.

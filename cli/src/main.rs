@@ -21,6 +21,7 @@ mod options;
 mod progress;
 mod roofline;
 mod text;
+mod train;
 mod tune;
 
 use std::{env, path::Path, process::ExitCode};
@@ -33,6 +34,7 @@ const FOOTER: &str = "\
 Examples:
   alexnet classify shoe.jpg                                classify a picture
   alexnet compare expected.png actual.png                  measure how alike two pictures are
+  alexnet train pictures/                                  your own classes, from a folder for each
   alexnet features shoe.jpg --layer fc7 --output shoe.npy  write a layer's activation
   alexnet adapters                                         list the adapters
   alexnet bench                                            measure the speed
@@ -66,6 +68,7 @@ enum Command {
     Info(info::Args),
     Convert(convert::Args),
     Eval(eval::Args),
+    Train(train::Args),
     Fetch(fetch::Args),
 }
 
@@ -82,6 +85,7 @@ impl Command {
             Self::Info(args) => info::run(args),
             Self::Convert(args) => convert::run(args),
             Self::Eval(args) => eval::run(args),
+            Self::Train(args) => train::run(args),
             Self::Fetch(args) => fetch::run(args),
         }
     }

@@ -1,5 +1,7 @@
 //! Convolution and fully connected layers as matrix products: shaders/gemm_*.wgsl and shaders/matvec_*.wgsl.
 
+mod backward;
+
 use std::ops::Range;
 
 use super::{
@@ -65,6 +67,7 @@ struct Uniform {
     dilation_x: u32,
     in_group: u32,
     out_group: u32,
+    block_quads: u32,
 }
 
 /// The maximum number of rows for the kernels that read every weight once for a few rows. Beyond it, a tiled matrix
@@ -297,6 +300,19 @@ impl Gemm {
     pub fn product(&self, config: KernelConfig, chunk: &Range<u32>) -> Work {
         let Tiling { kernel, rows: tile_rows, .. } = self.tiling(config);
         let packing = self.packing(config);
+        let uniform = self.uniform(&packing, chunk);
+        let ([kernel_height, kernel_width], tap_quads) = self.taps();
+        let workgroups =
+            [self.rows().div_ceil(tile_rows) as u32, chunk.len() as u32, (self.groups * self.parts) as u32];
+        let columns = (chunk.end as usize * packing.columns).min(self.group_out_channels())
+            - chunk.start as usize * packing.columns;
+        let k = kernel_height * kernel_width * tap_quads * 4;
+        let multiply_adds = [self.rows(), k, columns, self.groups].map(|n| n as u64).iter().product();
+        Work { multiply_adds, ..Work::new(kernel, bytemuck::bytes_of(&uniform), workgroups) }
+    }
+
+    /// The uniform of a product with the weights of `chunk`, a range of the column blocks of `packing`.
+    fn uniform(&self, packing: &Packing, chunk: &Range<u32>) -> Uniform {
         let window = self.conv.window;
         let quads = |channels: usize| channels.div_ceil(4) as u32;
         let ([kernel_height, kernel_width], tap_quads) = self.taps();
@@ -311,7 +327,7 @@ impl Gemm {
             true => [tap_quads as u32, group_out_quads].map(|group| [group, group * self.rows() as u32]),
             false => [[in_quads, tap_quads as u32], [out_quads, group_out_quads]],
         };
-        let uniform = Uniform {
+        Uniform {
             in_height: self.input.height as u32,
             in_width: in_width as u32,
             in_quads: x[0],
@@ -336,14 +352,8 @@ impl Gemm {
             dilation_x: window.dilation[1] as u32,
             in_group: x[1],
             out_group: y[1],
-        };
-        let workgroups =
-            [self.rows().div_ceil(tile_rows) as u32, chunk.len() as u32, (self.groups * self.parts) as u32];
-        let columns = (chunk.end as usize * packing.columns).min(self.group_out_channels())
-            - chunk.start as usize * packing.columns;
-        let k = kernel_height * kernel_width * tap_quads * 4;
-        let multiply_adds = [self.rows(), k, columns, self.groups].map(|n| n as u64).iter().product();
-        Work { multiply_adds, ..Work::new(kernel, bytemuck::bytes_of(&uniform), workgroups) }
+            block_quads: packing.columns as u32 / 4,
+        }
     }
 
     /// Adds up the sums of the parts that k is split into, and a bias in channel quads.

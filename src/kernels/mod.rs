@@ -3,6 +3,7 @@
 pub(crate) mod compare;
 mod config;
 mod gemm;
+pub(crate) mod gradients;
 mod grouped_conv;
 mod packing;
 #[cfg(not(target_arch = "wasm32"))]
@@ -48,6 +49,22 @@ pub(crate) mod binding {
     pub const BIAS: u32 = 4;
     /// The factor of each column's weights, for [`Precision::Int8`](super::Precision::Int8).
     pub const SCALES: u32 = 5;
+    /// The gradient of a layer's output (shaders/gradient.wgsl).
+    pub const GRADIENT: u32 = 6;
+    /// The gradient of the bias, or the results of a loss.
+    pub const BIAS_GRADIENT: u32 = 7;
+    /// A second array that is read (shaders/addend.wgsl).
+    pub const ADDEND: u32 = 8;
+    /// The positions that max pooling took.
+    pub const TAKEN: u32 = 9;
+    /// What differs from step to step of training (shaders/step.wgsl).
+    pub const STEP: u32 = 10;
+    /// The parameters that an optimiser updates, and its moments.
+    pub const PARAMETERS: u32 = 11;
+    pub const MOMENT1: u32 = 12;
+    pub const MOMENT2: u32 = 13;
+    /// Where a packing has parameters.
+    pub const MASK: u32 = 14;
 }
 
 /// How a kernel accesses an array that it binds.
@@ -56,7 +73,6 @@ pub(crate) enum Access {
     Read,
     Write,
     /// Read and written, in a storage buffer.
-    #[cfg_attr(not(test), expect(dead_code, reason = "no kernel of inference updates an array"))]
     ReadWrite,
 }
 

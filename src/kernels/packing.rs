@@ -194,6 +194,61 @@ impl Packing {
         }
     }
 
+    /// 1 for each place in `blocks` of every group that a weight belongs to, and 0 for the others.
+    pub fn mask(&self, blocks: Range<u32>) -> Vec<f32> {
+        self.pack_with(blocks, |weights| vec![1.0; weights.len()])
+    }
+
+    /// Packs `blocks` of every group of the convolution's `weights` (OIHW).
+    pub fn pack(&self, blocks: Range<u32>, weights: &[f32]) -> Vec<f32> {
+        self.pack_with(blocks, |range| weights[range].to_vec())
+    }
+
+    fn pack_with(&self, blocks: Range<u32>, weights: impl Fn(Range<usize>) -> Vec<f32>) -> Vec<f32> {
+        let mut all = Vec::with_capacity(self.groups * blocks.len() * self.block_len());
+        let mut packed = vec![0.0; self.block_len()];
+        for group in 0..self.groups {
+            for block in blocks.clone().map(|block| block as usize) {
+                self.pack_block(&weights(self.filters_of(group, block)), group, block, &mut packed);
+                all.extend_from_slice(&packed);
+            }
+        }
+        all
+    }
+
+    /// The inverse of [`Packing::pack_block`] for each of `blocks` in every group: writes their weights to `weights`, those
+    /// of the whole convolution (OIHW).
+    pub fn unpack(&self, blocks: Range<u32>, packed: &[f32], weights: &mut [f32]) {
+        // Where each weight of a block went: its number, from 1.
+        let mut places = vec![0.0; self.block_len()];
+        let blocks = (0..self.groups).flat_map(|group| blocks.clone().map(move |block| (group, block as usize)));
+        for ((group, block), packed) in blocks.zip(packed.chunks_exact(self.block_len())) {
+            let filters = self.filters_of(group, block);
+            // f32 counts to 2²⁴ exactly: whole filters at once, as many as that permits.
+            for (first, count) in pieces(filters.len(), 1 << 24) {
+                let mut numbers = vec![0.0; filters.len()];
+                numbers[first..first + count].iter_mut().zip(1..).for_each(|(number, i)| *number = i as f32);
+                self.pack_block(&numbers, group, block, &mut places);
+                for (&place, &value) in places.iter().zip(packed).filter(|(place, _)| **place > 0.0) {
+                    weights[filters.start + first + place as usize - 1] = value;
+                }
+            }
+        }
+    }
+
+    /// The inverse of [`Packing::pack_columns`].
+    pub fn unpack_columns(&self, packed: &[f32]) -> Vec<f32> {
+        let mut channels = vec![0.0; self.conv.out_channels];
+        for group in 0..self.groups {
+            for block in 0..self.blocks {
+                for (o, column) in self.columns_of(group, block) {
+                    channels[o] = packed[(group * self.blocks + block) * self.columns + column];
+                }
+            }
+        }
+        channels
+    }
+
     /// Packs one value per output channel as `[group][block][columns]`.
     pub fn pack_columns(&self, channels: &[f32]) -> Vec<f32> {
         let mut out = vec![0.0; self.bias_len()];
@@ -206,4 +261,9 @@ impl Packing {
         }
         out
     }
+}
+
+/// Ranges of at most `most` from 0 to `len`: their starts and lengths.
+fn pieces(len: usize, most: usize) -> impl Iterator<Item = (usize, usize)> {
+    (0..len).step_by(most).map(move |first| (first, most.min(len - first)))
 }

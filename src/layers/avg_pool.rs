@@ -2,10 +2,15 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Operation;
+use super::{BackwardPass, Gradients, Operation};
 use crate::{
-    kernels::{Kernel, WindowUniform, Work, pointwise_workgroups},
-    program::{Lowering, ProgramError},
+    kernels::{
+        Kernel, WindowUniform, Work,
+        binding::{GRADIENT, X, Y},
+        gradients::derivative,
+        pointwise_workgroups,
+    },
+    program::{Backward, Lowering, ProgramError, read, write},
     shape::Shape,
     window::{Padding, Window},
 };
@@ -100,30 +105,65 @@ impl Operation for AvgPool {
     }
 
     fn reference(&self, input: Shape, output: Shape, x: &[f64], _: &[Vec<f64>]) -> Vec<f64> {
-        let Window { kernel, stride, dilation, .. } = self.window;
-        let counted = self.counted(input);
-        // The number of positions of a window along an axis that count, from the start of the padding.
-        let counting = |axis: usize, o: usize| {
-            let all = (0..kernel[axis]).map(|k| o * stride[axis] + k * dilation[axis]);
-            let [first, end] = counted[axis];
-            all.filter(|position| (first..end).contains(position)).count() as f64
-        };
-        let mean =
-            |(c, oy, ox)| self.window.values(x, input, (c, oy, ox)).sum::<f64>() / (counting(0, oy) * counting(1, ox));
+        let count = self.count(input);
+        let mean = |(c, oy, ox)| self.window.values(x, input, (c, oy, ox)).sum::<f64>() / count(oy, ox);
         output.indices().map(mean).collect()
+    }
+
+    fn backward(&self, pass: &BackwardPass<'_>) -> Gradients {
+        let BackwardPass { input, output, x, dy, .. } = *pass;
+        let count = self.count(input);
+        let mut dx = vec![0.0; x.len()];
+        for ((c, oy, ox), dy) in output.indices().zip(dy) {
+            for (iy, _) in self.window.rows(oy, input) {
+                for (ix, _) in self.window.columns(ox, input) {
+                    dx[(c * input.height + iy) * input.width + ix] += dy / count(oy, ox);
+                }
+            }
+        }
+        Gradients::of_input(dx)
     }
 
     fn lower(&self, lowering: &mut Lowering<'_>) -> Result<(), ProgramError> {
         let (input, output, batch) = (lowering.input, lowering.output, lowering.options.batch);
+        let uniform = self.uniform(input, output);
+        let kernel = Kernel::pointwise("avg_pool");
+        lowering.pointwise(Work::new(kernel, bytemuck::bytes_of(&uniform), pointwise_workgroups(output, batch)))
+    }
+
+    fn lower_backward(&self, backward: &mut Backward<'_>) -> Result<(), ProgramError> {
+        let (input, output, batch) = (backward.input, backward.output, backward.options.batch);
+        let uniform = self.uniform(input, output);
+        let mut kernel = Kernel::pointwise("avg_pool_gradient");
+        kernel.settings.extend(derivative(backward.below));
+        let work = Work::new(kernel, bytemuck::bytes_of(&uniform), pointwise_workgroups(input, batch));
+        let bound = [read(X, backward.forward.x), write(Y, backward.dx()), read(GRADIENT, backward.gradient)];
+        backward.dispatch(work, &bound)
+    }
+}
+
+impl AvgPool {
+    fn uniform(&self, input: Shape, output: Shape) -> Uniform {
         let [rows, columns] = self.counted(input);
-        let uniform = Uniform {
+        Uniform {
             window: WindowUniform::new(self.window, input, output),
             first_row: rows[0] as u32,
             first_column: columns[0] as u32,
             end_row: rows[1] as u32,
             end_column: columns[1] as u32,
+        }
+    }
+
+    /// A function that counts the positions of the window of an output's row and column.
+    fn count(&self, input: Shape) -> impl Fn(usize, usize) -> f64 {
+        let Window { kernel, stride, dilation, .. } = self.window;
+        let counted = self.counted(input);
+        // The number of positions of a window along an axis that count, from the start of the padding.
+        let counting = move |axis: usize, o: usize| {
+            let all = (0..kernel[axis]).map(|k| o * stride[axis] + k * dilation[axis]);
+            let [first, end] = counted[axis];
+            all.filter(|position| (first..end).contains(position)).count() as f64
         };
-        let kernel = Kernel::pointwise("avg_pool");
-        lowering.pointwise(Work::new(kernel, bytemuck::bytes_of(&uniform), pointwise_workgroups(output, batch)))
+        move |oy, ox| counting(0, oy) * counting(1, ox)
     }
 }

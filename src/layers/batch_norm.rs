@@ -4,15 +4,16 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::Operation;
+use super::{BackwardPass, Gradients, Operation};
 use crate::{
     activation::Activation,
     kernels::{
         Kernel, Work,
-        binding::{BIAS, SCALES, X, Y},
+        binding::{BIAS, GRADIENT, SCALES, X, Y},
+        gradients::derivative,
         pointwise_workgroups, relu_flag,
     },
-    program::{Lowering, ProgramError, read, write},
+    program::{Backward, Lowering, ProgramError, read, write},
     shape::Shape,
     weights::{Weights, WeightsError},
 };
@@ -121,6 +122,25 @@ impl Operation for BatchNorm {
         planes.flat_map(channel).collect()
     }
 
+    /// With fixed statistics, which have no gradients.
+    fn backward(&self, pass: &BackwardPass<'_>) -> Gradients {
+        let BackwardPass { input, x, parameters, .. } = *pass;
+        let dy = pass.before(self.activation);
+        let channels = input.channels;
+        let (mut dx, mut dw, mut db) = (Vec::with_capacity(x.len()), vec![0.0; channels], vec![0.0; channels]);
+        let [_, _, mean, variance] = parameters else { return Gradients::of_input(dx) };
+        let plane = input.height * input.width;
+        for (c, [scale, _]) in self.factors(parameters).into_iter().enumerate() {
+            let deviation = (variance[c] + f64::from(self.epsilon)).sqrt();
+            for (dy, x) in dy[c * plane..][..plane].iter().zip(&x[c * plane..]) {
+                dx.push(dy * scale);
+                dw[c] += dy * (x - mean[c]) / deviation;
+                db[c] += dy;
+            }
+        }
+        Gradients { x: dx, parameters: vec![dw, db, vec![0.0; channels], vec![0.0; channels]] }
+    }
+
     fn lower(&self, lowering: &mut Lowering<'_>) -> Result<(), ProgramError> {
         let (shape, batch) = (lowering.input, lowering.options.batch);
         let quads = shape.channels.div_ceil(4);
@@ -135,15 +155,33 @@ impl Operation for BatchNorm {
             lowering.vector(label, quads, Arc::new(numbers))
         };
         let (scales, bias) = (factor("scales", 0), factor("bias", 1));
-        let uniform = Uniform {
-            height: shape.height as u32,
-            width: shape.width as u32,
-            quads: quads as u32,
-            relu: relu_flag(self.activation),
-        };
+        lowering.kept.push(scales);
+        let uniform = self.uniform(shape);
         let kernel = Kernel::pointwise("batch_norm").with_activation(self.activation, shape.channels);
         let work = Work::new(kernel, bytemuck::bytes_of(&uniform), pointwise_workgroups(shape, batch));
         let bound = [read(X, lowering.x()), write(Y, lowering.y()), read(BIAS, bias), read(SCALES, scales)];
         lowering.dispatch(work, &bound)
+    }
+
+    /// The gradient of the input: a network is trained with these parameters fixed.
+    fn lower_backward(&self, backward: &mut Backward<'_>) -> Result<(), ProgramError> {
+        let (shape, batch) = (backward.input, backward.options.batch);
+        let mut kernel = Kernel::pointwise("batch_norm_gradient");
+        kernel.settings.extend(derivative(backward.below));
+        let work = Work::new(kernel, bytemuck::bytes_of(&self.uniform(shape)), pointwise_workgroups(shape, batch));
+        let mut bound = vec![read(X, backward.forward.x), write(Y, backward.dx()), read(GRADIENT, backward.gradient)];
+        bound.extend(backward.forward.kept.iter().map(|&scales| read(SCALES, scales)));
+        backward.dispatch(work, &bound)
+    }
+}
+
+impl BatchNorm {
+    fn uniform(&self, shape: Shape) -> Uniform {
+        Uniform {
+            height: shape.height as u32,
+            width: shape.width as u32,
+            quads: shape.channels.div_ceil(4) as u32,
+            relu: relu_flag(self.activation),
+        }
     }
 }

@@ -2,14 +2,17 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Operation, product::lower_product};
+use super::{
+    BackwardPass, Gradients, Operation,
+    product::{lower_product, lower_product_backward},
+};
 use crate::{
     activation::Activation,
     kernels::{
         Algorithm, Convolution, Family, Gemm, GroupedConv, KernelConfig, RowsLayout, Winograd,
         binding::{BIAS, WEIGHTS, X, Y},
     },
-    program::{Lowering, ProgramError, WeightArrays, read, write},
+    program::{Backward, Lowering, ProgramError, WeightArrays, read, write},
     select,
     shape::Shape,
     window::{Padding, Window},
@@ -152,6 +155,30 @@ impl Operation for Conv {
         y
     }
 
+    fn backward(&self, pass: &BackwardPass<'_>) -> Gradients {
+        let BackwardPass { input, output, x, parameters, .. } = *pass;
+        let dy = pass.before(self.activation);
+        let weight = &parameters[0];
+        let [kh, kw] = self.window.kernel;
+        let (in_group, out_group) = (input.channels / self.groups, output.channels / self.groups);
+        let (mut dx, mut dw, mut db) = (vec![0.0; x.len()], vec![0.0; weight.len()], vec![0.0; output.channels]);
+        for ((o, oy, ox), dy) in output.indices().zip(dy) {
+            let (rows, columns) = (self.window.rows(oy, input), self.window.columns(ox, input));
+            db[o] += dy;
+            for i in 0..in_group {
+                let plane = (o / out_group * in_group + i) * input.height;
+                for (iy, ky) in rows.clone() {
+                    let (row, filter) = ((plane + iy) * input.width, ((o * in_group + i) * kh + ky) * kw);
+                    for (ix, kx) in columns.clone() {
+                        dx[row + ix] += dy * weight[filter + kx];
+                        dw[filter + kx] += dy * x[row + ix];
+                    }
+                }
+            }
+        }
+        Gradients { x: dx, parameters: vec![dw, db] }
+    }
+
     fn sums_products(&self) -> bool {
         true
     }
@@ -190,11 +217,20 @@ impl Operation for Conv {
         {
             return lower_winograd(lowering, &winograd);
         }
-        if let Some(grouped) = GroupedConv::where_it_pays(self.into(), input, output, batch, config) {
+        // The backward pass reads weights as a matrix product has them.
+        if lowering.training.is_none()
+            && let Some(grouped) = GroupedConv::where_it_pays(self.into(), input, output, batch, config)
+        {
             return lower_grouped(lowering, &grouped);
         }
         let gemm = Gemm::conv(self.into(), input, output, batch).with_rows_layout(layout);
         lower_product(lowering, gemm.split(lowering.algorithm.parts(), config))
+    }
+
+    fn lower_backward(&self, backward: &mut Backward<'_>) -> Result<(), ProgramError> {
+        let (input, output, layout) = (backward.input, backward.output, backward.forward.input_layout);
+        let gemm = Gemm::conv(self.into(), input, output, backward.options.batch).with_rows_layout(layout);
+        lower_product_backward(backward, &gemm)
     }
 }
 

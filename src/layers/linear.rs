@@ -2,11 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Operation, product::lower_product};
+use super::{
+    BackwardPass, Gradients, Operation,
+    product::{lower_product, lower_product_backward},
+};
 use crate::{
     activation::Activation,
     kernels::{Algorithm, Gemm, KernelConfig},
-    program::{Lowering, Options, ProgramError},
+    program::{Backward, Lowering, Options, ProgramError},
     select,
     shape::Shape,
 };
@@ -82,6 +85,17 @@ impl Operation for Linear {
         weight.chunks_exact(x.len()).zip(bias).map(row).collect()
     }
 
+    fn backward(&self, pass: &BackwardPass<'_>) -> Gradients {
+        let BackwardPass { x, parameters, .. } = *pass;
+        let dy = pass.before(self.activation);
+        let mut dx = vec![0.0; x.len()];
+        for (row, dy) in parameters[0].chunks_exact(x.len()).zip(&dy) {
+            dx.iter_mut().zip(row).for_each(|(dx, w)| *dx += dy * w);
+        }
+        let dw = dy.iter().flat_map(|dy| x.iter().map(move |x| dy * x)).collect();
+        Gradients { x: dx, parameters: vec![dw, dy] }
+    }
+
     fn sums_products(&self) -> bool {
         true
     }
@@ -102,5 +116,10 @@ impl Operation for Linear {
         let Options { config, batch, precision, .. } = lowering.options;
         let gemm = self.gemm(lowering.input, batch).with_precision(precision);
         lower_product(lowering, gemm.split(lowering.algorithm.parts(), config))
+    }
+
+    fn lower_backward(&self, backward: &mut Backward<'_>) -> Result<(), ProgramError> {
+        let gemm = self.gemm(backward.input, backward.options.batch);
+        lower_product_backward(backward, &gemm)
     }
 }

@@ -2,10 +2,15 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Operation;
+use super::{BackwardPass, Gradients, Operation};
 use crate::{
-    kernels::{Kernel, Work, pointwise_workgroups},
-    program::{Lowering, ProgramError},
+    kernels::{
+        Kernel, Work,
+        binding::{ADDEND, GRADIENT, X, Y},
+        gradients::derivative,
+        pointwise_workgroups,
+    },
+    program::{Backward, Lowering, ProgramError, read, write},
     shape::{MAX_ACTIVATION, Shape},
 };
 
@@ -110,10 +115,56 @@ impl Operation for LocalResponseNorm {
         y
     }
 
+    /// dxⱼ = dyⱼ / sⱼ^β − 2 · a · β · xⱼ · Σ dyᵢ · yᵢ / sᵢ, over the channels i in whose windows j is; s is the base of the
+    /// power.
+    fn backward(&self, pass: &BackwardPass<'_>) -> Gradients {
+        let BackwardPass { input, x, y, dy, .. } = *pass;
+        let plane = input.height * input.width;
+        let [before, after] = self.reach();
+        let (factor, beta) = (f64::from(self.factor()), f64::from(self.beta));
+        let window = |c: usize| c.saturating_sub(before)..(c + after + 1).min(input.channels);
+        let mirrored = |c: usize| c.saturating_sub(after)..(c + before + 1).min(input.channels);
+        let mut dx = Vec::with_capacity(x.len());
+        for c in 0..input.channels {
+            for p in 0..plane {
+                let scale = |i: usize| {
+                    let squares: f64 = window(i).map(|j| x[j * plane + p].powi(2)).sum();
+                    f64::from(self.k) + factor * squares
+                };
+                let ratio = |i: usize| dy[i * plane + p] * y[i * plane + p] / scale(i);
+                let at = c * plane + p;
+                let sum: f64 = mirrored(c).map(ratio).sum();
+                dx.push(dy[at] * scale(c).powf(-beta) - 2.0 * factor * beta * x[at] * sum);
+            }
+        }
+        Gradients::of_input(dx)
+    }
+
     fn lower(&self, lowering: &mut Lowering<'_>) -> Result<(), ProgramError> {
         let (shape, batch) = (lowering.input, lowering.options.batch);
+        let uniform = self.uniform(shape);
+        let kernel = Kernel::pointwise("local_response_norm");
+        lowering.pointwise(Work::new(kernel, bytemuck::bytes_of(&uniform), pointwise_workgroups(shape, batch)))
+    }
+
+    fn lower_backward(&self, backward: &mut Backward<'_>) -> Result<(), ProgramError> {
+        let (shape, batch) = (backward.input, backward.options.batch);
+        let uniform = self.uniform(shape);
+        let work = |kernel| Work::new(kernel, bytemuck::bytes_of(&uniform), pointwise_workgroups(shape, batch));
+        let (x, gradient, ratio) = (backward.forward.x, backward.gradient, backward.like_input());
+        let bound = [read(X, x), read(GRADIENT, gradient), write(Y, ratio)];
+        backward.dispatch(work(Kernel::pointwise("local_response_norm_ratio")), &bound)?;
+        let mut kernel = Kernel::pointwise("local_response_norm_gradient");
+        kernel.settings.extend(derivative(backward.below));
+        let bound = [read(X, x), read(GRADIENT, gradient), read(ADDEND, ratio), write(Y, backward.dx())];
+        backward.dispatch(work(kernel), &bound)
+    }
+}
+
+impl LocalResponseNorm {
+    fn uniform(&self, shape: Shape) -> Uniform {
         let [before, after] = self.reach();
-        let uniform = Uniform {
+        Uniform {
             height: shape.height as u32,
             width: shape.width as u32,
             quads: shape.channels.div_ceil(4) as u32,
@@ -122,8 +173,6 @@ impl Operation for LocalResponseNorm {
             factor: self.factor(),
             beta: self.beta,
             k: self.k,
-        };
-        let kernel = Kernel::pointwise("local_response_norm");
-        lowering.pointwise(Work::new(kernel, bytemuck::bytes_of(&uniform), pointwise_workgroups(shape, batch)))
+        }
     }
 }

@@ -24,7 +24,7 @@ pub use max_pool::MaxPool;
 use crate::{
     activation::Activation,
     kernels::{Algorithm, KernelConfig, RowsLayout},
-    program::{Lowering, ProgramError},
+    program::{Backward, Lowering, ProgramError},
     shape::Shape,
     window::Window,
 };
@@ -133,6 +133,9 @@ pub(crate) trait Operation {
     /// The output for one image in f64, CHW; `parameters` in the order of [`Operation::parameters`].
     fn reference(&self, input: Shape, output: Shape, x: &[f64], parameters: &[Vec<f64>]) -> Vec<f64>;
 
+    /// The gradients of a loss for one image in f64.
+    fn backward(&self, pass: &BackwardPass<'_>) -> Gradients;
+
     /// Whether its output is a sum of products, so that rounding errors are proportional to the products' magnitudes.
     fn sums_products(&self) -> bool {
         false
@@ -181,4 +184,42 @@ pub(crate) trait Operation {
 
     /// Adds its dispatches to a program.
     fn lower(&self, lowering: &mut Lowering<'_>) -> Result<(), ProgramError>;
+
+    /// Adds the dispatches of its backward pass to a program.
+    fn lower_backward(&self, backward: &mut Backward<'_>) -> Result<(), ProgramError>;
+}
+
+/// What the f64 reference of a backward pass reads, per image.
+pub(crate) struct BackwardPass<'a> {
+    pub input: Shape,
+    pub output: Shape,
+    /// The layer's input, CHW.
+    pub x: &'a [f64],
+    /// Its output.
+    pub y: &'a [f64],
+    /// The loss's gradient for the output.
+    pub dy: &'a [f64],
+    /// In the order of [`Operation::parameters`].
+    pub parameters: &'a [Vec<f64>],
+}
+
+/// The gradients of a loss for a layer's input (CHW) and parameters.
+pub(crate) struct Gradients {
+    pub x: Vec<f64>,
+    /// In the order of [`Operation::parameters`].
+    pub parameters: Vec<Vec<f64>>,
+}
+
+impl Gradients {
+    /// Those of a layer without parameters.
+    pub fn of_input(x: Vec<f64>) -> Self {
+        Self { x, parameters: vec![] }
+    }
+}
+
+impl BackwardPass<'_> {
+    /// The gradient before the layer's activation function.
+    pub fn before(&self, activation: Activation) -> Vec<f64> {
+        self.dy.iter().zip(self.y).map(|(dy, &y)| dy * activation.derivative(y)).collect()
+    }
 }

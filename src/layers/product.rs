@@ -1,11 +1,14 @@
-//! Layers that are a single matrix product.
+//! Layers that are a single matrix product: forward and backward pass.
+
+use std::ops::Range;
 
 use crate::{
     kernels::{
-        Gemm,
-        binding::{BIAS, SCALES, WEIGHTS, X, Y},
+        Access, Gemm, Storage,
+        binding::{ADDEND, BIAS, BIAS_GRADIENT, GRADIENT, SCALES, WEIGHTS, X, Y},
+        gradients,
     },
-    program::{Lowering, ProgramError, WeightArrays, read, write},
+    program::{ArrayId, Backward, Bound, Lowering, ProgramError, WeightArrays, read, write},
 };
 
 /// Adds one dispatch per chunk of the weights, and where k is split, one that adds up the parts.
@@ -32,6 +35,76 @@ pub(super) fn lower_product(lowering: &mut Lowering<'_>, gemm: Gemm) -> Result<(
     if is_split {
         let bias = lowering.channel_bias();
         lowering.dispatch(gemm.sum(), &[read(X, sums), write(Y, y), read(BIAS, bias)])?;
+    }
+    Ok(())
+}
+
+/// Adds the dispatches of the gradients of the parameters, if they are trained, and of the input, if it is wanted.
+pub(super) fn lower_product_backward(backward: &mut Backward<'_>, gemm: &Gemm) -> Result<(), ProgramError> {
+    let Some((weights, bias)) = backward.parameters() else { return Ok(()) };
+    if backward.is_trained {
+        lower_parameter_gradients(backward, gemm, &weights.chunks, bias)?;
+    }
+    if !backward.wants_input {
+        return Ok(());
+    }
+    let config = backward.options.config;
+    let mut sums = None;
+    for (index, (blocks, array)) in weights.chunks.iter().enumerate() {
+        // Those of the chunks before are added.
+        let last = index + 1 == weights.chunks.len();
+        let y = if last { backward.dx() } else { backward.like_input() };
+        let mut bound =
+            vec![read(X, backward.forward.x), write(Y, y), read(WEIGHTS, *array), read(GRADIENT, backward.gradient)];
+        bound.extend(sums.map(|sums| read(ADDEND, sums)));
+        backward.dispatch(gemm.input_gradient(config, blocks, backward.below), &bound)?;
+        sums = Some(y);
+    }
+    Ok(())
+}
+
+fn lower_parameter_gradients(
+    backward: &mut Backward<'_>,
+    gemm: &Gemm,
+    chunks: &[(Range<u32>, ArrayId)],
+    bias: ArrayId,
+) -> Result<(), ProgramError> {
+    let (config, adds) = (backward.options.config, backward.accumulates);
+    let parts = gemm.gradient_parts(config);
+    // An array that is written, or added to.
+    let update = |number, array, adds: bool| {
+        let access = if adds { Access::ReadWrite } else { Access::Write };
+        Bound { number, access, array }
+    };
+    let bias_gradient = backward.gradient_of(bias, true, false);
+    let bias_quads = backward.program.get(bias).len() as usize;
+    let bias_parts = match parts {
+        1 => bias_gradient,
+        _ => backward.scratch(parts * bias_quads, Storage::StorageBuffer),
+    };
+    for (blocks, array) in chunks {
+        let gradient = backward.gradient_of(*array, false, gemm.has_gaps());
+        let quads = backward.program.get(*array).len() as usize;
+        let in_parts = match parts {
+            1 => gradient,
+            _ => backward.scratch(parts * quads, Storage::StorageBuffer),
+        };
+        let adds_at_once = adds && parts == 1;
+        let bound = [
+            read(X, backward.forward.x),
+            read(GRADIENT, backward.gradient),
+            update(Y, in_parts, adds_at_once),
+            update(BIAS_GRADIENT, bias_parts, adds_at_once),
+        ];
+        backward.dispatch(gemm.weight_gradient(config, blocks, parts, adds_at_once), &bound)?;
+        if parts > 1 {
+            let bound = [read(X, in_parts), update(Y, gradient, adds)];
+            backward.dispatch(gradients::sum(parts, quads, adds), &bound)?;
+        }
+    }
+    if parts > 1 {
+        let bound = [read(X, bias_parts), update(Y, bias_gradient, adds)];
+        backward.dispatch(gradients::sum(parts, bias_quads, adds), &bound)?;
     }
     Ok(())
 }

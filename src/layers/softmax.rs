@@ -1,9 +1,13 @@
 //! Softmax over the channels: shaders/softmax.wgsl, one workgroup per pixel.
 
-use super::Operation;
+use super::{BackwardPass, Gradients, Operation};
 use crate::{
-    kernels::{Kernel, Work},
-    program::{Lowering, ProgramError},
+    kernels::{
+        Kernel, Work,
+        binding::{ADDEND, GRADIENT, X, Y},
+        gradients::derivative,
+    },
+    program::{Backward, Lowering, ProgramError, read, write},
     shape::Shape,
 };
 
@@ -31,10 +35,35 @@ impl Operation for Softmax {
         y
     }
 
+    fn backward(&self, pass: &BackwardPass<'_>) -> Gradients {
+        let BackwardPass { input, y, dy, .. } = *pass;
+        let pixels = input.height * input.width;
+        let mut dx = dy.to_vec();
+        for pixel in 0..pixels {
+            let channels = || (pixel..y.len()).step_by(pixels);
+            let sum: f64 = channels().map(|i| dy[i] * y[i]).sum();
+            channels().for_each(|i| dx[i] = y[i] * (dy[i] - sum));
+        }
+        Gradients::of_input(dx)
+    }
+
     fn lower(&self, lowering: &mut Lowering<'_>) -> Result<(), ProgramError> {
         let (shape, batch) = (lowering.input, lowering.options.batch);
-        let uniform = [shape.channels.div_ceil(4), shape.channels, shape.width, shape.height].map(|size| size as u32);
-        let workgroups = [shape.width as u32, shape.height as u32, batch as u32];
-        lowering.pointwise(Work::new(Kernel::pointwise("softmax"), bytemuck::cast_slice(&uniform), workgroups))
+        lowering.pointwise(work(Kernel::pointwise("softmax"), shape, batch))
     }
+
+    fn lower_backward(&self, backward: &mut Backward<'_>) -> Result<(), ProgramError> {
+        let mut kernel = Kernel::pointwise("softmax_gradient");
+        kernel.settings.extend(derivative(backward.below));
+        let forward = backward.forward;
+        let bound =
+            [read(X, forward.x), read(ADDEND, forward.y), read(GRADIENT, backward.gradient), write(Y, backward.dx())];
+        backward.dispatch(work(kernel, backward.input, backward.options.batch), &bound)
+    }
+}
+
+fn work(kernel: Kernel, shape: Shape, batch: usize) -> Work {
+    let uniform = [shape.channels.div_ceil(4), shape.channels, shape.width, shape.height].map(|size| size as u32);
+    let workgroups = [shape.width as u32, shape.height as u32, batch as u32];
+    Work::new(kernel, bytemuck::cast_slice(&uniform), workgroups)
 }

@@ -74,7 +74,8 @@ impl Model {
         notes: Notes,
         options: &ModelOptions,
     ) -> Result<Self, WeightsError> {
-        let Weights { tensors, mut metadata } = weights;
+        let Weights { mut tensors, mut metadata } = weights;
+        tensors.retain(|name, _| !name.starts_with(Self::TRAINING));
         let mut contents = notes.part;
         let note = metadata.get(key::NETWORK).map(String::as_str);
         let named: Option<Variant> = note.and_then(|note| note.parse().ok());

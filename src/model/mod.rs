@@ -146,6 +146,24 @@ impl Model {
         Ok(Self { network, weights, preprocessing: Preprocessing::torchvision(224), labels: vec![], origin })
     }
 
+    /// The prefix of the names of tensors that a training goes on from. They are left out where a file is read as a model.
+    pub const TRAINING: &'static str = "training/";
+
+    /// Makes a model of its parts.
+    ///
+    /// # Errors
+    ///
+    /// [`WeightsError`] when `weights` are not exactly those of `network`, or there is another number of labels than classes.
+    pub fn new(
+        network: Network,
+        weights: Weights,
+        preprocessing: Preprocessing,
+        labels: Vec<String>,
+    ) -> Result<Self, WeightsError> {
+        weights.check(&network)?;
+        Ok(Self { network, weights, preprocessing, labels, origin: Origin::default() })
+    }
+
     /// The weights, with network, preprocessing and labels in the metadata. [`Weights::save`] then writes a single file that
     /// [`Model::open`] reads without options.
     ///

@@ -49,6 +49,14 @@ pub enum ProgramError {
         /// The weight.
         value: f32,
     },
+    /// A layer that cannot be trained.
+    #[error("layer `{layer}` cannot be trained: {reason}")]
+    Untrainable {
+        /// The layer.
+        layer: String,
+        /// Why not.
+        reason: String,
+    },
     /// The weights do not belong to the network.
     #[error(transparent)]
     Weights(#[from] WeightsError),

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
 use super::{
-    Array, ArrayId, Bound, Parameter, Program, ProgramError, QUAD, Role,
+    Array, ArrayId, Bound, Parameter, Program, ProgramError, QUAD, Role, Training,
     parameters::{Numbers, PackedWeights, Vector},
     read, write,
 };
@@ -55,6 +55,10 @@ pub(crate) struct Lowering<'a> {
     pub input: Shape,
     /// The shape of its output.
     pub output: Shape,
+    /// Set where a backward pass follows.
+    pub training: Option<Training>,
+    /// Arrays that are kept for the backward pass.
+    pub kept: Vec<ArrayId>,
     x: ArrayId,
     y: Option<ArrayId>,
     program: &'a mut Program,
@@ -70,7 +74,8 @@ impl<'a> Lowering<'a> {
         x: ArrayId,
         input_layout: Option<RowsLayout>,
     ) -> Self {
-        Self { options, algorithm, input_layout, name, input, output, x, y: None, program }
+        let (training, kept) = (None, Vec::new());
+        Self { options, algorithm, input_layout, name, input, output, training, kept, x, y: None, program }
     }
 
     /// The array of the layer's output, once it is lowered.
@@ -93,6 +98,16 @@ impl<'a> Lowering<'a> {
         let y = self.program.array(y);
         self.y = Some(y);
         y
+    }
+
+    /// An array that the backward pass reads, of one quad of `precision` for each of the output.
+    pub fn keep(&mut self, label: &'static str, precision: Precision) -> ArrayId {
+        let quads = (activation_quads(self.output) * self.options.batch) as u64;
+        let (storage, role) = (Storage::StorageBuffer, Role::Temporary);
+        let array = Array { label, bytes: quads * precision.quad_bytes(), precision, storage, role };
+        let array = self.program.array(array);
+        self.kept.push(array);
+        array
     }
 
     /// An array between the layer's dispatches.

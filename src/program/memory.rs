@@ -1,6 +1,6 @@
 //! Memory planning by liveness: arrays share memory if their lifetimes do not overlap.
 
-use std::{cmp::Reverse, ops::RangeInclusive};
+use std::{cmp::Reverse, collections::BTreeSet, ops::RangeInclusive};
 
 use super::{Array, ArrayId, Program, Role};
 use crate::kernels::{Access, Precision, Storage, TEXTURE_WIDTH};
@@ -58,16 +58,21 @@ impl Program {
     /// memory management for deep neural net inference"). Every other array has memory of its own.
     pub fn plan_memory(&self) -> MemoryPlan {
         let mut allocations: Vec<Allocation> = Vec::new();
-        let mut allocate = |array: &Array| {
-            let Array { label, bytes, precision, storage, role } = *array;
-            allocations.push(Allocation { label, bytes, precision, storage, written: role != Role::Parameter });
+        let writes = self.dispatches.iter().flat_map(|dispatch| &dispatch.bound);
+        let updated: BTreeSet<ArrayId> =
+            writes.filter(|bound| bound.access != Access::Read).map(|bound| bound.array).collect();
+        let mut allocate = |index: usize| {
+            let Array { label, bytes, precision, storage, role } = self.arrays[index];
+            // Training updates parameters.
+            let written = role != Role::Parameter || updated.contains(&ArrayId(index));
+            allocations.push(Allocation { label, bytes, precision, storage, written });
             allocations.len() - 1
         };
         let mut of = vec![0; self.arrays.len()];
         let (mut temporaries, others): (Vec<usize>, Vec<usize>) =
             (0..self.arrays.len()).partition(|&index| self.arrays[index].role == Role::Temporary);
         for index in others {
-            of[index] = allocate(&self.arrays[index]);
+            of[index] = allocate(index);
         }
         temporaries.sort_by_key(|&index| Reverse(self.arrays[index].bytes));
         let lives = self.lives();
@@ -82,7 +87,7 @@ impl Program {
                     of[index] = shared.index;
                 }
                 None => {
-                    of[index] = allocate(array);
+                    of[index] = allocate(index);
                     all.push(Shared { index: of[index], kind, lives: vec![life.clone()] });
                 }
             }

@@ -3,6 +3,7 @@
 //! `lower.rs` makes a program from a network. A device runs it, and so do the test harnesses. Lists, limits and
 //! measurements are derived from it.
 
+mod backward;
 mod error;
 mod lowering;
 mod memory;
@@ -10,10 +11,11 @@ mod parameters;
 
 use std::ops::Range;
 
+pub(crate) use backward::{Backward, Forward, Trained, Training};
 pub use error::ProgramError;
 pub(crate) use lowering::{Algorithms, Lowering, Options, WeightArrays};
 pub(crate) use memory::{Allocation, MemoryPlan};
-pub(crate) use parameters::{Numbers, Parameter, Sink, Vector};
+pub(crate) use parameters::{Numbers, PackedWeights, Parameter, Sink, Vector};
 
 use crate::kernels::{Access, Binding, Kernel, Precision, Storage, Work};
 
@@ -109,6 +111,12 @@ impl Pass {
     pub const DISTANCE: Self = Self("distance");
     /// Their sums and maxima.
     pub const REDUCTION: Self = Self("reduction");
+    /// The loss and its gradient.
+    pub const LOSS: Self = Self("loss");
+    /// A network's layers from the last to the first.
+    pub const BACKWARD: Self = Self("backward");
+    /// The optimiser.
+    pub const UPDATE: Self = Self("update");
 }
 
 /// Consecutive dispatches that are measured and spread over frames as one: a layer's dispatches in a pass.

@@ -18,10 +18,8 @@ use std::{
 use alexnet_wgpu::{MAX_BATCH, Model, Network, Pipeline};
 use serde::Serialize;
 
-use self::{
-    pictures::Labelled,
-    score::{Confused, Score},
-};
+pub use self::pictures::{Labelled, find, folders};
+use self::score::{Confused, Score};
 use crate::{
     failure::{Failure, complain, printable},
     files::{self, Crops},

@@ -103,6 +103,12 @@ fn unknown(what: &str, classes: &Classes<'_>) -> String {
     )
 }
 
+/// The names of the folders in `top`, sorted.
+pub fn folders(top: &Path) -> io::Result<Vec<String>> {
+    let folders = entries(top)?.into_iter().filter(|(_, path)| path.is_dir());
+    Ok(folders.map(|(name, _)| name.to_string_lossy().into_owned()).collect())
+}
+
 fn in_folders(top: &Path, classes: &Classes<'_>) -> Result<Vec<Labelled>, Failure> {
     let fail = |path: &Path, e: io::Error| Failure::run(format!("cannot read {}: {e}", path.display()));
     let mut found = Vec::new();

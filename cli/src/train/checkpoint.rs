@@ -1,0 +1,106 @@
+//! The files of a training: best.safetensors, and last.safetensors from which it goes on.
+
+use std::path::Path;
+
+use alexnet_wgpu::{Model, Network, Weights, train::TrainerState};
+use serde::{Deserialize, Serialize};
+
+use crate::failure::Failure;
+
+/// The key of the metadata.
+const KEY: &str = "alexnet.training";
+const LAST: &str = "last.safetensors";
+const BEST: &str = "best.safetensors";
+
+/// How far a training is.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Progress {
+    version: u32,
+    steps: u64,
+    /// What must be the same to go on.
+    settings: serde_json::Value,
+    /// The best accuracy of the pictures held back.
+    pub best: Option<f64>,
+    /// Epochs since then.
+    pub stalled: u64,
+    /// How often the plateau schedule has divided the rate.
+    pub divided: u64,
+    /// Steps in which the loss was that of guesses.
+    pub flat: u64,
+}
+
+impl Progress {
+    pub fn new(settings: serde_json::Value) -> Self {
+        Self { version: 1, steps: 0, settings, best: None, stalled: 0, divided: 0, flat: 0 }
+    }
+}
+
+/// Whether a model is in `folder`.
+pub fn exists(folder: &Path) -> bool {
+    folder.join(LAST).exists()
+}
+
+/// Writes the model, with what a training goes on from, and without it if it is the best so far.
+pub fn save(
+    folder: &Path,
+    model: &Model,
+    state: &TrainerState,
+    progress: &Progress,
+    is_best: bool,
+) -> Result<(), Failure> {
+    let mut weights = model.to_weights()?;
+    if is_best {
+        weights.save(folder.join(BEST))?;
+    }
+    let moments = state.moments.iter().map(|(name, tensor)| (format!("{}{name}", Model::TRAINING), tensor.clone()));
+    weights.extend(moments);
+    let progress = Progress { steps: state.steps, ..progress.clone() };
+    weights.metadata.insert(KEY.into(), serde_json::to_string(&progress)?);
+    Ok(weights.save(folder.join(LAST))?)
+}
+
+/// Reads what a training goes on from.
+pub fn load(
+    folder: &Path,
+    network: &Network,
+    settings: &serde_json::Value,
+) -> Result<(Option<TrainerState>, Progress), Failure> {
+    let path = folder.join(LAST);
+    let name = path.display();
+    if !path.exists() {
+        return Err(Failure::run(format!("{name}: expected what a training goes on from, found no such file")));
+    }
+    let file = Weights::open(&path)?;
+    let Some(text) = file.metadata.get(KEY) else {
+        return Err(Failure::run(format!("{name}: expected a file of `alexnet train`, found another one")));
+    };
+    let progress: Progress =
+        serde_json::from_str(text).map_err(|e| Failure::run(format!("{name}: its note about the training: {e}")))?;
+    if progress.version != 1 {
+        return Err(Failure::run(format!(
+            "{name}: expected version 1 of the training's note, found {}",
+            progress.version
+        )));
+    }
+    if let Some(difference) = difference(&progress.settings, settings) {
+        return Err(Failure::usage(format!("{name}: {difference}: go on with the options that it was begun with")));
+    }
+    let mut state = TrainerState::new(progress.steps);
+    for (tensor, _) in network.parameters() {
+        state.weights.insert(tensor.as_str(), file.tensor(&tensor)?.clone());
+    }
+    for (tensor, value) in file.iter() {
+        if let Some(tensor) = tensor.strip_prefix(Model::TRAINING) {
+            state.moments.insert(tensor, value.clone());
+        }
+    }
+    Ok((Some(state), progress))
+}
+
+/// The first setting that differs.
+fn difference(before: &serde_json::Value, now: &serde_json::Value) -> Option<String> {
+    let now = now.as_object()?;
+    let (key, value) = now.iter().find(|(key, value)| before.get(key.as_str()) != Some(value))?;
+    let before = before.get(key.as_str()).map(ToString::to_string).unwrap_or_default();
+    Some(format!("expected {key} {before}, found {value}"))
+}

@@ -1,0 +1,138 @@
+//! The pictures of a training: those that are trained on, and those that are held back.
+
+use std::{
+    collections::HashMap,
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use sha2::{Digest, Sha256};
+
+use crate::{
+    eval::{Labelled, find, folders},
+    failure::{Failure, complain},
+};
+
+/// The labelled pictures.
+pub struct Data {
+    pub labels: Vec<String>,
+    pub training: Vec<Labelled>,
+    /// Held back.
+    pub held: Vec<Labelled>,
+}
+
+impl Data {
+    /// The pictures in the class folders of `folder`. `val` is a folder of the same classes, or the share that is held back.
+    pub fn find(folder: &Path, val: &str) -> Result<Self, Failure> {
+        let fail = |e: io::Error| Failure::run(format!("cannot read {}: {e}", folder.display()));
+        let labels = folders(folder).map_err(fail)?;
+        if labels.is_empty() {
+            return Err(Failure::run(format!(
+                "{}: expected a folder of pictures for each class, found no folders",
+                folder.display()
+            )));
+        }
+        let all = find(folder, &labels, &[])?;
+        let (training, held) = match val.parse::<f64>() {
+            Ok(share) if (0.0..1.0).contains(&share) => {
+                all.into_iter().partition(|picture| !is_held(&picture.path, share))
+            }
+            Ok(share) => {
+                return Err(Failure::usage(format!("expected a share of at least 0 and less than 1, found {share}")));
+            }
+            Err(_) => (all, find(Path::new(val), &labels, &[])?),
+        };
+        let data = Self { labels, training, held };
+        data.check()?;
+        Ok(data)
+    }
+
+    fn check(&self) -> Result<(), Failure> {
+        let counts = self.counts();
+        if self.labels.len() < 2 {
+            return Err(Failure::run(format!(
+                "expected at least two classes to tell apart, found one, {}: make a folder for each class",
+                self.labels.first().map_or("", String::as_str)
+            )));
+        }
+        let empty: Vec<&str> = self
+            .labels
+            .iter()
+            .zip(&counts)
+            .filter(|(_, count)| **count == 0)
+            .map(|(label, _)| label.as_str())
+            .collect();
+        if !empty.is_empty() {
+            complain(&format!(
+                "no pictures to train on in {}: the model will not know {}",
+                empty.join(", "),
+                match empty.len() {
+                    1 => "it",
+                    _ => "them",
+                }
+            ));
+        }
+        Ok(())
+    }
+
+    /// The number of pictures of each class that are trained on.
+    pub fn counts(&self) -> Vec<usize> {
+        let mut counts = vec![0; self.labels.len()];
+        self.training.iter().for_each(|picture| counts[picture.class] += 1);
+        counts
+    }
+
+    /// Says what was found.
+    pub fn describe(&self, json: bool) -> Result<(), Failure> {
+        let same = self.on_both_sides();
+        let (training, held, classes) = (self.training.len(), self.held.len(), self.labels.len());
+        if json {
+            let found = serde_json::json!({
+                "classes": self.labels, "training": training, "held_back": held, "on_both_sides": same,
+            });
+            println!("{found}");
+        } else {
+            let largest = self.counts().into_iter().max().unwrap_or_default();
+            let smallest = self.counts().into_iter().min().unwrap_or_default();
+            println!("{classes} classes of {smallest} to {largest} pictures; {training} to train on, {held} held back");
+        }
+        if same > 0 {
+            complain(&format!(
+                "{same} of the pictures held back are among those to train on too (the same bytes): the accuracy will look \
+                 better than it is"
+            ));
+        }
+        Ok(())
+    }
+
+    /// The number of pictures held back whose bytes are those of one that is trained on.
+    fn on_both_sides(&self) -> usize {
+        // Only files of equal size can be equal.
+        let size = |path: &Path| fs::metadata(path).map(|metadata| metadata.len()).ok();
+        let mut by_size: HashMap<u64, Vec<&PathBuf>> = HashMap::new();
+        for picture in &self.training {
+            if let Some(size) = size(&picture.path) {
+                by_size.entry(size).or_default().push(&picture.path);
+            }
+        }
+        let hash = |path: &Path| Some(Sha256::digest(fs::read(path).ok()?));
+        let mut hashes: HashMap<&PathBuf, Option<_>> = HashMap::new();
+        let mut same = 0;
+        for picture in &self.held {
+            let Some(candidates) = size(&picture.path).and_then(|size| by_size.get(&size)) else { continue };
+            let Some(this) = hash(&picture.path) else { continue };
+            let mut candidates = candidates.iter().copied();
+            let found = candidates.any(|path| *hashes.entry(path).or_insert_with(|| hash(path)) == Some(this));
+            same += usize::from(found);
+        }
+        same
+    }
+}
+
+/// Whether a picture is held back: by the hash of its file's name, so that it always is or never.
+fn is_held(path: &Path, share: f64) -> bool {
+    let name = path.file_name().unwrap_or_default();
+    let hash = Sha256::digest(name.as_encoded_bytes());
+    let [a, b, c, d] = [hash[0], hash[1], hash[2], hash[3]];
+    f64::from(u32::from_be_bytes([a, b, c, d])) < share * 2f64.powi(32)
+}

@@ -1,0 +1,392 @@
+//! `alexnet train`: from a folder of class folders to a model.
+
+mod checkpoint;
+mod data;
+mod examples;
+mod log;
+mod session;
+
+use std::{path::PathBuf, process::ExitCode, time::Duration};
+
+use alexnet_wgpu::{
+    AlexNet, Linear, Model, Network, Op, Shape, Variant, Weights,
+    train::{Init, Optimizer, SgdForm, initial_weights},
+};
+use clap::ValueEnum;
+
+use self::{data::Data, examples::Examples, session::Session};
+use crate::{failure::Failure, options::GpuArgs};
+
+const EXAMPLES: &str = "\
+Examples:
+  alexnet train pictures/                        one folder a class: a model in pictures-model/
+  alexnet classify cat.jpg --weights pictures-model/best.safetensors
+  alexnet train pictures/ --dry-run              look at the pictures, train nothing
+  alexnet train pictures/ --resume               go on where it was stopped
+  alexnet train pictures/ --recipe paper --size 67 --width 0.5    a network from nothing
+
+The default recipe, finetune, keeps AlexNet's convolutions as ImageNet trained them and trains what follows: two fully
+connected layers on their features, which are computed once. The other recipes train a whole network from random weights.
+
+The folder of the model gets best.safetensors (the best on the pictures held back), last.safetensors (from which --resume goes
+on) and metrics.csv.
+
+Exit codes: 0 done, or stopped by Ctrl-C with the last step saved; 1 the pictures, a file or the device failed;
+2 invalid arguments.";
+
+/// Train a network on a folder with a folder of pictures for each class
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// A folder with a folder of pictures for each class; the folders' names are the labels
+    #[arg(value_name = "DIR")]
+    folder: PathBuf,
+    /// Pictures that are held back to measure the accuracy: a folder like DIR, or a share of DIR's (0 for none)
+    #[arg(long, value_name = "DIR|FRACTION", default_value = "0.2")]
+    val: String,
+    /// The folder of the model; by default DIR-model
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// What is trained, and how
+    #[arg(long, value_name = "NAME", default_value = "finetune")]
+    recipe: Recipe,
+    /// The network that is trained from nothing
+    #[arg(long, value_name = "NAME", default_value = "ungrouped")]
+    network: Variant,
+    /// Its filters and the outputs of fc6 and fc7, as a factor of the published ones
+    #[arg(long, value_name = "FACTOR", default_value_t = 1.0)]
+    width: f64,
+    /// Side of its input in pixels; by default the published one
+    #[arg(long, value_name = "PIXELS")]
+    size: Option<usize>,
+    /// Outputs of the first of finetune's two layers; 0 for one layer only
+    #[arg(long, value_name = "N", default_value_t = 256)]
+    hidden: usize,
+    /// Passes over the pictures
+    #[arg(long, value_name = "N")]
+    epochs: Option<u64>,
+    /// Ends after so many steps
+    #[arg(long, value_name = "N")]
+    steps: Option<u64>,
+    /// Ends after so many minutes
+    #[arg(long, value_name = "MINUTES")]
+    max_time: Option<f64>,
+    /// Ends after so many epochs in which the pictures held back did not get better
+    #[arg(long, value_name = "EPOCHS")]
+    patience: Option<u64>,
+    /// Pictures in a step
+    #[arg(long, value_name = "N")]
+    batch: Option<usize>,
+    /// Pictures computed at once, whose gradients are added up; by default the whole batch
+    #[arg(long, value_name = "N")]
+    at_once: Option<usize>,
+    /// Learning rate
+    #[arg(long, value_name = "RATE")]
+    lr: Option<f32>,
+    /// How the learning rate changes
+    #[arg(long, value_name = "NAME")]
+    schedule: Option<ScheduleName>,
+    /// The optimiser
+    #[arg(long, value_name = "NAME")]
+    optimizer: Option<OptimizerName>,
+    /// Momentum of SGD
+    #[arg(long, value_name = "SHARE", default_value_t = 0.9)]
+    momentum: f32,
+    /// Weight decay
+    #[arg(long, value_name = "FACTOR")]
+    weight_decay: Option<f32>,
+    /// The probability with which dropout drops a number
+    #[arg(long, value_name = "SHARE", default_value_t = 0.5)]
+    dropout: f32,
+    /// Random changes of the pictures, for recipes that train a whole network
+    #[arg(long, value_name = "LIST", value_delimiter = ',', default_values = ["crop", "flip"])]
+    augment: Vec<Augment>,
+    /// Give each class the same weight, however many pictures it has
+    #[arg(long)]
+    balance: bool,
+    /// Seed of all random numbers
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+    /// The order of the pictures: random, anew in each epoch, or by path, one class after the other
+    #[arg(long, value_name = "ORDER", default_value = "random")]
+    order: Order,
+    /// Steps between two saves of last.safetensors, which is saved at the end of an epoch too
+    #[arg(long, value_name = "STEPS", default_value_t = 1000)]
+    save_every: u64,
+    /// Go on from last.safetensors in the folder of the model
+    #[arg(long)]
+    resume: bool,
+    /// Only look at the pictures, and say what would be done
+    #[arg(long)]
+    dry_run: bool,
+    /// Print a JSON object for each step and each epoch
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    gpu: GpuArgs,
+}
+
+/// What is trained, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Recipe {
+    /// Two layers on ImageNet's features, by AdamW
+    Finetune,
+    /// Krizhevsky, Sutskever, Hinton 2012: batch 128, rate 0.01, divided by 10 where it stalls, N(0, 0.01), biases of 1
+    Paper,
+    /// Caffe's bvlc_alexnet: batch 256, rate 0.01, biases of 0.1 at twice the rate and without decay
+    Caffe,
+    /// torchvision's: batch 256, rate 0.01, divided by 10 every 30 epochs
+    Torchvision,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum ScheduleName {
+    /// The same rate always
+    Constant,
+    /// Divided by 10 after each third of the steps
+    Step,
+    /// Divided by 10 where the pictures held back stall for three epochs
+    Plateau,
+    /// From the rate to 0 by half a cosine, after a twentieth of the steps in which it rises
+    Cosine,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum OptimizerName {
+    /// SGD with momentum in PyTorch's form
+    Sgd,
+    /// The same with Nesterov's momentum
+    Nesterov,
+    /// SGD with momentum in the form of Caffe and the paper
+    CaffeSgd,
+    /// AdamW
+    Adamw,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Augment {
+    /// A random part of the picture
+    Crop,
+    /// Mirrored or not
+    Flip,
+    /// Neither
+    None,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Order {
+    /// Anew in each epoch
+    Random,
+    /// By path
+    Path,
+}
+
+/// The choices of a recipe, with those of the arguments in their place.
+#[derive(Clone, Debug)]
+struct Plan {
+    epochs: u64,
+    batch: usize,
+    rate: f32,
+    schedule: ScheduleName,
+    optimizer: Optimizer,
+    weight_decay: f32,
+    /// Factors of the biases' rate and decay.
+    biases: [f32; 2],
+    init: Init,
+    /// The bias of layers whose inputs would else be negative for most pictures.
+    ones: f32,
+}
+
+impl Plan {
+    fn new(args: &Args) -> Self {
+        let mut plan = Self {
+            epochs: 90,
+            batch: 128,
+            rate: 0.01,
+            schedule: ScheduleName::Step,
+            optimizer: Optimizer::CAFFE_SGD,
+            weight_decay: 5e-4,
+            biases: [1.0, 1.0],
+            init: Init::Normal { deviation: 0.01 },
+            ones: 0.0,
+        };
+        match args.recipe {
+            Recipe::Finetune => {
+                plan = Self {
+                    epochs: 20,
+                    batch: 64,
+                    rate: 5e-4,
+                    schedule: ScheduleName::Cosine,
+                    optimizer: Optimizer::ADAMW,
+                    weight_decay: 0.01,
+                    init: Init::Torch,
+                    ..plan
+                };
+            }
+            Recipe::Paper => plan = Self { schedule: ScheduleName::Plateau, ones: 1.0, ..plan },
+            Recipe::Caffe => plan = Self { batch: 256, biases: [2.0, 0.0], ones: 0.1, ..plan },
+            Recipe::Torchvision => {
+                plan = Self { batch: 256, optimizer: Optimizer::SGD, weight_decay: 1e-4, init: Init::Torch, ..plan };
+            }
+        }
+        let sgd = |form, nesterov| Optimizer::Sgd { form, momentum: args.momentum, nesterov };
+        plan.optimizer = match args.optimizer {
+            None => match plan.optimizer {
+                Optimizer::Sgd { form, nesterov, .. } => sgd(form, nesterov),
+                other => other,
+            },
+            Some(OptimizerName::Sgd) => sgd(SgdForm::Torch, false),
+            Some(OptimizerName::Nesterov) => sgd(SgdForm::Torch, true),
+            Some(OptimizerName::CaffeSgd) => sgd(SgdForm::Caffe, false),
+            Some(OptimizerName::Adamw) => Optimizer::ADAMW,
+        };
+        plan.epochs = args.epochs.unwrap_or(plan.epochs);
+        plan.batch = args.batch.unwrap_or(plan.batch);
+        plan.rate = args.lr.unwrap_or(plan.rate);
+        plan.schedule = args.schedule.unwrap_or(plan.schedule);
+        plan.weight_decay = args.weight_decay.unwrap_or(plan.weight_decay);
+        plan
+    }
+}
+
+pub fn run(args: &Args) -> Result<ExitCode, Failure> {
+    check(args)?;
+    let plan = Plan::new(args);
+    let data = Data::find(&args.folder, &args.val)?;
+    data.describe(args.json)?;
+    if data.training.is_empty() {
+        return Err(Failure::run("expected pictures to train on, found none: hold back fewer with --val"));
+    }
+    let task = Task::new(args, &plan, data.labels.len())?;
+    if args.dry_run {
+        return task.describe(args, &plan, &data);
+    }
+    let out = args.out();
+    let gpu = args.gpu.open()?;
+    let examples = Examples::new(&gpu, &task, &data, args)?;
+    Session::new(args, plan, task, data, examples, out, &gpu)?.run()
+}
+
+fn check(args: &Args) -> Result<(), Failure> {
+    let fail = |what: String| Err(Failure::usage(format!("expected {what}")));
+    if args.batch == Some(0) || args.at_once == Some(0) {
+        return fail("a batch of at least one picture, found 0".into());
+    }
+    if args.lr.is_some_and(|rate| !(rate > 0.0 && rate.is_finite())) {
+        return fail(format!("a learning rate above 0, found {}", args.lr.unwrap_or_default()));
+    }
+    if !(args.width > 0.0 && args.width <= 16.0) {
+        return fail(format!("a width above 0 and at most 16, found {}", args.width));
+    }
+    if !args.folder.is_dir() {
+        return Err(Failure::run(format!("{}: expected a folder, found none", args.folder.display())));
+    }
+    Ok(())
+}
+
+impl Args {
+    /// The folder of the model.
+    fn out(&self) -> PathBuf {
+        self.out.clone().unwrap_or_else(|| {
+            let folder = self.folder.canonicalize().unwrap_or_else(|_| self.folder.clone());
+            let mut name = folder.file_name().unwrap_or_default().to_os_string();
+            name.push("-model");
+            self.folder.parent().map_or_else(|| PathBuf::from(&name), |parent| parent.join(&name))
+        })
+    }
+
+    fn max_time(&self) -> Option<Duration> {
+        self.max_time.and_then(|minutes| Duration::try_from_secs_f64(60.0 * minutes).ok())
+    }
+}
+
+/// The network that is trained, and what comes before it.
+struct Task {
+    /// The network that is trained.
+    network: Network,
+    /// Its first weights.
+    weights: Weights,
+    /// The features that it gets in place of pictures, and their network.
+    trunk: Option<Model>,
+    preprocessing: alexnet_wgpu::Preprocessing,
+}
+
+impl Task {
+    fn new(args: &Args, plan: &Plan, classes: usize) -> Result<Self, Failure> {
+        if args.recipe == Recipe::Finetune {
+            let trunk = Model::imagenet_trunk()?;
+            let mut builder = Network::builder("head", trunk.network.output()).dropout("drop6");
+            if args.hidden > 0 {
+                builder = builder.linear("fc6", Linear::new(args.hidden).relu()).dropout("drop7");
+            }
+            let network = builder.linear("fc8", Linear::new(classes)).softmax("prob").build()?;
+            let weights = initial_weights(&network, plan.init, args.seed);
+            let preprocessing = trunk.preprocessing;
+            return Ok(Self { network, weights, trunk: Some(trunk), preprocessing });
+        }
+        let scaled = |n: usize| ((n as f64 * args.width).round() as usize).max(1);
+        let alexnet = args.network.standard().width(args.width).classes(classes);
+        let alexnet = AlexNet { head: alexnet.head.map(scaled), ..alexnet };
+        let side = args.size.unwrap_or(args.network.input_size());
+        let mut network = alexnet.network()?;
+        if side != args.network.input_size() {
+            let layers = network.layers().iter().map(|layer| (layer.name.clone(), layer.op));
+            let small = Network::new(network.name(), Shape::new(3, side, side), layers);
+            network = small.map_err(|e| Failure::usage(format!("--size {side}: {e}")))?;
+        }
+        let mut weights = initial_weights(&network, plan.init, args.seed);
+        if plan.ones != 0.0 {
+            for layer in ["conv2", "conv4", "conv5", "fc6", "fc7"] {
+                let name = format!("{layer}.bias");
+                if let Some(bias) = weights.get(&name) {
+                    let shape = bias.shape().to_vec();
+                    let ones = vec![plan.ones; shape[0]];
+                    weights.insert(name, alexnet_wgpu::Tensor::from_f32(shape, ones));
+                }
+            }
+        }
+        let mut preprocessing = args.network.preprocessing();
+        if side != args.network.input_size() {
+            // As much of the picture as at the published size.
+            let shorter = (side * 256).div_ceil(args.network.input_size());
+            preprocessing.resize = alexnet_wgpu::Resize::ShorterSide(shorter);
+            preprocessing = preprocessing.cropped(side, side);
+        }
+        Ok(Self { network, weights, trunk: None, preprocessing })
+    }
+
+    /// The whole network with these weights of the trained one.
+    fn model(&self, trained: &Weights, labels: &[String]) -> Result<Model, Failure> {
+        let (mut layers, mut weights, mut name, mut input) =
+            (Vec::new(), Weights::default(), "finetuned", self.network.input());
+        match &self.trunk {
+            Some(trunk) => {
+                layers.extend(trunk.network.layers().iter().map(|layer| (layer.name.clone(), layer.op)));
+                weights.extend(trunk.weights.iter().map(|(name, tensor)| (name.to_string(), tensor.clone())));
+                input = trunk.network.input();
+            }
+            None => name = self.network.name(),
+        }
+        layers.extend(self.network.layers().iter().map(|layer| (layer.name.clone(), layer.op)));
+        weights.extend(self.network.parameters().filter_map(|(name, _)| {
+            let tensor = trained.get(&name)?.clone();
+            Some((name, tensor))
+        }));
+        let network = Network::new(name, input, layers)?;
+        Ok(Model::new(network, weights, self.preprocessing, labels.to_vec())?)
+    }
+
+    fn describe(&self, args: &Args, plan: &Plan, data: &Data) -> Result<ExitCode, Failure> {
+        let parameters = self.network.parameter_count();
+        let steps = data.training.len().div_ceil(plan.batch) as u64;
+        let convolutions = self.network.layers().iter().filter(|layer| matches!(layer.op, Op::Conv(_))).count();
+        let what = if convolutions == 0 { "layers on ImageNet's features" } else { "a whole network" };
+        println!(
+            "{what}: {parameters} parameters; {} epochs of {steps} steps of {} pictures; the model would be in {}",
+            plan.epochs,
+            plan.batch,
+            args.out().display()
+        );
+        Ok(ExitCode::SUCCESS)
+    }
+}

@@ -1,0 +1,345 @@
+//! The training itself: steps, measurements, saves.
+
+use std::{
+    path::PathBuf,
+    process::ExitCode,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use alexnet_wgpu::{
+    Gpu, splitmix,
+    train::{PendingReport, StepReport, Trainer, TrainerState},
+};
+use serde_json::json;
+
+use super::{
+    Args, Order, Plan, ScheduleName, Task,
+    checkpoint::{self, Progress},
+    data::Data,
+    examples::{Examples, Set},
+    log::Log,
+};
+use crate::failure::{Failure, complain};
+
+/// Pictures of a measurement that are read at once.
+const MEASURED: usize = 256;
+/// Epochs that the pictures held back may stall before the plateau schedule divides the rate.
+const STALLED: u64 = 3;
+/// Steps after which a loss that has not moved is told.
+const FLAT: u64 = 200;
+
+/// A training under way.
+pub struct Session<'a> {
+    args: &'a Args,
+    plan: Plan,
+    task: Task,
+    labels: Vec<String>,
+    examples: Examples,
+    out: PathBuf,
+    trainer: Trainer,
+    progress: Progress,
+    log: Log,
+    stop: Arc<AtomicBool>,
+    start: Instant,
+}
+
+/// What an epoch's steps gave.
+#[derive(Default)]
+struct Sums {
+    loss: f64,
+    correct: usize,
+    images: usize,
+}
+
+impl Sums {
+    fn add(&mut self, report: &StepReport) {
+        self.loss += report.loss * report.images.len() as f64;
+        self.correct += report.correct;
+        self.images += report.images.len();
+    }
+
+    fn mean(&self) -> f64 {
+        self.loss / self.images.max(1) as f64
+    }
+
+    fn accuracy(&self) -> f64 {
+        self.correct as f64 / self.images.max(1) as f64
+    }
+}
+
+impl<'a> Session<'a> {
+    pub fn new(
+        args: &'a Args,
+        plan: Plan,
+        task: Task,
+        data: Data,
+        examples: Examples,
+        out: PathBuf,
+        gpu: &Gpu,
+    ) -> Result<Self, Failure> {
+        std::fs::create_dir_all(&out).map_err(|e| Failure::run(format!("cannot make {}: {e}", out.display())))?;
+        let settings = settings(args, &plan, &data, &examples);
+        let (state, progress) = match args.resume {
+            true => checkpoint::load(&out, &task.network, &settings)?,
+            false => (None, Progress::new(settings)),
+        };
+        if !args.resume && checkpoint::exists(&out) {
+            complain(&format!("{} has a model already: it is replaced (--resume would go on from it)", out.display()));
+        }
+        if examples.training.len() == 0 {
+            return Err(Failure::run("expected pictures to train on, and none of them can be read"));
+        }
+        let trainer = trainer(gpu, args, &plan, &task, &data, state.as_ref())?;
+        let log = Log::new(&out, args.json, args.resume)?;
+        let stop = Arc::new(AtomicBool::new(false));
+        #[cfg(unix)]
+        for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+            // A second one ends the program at once.
+            signal_hook::flag::register_conditional_shutdown(signal, 130, stop.clone())?;
+            signal_hook::flag::register(signal, stop.clone())?;
+        }
+        let labels = data.labels;
+        Ok(Self { args, plan, task, labels, examples, out, trainer, progress, log, stop, start: Instant::now() })
+    }
+
+    pub fn run(mut self) -> Result<ExitCode, Failure> {
+        let steps = self.steps_of_epoch();
+        let total = self.args.steps.unwrap_or(u64::MAX).min(self.plan.epochs * steps);
+        self.log.begin(total, self.trainer.steps());
+        let mut sums = Sums::default();
+        let mut pending: Vec<(PendingReport, u64)> = Vec::new();
+        while self.trainer.steps() < total && !self.is_stopped() {
+            let step = self.trainer.steps();
+            let (epoch, in_epoch) = (step / steps, step % steps);
+            let indices = self.batch(epoch, in_epoch);
+            let seed = self.args.seed;
+            let (inputs, classes) = self.examples.training.batch(&indices, |i| mixed(&[seed, step, i as u64]));
+            let rate = self.rate(step, total);
+            pending.push((self.trainer.step(&inputs, &classes, rate)?, epoch));
+            self.take(&mut pending, &mut sums, false)?;
+            let ends_epoch = in_epoch + 1 == steps;
+            if ends_epoch {
+                self.take(&mut pending, &mut sums, true)?;
+                let better = self.end_epoch(epoch, &std::mem::take(&mut sums))?;
+                self.save(better)?;
+                if self.args.patience.is_some_and(|patience| self.progress.stalled >= patience) {
+                    self.log.say("the pictures held back did not get better: stopped early")?;
+                    break;
+                }
+            } else if (step + 1).is_multiple_of(self.args.save_every.max(1)) {
+                self.take(&mut pending, &mut sums, true)?;
+                self.save(false)?;
+            }
+        }
+        self.take(&mut pending, &mut sums, true)?;
+        self.save(false)?;
+        self.log.end();
+        let interrupted = self.stop.load(Ordering::Relaxed);
+        let (name, out) =
+            (if self.out.join("best.safetensors").exists() { "best" } else { "last" }, self.out.display());
+        if interrupted {
+            complain(&format!(
+                "stopped after step {}: `alexnet train {} --out {out} --resume` goes on, with the same options",
+                self.trainer.steps(),
+                self.args.folder.display()
+            ));
+        } else {
+            self.log.say(&match self.progress.best {
+                Some(best) => {
+                    format!("{out}/{name}.safetensors: {:.1} % of the pictures held back are right", 100.0 * best)
+                }
+                None => format!("{out}/{name}.safetensors"),
+            })?;
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn is_stopped(&self) -> bool {
+        let late = |most: Duration| self.start.elapsed() >= most;
+        self.stop.load(Ordering::Relaxed) || self.args.max_time().is_some_and(late)
+    }
+
+    fn steps_of_epoch(&self) -> u64 {
+        self.examples.training.len().div_ceil(self.plan.batch) as u64
+    }
+
+    /// The pictures of a step.
+    fn batch(&self, epoch: u64, step: u64) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..self.examples.training.len()).collect();
+        if self.args.order == Order::Random {
+            shuffle(&mut order, mixed(&[self.args.seed, epoch, u64::MAX]));
+        }
+        let first = step as usize * self.plan.batch;
+        order[first..].iter().copied().take(self.plan.batch).collect()
+    }
+
+    /// The learning rate of a step, which counts from 0.
+    fn rate(&self, step: u64, total: u64) -> f32 {
+        let share = step as f64 / total.max(1) as f64;
+        let factor = match self.plan.schedule {
+            ScheduleName::Constant => 1.0,
+            ScheduleName::Step => 0.1f64.powi((3.0 * share) as i32),
+            ScheduleName::Plateau => 0.1f64.powi(self.progress.divided as i32),
+            ScheduleName::Cosine => {
+                let rise = (total as f64 / 20.0).max(1.0);
+                match step as f64 + 1.0 {
+                    step if step < rise => step / rise,
+                    step => 0.5 * (1.0 + (std::f64::consts::PI * (step - rise) / (total as f64 - rise + 1.0)).cos()),
+                }
+            }
+        };
+        (f64::from(self.plan.rate) * factor) as f32
+    }
+
+    /// Takes the reports that have come, or all of them.
+    fn take(&mut self, pending: &mut Vec<(PendingReport, u64)>, sums: &mut Sums, all: bool) -> Result<(), Failure> {
+        while let Some((report, epoch)) = pending.first_mut() {
+            let (found, epoch) = match report.poll() {
+                Some(found) => (found?, *epoch),
+                None if all => (self.trainer.wait(report)?, *epoch),
+                None => return Ok(()),
+            };
+            drop(pending.remove(0));
+            sums.add(&found);
+            self.watch(&found)?;
+            self.log.step(epoch + 1, &found, sums.accuracy())?;
+        }
+        Ok(())
+    }
+
+    /// Says what is wrong when the network does not learn.
+    fn watch(&mut self, report: &StepReport) -> Result<(), Failure> {
+        if !report.loss.is_finite() {
+            return Err(Failure::run(format!(
+                "the loss is not a finite number after step {}: try a smaller learning rate than --lr {}; last.safetensors is \
+                 from before, if it was saved",
+                report.step, self.plan.rate
+            )));
+        }
+        let chance = (self.labels.len() as f64).ln();
+        self.progress.flat = match (report.loss - chance).abs() < 0.01 * chance {
+            true => self.progress.flat + 1,
+            false => 0,
+        };
+        if self.progress.flat == FLAT {
+            complain(&format!(
+                "the loss has stayed at ln({}) = {chance:.3} for {FLAT} steps, as for guesses: try another --lr, or \
+                 --recipe finetune",
+                self.labels.len()
+            ));
+        }
+        Ok(())
+    }
+
+    /// Measures the pictures held back. Returns whether they are better than ever.
+    fn end_epoch(&mut self, epoch: u64, sums: &Sums) -> Result<bool, Failure> {
+        let held = measure(&mut self.trainer, &self.examples.held)?;
+        let rate = self.rate(self.trainer.steps().saturating_sub(1), self.plan.epochs * self.steps_of_epoch());
+        self.log.epoch(
+            epoch + 1,
+            self.trainer.steps(),
+            [sums.mean(), sums.accuracy()],
+            held.as_ref().map(|held| [held.mean(), held.accuracy()]),
+            rate,
+        )?;
+        let accuracy = held.map(|held| held.accuracy());
+        // Without pictures held back, the newest is the best.
+        let better = accuracy.is_none_or(|accuracy| self.progress.best.is_none_or(|best| accuracy > best));
+        if better {
+            (self.progress.best, self.progress.stalled) = (accuracy, 0);
+        } else {
+            self.progress.stalled += 1;
+            if self.progress.stalled.is_multiple_of(STALLED) && self.plan.schedule == ScheduleName::Plateau {
+                self.progress.divided += 1;
+            }
+        }
+        Ok(better)
+    }
+
+    fn save(&mut self, is_best: bool) -> Result<(), Failure> {
+        let state = self.trainer.state()?;
+        let model = self.task.model(&state.weights, &self.labels)?;
+        checkpoint::save(&self.out, &model, &state, &self.progress, is_best)
+    }
+}
+
+fn trainer(
+    gpu: &Gpu,
+    args: &Args,
+    plan: &Plan,
+    task: &Task,
+    data: &Data,
+    state: Option<&TrainerState>,
+) -> Result<Trainer, Failure> {
+    let [rate, decay] = plan.biases;
+    let mut builder = Trainer::builder(gpu, &task.network, &task.weights)
+        .batch(plan.batch)
+        .optimizer(plan.optimizer)
+        .weight_decay(plan.weight_decay)
+        .biases(rate, decay)
+        .dropout(args.dropout)
+        .seed(args.seed);
+    if let Some(images) = args.at_once {
+        builder = builder.at_once(images);
+    }
+    if args.balance {
+        let (counts, all) = (data.counts(), data.training.len() as f32);
+        let classes = counts.iter().filter(|count| **count > 0).count() as f32;
+        builder = builder.class_weights(counts.iter().map(|&count| all / (classes * count.max(1) as f32)).collect());
+    }
+    if let Some(state) = state {
+        builder = builder.resume(state);
+    }
+    Ok(builder.build()?)
+}
+
+/// What must be the same for a training to go on as it was.
+fn settings(args: &Args, plan: &Plan, data: &Data, examples: &Examples) -> serde_json::Value {
+    json!({
+        "plan": format!("{plan:?}"),
+        "steps": args.steps,
+        "recipe": format!("{:?}", args.recipe),
+        "seed": args.seed,
+        "order": format!("{:?}", args.order),
+        "dropout": args.dropout,
+        "balance": args.balance,
+        "at_once": args.at_once,
+        "augment": format!("{:?}", args.augment),
+        "labels": data.labels,
+        "pictures": examples.training.len(),
+    })
+}
+
+/// The loss and accuracy of pictures, without any that are random.
+fn measure(trainer: &mut Trainer, set: &Set) -> Result<Option<Sums>, Failure> {
+    if set.len() == 0 {
+        return Ok(None);
+    }
+    let mut sums = Sums::default();
+    let all: Vec<usize> = (0..set.len()).collect();
+    for indices in all.chunks(MEASURED) {
+        let (inputs, classes) = set.batch(indices, |_| 0);
+        sums.add(&trainer.evaluate(&inputs, &classes)?);
+    }
+    Ok(Some(sums))
+}
+
+/// One number of several.
+fn mixed(numbers: &[u64]) -> u64 {
+    // FNV-1a over whole words, then spread by SplitMix64's constant.
+    let fold = |hash: u64, number: &u64| (hash ^ number).wrapping_mul(0x100_0000_01b3).rotate_left(29);
+    numbers.iter().fold(0xcbf2_9ce4_8422_2325, fold).wrapping_mul(0x9E37_79B9_7F4A_7C15)
+}
+
+/// Fisher and Yates's shuffle.
+fn shuffle(order: &mut [usize], seed: u64) {
+    let draws = splitmix::uniform(seed, order.len(), 0.5);
+    for last in (1..order.len()).rev() {
+        let other = ((f64::from(draws[last]) + 0.5) * (last + 1) as f64) as usize;
+        order.swap(last, other.min(last));
+    }
+}

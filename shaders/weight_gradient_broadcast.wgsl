@@ -1,0 +1,98 @@
+// Gradients of the weights and of the bias of convolutions and fully connected layers, for software adapters: for each k
+// and each column, the sum of x · gradient over all rows (gemm.wgsl).
+//
+// One subgroup of ${LANES} lanes computes ${QUADS * 4} k × ${LANES * 4} columns in registers. A lane owns four columns.
+// At each output pixel it loads four k, and every lane reads these by broadcast.
+//
+// x: [n][in_height][in_width][in_quads], gradient: [n][out_height][out_width][out_quads]
+// y: [group][block][k][block_quads], bias_gradient: [group][block][block_quads]
+// Workgroups: (k blocks, column blocks, groups).
+//% if ADD
+//
+// The gradients are added to those that are there.
+//% endif
+
+//% include "input.wgsl"
+//% include "gradient.wgsl"
+//% include "product.wgsl"
+@group(0) @binding(1) var<storage, read_write> y: array<vec4f>;
+@group(0) @binding(7) var<storage, read_write> bias_gradient: array<vec4f>;
+
+@compute @workgroup_size(${LANES})
+fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(subgroup_invocation_id) subgroup_lane: u32) {
+//% include "grid.wgsl"
+  // No device guarantees that a workgroup of ${LANES} fills the first lanes of its subgroup: indices stay in range even
+  // so.
+  let lane = min(subgroup_lane, ${LANES - 1}u);
+  let group = workgroup.z;
+  let k_quads = p.kernel_height * p.kernel_width * p.tap_quads;
+  let first_k = workgroup.x * ${QUADS}u;
+
+  // The four k that this lane loads: their place in a window, and in a pixel. Those that pad a block are zero.
+  let exists = first_k + lane % ${QUADS}u < k_quads;
+  let k = min(first_k + lane % ${QUADS}u, k_quads - 1u);
+  let tap = k / p.tap_quads;
+  let ky = i32(tap / p.kernel_width{% if DILATED is defined %} * p.dilation_y{% endif %}) - i32(p.pad_top);
+  let kx = i32(tap % p.kernel_width{% if DILATED is defined %} * p.dilation_x{% endif %}) - i32(p.pad_left);
+  let channel = group * p.in_group + k % p.tap_quads;
+
+  // The column quad that it owns, in the group, of those that are bound. Those that pad a block are zero too.
+  let first_quad = p.first_block * p.block_quads;
+  let end_quad = first_quad + p.bound_blocks * p.block_quads;
+  let quad = first_quad + workgroup.y * ${LANES}u + lane;
+  let column = group * p.out_group + min(quad, p.group_out_quads - 1u);
+
+//% for r in range(4 * QUADS)
+  var sum${r} = vec4f(0.0);
+//% endfor
+  var bias_sum = vec4f(0.0);
+  var oy = 0u;
+  var ox = 0u;
+  var picture = 0u;
+  for (var first = 0u; first < p.rows; first += ${SPAN}u) {
+    // Every ${SPAN} rows are summed separately, so that rounding errors grow with their number and that of the spans.
+//% for r in range(4 * QUADS)
+    var acc${r} = vec4f(0.0);
+//% endfor
+    for (var row = first; row < min(first + ${SPAN}u, p.rows); row++) {
+      let iy = i32(oy * p.stride_y) + ky;
+      let ix = i32(ox * p.stride_x) + kx;
+      let inside = exists && iy >= 0 && iy < i32(p.in_height) && ix >= 0 && ix < i32(p.in_width);
+      let pixel = select(0u, (picture + u32(iy)) * p.in_width + u32(ix), inside);
+      let a = select(vec4f(0.0), load_x(pixel * p.in_quads + channel), inside);
+      let b = select(vec4f(0.0), load_gradient(row * p.out_quads + column), quad < p.group_out_quads);
+      bias_sum += b;
+//% for r in range(QUADS)
+      let s${r} = subgroupBroadcast(a, ${r}u);
+      acc${4 * r} = fma(vec4f(s${r}.x), b, acc${4 * r});
+      acc${4 * r + 1} = fma(vec4f(s${r}.y), b, acc${4 * r + 1});
+      acc${4 * r + 2} = fma(vec4f(s${r}.z), b, acc${4 * r + 2});
+      acc${4 * r + 3} = fma(vec4f(s${r}.w), b, acc${4 * r + 3});
+//% endfor
+      // The next row's place, without a division.
+      let wraps = ox + 1u == p.out_width;
+      ox = select(ox + 1u, 0u, wraps);
+      let last = wraps && oy + 1u == p.out_height;
+      oy = select(oy + u32(wraps), 0u, last);
+      picture += select(0u, p.in_height, last);
+    }
+//% for r in range(4 * QUADS)
+    sum${r} += acc${r};
+//% endfor
+  }
+
+  if quad >= end_quad {
+    return;
+  }
+  let block = (quad - first_quad) / p.block_quads;
+  let in_block = quad % p.block_quads;
+  let out = ((group * p.bound_blocks + block) * p.block_k + 4u * first_k) * p.block_quads + in_block;
+//% for r in range(4 * QUADS)
+  if 4u * first_k + ${r}u < p.block_k {
+    y[out + ${r}u * p.block_quads] {% if ADD %}+={% else %}={% endif %} sum${r};
+  }
+//% endfor
+  if workgroup.x == 0u {
+    bias_gradient[(group * p.blocks + p.first_block + block) * p.block_quads + in_block] {% if ADD %}+={% else %}={% endif %} bias_sum;
+  }
+}

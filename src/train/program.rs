@@ -1,0 +1,313 @@
+//! A network's training step as a program: forward pass, loss, backward pass, and the optimiser.
+
+use std::{collections::BTreeMap, ops::Range, sync::Arc};
+
+use super::Optimizer;
+use crate::{
+    activation::Activation,
+    kernels::{
+        Access, Packing, Precision, RowsLayout, Storage,
+        binding::{ADDEND, BIAS_GRADIENT, GRADIENT, MASK, MOMENT1, MOMENT2, PARAMETERS, STEP, X, Y},
+        gradients,
+    },
+    layers::Op,
+    lower::{self, lay_out},
+    network::{Layer, Network},
+    program::{
+        Array, ArrayId, Backward, Bound, Forward, Lowering, MAX_BATCH, Options, PackedWeights, Parameter, Pass,
+        Program, ProgramError, Role, Trained, Training, Vector, read, write,
+    },
+    shape::Shape,
+};
+
+/// How a network is trained.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TrainingOptions<'a> {
+    /// `batch` is the number of images of a pass.
+    pub lowering: Options<'a>,
+    pub optimizer: Optimizer,
+    pub weight_decay: f32,
+    /// Factors of the biases' rate and decay.
+    pub bias_rate: f32,
+    pub bias_decay: f32,
+    /// Factors of single layers' rates; those with 0 are not trained.
+    pub rates: &'a BTreeMap<String, f32>,
+    pub dropout: f32,
+    /// Whether a step has several passes, whose gradients are added up.
+    pub accumulates: bool,
+}
+
+/// An array of trained parameters.
+#[derive(Clone, Debug)]
+pub(crate) struct Master {
+    /// The tensor's name.
+    pub tensor: String,
+    pub place: Place,
+    /// The parameters, in a storage buffer.
+    pub array: ArrayId,
+    /// The optimiser's arrays, laid out as they are.
+    pub moments: Vec<ArrayId>,
+    pub gradient: ArrayId,
+}
+
+/// What of a tensor an array holds.
+#[derive(Clone, Debug)]
+pub(crate) enum Place {
+    /// Column blocks of a weight.
+    Weight(Packing, Range<u32>),
+    /// The whole bias.
+    Bias(Packing),
+}
+
+/// A training step.
+#[derive(Clone, Debug)]
+pub(crate) struct TrainingProgram {
+    pub program: Program,
+    pub input: ArrayId,
+    pub input_layout: Option<RowsLayout>,
+    /// Class and weight of each image (shaders/cross_entropy.wgsl).
+    pub targets: ArrayId,
+    /// What differs from step to step (shaders/step.wgsl).
+    pub step: ArrayId,
+    /// Of each image.
+    pub results: ArrayId,
+    pub masters: Vec<Master>,
+    /// The steps of the program that compute the loss; the others follow.
+    pub evaluation: usize,
+    /// Those that compute the gradients. Where gradients are not added up, parameters are updated among them.
+    pub backward: usize,
+}
+
+impl TrainingProgram {
+    /// Lowers a network that ends in a vector of logits, or in a softmax of one.
+    pub fn lower(network: &Network, options: TrainingOptions<'_>) -> Result<Self, ProgramError> {
+        let lowering = options.lowering;
+        if !(1..=MAX_BATCH).contains(&lowering.batch) {
+            return Err(ProgramError::Batch { found: lowering.batch });
+        }
+        let layers = without_softmax(network);
+        let Some(last) = layers.last().filter(|last| last.output == Shape::vector(last.output.channels)) else {
+            return Err(ProgramError::Untrainable {
+                layer: network.layers().last().map(|layer| layer.name.clone()).unwrap_or_default(),
+                reason: "expected a vector of classes at the network's end".into(),
+            });
+        };
+        let mut program = Program::default();
+        let (input, input_layout) = lower::input_array(&mut program, network, lowering, Role::Input);
+        let buffer = |label, quads, role| Array::quads(label, quads, Storage::StorageBuffer, role);
+        let step = program.array(buffer("step", 2, Role::Input));
+        let targets = program.array(buffer("targets", lowering.batch, Role::Input));
+
+        let mut forward: Vec<Forward> = Vec::new();
+        let mut x = input;
+        for (index, layer) in layers.iter().enumerate() {
+            let training = Training { step, dropout: options.dropout, layer: index as u32 };
+            let passed =
+                lower_forward(&mut program, lowering, layer, x, training, input_layout.filter(|_| index == 0))?;
+            program.end_step(Pass::FORWARD, index);
+            x = passed.y;
+            forward.push(passed);
+        }
+        let classes = last.output.channels;
+        let results = program.array(buffer("results", lowering.batch, Role::Output));
+        let quads = classes.div_ceil(4) * lowering.batch;
+        let gradient = program.array(Array::quads("gradient", quads, lowering.config.storage, Role::Temporary));
+        let ending = activation_of(layers, &forward, x);
+        check_activation(last, ending)?;
+        let bound = [read(X, x), write(Y, gradient), read(ADDEND, targets), write(BIAS_GRADIENT, results)];
+        program.dispatch("loss", gradients::cross_entropy(classes, lowering.batch, ending), &bound)?;
+        program.end_step(Pass::LOSS, layers.len() - 1);
+        let evaluation = program.steps.len();
+
+        let mut this = Self {
+            program,
+            input,
+            input_layout,
+            targets,
+            step,
+            results,
+            masters: vec![],
+            evaluation,
+            backward: evaluation,
+        };
+        this.lower_backward(layers, &forward, gradient, options)?;
+        Ok(this)
+    }
+
+    fn lower_backward(
+        &mut self,
+        layers: &[Layer],
+        forward: &[Forward],
+        mut gradient: ArrayId,
+        options: TrainingOptions<'_>,
+    ) -> Result<(), ProgramError> {
+        let rate = |layer: &Layer| options.rates.get(&layer.name).copied().unwrap_or(1.0);
+        let is_trained = |layer: &Layer| is_trainable(layer) && rate(layer) != 0.0;
+        let first = layers.iter().position(is_trained).unwrap_or(layers.len());
+        let mut pending = Vec::new();
+        for (index, layer) in layers.iter().enumerate().skip(first).rev() {
+            let passed = &forward[index];
+            if passed.x == passed.y {
+                continue;
+            }
+            let below = activation_of(layers, forward, passed.x);
+            let training = Training { step: self.step, dropout: options.dropout, layer: index as u32 };
+            let mut backward = Backward {
+                options: options.lowering,
+                name: &layer.name,
+                input: layer.input,
+                output: layer.output,
+                forward: passed,
+                gradient,
+                below,
+                training,
+                is_trained: is_trained(layer),
+                wants_input: index > first,
+                accumulates: options.accumulates,
+                input_gradient: None,
+                trained: vec![],
+                program: &mut self.program,
+            };
+            if index > first {
+                check_activation(layer, below)?;
+            }
+            layer.op.operation().lower_backward(&mut backward)?;
+            let (trained, below) = (backward.trained, backward.input_gradient);
+            self.program.end_step(Pass::BACKWARD, index);
+            if !options.accumulates {
+                self.lower_update(index, layer, passed, &trained, options)?;
+            } else {
+                pending.push((index, trained));
+            }
+            gradient = below.unwrap_or(gradient);
+        }
+        self.backward = self.program.steps.len();
+        for (index, trained) in pending {
+            self.lower_update(index, &layers[index], &forward[index], &trained, options)?;
+        }
+        Ok(())
+    }
+
+    /// The optimiser's step for the parameters of a layer.
+    fn lower_update(
+        &mut self,
+        index: usize,
+        layer: &Layer,
+        forward: &Forward,
+        trained: &[Trained],
+        options: TrainingOptions<'_>,
+    ) -> Result<(), ProgramError> {
+        let factor = options.rates.get(&layer.name).copied().unwrap_or(1.0);
+        let Some((weights, masters)) = self.masters_of(forward) else { return Ok(()) };
+        for Trained { array, gradient, is_bias, has_gaps } in trained.iter().cloned() {
+            let (bytes, quads) = (self.program.get(array).bytes, self.program.get(array).len() as usize);
+            let master = masters.get(&array).copied().unwrap_or(array);
+            let buffer =
+                |label, role| Array { label, bytes, precision: Precision::F32, storage: Storage::StorageBuffer, role };
+            let moments: Vec<ArrayId> =
+                (0..options.optimizer.moments()).map(|_| self.program.array(buffer("moment", Role::State))).collect();
+            let blocks = weights.chunks.iter().find(|(_, chunk)| *chunk == array).map(|(blocks, _)| blocks.clone());
+            let place = match blocks {
+                Some(blocks) if !is_bias => Place::Weight(weights.packing.clone(), blocks),
+                _ => Place::Bias(weights.packing.clone()),
+            };
+            let (rate, decay) = match is_bias {
+                true => (options.bias_rate, options.bias_decay),
+                false => (1.0, 1.0),
+            };
+            let updated = |number, array| Bound { number, access: Access::ReadWrite, array };
+            let mut bound = vec![read(GRADIENT, gradient), updated(PARAMETERS, master), read(STEP, self.step)];
+            bound.extend([MOMENT1, MOMENT2].into_iter().zip(&moments).map(|(number, &moment)| updated(number, moment)));
+            if master != array {
+                bound.push(write(Y, array));
+            }
+            if has_gaps && let Place::Weight(packing, blocks) = &place {
+                let mask = self.program.array(buffer("mask", Role::Parameter));
+                let (packing, blocks) = (packing.clone(), blocks.clone());
+                let numbers = Arc::new(move |_: &_| Ok(packing.mask(blocks.clone())));
+                self.program.parameters.push(Parameter::Vector(Vector { array: mask, numbers }));
+                bound.push(read(MASK, mask));
+            }
+            let work = options.optimizer.update(quads, factor * rate, decay * options.weight_decay, has_gaps);
+            self.program.dispatch(&layer.name, work, &bound)?;
+            let tensor = format!("{}.{}", layer.name, if is_bias { "bias" } else { "weight" });
+            self.masters.push(Master { tensor, place, array: master, moments, gradient });
+        }
+        self.program.end_step(Pass::UPDATE, index);
+        Ok(())
+    }
+
+    /// A layer's packed weights, and the storage buffers beside those of its arrays that are textures.
+    fn masters_of(&mut self, forward: &Forward) -> Option<(PackedWeights, BTreeMap<ArrayId, ArrayId>)> {
+        let Some(Parameter::Weights(weights)) = self.program.parameters.get(forward.parameters.start) else {
+            return None;
+        };
+        let weights = (**weights).clone();
+        let mut masters = BTreeMap::new();
+        if self.program.get(weights.chunks.first()?.1).storage != Storage::StorageBuffer {
+            let mut copies = weights.clone();
+            for (_, array) in &mut copies.chunks {
+                let copy = Array { storage: Storage::StorageBuffer, ..self.program.get(*array).clone() };
+                let copy = self.program.array(copy);
+                masters.insert(*array, copy);
+                *array = copy;
+            }
+            self.program.parameters.push(Parameter::Weights(Box::new(copies)));
+        }
+        Some((weights, masters))
+    }
+
+    /// Lays out images (CHW) on the device; missing ones are zero.
+    pub fn lay_out(&self, shape: Shape, images: &[f32]) -> Vec<f32> {
+        lay_out(&self.program, self.input, self.input_layout, shape, images)
+    }
+}
+
+/// The layers before a softmax at the end, which is a part of the loss.
+pub(crate) fn without_softmax(network: &Network) -> &[Layer] {
+    match network.layers() {
+        [layers @ .., last] if last.op == Op::Softmax => layers,
+        layers => layers,
+    }
+}
+
+/// Whether the layer has parameters that are trained. Those of a batch normalisation stay as they are.
+pub(crate) fn is_trainable(layer: &Layer) -> bool {
+    matches!(layer.op, Op::Conv(_) | Op::Linear(_))
+}
+
+fn lower_forward(
+    program: &mut Program,
+    options: Options<'_>,
+    layer: &Layer,
+    x: ArrayId,
+    training: Training,
+    input_layout: Option<RowsLayout>,
+) -> Result<Forward, ProgramError> {
+    let first = program.parameters.len();
+    let (name, shapes) = (&layer.name, [layer.input, layer.output]);
+    let mut lowering = Lowering::new(program, options, (name, shapes), Default::default(), x, input_layout);
+    lowering.training = Some(training);
+    layer.op.operation().lower(&mut lowering)?;
+    let kept = std::mem::take(&mut lowering.kept);
+    let y = lowering.finish();
+    Ok(Forward { x, y, kept, parameters: first..program.parameters.len(), input_layout })
+}
+
+/// The activation function in which the layer that wrote `array` ends.
+fn activation_of(layers: &[Layer], forward: &[Forward], array: ArrayId) -> Activation {
+    let writes = |forward: &Forward| forward.y == array && forward.x != array;
+    let writer = forward.iter().position(writes);
+    writer.map_or(Activation::None, |index| layers[index].op.activation())
+}
+
+/// Derivatives are computed from a function's values.
+fn check_activation(layer: &Layer, activation: Activation) -> Result<(), ProgramError> {
+    if activation.is_monotonic() {
+        return Ok(());
+    }
+    Err(ProgramError::Untrainable {
+        layer: layer.name.clone(),
+        reason: "it follows a leaky ReLU or an ELU with a negative factor".into(),
+    })
+}
