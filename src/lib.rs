@@ -128,8 +128,8 @@ pub use program::{MAX_BATCH, ProgramError};
 #[cfg(not(target_arch = "wasm32"))]
 pub use runtime::Roofline;
 pub use runtime::{
-    Candidate, FrameBudget, Input, InputError, LayerTime, Pipeline, PipelineBuilder, PipelineError, PlannedDispatch,
-    RunError, TextureSource, Ticket, TopEntry, TuneError, TunedConfig, Tuning, device_bytes, plan,
+    Candidate, FrameBudget, Input, InputError, LayerReadback, LayerTime, Pipeline, PipelineBuilder, PipelineError,
+    PlannedDispatch, RunError, TextureSource, Ticket, TopEntry, TuneError, TunedConfig, Tuning, device_bytes, plan,
 };
 pub use select::{BlockedVariant, Blocklist, UnknownVariant};
 pub use shape::Shape;

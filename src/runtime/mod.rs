@@ -46,7 +46,7 @@ pub use roofline::Roofline;
 pub use run::TopEntry;
 #[cfg(test)]
 pub(crate) use run::to_chw;
-pub use ticket::Ticket;
+pub use ticket::{LayerReadback, Ticket};
 pub use tune::{Candidate, TuneError, TunedConfig, Tuning};
 
 /// Begins a compute pass.

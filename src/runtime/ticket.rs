@@ -9,7 +9,8 @@ use std::{
 
 use wgpu::{Buffer, BufferAsyncError, BufferUsages, CommandEncoder, Device, MapMode};
 
-use super::{Pipeline, RunError, TopEntry};
+use super::{Pipeline, RunError, TopEntry, pipeline::Copy, run::to_chw};
+use crate::{gpu::error_scopes::Scopes, shape::Shape};
 
 impl Pipeline {
     /// Records a copy of the largest outputs into `encoder`, after [`Pipeline::encode`] or the last
@@ -29,6 +30,56 @@ impl Pipeline {
             return Err(RunError::NotAVector { output: self.network.output() });
         };
         Ok(self.ring.reserve()?.ticket(encoder, entries))
+    }
+
+    /// Makes readback buffers for the activation of the layer called `name`: as many as [`Pipeline::encode_layer`] may have
+    /// open tickets at once.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::Layer`] when the name is unknown, [`RunError::OutOfMemory`] when the device has no memory for them.
+    pub fn layer_readback(&self, name: &str, tickets: usize) -> Result<LayerReadback, RunError> {
+        let (size, shape, batch) = (self.activation_bytes(name)?, self.network.layer(name)?.output, self.batch());
+        let decode = move |bytes: &[u8]| Ok(to_chw(&bytemuck::pod_collect_to_vec(bytes), shape, batch));
+        let scopes = Scopes::push(self.gpu.device());
+        let ring = Ring::new(self.gpu.device(), tickets, size, decode);
+        match scopes.pop_now() {
+            Some(error) => Err(error.into()),
+            None => Ok(LayerReadback { layer: name.to_string(), shape, ring }),
+        }
+    }
+
+    /// Records a run up to the layer of `readback`, as [`Pipeline::encode_layers`] does, and returns a ticket for its
+    /// activation: `batch` times the values in CHW order. `readback` must be this pipeline's.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::Busy`] when all tickets of `readback` are open. Nothing is recorded then.
+    pub fn encode_layer(
+        &self,
+        encoder: &mut CommandEncoder,
+        readback: &LayerReadback,
+    ) -> Result<Ticket<Vec<f32>>, RunError> {
+        let output = self.output(&readback.layer)?;
+        let reserved = readback.ring.reserve()?;
+        self.begin_run();
+        self.encode_copies(encoder, 0..output.steps, vec![Copy { output, buffer: reserved.buffer() }]);
+        Ok(reserved.recorded(encoder))
+    }
+}
+
+/// Readback buffers for one layer's activation; see [`Pipeline::layer_readback`].
+#[derive(Debug)]
+pub struct LayerReadback {
+    layer: String,
+    shape: Shape,
+    ring: Ring<Vec<f32>>,
+}
+
+impl LayerReadback {
+    /// Returns the shape of the activation of one image.
+    pub fn shape(&self) -> Shape {
+        self.shape
     }
 }
 
@@ -80,11 +131,21 @@ impl<T: 'static> Ring<T> {
 pub(crate) struct Reserved<T>(Mapping<T>);
 
 impl<T: 'static> Reserved<T> {
+    /// The buffer.
+    pub fn buffer(&self) -> &Buffer {
+        &self.0.slot.buffer
+    }
+
     /// Records a copy of `results` into the buffer.
     pub fn ticket(self, encoder: &mut CommandEncoder, results: &Buffer) -> Ticket<T> {
+        encoder.copy_buffer_to_buffer(results, 0, self.buffer(), 0, self.buffer().size());
+        self.recorded(encoder)
+    }
+
+    /// The ticket, after a copy into the buffer was recorded.
+    pub fn recorded(self, encoder: &mut CommandEncoder) -> Ticket<T> {
         let Self(mapping) = self;
         let slot = mapping.slot.clone();
-        encoder.copy_buffer_to_buffer(results, 0, &slot.buffer, 0, slot.buffer.size());
         encoder.map_buffer_on_submit(&slot.buffer, MapMode::Read, .., move |result| mapping.finish(result));
         Ticket { slot: Some(slot) }
     }
@@ -197,8 +258,8 @@ impl<T> Drop for Mapping<T> {
     }
 }
 
-/// A pending result: the largest outputs of each image, largest first ([`Pipeline::ticket`]), or a
-/// [`Comparison`](crate::Comparison). There are three ways to get it: [`Ticket::poll`] from time to time, [`Ticket::on_ready`] with a callback, or awaiting the ticket.
+/// A pending result: the largest outputs of each image, largest first ([`Pipeline::ticket`]), a layer's activation
+/// ([`Pipeline::encode_layer`]), or a [`Comparison`](crate::Comparison). There are three ways to get it: [`Ticket::poll`] from time to time, [`Ticket::on_ready`] with a callback, or awaiting the ticket.
 ///
 /// The result is given once, after as many submissions as the device lags behind. All tickets of a lost device resolve
 /// to [`RunError::Device`]. Dropping a ticket frees its buffer as soon as the device releases it.

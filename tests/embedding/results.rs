@@ -105,6 +105,38 @@ fn come_by_ticket() {
     assert_eq!((errors.load(Ordering::Relaxed), lost.load(Ordering::Relaxed)), (0, 1));
 }
 
+/// Any layer comes by ticket, in CHW order, from every kernel configuration; the host's frame is neither waited for nor held up
+/// by open tickets.
+#[test]
+fn layers_come_by_ticket() {
+    let (network, weights) = tiny();
+    let gpu = common::gpu();
+    let inputs = [noise(&network, 1), noise(&network, 2)].concat();
+    for config in configs() {
+        let pipeline = Pipeline::builder(gpu, &network, &weights).kernel_config(config).batch(2).build().unwrap();
+        for name in ["conv1", "pool5", "fc7", "prob"] {
+            let expected = block_on(pipeline.run_layers(&inputs, &[name])).unwrap().remove(0);
+            let readback = pipeline.layer_readback(name, 2).unwrap();
+            assert_eq!(readback.shape(), network.layer(name).unwrap().output);
+            pipeline.write_input(&inputs).unwrap();
+            let mut tickets = Vec::new();
+            submit(gpu, |encoder| {
+                tickets.extend([(); 2].map(|()| pipeline.encode_layer(encoder, &readback).unwrap()));
+                let third = pipeline.encode_layer(encoder, &readback);
+                assert!(matches!(third, Err(RunError::Busy { tickets: 2 })));
+            });
+            wait(gpu);
+            for mut ticket in tickets {
+                assert!(ticket.poll().unwrap().unwrap() == expected, "{config:?}: {name}");
+                assert!(ticket.poll().is_none());
+            }
+            submit(gpu, |encoder| drop(pipeline.encode_layer(encoder, &readback).unwrap()));
+        }
+        let error = pipeline.layer_readback("conv9", 1).unwrap_err();
+        assert!(matches!(error, RunError::Layer(_)), "{error}");
+    }
+}
+
 /// A frame allocates nothing: recording adds no wgpu object and no device memory, not even temporarily, and a hundred frames
 /// leave nothing behind.
 #[test]
