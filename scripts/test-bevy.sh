@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The plugin of examples/bevy: no warnings, then its tests and the example, without a window. Bevy needs a newer Rust than the
+# The plugin of examples/bevy: no warnings, then its tests and the examples, without a window. Bevy needs a newer Rust than the
 # project: the default one where it is new enough, or else rustup's stable or nightly. Nothing is installed.
 #   scripts/test-bevy.sh [ARGUMENTS]     ARGUMENTS are those of `cargo test`
 # Exit 3 where no such Rust is there.
@@ -39,3 +39,6 @@ on test "$@"
 seen=$(on run --quiet -- 600)
 echo "$seen"
 grep -q "Sneaker" <<< "$seen" || die "the camera did not see the last picture"
+seen=$(on run --quiet --bin similar)
+echo "$seen"
+grep -q "^the scene: LPIPS 0.0[01]" <<< "$seen" || die "the scene does not look like its golden image"

@@ -1,47 +1,64 @@
-//! AlexNet in Bevy: a camera that draws into an image gets [`Labels`] that say what is in the image.
+//! AlexNet in Bevy: a camera that draws into an image gets [`Labels`] that say what is in the image, or its
+//! [`Similarity`] to another image.
 //!
 //! ```text
 //! commands.spawn((Camera2d, RenderTarget::Image(image.into()), Classify));
+//! commands.spawn((Camera3d::default(), target, Similar { to: assets.load("golden.png") }));
 //! ```
 //!
-//! The network runs on Bevy's own device and is recorded into its frame, behind what the cameras draw: there is no second
-//! device, the image is never copied to the processor, and no frame waits for the network. Labels come some frames after
-//! what they are about, as results of a GPU do.
+//! | on the camera | comes | or else | what it is |
+//! | --- | --- | --- | --- |
+//! | [`Classify`] | [`Labels`] | [`NotClassified`] | the most likely classes |
+//! | [`Features`] | [`LayerOutput`] | [`NotExtracted`] | the values of a layer |
+//! | [`Similar`] | [`Similarity`] | [`NotCompared`] | LPIPS and differences between pixels |
 //!
-//! `cargo run` in this folder shows it without a window; [`AlexNetPlugin`] is what an app adds.
+//! All of it runs on Bevy's own device and is recorded into its frame, behind what the cameras draw: there is no second
+//! device, the image is never copied to the processor, and no frame waits for a result. Results come some frames after
+//! what they are about, as those of a GPU do. Nothing is made on the device before a camera asks for it.
+//!
+//! In this folder, `cargo run` classifies and `cargo run --bin similar` compares, both without a window;
+//! [`AlexNetPlugin`] is what an app adds.
 
+mod components;
 mod headless;
 mod render;
+mod scene;
 #[cfg(test)]
 mod tests;
 
-pub use headless::{headless, image_of};
+pub use components::{
+    Classify, Features, Labels, LayerOutput, NotClassified, NotCompared, NotExtracted, Similar, Similarity,
+};
+pub use headless::{headless, image_of, with_noise};
+pub use scene::Shapes;
 
 use std::{sync::Arc, time::Duration};
 
 use alexnet_wgpu::{
-    Blocklist, Family, GpuError, InputError, KernelConfig, Model, Pipeline, PipelineError, Prediction, RunError,
+    Blocklist, CompareError, Family, GpuError, InputError, KernelConfig, Model, Pipeline, PipelineError, RunError,
     Storage, WeightsError,
 };
 use bevy::{
-    ecs::{lifecycle::HookContext, world::DeferredWorld},
+    asset::AssetLoadError,
     prelude::*,
     render::{RenderApp, settings::WgpuSettings},
 };
 
-/// Gives every camera with [`Classify`] its [`Labels`].
+/// Gives every camera with [`Classify`] its [`Labels`], with [`Features`] its [`LayerOutput`], and with [`Similar`] its
+/// [`Similarity`].
 ///
-/// At most one inference begins in a frame; several cameras take turns. The network is built beside the first frames, on a
-/// thread of Bevy's where its feature `multi_threaded` is on, and again after Bevy has recovered from the loss of the
-/// device.
+/// At most one inference and one comparison begin in a frame; several cameras take turns. What they need is built when a
+/// camera first asks for it, beside the frames, on a thread of Bevy's where its feature `multi_threaded` is on, and again
+/// after Bevy has recovered from the loss of the device: `model` for classes and layers, AlexNet trained on ImageNet for
+/// comparisons.
 #[derive(Clone)]
 pub struct AlexNetPlugin {
-    /// What runs.
+    /// What runs; comparisons have a network of their own.
     pub model: Arc<Model>,
     /// How many classes [`Labels`] lists.
     pub top: usize,
-    /// What the network may cost the device in a frame: an inference is spread over as many frames as it takes, a layer at
-    /// least in each. Without one it is whole in its frame.
+    /// What a classification may cost the device in a frame: it is spread over as many frames as it takes, a layer at
+    /// least in each. Without one it is whole in its frame, as layers' values and comparisons always are.
     pub budget: Option<Duration>,
     /// Kernel variants to avoid since the device's driver miscompiles them, as `alexnet doctor` names them.
     pub blocklist: Blocklist,
@@ -66,7 +83,8 @@ impl AlexNetPlugin {
     /// the device.
     ///
     /// What is asked for are the features and limits of the kernels that run on every adapter. With Bevy's default
-    /// priority, the device has everything that its adapter has, and the library takes the kernels that suit it best.
+    /// priority, the device has everything that its adapter has, and the library takes the kernels that suit it best. For
+    /// comparisons, WebGPU's default limits do, which Bevy's settings do not go below by default.
     ///
     /// # Errors
     ///
@@ -94,25 +112,7 @@ impl Plugin for AlexNetPlugin {
     }
 }
 
-/// Marks a camera whose image is to be classified: what lies in its viewport, after everything was drawn. The camera draws
-/// into an image ([`RenderTarget::Image`](bevy::camera::RenderTarget)); while it is not active, nothing is done.
-#[derive(Component, Clone, Copy, Debug, Default)]
-#[component(on_remove = forget)]
-pub struct Classify;
-
-/// What the camera of this entity sees: the most likely class first. It changes when the result does.
-#[derive(Component, Clone, Debug, PartialEq, Deref)]
-pub struct Labels(pub Vec<Prediction>);
-
-/// Why there are no [`Labels`]. It goes when the reason does, and is logged when it comes.
-#[derive(Component, Clone, Debug, Deref)]
-pub struct NotClassified(pub Arc<AlexNetError>);
-
-fn forget(mut world: DeferredWorld<'_>, context: HookContext) {
-    world.commands().entity(context.entity).try_remove::<(Labels, NotClassified)>();
-}
-
-/// A camera or a device on which nothing is classified.
+/// A camera or a device of which nothing can be said.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AlexNetError {
@@ -123,8 +123,14 @@ pub enum AlexNetError {
         found: &'static str,
     },
     /// The image is not one that a network can look at.
-    #[error("the camera's image cannot be classified: {0}")]
+    #[error("the camera's image cannot be read: {0}")]
     Input(#[from] InputError),
+    /// The golden image cannot be loaded.
+    #[error("the golden image cannot be loaded: {0}")]
+    Golden(Arc<AssetLoadError>),
+    /// The camera's image cannot be compared with the golden one.
+    #[error("the golden image and the camera's cannot be compared: {0}")]
+    Compare(#[from] CompareError),
     /// Bevy's device is too small.
     #[error(transparent)]
     Gpu(#[from] GpuError),

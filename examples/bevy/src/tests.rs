@@ -1,5 +1,8 @@
 //! Apps without a window, on whatever adapter Bevy finds: a GPU, or Mesa's software Vulkan.
 
+mod features;
+mod similar;
+
 use std::{
     io,
     sync::{
@@ -30,7 +33,11 @@ use bevy::{
 
 use crate::{
     AlexNetError, AlexNetPlugin, Classify, Labels, NotClassified, headless, image_of,
-    render::{Cameras, Network, encode},
+    render::{
+        built::Built,
+        cameras::Cameras,
+        network::{self, Network, Running},
+    },
 };
 
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -87,6 +94,32 @@ impl World {
         world.spawn((Camera2d, Camera { order, ..default() }, RenderTarget::Image(target.into()), layer, Classify)).id()
     }
 
+    /// A camera that sees nothing but a colour: sprites of Bevy 0.20.1 do not survive a recovery.
+    fn plain_camera(&mut self, color: Color, target: Handle<Image>) -> Entity {
+        let camera = Camera { clear_color: ClearColorConfig::Custom(color), ..default() };
+        self.app.world_mut().spawn((Camera2d, camera, RenderTarget::Image(target.into()))).id()
+    }
+
+    /// Loses the device, and waits until Bevy has made another.
+    fn lose_device(&mut self) {
+        static RECOVERED: AtomicBool = AtomicBool::new(false);
+        RECOVERED.store(false, Ordering::Relaxed);
+        self.app.world_mut().insert_resource(RenderErrorHandler(|error, _, _| {
+            assert_eq!(error.ty, ErrorType::DeviceLost);
+            RECOVERED.store(true, Ordering::Relaxed);
+            RenderErrorPolicy::Recover(default())
+        }));
+        let lost = self.app.world().resource::<RenderDevice>().wgpu_device().clone();
+        lost.destroy();
+        // wgpu says so in a poll after the last work is done, and Bevy's frames do not poll a device that is lost.
+        self.until(|_| {
+            let _ = lost.poll(wgpu::PollType::Poll);
+            RECOVERED.load(Ordering::Relaxed)
+        });
+        // Two frames later the other device is there, and with it a new beginning.
+        self.frames(3);
+    }
+
     fn labels(&self, camera: Entity) -> Option<&Labels> {
         self.app.world().get(camera)
     }
@@ -97,7 +130,15 @@ impl World {
     }
 
     fn error(&self, camera: Entity) -> Option<&AlexNetError> {
-        self.app.world().get::<NotClassified>(camera).map(|error| &*error.0)
+        self.get::<NotClassified>(camera).map(|error| &*error.0)
+    }
+
+    fn get<C: Component>(&self, entity: Entity) -> Option<&C> {
+        self.app.world().get(entity)
+    }
+
+    fn entity(&mut self, entity: Entity) -> EntityWorldMut<'_> {
+        self.app.world_mut().entity_mut(entity)
     }
 
     /// Frames until `there` holds.
@@ -118,9 +159,21 @@ impl World {
         }
     }
 
-    fn rendered<T>(&self, look: impl FnOnce(&Cameras, Option<&Network>) -> T) -> T {
-        let world = self.app.sub_app(RenderApp).world();
-        look(world.resource(), world.get_resource())
+    /// A resource of the render world.
+    fn rendered<R: Resource>(&self) -> &R {
+        self.app.sub_app(RenderApp).world().resource()
+    }
+
+    fn watched(&self) -> usize {
+        self.rendered::<Cameras<Classify>>().watched.len()
+    }
+
+    /// The network, once it is built.
+    fn running(&self) -> Option<&Running> {
+        match &self.rendered::<Network>().0 {
+            Some(Built::Ready(running)) => Some(running),
+            _ => None,
+        }
     }
 }
 
@@ -244,7 +297,7 @@ fn no_frame_waits_for_the_device() {
     let note = recorded.clone();
     let note = move || note.lock().unwrap().push(Instant::now());
     let render_app = world.app.sub_app_mut(RenderApp);
-    render_app.add_systems(RenderGraph, note.after(encode).before(RenderGraphSystems::Submit));
+    render_app.add_systems(RenderGraph, note.after(network::encode).before(RenderGraphSystems::Submit));
 
     let main = world.app.world();
     let device = main.resource::<RenderDevice>().wgpu_device().clone();
@@ -270,11 +323,10 @@ fn no_frame_waits_for_the_device() {
     println!("the device was busy for {busy:?}; frames were recorded after {recorded:?}");
     assert!(busy > Duration::from_millis(300), "the device was busy for {busy:?} only");
     assert!(recorded[0] < busy / 2, "busy for {busy:?}, recorded after {recorded:?}");
-    let open = world.rendered(|_, network| match network {
-        Some(Network::Ready(running)) => running.tickets.len(),
-        _ => 0,
-    });
-    assert!(open > 0, "a result that is on its way was waited for");
+    assert!(
+        world.running().is_some_and(|running| !running.tickets.is_empty()),
+        "a result that is on its way was waited for"
+    );
     world.frames(20);
     assert_eq!(world.top(camera), "Sandal");
 }
@@ -285,7 +337,7 @@ fn what_is_gone_is_forgotten() {
     let mut world = world(plugin());
     let [gone, unmarked, asleep] = ["dress", "shirt", "sneaker"].map(|name| world.camera(&picture(name)));
     world.until(|world| [gone, unmarked, asleep].iter().all(|&camera| world.labels(camera).is_some()));
-    assert_eq!(world.rendered(|cameras, _| cameras.watched.len()), 3);
+    assert_eq!(world.watched(), 3);
 
     let main = world.app.world_mut();
     main.despawn(gone);
@@ -294,11 +346,9 @@ fn what_is_gone_is_forgotten() {
     assert!(main.get::<Labels>(unmarked).is_none());
     main.get_mut::<Camera>(asleep).unwrap().is_active = false;
     world.frames(1);
-    assert_eq!(world.rendered(|cameras, _| cameras.watched.len()), 0);
+    assert_eq!(world.watched(), 0);
     // Results that were on their way come to nobody.
-    world.until(|world| {
-        world.rendered(|_, network| matches!(network, Some(Network::Ready(running)) if running.tickets.is_empty()))
-    });
+    world.until(|world| world.running().is_some_and(|running| running.tickets.is_empty()));
     assert!(world.labels(unmarked).is_none());
 
     // And it begins again.
@@ -374,20 +424,11 @@ fn blocked_kernels_are_not_used() {
 /// When Bevy makes another device, the network follows it.
 #[test]
 fn lost_devices_are_recovered_from() {
-    static RECOVERED: AtomicBool = AtomicBool::new(false);
     let mut world = world(plugin());
-    world.app.world_mut().insert_resource(RenderErrorHandler(|error, _, _| {
-        assert_eq!(error.ty, ErrorType::DeviceLost);
-        RECOVERED.store(true, Ordering::Relaxed);
-        RenderErrorPolicy::Recover(default())
-    }));
-    // Nothing but a colour: sprites of Bevy 0.20.1 do not survive a recovery.
     let grey = Picture::from_rgb8(28, 28, vec![200; 3 * 28 * 28]).unwrap();
-    let target = Image::new_target_texture(28, 28, TextureFormat::Rgba8UnormSrgb, None);
-    let target = world.add(target);
-    let clear_color = ClearColorConfig::Custom(Color::srgb_u8(200, 200, 200));
-    let camera = Camera { clear_color, ..default() };
-    let camera = world.app.world_mut().spawn((Camera2d, camera, RenderTarget::Image(target.into()), Classify)).id();
+    let target = world.add(Image::new_target_texture(28, 28, TextureFormat::Rgba8UnormSrgb, None));
+    let camera = world.plain_camera(Color::srgb_u8(200, 200, 200), target);
+    world.entity(camera).insert(Classify);
     let seen = expected(&grey);
     let right = |world: &World| {
         let first = world.labels(camera).and_then(|labels| labels.first());
@@ -395,14 +436,8 @@ fn lost_devices_are_recovered_from() {
             .is_some_and(|first| first.index == seen[0].index && (first.probability - seen[0].probability).abs() < 0.01)
     };
     world.until(right);
-
-    let lost = world.app.world().resource::<RenderDevice>().wgpu_device().clone();
-    lost.destroy();
-    let _ = lost.poll(wgpu::PollType::Poll);
-    world.until(|_| RECOVERED.load(Ordering::Relaxed));
-    // Two frames later the other device is there, and with it the network's new beginning.
-    world.frames(3);
-    world.app.world_mut().entity_mut(camera).remove::<Labels>();
+    world.lose_device();
+    world.entity(camera).remove::<Labels>();
     world.until(right);
     assert!(world.error(camera).is_none());
 }
