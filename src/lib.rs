@@ -101,6 +101,7 @@ pub mod reference;
 mod runtime;
 mod select;
 mod shape;
+mod similar;
 mod text;
 pub mod train;
 mod version;
@@ -133,6 +134,9 @@ pub use runtime::{
 };
 pub use select::{BlockedVariant, Blocklist, UnknownVariant};
 pub use shape::Shape;
+pub use similar::{
+    FeatureError, FeatureExtractor, FeatureSpec, Neighbour, PooledLayer, Pooling, nearest, similar_pairs,
+};
 pub use weights::{DType, Tensor, Weights, WeightsError, splitmix};
 pub use wgpu;
 pub use window::{Padding, Window};

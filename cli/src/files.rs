@@ -20,6 +20,15 @@ pub fn cache() -> Option<PathBuf> {
     Some(folders.cache_dir().join("alexnet-wgpu"))
 }
 
+/// File extensions of pictures, by which they are found in folders.
+const PICTURES: [&str; 15] =
+    ["avif", "bmp", "gif", "heic", "jpeg", "jpg", "jxl", "pbm", "pgm", "png", "pnm", "ppm", "tif", "tiff", "webp"];
+
+/// Whether a file has the extension of a picture, among them formats that cannot be read.
+pub fn is_picture_name(path: &Path) -> bool {
+    PICTURES.contains(&ending(path).as_str())
+}
+
 /// A file's extension, in lower case.
 pub fn ending(path: &Path) -> String {
     path.extension().map(|ending| ending.to_string_lossy().to_lowercase()).unwrap_or_default()

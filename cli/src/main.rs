@@ -13,6 +13,7 @@ mod failure;
 mod features;
 mod fetch;
 mod files;
+mod index;
 mod info;
 mod labels;
 mod network;
@@ -20,6 +21,7 @@ mod npy;
 mod options;
 mod progress;
 mod roofline;
+mod search;
 mod text;
 mod train;
 mod tune;
@@ -35,6 +37,8 @@ Examples:
   alexnet classify shoe.jpg                                classify a picture
   alexnet compare expected.png actual.png                  measure how alike two pictures are
   alexnet train pictures/                                  your own classes, from a folder for each
+  alexnet index photos/                                    make a folder of pictures searchable
+  alexnet search shoe.jpg photos/                          find look-alikes of a picture
   alexnet features shoe.jpg --layer fc7 --output shoe.npy  write a layer's activation
   alexnet adapters                                         list the adapters
   alexnet bench                                            measure the speed
@@ -61,6 +65,8 @@ enum Command {
     Classify(classify::Args),
     Compare(compare::Args),
     Features(features::Args),
+    Index(index::Args),
+    Search(search::Args),
     Adapters(adapters::Args),
     Bench(bench::Args),
     Doctor(doctor::Args),
@@ -78,6 +84,8 @@ impl Command {
             Self::Classify(args) => classify::run(args),
             Self::Compare(args) => compare::run(args),
             Self::Features(args) => features::run(args),
+            Self::Index(args) => index::run(args),
+            Self::Search(args) => search::run(args),
             Self::Adapters(args) => adapters::run(args),
             Self::Bench(args) => bench::run(args),
             Self::Doctor(args) => doctor::run(args),

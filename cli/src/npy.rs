@@ -78,17 +78,35 @@ impl<'a> Header<'a> {
 
 /// Writes `values` as a .npy file in row-major order.
 pub fn write(out: &mut impl Write, shape: &[usize], values: &[f32]) -> io::Result<()> {
+    out.write_all(&header("<f4", shape))?;
+    values.iter().try_for_each(|value| out.write_all(&value.to_le_bytes()))
+}
+
+/// Writes texts, as code points, as a .npy file of one dimension: each takes the length of the longest.
+pub fn write_texts(out: &mut impl Write, texts: &[Vec<u32>]) -> io::Result<()> {
+    // NumPy has no texts of length 0.
+    let longest = texts.iter().map(Vec::len).max().unwrap_or(0).max(1);
+    out.write_all(&header(&format!("<U{longest}"), &[texts.len()]))?;
+    for text in texts {
+        let padded = text.iter().copied().chain(std::iter::repeat(0)).take(longest);
+        let bytes: Vec<u8> = padded.flat_map(u32::to_le_bytes).collect();
+        out.write_all(&bytes)?;
+    }
+    Ok(())
+}
+
+/// The start of a .npy file.
+fn header(descr: &str, shape: &[usize]) -> Vec<u8> {
     let sides = match shape {
         [side] => format!("{side},"),
         sides => sides.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
     };
-    let dictionary = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({sides}), }}");
+    let dictionary = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({sides}), }}");
     // Magic, version and length take 10 bytes, the newline one; NumPy aligns the numbers to 64.
     let length = (10 + dictionary.len() + 1).next_multiple_of(64) - 10;
     let mut bytes = [MAGIC, &[1, 0], &(length as u16).to_le_bytes()].concat();
     bytes.extend(format!("{dictionary:<width$}\n", width = length - 1).bytes());
-    bytes.extend(values.iter().flat_map(|value| value.to_le_bytes()));
-    out.write_all(&bytes)
+    bytes
 }
 
 #[cfg(test)]
@@ -143,6 +161,14 @@ mod tests {
             write(&mut bytes, shape, &values).unwrap();
             assert_eq!(bytes, numpy("<f4", "False", text, &values));
         }
+    }
+
+    #[test]
+    fn texts_are_as_numpy_writes_them() {
+        let mut bytes = Vec::new();
+        write_texts(&mut bytes, &[vec![97, 0xDCFF], vec![98]]).unwrap();
+        assert_eq!(bytes[..128], numpy("<U2", "False", "(2,)", &[])[..]);
+        assert_eq!(bytes[128..], [97, 0, 0, 0, 0xFF, 0xDC, 0, 0, 98, 0, 0, 0, 0, 0, 0, 0]);
     }
 
     #[test]

@@ -19,10 +19,6 @@ pub struct Pair {
     pub actual: Option<PathBuf>,
 }
 
-/// File extensions of pictures, by which they are found in folders.
-const ENDINGS: [&str; 15] =
-    ["avif", "bmp", "gif", "heic", "jpeg", "jpg", "jxl", "pbm", "pgm", "png", "pnm", "ppm", "tif", "tiff", "webp"];
-
 /// The pairs of two files or two folders, by name.
 pub fn of(expected: &Path, actual: &Path) -> Result<Vec<Pair>, Failure> {
     match [expected, actual].map(Path::is_dir) {
@@ -72,7 +68,7 @@ fn names(folder: &Path) -> Result<BTreeSet<PathBuf>, Failure> {
             // A link to a folder may lead back to this one.
             if full.is_dir() && !full.is_symlink() {
                 left.push(path);
-            } else if ENDINGS.contains(&crate::files::ending(&path).as_str()) {
+            } else if crate::files::is_picture_name(&path) {
                 names.insert(path);
             }
         }
