@@ -11,10 +11,14 @@ use alexnet_wgpu::{
     reference, splitmix,
 };
 
-/// The vector of a picture in f64.
-fn exact(model: &Model, spec: &FeatureSpec, input: &[f32]) -> Vec<f64> {
+/// Every layer's activation in f64.
+fn activations(model: &Model, input: &[f32]) -> Vec<Vec<f64>> {
     let input: Vec<f64> = input.iter().map(|&x| f64::from(x)).collect();
-    let activations = reference::run(&model.network, &model.weights, &input).unwrap();
+    reference::run(&model.network, &model.weights, &input).unwrap()
+}
+
+/// The vector of a picture in f64.
+fn exact(model: &Model, spec: &FeatureSpec, activations: &[Vec<f64>]) -> Vec<f64> {
     let normalised = |values: Vec<f64>| -> Vec<f64> {
         let norm = values.iter().map(|x| x * x).sum::<f64>().sqrt();
         values.into_iter().map(|x| x / norm).collect()
@@ -22,8 +26,13 @@ fn exact(model: &Model, spec: &FeatureSpec, input: &[f32]) -> Vec<f64> {
     let layer = |pooled: &PooledLayer| {
         let index = model.network.layers().iter().position(|layer| layer.name == pooled.layer).unwrap();
         let shape = model.network.layers()[index].output;
-        let maps = activations[index].chunks_exact(shape.height * shape.width);
-        let number = |map: &[f64]| {
+        let (height, width) = (shape.height, shape.width);
+        let band = |map: &[f64], i: usize| {
+            map[i * height / spec.bands * width..((i + 1) * height).div_ceil(spec.bands) * width].to_vec()
+        };
+        let maps = activations[index].chunks_exact(height * width);
+        let maps = maps.flat_map(|map| (0..spec.bands).map(|i| band(map, i)).collect::<Vec<_>>());
+        let number = |map: Vec<f64>| {
             let power = |p: f64| (map.iter().map(|x| x.max(0.0).powf(p)).sum::<f64>() / map.len() as f64).powf(1.0 / p);
             let value = match pooled.pooling {
                 Pooling::Mean => map.iter().sum::<f64>() / map.len() as f64,
@@ -52,18 +61,21 @@ fn features_are_those_of_the_reference() {
         PooledLayer::new("conv2", Pooling::GeneralizedMean(3.0)),
         PooledLayer::new("conv4", Pooling::GeneralizedMean(2.5)),
     ]);
-    for spec in [FeatureSpec::default(), small.clone(), small.root(true)] {
+    let prepare = |seed| model.preprocessing.apply(&noise(seed)).unwrap();
+    let pictures: Vec<Vec<f32>> = (0..2).map(prepare).collect();
+    let expected: Vec<_> = pictures.iter().map(|picture| activations(&model, picture)).collect();
+    for spec in [FeatureSpec::default(), small.clone(), small.clone().root(true), small.bands(4)] {
         let extractor = FeatureExtractor::new(common::gpu(), &model, &spec, 3).unwrap();
-        let pictures: Vec<Vec<f32>> = (0..3).map(|seed| extractor.preprocess(&noise(seed)).unwrap()).collect();
+        assert_eq!(extractor.preprocess(&noise(0)).unwrap(), pictures[0]);
         let found = extractor.extract_blocking(&pictures.concat()).unwrap();
-        assert_eq!(found.len(), 3 * extractor.dims());
-        for (picture, found) in pictures.iter().zip(found.chunks_exact(extractor.dims())) {
-            let error = reference::relative_error(found, &exact(&model, &spec, picture));
+        assert_eq!(found.len(), 2 * extractor.dims());
+        for (expected, found) in expected.iter().zip(found.chunks_exact(extractor.dims())) {
+            let error = reference::relative_error(found, &exact(&model, &spec, expected));
             assert!(error < 2e-6, "{spec:?}: {error:.1e}");
         }
-        // Fewer pictures than the batch: the same vectors.
-        let fewer = extractor.extract_blocking(&pictures[..2].concat()).unwrap();
-        assert_eq!(fewer, found[..2 * extractor.dims()]);
+        // Fewer pictures: the same vectors.
+        let fewer = extractor.extract_blocking(&pictures[0]).unwrap();
+        assert_eq!(fewer, found[..extractor.dims()]);
         for wrong in [0, 1, pictures[0].len() * 4] {
             let error = extractor.extract_blocking(&vec![0.0; wrong]).unwrap_err();
             assert!(matches!(error, RunError::Input { .. }), "{error}");
@@ -71,6 +83,7 @@ fn features_are_those_of_the_reference() {
     }
     for (spec, part) in [
         (FeatureSpec::new([]), "at least one layer"),
+        (FeatureSpec::default().bands(0), "at least one band"),
         (FeatureSpec::new([PooledLayer::new("conv9", Pooling::Mean)]), "conv9"),
         (FeatureSpec::new([PooledLayer::new("conv2", Pooling::GeneralizedMean(0.5))]), "exponent of at least 1"),
     ] {
@@ -86,7 +99,10 @@ fn features_are_those_of_the_reference() {
     let spec = FeatureSpec::default();
     let extractor = FeatureExtractor::new(common::gpu(), &model, &spec, 1).unwrap();
     let input = splitmix::uniform(9, shape.len(), 2.0);
-    let error = reference::relative_error(&extractor.extract_blocking(&input).unwrap(), &exact(&model, &spec, &input));
+    let error = reference::relative_error(
+        &extractor.extract_blocking(&input).unwrap(),
+        &exact(&model, &spec, &activations(&model, &input)),
+    );
     assert!(error < 2e-6, "{error:.1e}");
 }
 

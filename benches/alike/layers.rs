@@ -13,31 +13,26 @@ use alexnet_wgpu::{DType, Gpu, GpuOptions, Model, Picture, Pipeline, Resize, Sha
 const LAYERS: [&str; 6] = ["pool1", "pool2", "conv3", "conv4", "conv5", "pool5"];
 const BATCH: usize = 16;
 
-/// The ways of pooling a plane of `side` × `side` numbers, each with its number of results.
-const POOLINGS: [(&str, usize); 5] = [("mean", 1), ("max", 1), ("gem3", 1), ("mean2x2", 4), ("max2x2", 4)];
+/// The ways of pooling a plane: of all of it, or of 2×2 or 3×3 cells; with the number of cells along a side.
+const POOLINGS: [(&str, usize); 6] =
+    [("mean", 1), ("max", 1), ("gem3", 1), ("mean2x2", 2), ("max2x2", 2), ("mean3x3", 3)];
 
-fn pool(name: &str, plane: &[f32], side: usize, out: &mut Vec<f32>) {
-    let mean = |values: &mut dyn Iterator<Item = f32>| {
-        let (sum, count) = values.fold((0.0, 0), |(sum, count), value| (sum + value, count + 1));
-        sum / count as f32
-    };
-    // The middle row and column of an odd side belong to both halves.
-    let cell = |row: usize, column: usize| {
-        let half = side.div_ceil(2);
-        let [rows, columns] = [row, column].map(|index| if index == 0 { 0..half } else { side - half..side });
-        rows.flat_map(move |y| columns.clone().map(move |x| plane[y * side + x]))
-    };
-    match name {
-        "mean" => out.push(mean(&mut plane.iter().copied())),
-        "max" => out.push(plane.iter().copied().fold(0.0, f32::max)),
-        "gem3" => out.push(mean(&mut plane.iter().map(|value| value.powi(3))).cbrt()),
-        _ => {
-            for (row, column) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
-                out.push(match name {
-                    "mean2x2" => mean(&mut cell(row, column)),
-                    _ => cell(row, column).fold(0.0, f32::max),
-                });
-            }
+/// Appends the pooled cells of a plane of `side` × `side` numbers, row by row.
+fn pool(name: &str, cells: usize, plane: &[f32], side: usize, out: &mut Vec<f32>) {
+    // Adjacent cells share the row or column between them where the side is not a multiple.
+    let part = |index: usize| index * side / cells..((index + 1) * side).div_ceil(cells);
+    for row in 0..cells {
+        for column in 0..cells {
+            let values = part(row).flat_map(|y| part(column).map(move |x| plane[y * side + x]));
+            let mean = |power: i32| {
+                let (sum, count) = values.clone().fold((0.0, 0), |(sum, count), x| (sum + x.powi(power), count + 1));
+                sum / count as f32
+            };
+            out.push(match &name[..3] {
+                "max" => values.fold(0.0, f32::max),
+                "gem" => mean(3).cbrt(),
+                _ => mean(1),
+            });
         }
     }
 }
@@ -59,7 +54,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut columns = Vec::new();
     for layer in LAYERS {
         let channels = model.network.layer(layer)?.output.channels;
-        columns.extend(POOLINGS.map(|(pooling, count)| (layer, pooling, channels * count)));
+        columns.extend(POOLINGS.map(|(pooling, cells)| (layer, pooling, channels * cells * cells)));
     }
     let width: usize = columns.iter().map(|column| column.2).sum();
     let mut kinds: Vec<_> = fs::read_dir(folder)?.collect::<Result<Vec<_>, _>>()?;
@@ -80,9 +75,9 @@ fn main() -> Result<(), Box<dyn Error>> {
                 for (name, values) in LAYERS.iter().zip(&layers) {
                     let shape = model.network.layer(name)?.output;
                     for (out, planes) in pictures.iter_mut().zip(values.chunks_exact(shape.len())) {
-                        for (pooling, _) in POOLINGS {
+                        for (pooling, cells) in POOLINGS {
                             let planes = planes.chunks_exact(shape.height * shape.width);
-                            planes.for_each(|plane| pool(pooling, plane, shape.width, out));
+                            planes.for_each(|plane| pool(pooling, cells, plane, shape.width, out));
                         }
                     }
                 }

@@ -79,7 +79,7 @@ impl FeatureExtractor {
 
     /// Returns the length of a picture's vector.
     pub fn dims(&self) -> usize {
-        self.shapes.iter().map(|shape| shape.channels).sum()
+        self.shapes.iter().map(|shape| self.spec.bands * shape.channels).sum()
     }
 
     /// Returns the features that are computed.
@@ -147,12 +147,10 @@ impl FeatureExtractor {
     fn vectors(&self, count: usize, layers: &[Vec<f32>]) -> Result<Vec<f32>, RunError> {
         let mut vectors = Vec::with_capacity(count * self.dims());
         for index in 0..count {
-            let maps = self.shapes.iter().zip(layers).map(|(shape, values)| {
-                let maps = &values[index * shape.len()..(index + 1) * shape.len()];
-                maps.chunks_exact(shape.height * shape.width)
-            });
+            let of_picture = self.shapes.iter().zip(layers);
+            let of_picture = of_picture.map(|(shape, values)| (*shape, &values[index * shape.len()..][..shape.len()]));
             let before = vectors.len();
-            self.spec.describe(maps, &mut vectors);
+            self.spec.describe(of_picture, &mut vectors);
             if vectors[before..].iter().any(|value| !value.is_finite()) {
                 return Err(RunError::NotANumber);
             }

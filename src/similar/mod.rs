@@ -10,7 +10,13 @@ pub use extractor::FeatureExtractor;
 pub use pooling::Pooling;
 pub use search::{Neighbour, nearest, similar_pairs};
 
-use crate::{model::Model, network::NetworkError, runtime::PipelineError, weights::WeightsError};
+use crate::{
+    model::Model,
+    network::{Network, NetworkError},
+    runtime::PipelineError,
+    shape::Shape,
+    weights::WeightsError,
+};
 
 /// A layer, and how each of its maps becomes a number.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -28,7 +34,7 @@ impl PooledLayer {
     }
 }
 
-/// The features that stand for a picture: for each channel of some layers, a number.
+/// The features that stand for a picture: for each channel of some layers, a number, or one for each band of rows.
 ///
 /// A layer's numbers are scaled to length 1, the vectors of all layers are put one after the other, and the result is scaled
 /// to length 1 again. The cosine of two pictures is then the mean of the layers' cosines.
@@ -37,6 +43,10 @@ impl PooledLayer {
 pub struct FeatureSpec {
     /// The layers, in the order of the vector.
     pub layers: Vec<PooledLayer>,
+    /// The number of bands of rows that a map is cut into, from top to bottom, each of which becomes a number. Bands over the
+    /// whole width tell above from below, and are the same for a mirrored picture.
+    #[serde(default = "one")]
+    pub bands: usize,
     /// Takes the square root of every number first, so that a few strong channels do not decide alone. Negative numbers
     /// count as 0.
     #[serde(default)]
@@ -46,7 +56,13 @@ pub struct FeatureSpec {
 impl FeatureSpec {
     /// Makes a specification of these layers.
     pub fn new(layers: impl IntoIterator<Item = PooledLayer>) -> Self {
-        Self { layers: layers.into_iter().collect(), root: false }
+        Self { layers: layers.into_iter().collect(), bands: 1, root: false }
+    }
+
+    /// Sets the number of bands of a map.
+    pub fn bands(mut self, bands: usize) -> Self {
+        self.bands = bands;
+        self
     }
 
     /// Sets whether the square root of every number is taken.
@@ -72,6 +88,9 @@ impl FeatureSpec {
         if self.layers.is_empty() {
             return Err(FeatureError::Spec("at least one layer, found none".into()));
         }
+        if self.bands == 0 {
+            return Err(FeatureError::Spec("at least one band, found 0".into()));
+        }
         match self.layers.iter().find(|layer| !layer.pooling.is_valid()) {
             Some(PooledLayer { layer, pooling }) => {
                 Err(FeatureError::Spec(format!("an exponent of at least 1 for {layer}, found a {pooling}")))
@@ -80,16 +99,30 @@ impl FeatureSpec {
         }
     }
 
-    /// Appends the vector of a picture, from the maps of each layer.
-    fn describe<'a>(&self, layers: impl Iterator<Item = impl Iterator<Item = &'a [f32]>>, vector: &mut Vec<f32>) {
+    /// Returns the length of a picture's vector.
+    ///
+    /// # Errors
+    ///
+    /// [`NetworkError`] for a layer that the network lacks.
+    pub fn dims(&self, network: &Network) -> Result<usize, NetworkError> {
+        self.layers
+            .iter()
+            .try_fold(0, |dims, pooled| Ok(dims + self.bands * network.layer(&pooled.layer)?.output.channels))
+    }
+
+    /// Appends the vector of a picture, from the activation of each layer: its shape and CHW.
+    fn describe<'a>(&self, layers: impl Iterator<Item = (Shape, &'a [f32])>, vector: &mut Vec<f32>) {
         let before = vector.len();
-        for (pooled, maps) in self.layers.iter().zip(layers) {
+        for (pooled, (Shape { height, width, .. }, activation)) in self.layers.iter().zip(layers) {
             let start = vector.len();
-            let number = |map| {
-                let value = pooled.pooling.pool(map);
-                if self.root { value.max(0.0).sqrt() } else { value }
-            };
-            vector.extend(maps.map(number));
+            for map in activation.chunks_exact(height * width) {
+                for band in 0..self.bands {
+                    // Adjacent bands share a row where the height is not a multiple.
+                    let rows = band * height / self.bands..((band + 1) * height).div_ceil(self.bands);
+                    let value = pooled.pooling.pool(&map[rows.start * width..rows.end * width]);
+                    vector.push(if self.root { value.max(0.0).sqrt() } else { value });
+                }
+            }
             normalise(&mut vector[start..]);
         }
         normalise(&mut vector[before..]);
@@ -99,8 +132,13 @@ impl FeatureSpec {
 /// The features that find copies of pictures best; `docs/experiments.md` has the figures.
 impl Default for FeatureSpec {
     fn default() -> Self {
-        Self::new([PooledLayer::new("conv5", Pooling::Mean)])
+        Self::new([PooledLayer::new("pool5", Pooling::Mean)]).bands(2).root(true)
     }
+}
+
+/// The bands of a specification that does not say.
+fn one() -> usize {
+    1
 }
 
 /// Scales to length 1; zeros stay zeros.

@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use alexnet_wgpu::{FeatureSpec, Model, Preprocessing, write_atomically};
+use alexnet_wgpu::{FeatureSpec, Model, NetworkError, Preprocessing, write_atomically};
 use half::{f16, slice::HalfFloatSliceExt};
 use safetensors::{Dtype, SafeTensors, View, tensor::TensorView};
 use serde::{Deserialize, Serialize};
@@ -35,7 +35,7 @@ pub struct Features {
 
 impl Features {
     /// The features of a model.
-    pub fn new(spec: &FeatureSpec, model: &Model) -> Self {
+    pub fn new(spec: &FeatureSpec, model: &Model) -> Result<Self, NetworkError> {
         let mut hash = Sha256::new();
         for (name, tensor) in &model.weights {
             hash.update(name);
@@ -43,9 +43,8 @@ impl Features {
             hash.update(tensor.bytes());
         }
         let weights = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-        let channels = |layer: &str| model.network.layer(layer).map_or(0, |layer| layer.output.channels);
-        let dims = spec.layers.iter().map(|pooled| channels(&pooled.layer)).sum();
-        Self { spec: spec.clone(), preprocessing: model.preprocessing, weights, dims }
+        let dims = spec.dims(&model.network)?;
+        Ok(Self { spec: spec.clone(), preprocessing: model.preprocessing, weights, dims })
     }
 
     fn describe(&self) -> String {
@@ -54,8 +53,9 @@ impl Features {
         let [height, width] = self.preprocessing.crop;
         let weights = self.weights.get(..8).unwrap_or(&self.weights);
         format!(
-            "{}{root}, {} numbers, pictures of {width}×{height}, weights {weights}",
+            "{} in {} bands{root}, {} numbers, pictures of {width}×{height}, weights {weights}",
             layers.collect::<Vec<_>>().join(" + "),
+            self.spec.bands,
             self.dims
         )
     }
@@ -316,5 +316,48 @@ impl View for Part {
     }
     fn data_len(&self) -> usize {
         self.data.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+    use super::*;
+
+    #[test]
+    fn damaged_files_are_errors() {
+        let model = FeatureSpec::imagenet_model().unwrap();
+        let mut features = Features::new(&FeatureSpec::default(), &model).unwrap();
+        features.dims = 3;
+        let name = |text: &str| Name(text.into());
+        let stamp = |size| Stamp { size, modified: -5 };
+        let mut index = Index::default();
+        index.push(name("b/a.png"), stamp(7), &[0.0, 1.0, 0.0]);
+        index.push(name("a.png"), stamp(u64::MAX), &[0.6, 0.0, 0.8]);
+        index.push(name("black.png"), stamp(0), &[0.0; 3]);
+        let reason = "expected a picture".into();
+        index.unreadable.push(Unreadable { name: name("c.png"), stamp: stamp(1), reason });
+        let file = tempfile::NamedTempFile::new().unwrap();
+        index.write(file.path(), &features).unwrap();
+        let bytes = std::fs::read(file.path()).unwrap();
+        let read = Index::parse(&bytes, &features).unwrap();
+        assert_eq!((&read.names, &read.stamps, &read.unreadable), (&index.names, &index.stamps, &index.unreadable));
+        assert!(read.vectors.iter().zip(&index.vectors).all(|(a, b)| (a - b).abs() < 1e-3), "{:?}", read.vectors);
+        assert_eq!(read.sorted().names, ["a.png", "b/a.png", "black.png"].map(name));
+
+        for end in 0..bytes.len() {
+            Index::parse(&bytes[..end], &features).unwrap_err();
+        }
+        // Any byte may be any other: an error or other numbers, and no panic.
+        let mut refused = 0;
+        for at in 0..bytes.len() {
+            for value in [0, 1, b'9', 0x7F, 0xFF] {
+                let mut bytes = bytes.clone();
+                bytes[at] = value;
+                refused += usize::from(Index::parse(&bytes, &features).is_err());
+            }
+        }
+        assert!(refused > bytes.len(), "{refused} of {}", 5 * bytes.len());
     }
 }

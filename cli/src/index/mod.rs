@@ -76,7 +76,7 @@ pub const BATCH: usize = 16;
 /// The features and the model that computes them.
 pub fn features() -> Result<(FeatureSpec, Model, Features), Failure> {
     let (spec, model) = (FeatureSpec::default(), FeatureSpec::imagenet_model()?);
-    let features = Features::new(&spec, &model);
+    let features = Features::new(&spec, &model)?;
     Ok((spec, model, features))
 }
 

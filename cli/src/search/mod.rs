@@ -56,7 +56,7 @@ pub struct Args {
     /// List groups of look-alikes in the folder instead
     #[arg(long)]
     duplicates: bool,
-    /// Only pictures whose cosine is at least this [default for --duplicates: 0.95]
+    /// Only pictures whose cosine is at least this [default for --duplicates: 0.92]
     #[arg(long, value_name = "COSINE", value_parser = cosine, allow_negative_numbers = true)]
     above: Option<f32>,
     /// One JSON object per line: for each picture picture, found (file, cosine); for each group cosine (the least that joins
