@@ -83,7 +83,7 @@ fn features_are_those_of_the_reference() {
     }
     for (spec, part) in [
         (FeatureSpec::new([]), "at least one layer"),
-        (FeatureSpec::default().bands(0), "at least one band"),
+        (FeatureSpec::default().bands(0), "1 to 64 bands, found 0"),
         (FeatureSpec::new([PooledLayer::new("conv9", Pooling::Mean)]), "conv9"),
         (FeatureSpec::new([PooledLayer::new("conv2", Pooling::GeneralizedMean(0.5))]), "exponent of at least 1"),
     ] {

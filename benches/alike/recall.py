@@ -6,7 +6,8 @@
 
 Prints CSV: recall@1 and @5 of each kind of copy in percent, the mean over the kinds, and two figures for a threshold: the
 99.9th percentile of the cosines of different pictures, and the share of copies above it. A SPEC is layers and poolings such as
-`conv3:mean+conv5:gem3`, with `,root` after it for the square roots of all numbers before they are normalised.
+`conv3:mean+conv5:gem3`, with `,root` after it for the square roots of all numbers before they are normalised. `bands2` are
+the two rows of cells of `mean2x2`, each over the whole width, `bands3` the three of `mean3x3`, and `bandsmax2` those of `max2x2`.
 """
 
 import json
@@ -36,6 +37,16 @@ def safetensors(path):
     return tensors, places
 
 
+def numbers(table, places, part):
+    layer, pooling = part.split(":")
+    if not pooling.startswith("bands"):
+        return table[:, places[part]].astype(np.float32)
+    side = int(pooling[-1])
+    kind = "max" if "max" in pooling else "mean"
+    cells = table[:, places[f"{layer}:{kind}{side}x{side}"]].astype(np.float32).reshape(len(table), -1, side, side)
+    return (cells.max(axis=3) if kind == "max" else cells.mean(axis=3)).reshape(len(table), -1)
+
+
 def normalised(values):
     return values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-12)
 
@@ -44,7 +55,7 @@ def features(table, places, spec):
     parts, *options = spec.split(",")
     pieces = []
     for part in parts.split("+"):
-        values = table[:, places[part]].astype(np.float32)
+        values = numbers(table, places, part)
         if "root" in options:
             values = np.sqrt(np.maximum(values, 0))
         pieces.append(normalised(values))

@@ -286,7 +286,7 @@ fn arguments_are_checked() {
     alexnet("search", &[&pictures, &query]).failure(2, &["a folder as the last argument", "01.ppm"]);
     alexnet("search --duplicates", &[&query, &pictures]).failure(2, &["one folder"]);
     alexnet("search --above 2", &[&query, &pictures]).failure(2, &["from -1 to 1"]);
-    alexnet("index", &[Path::new("nowhere")]).failure(1, &["nowhere"]);
+    alexnet("index", &[Path::new("nowhere")]).failure(2, &["expected a folder", "nowhere"]);
     alexnet("index --output vectors.csv", &[&pictures]).failure(2, &[".npz", "vectors.csv"]);
     // No picture is ever overwritten.
     let before = fs::read(&query).unwrap();

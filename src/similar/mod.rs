@@ -11,7 +11,6 @@ pub use pooling::Pooling;
 pub use search::{Neighbour, nearest, similar_pairs};
 
 use crate::{
-    model::Model,
     network::{Network, NetworkError},
     runtime::PipelineError,
     shape::Shape,
@@ -43,8 +42,9 @@ impl PooledLayer {
 pub struct FeatureSpec {
     /// The layers, in the order of the vector.
     pub layers: Vec<PooledLayer>,
-    /// The number of bands of rows that a map is cut into, from top to bottom, each of which becomes a number. Bands over the
-    /// whole width tell above from below, and are the same for a mirrored picture.
+    /// The number of bands of rows that a map is cut into, from top to bottom, each of which becomes a number: 1 to
+    /// [`FeatureSpec::MAX_BANDS`]. Bands over the whole width tell above from below, and are much the same for a mirrored
+    /// picture.
     #[serde(default = "one")]
     pub bands: usize,
     /// Takes the square root of every number first, so that a few strong channels do not decide alone. Negative numbers
@@ -54,6 +54,9 @@ pub struct FeatureSpec {
 }
 
 impl FeatureSpec {
+    /// The most bands of a map.
+    pub const MAX_BANDS: usize = 64;
+
     /// Makes a specification of these layers.
     pub fn new(layers: impl IntoIterator<Item = PooledLayer>) -> Self {
         Self { layers: layers.into_iter().collect(), bands: 1, root: false }
@@ -71,15 +74,15 @@ impl FeatureSpec {
         self
     }
 
-    /// The network for [`FeatureSpec::default`]: [`Model::imagenet_trunk`] for pictures that are scaled as a whole to 224×224,
-    /// without a crop, so that nothing at their edges is lost.
+    /// The network for [`FeatureSpec::default`]: [`crate::Model::imagenet_trunk`] for pictures that are scaled as a whole to
+    /// 224×224, without a crop, so that nothing at their edges is lost.
     ///
     /// # Errors
     ///
     /// None in a library that passes its tests.
     #[cfg(feature = "imagenet")]
-    pub fn imagenet_model() -> Result<Model, FeatureError> {
-        let mut model = Model::imagenet_trunk()?;
+    pub fn imagenet_model() -> Result<crate::Model, FeatureError> {
+        let mut model = crate::Model::imagenet_trunk()?;
         model.preprocessing = model.preprocessing.whole(model.network.input());
         Ok(model)
     }
@@ -88,8 +91,8 @@ impl FeatureSpec {
         if self.layers.is_empty() {
             return Err(FeatureError::Spec("at least one layer, found none".into()));
         }
-        if self.bands == 0 {
-            return Err(FeatureError::Spec("at least one band, found 0".into()));
+        if !(1..=Self::MAX_BANDS).contains(&self.bands) {
+            return Err(FeatureError::Spec(format!("1 to {} bands, found {}", Self::MAX_BANDS, self.bands)));
         }
         match self.layers.iter().find(|layer| !layer.pooling.is_valid()) {
             Some(PooledLayer { layer, pooling }) => {
@@ -105,9 +108,9 @@ impl FeatureSpec {
     ///
     /// [`NetworkError`] for a layer that the network lacks.
     pub fn dims(&self, network: &Network) -> Result<usize, NetworkError> {
-        self.layers
-            .iter()
-            .try_fold(0, |dims, pooled| Ok(dims + self.bands * network.layer(&pooled.layer)?.output.channels))
+        self.layers.iter().try_fold(0, |dims, pooled| {
+            Ok(dims + self.bands.min(Self::MAX_BANDS) * network.layer(&pooled.layer)?.output.channels)
+        })
     }
 
     /// Appends the vector of a picture, from the activation of each layer: its shape and CHW.

@@ -87,6 +87,9 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     {
         return Err(Failure::usage(format!("expected an output that ends in .npz, found {}", output.display())));
     }
+    if !folder.is_dir() {
+        return Err(Failure::usage(format!("expected a folder, found {}, which is none", folder.display())));
+    }
     let place = args.index.clone().unwrap_or_else(|| file::usual_place(folder));
     let (spec, model, features) = features()?;
     let old = if args.rebuild { None } else { Index::read(&place, &features)? };
@@ -115,11 +118,11 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     let save = |index: &Index| index.write(&place, &features);
     let mut done = Done::default();
     if !todo.is_empty() {
+        let stop = stop_by_signal();
         let gpu = args.gpu.open()?;
         let message = format!("uploading {} to {}", model.network.name(), gpu.info().name);
         let batch = BATCH.min(todo.len());
         let extractor = progress::while_working(message, || FeatureExtractor::new(&gpu, &model, &spec, batch))?;
-        let stop = stop_by_signal();
         done = update::add(&mut index, &todo, folder, &extractor, &stop, save)?;
     }
     let index = index.sorted();
