@@ -57,6 +57,9 @@
 //! [`Pipeline::encode_slice`] spreads a run over frames, and [`Pipeline::rebuild`] recovers from a lost device.
 //! [`mod@reference`] computes the same in double precision, for checks.
 //!
+//! [`Comparer`] measures how alike two pictures look. [`FeatureExtractor`] makes a vector of each picture, and [`nearest`] finds
+//! look-alikes among them.
+//!
 //! # Features
 //!
 //! All features are enabled by default. With `default-features = false`, the library runs any [`Network`] on pixels and

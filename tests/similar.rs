@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use alexnet_wgpu::{
     FeatureError, FeatureExtractor, FeatureSpec, Model, Network, Picture, PooledLayer, Pooling, RunError, nearest,
-    reference, splitmix,
+    reference, similar_pairs, splitmix,
 };
 
 /// Every layer's activation in f64.
@@ -143,5 +143,8 @@ fn the_time_of_a_search() {
     }
     times.sort_by(f64::total_cmp);
     println!("{count} vectors of {dims} numbers: {:.1} ms, at least {:.1}", times[10], times[0]);
+    let (few, start) = (10_000, Instant::now());
+    let pairs = similar_pairs(&vectors[..few * dims], dims, 2.0, &|_| {}).len();
+    println!("all pairs of {few}: {:.1} s, {pairs} found", start.elapsed().as_secs_f64());
     assert!(times[10] <= 50.0, "{times:?}");
 }

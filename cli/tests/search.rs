@@ -6,7 +6,7 @@ mod common;
 use std::{
     fs::{self, File},
     path::{Path, PathBuf},
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use alexnet_wgpu::{Picture, splitmix};
@@ -179,6 +179,15 @@ fn duplicates_are_grouped() {
     none.failure(1, &["no index", "run alexnet index "]);
 }
 
+/// The pictures of an index.
+#[cfg(unix)]
+fn rows(place: &Path) -> u64 {
+    let bytes = fs::read(place).unwrap();
+    let length = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    let header: Value = serde_json::from_slice(&bytes[8..8 + length]).unwrap();
+    header["vectors"]["shape"][0].as_u64().unwrap()
+}
+
 /// What is saved survives any end, and is not computed again.
 #[cfg(unix)]
 #[test]
@@ -198,12 +207,21 @@ fn a_stopped_index_goes_on() {
         let sent = std::process::Command::new("kill").args([name, &child.id().to_string()]).status().unwrap();
         assert!(sent.success());
     };
-    // Killed at any moment, the file is whole or not there.
-    for milliseconds in [300, 900, 1500] {
+    // Killed at any moment, the file is whole or not there; what it has is not computed again.
+    let place = pictures.join(INDEX);
+    let mut kept = 0;
+    for milliseconds in [0, 300] {
         let mut child = start();
+        let begin = Instant::now();
+        while !place.exists() && child.try_wait().unwrap().is_none() && begin.elapsed() < Duration::from_secs(60) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
         std::thread::sleep(Duration::from_millis(milliseconds));
         let _ = child.kill();
         child.wait().unwrap();
+        let entries = rows(&place);
+        assert!(entries >= kept.max(16), "{entries}");
+        kept = entries;
     }
     let names = fs::read_dir(&pictures).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let left: Vec<String> = names.filter(|name| !name.ends_with(".ppm") && name != INDEX).collect();
@@ -217,6 +235,7 @@ fn a_stopped_index_goes_on() {
     let stderr = String::from_utf8(output.stderr).unwrap();
     let stopped = output.status.code() == Some(130);
     let first: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(first["unchanged"].as_u64() >= Some(kept), "{first}");
     let kept = first["pictures"].as_u64().unwrap();
     assert_eq!(first["stopped"].as_bool(), Some(stopped), "{first}");
     if stopped {

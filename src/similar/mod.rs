@@ -135,7 +135,7 @@ impl FeatureSpec {
 /// The features that find copies of pictures best; `docs/experiments.md` has the figures.
 impl Default for FeatureSpec {
     fn default() -> Self {
-        Self::new([PooledLayer::new("pool5", Pooling::Mean)]).bands(2).root(true)
+        Self::new([PooledLayer::new("pool5", Pooling::Mean)]).bands(3).root(true)
     }
 }
 

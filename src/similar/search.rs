@@ -52,7 +52,7 @@ pub fn nearest(query: &[f32], vectors: &[f32], top: usize) -> Vec<Neighbour> {
 }
 
 /// The pairs of vectors whose cosine is at least `above`, in the order of their indices, by comparison of all with all on all
-/// processor cores: 10,000 vectors of 640 numbers take some seconds.
+/// processor cores: 10,000 vectors of 768 numbers take 5 s on two cores, 100,000 a hundred times as long.
 ///
 /// `progress` is called from any thread with the number of comparisons that were done since it was called last.
 ///
@@ -94,7 +94,7 @@ pub fn similar_pairs(
     pairs
 }
 
-/// Vectors of a block: two blocks of 640 numbers take 160 kB.
+/// Vectors of a block: two blocks of 768 numbers each take 200 kB.
 const BLOCK: usize = 32;
 
 /// The least number of vectors for a thread of their own.

@@ -124,17 +124,18 @@ pub fn add(
 
         bar.tick();
         let (mut inputs, mut waiting, mut unreadable) = (Vec::new(), Vec::with_capacity(batch), Vec::new());
-        let (mut saved, mut save_took) = (Instant::now(), Duration::ZERO);
+        let mut saved: Option<(Instant, Duration)> = None;
         let mut run = |inputs: &mut Vec<f32>, waiting: &mut Vec<(&Name, &Stamp)>| -> Result<usize, Failure> {
             let vectors = extractor.extract_blocking(inputs)?;
             inputs.clear();
             for ((name, stamp), vector) in waiting.iter().zip(vectors.chunks_exact(extractor.dims())) {
                 index.push((*name).clone(), **stamp, vector);
             }
-            if saved.elapsed() > SAVE.max(save_took * SAVE_SHARE) {
+            // The first batch at once, so that a place that cannot be written is told before hours of work.
+            if saved.is_none_or(|(when, took)| when.elapsed() > SAVE.max(took * SAVE_SHARE)) {
                 let start = Instant::now();
                 save(index)?;
-                (saved, save_took) = (Instant::now(), start.elapsed());
+                saved = Some((Instant::now(), start.elapsed()));
             }
             let count = waiting.len();
             waiting.clear();
