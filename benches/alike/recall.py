@@ -7,7 +7,7 @@
 Prints CSV: recall@1 and @5 of each kind of copy in percent, the mean over the kinds, and two figures for a threshold: the
 99.9th percentile of the cosines of different pictures, and the share of copies above it. A SPEC is layers and poolings such as
 `conv3:mean+conv5:gem3`, with `,root` after it for the square roots of all numbers before they are normalised. `bands2` are
-the two rows of cells of `mean2x2`, each over the whole width, `bands3` the three of `mean3x3`, and `bandsmax2` those of `max2x2`.
+the two rows of cells of `mean2x2`, each over the whole width, `bands3` the three of `mean3x3`, and `bandsmax2` those of `max2x2`. `sides3` are the cells of `mean3x3`, left and right averaged.
 """
 
 import json
@@ -39,11 +39,13 @@ def safetensors(path):
 
 def numbers(table, places, part):
     layer, pooling = part.split(":")
-    if not pooling.startswith("bands"):
+    if not pooling.startswith(("bands", "sides")):
         return table[:, places[part]].astype(np.float32)
     side = int(pooling[-1])
     kind = "max" if "max" in pooling else "mean"
     cells = table[:, places[f"{layer}:{kind}{side}x{side}"]].astype(np.float32).reshape(len(table), -1, side, side)
+    if pooling.startswith("sides"):
+        return np.stack([cells[..., [0, 2]].mean(axis=3), cells[..., 1]], axis=3).reshape(len(table), -1)
     return (cells.max(axis=3) if kind == "max" else cells.mean(axis=3)).reshape(len(table), -1)
 
 

@@ -33,7 +33,7 @@ Examples:
   alexnet search --duplicates photos/
 
 The cosine is 1 for the same picture, about 0.99 for a recompressed or enlarged one, 0.96 for a mirrored, darker or lighter one or \
-one cropped to 90 %, 0.92 in shades of grey, 0.9 when cropped to 70 % or reduced to a quarter, and 0.5 for an unrelated picture. \
+one cropped to 90 %, 0.9 in shades of grey or reduced to a quarter, 0.87 when cropped to 70 %, and 0.5 for an unrelated picture. \
 Pictures of a series (icons, screenshots, frames of a film) are look-alikes too.
 
 Exit codes: 0 done, whatever was found; 1 there is no index or no such picture, or a file or the device failed; 2 invalid \
@@ -57,7 +57,7 @@ pub struct Args {
     /// List groups of look-alikes in the folder instead
     #[arg(long)]
     duplicates: bool,
-    /// Only pictures whose cosine is at least this [default for --duplicates: 0.92]
+    /// Only pictures whose cosine is at least this [default for --duplicates: 0.9]
     #[arg(long, value_name = "COSINE", value_parser = cosine, allow_negative_numbers = true)]
     above: Option<f32>,
     /// One JSON object per line: for each picture picture, found (file, cosine); for each group cosine (the least that joins
