@@ -12,11 +12,11 @@ const NUMBERS: usize = 12;
 const WIDTH: usize = 200;
 /// Numbers on the scale. The colour goes with the square root, so that small distances can be told apart; the scale is the
 /// same for all pictures.
-const TICKS: [f32; 6] = [0.0, 0.01, 0.05, 0.2, 0.5, 1.0];
+pub const TICKS: [f32; 6] = [0.0, 0.01, 0.05, 0.2, 0.5, 1.0];
 
 /// The colour of a distance, from black over purple and orange to pale yellow: matplotlib's inferno, in which equal steps
 /// look equal. Distances beyond 1 have the last colour.
-fn colour(distance: f32) -> [u8; 3] {
+pub fn colour(distance: f32) -> [u8; 3] {
     let colour = colorous::INFERNO.eval_continuous(f64::from(distance.clamp(0.0, 1.0)).sqrt());
     [colour.r, colour.g, colour.b]
 }

@@ -19,7 +19,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use alexnet_wgpu::{AdapterSummary, LayerTime, Prediction, wgpu};
+use alexnet_wgpu::{AdapterSummary, Comparison, LayerTime, Prediction, wgpu};
 use eframe::{
     egui::{
         self, Align, CentralPanel, Color32, Context, CursorIcon, Event, Frame, Key, Layout, Margin, Modifiers, Panel,
@@ -29,7 +29,9 @@ use eframe::{
 };
 
 use crate::{
+    compare::Compare,
     entry::{Classes, Decoded, Entry, Pixels},
+    likeness::Sorting,
     look,
     messages::Messages,
     pictures::{self, Arrival, Incoming, Loader, Opened},
@@ -78,10 +80,10 @@ pub struct Session {
 pub struct App {
     ctx: Context,
     screen: RenderState,
-    worker: Worker,
+    pub(crate) worker: Worker,
     loader: Loader,
     /// A second one, for pictures that are known: they do not wait until a folder is read.
-    reloader: Loader,
+    pub(crate) reloader: Loader,
     dialogs: (Sender<Chosen>, Receiver<Chosen>),
     asking: Arc<AtomicBool>,
     /// When the clipboard was asked for, which does not answer where it holds nothing.
@@ -129,6 +131,8 @@ pub struct App {
     /// Whether heat maps are wanted.
     pub(crate) heat: bool,
     asked_heat: Option<(PictureId, usize)>,
+    pub(crate) compare: Compare,
+    pub(crate) sorting: Option<Sorting>,
     pub(crate) adapters: Option<Vec<AdapterSummary>>,
     asked_adapters: bool,
     messages: Messages,
@@ -217,6 +221,8 @@ impl App {
             times: Times::Unknown,
             heat: false,
             asked_heat: None,
+            compare: Compare::default(),
+            sorting: None,
             adapters: None,
             asked_adapters: false,
             messages: Messages::default(),
@@ -281,6 +287,8 @@ impl App {
                 || self.maps_are_new())
             && !self.loader.is_busy()
             && !matches!(self.times, Times::Asked)
+            && self.sorting.is_none()
+            && (self.compare.asked.is_none() || self.compare.failed.is_some() || self.compare.is_known())
             && (!self.heat || self.asked_heat.is_none() || self.heat_progress() == Some(1.0))
     }
 
@@ -288,6 +296,12 @@ impl App {
     pub(crate) fn maps_are_new(&self) -> bool {
         let shown = self.maps.as_ref().map(|(id, maps, _)| (*id, maps.layer.as_str(), maps.contrast));
         shown == self.asked_maps.as_ref().map(|(id, layer, contrast)| (*id, layer.as_str(), *contrast))
+    }
+
+    /// The differences between the picture that is shown and the other one, once they are known.
+    pub fn comparison(&self) -> Option<&Comparison> {
+        let (_, compared, _) = self.compare.result.as_ref().filter(|_| self.compare.is_known())?;
+        Some(&compared.comparison)
     }
 
     /// The names of the pictures in the strip.

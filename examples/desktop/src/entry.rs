@@ -21,6 +21,8 @@ pub(crate) struct Entry {
     pub explained: Option<usize>,
     /// Its heat map, as far as it is known.
     pub heat: Option<(Heat, TextureHandle)>,
+    /// Its features for likeness, of length 1.
+    pub features: Option<Vec<f32>>,
 }
 
 /// A picture's decoded pixels.

@@ -4,8 +4,10 @@
 //! lives on a thread of its own ([`worker`]), and what it computes is drawn by the GPU where it lies ([`maps`]).
 
 mod app;
+mod compare;
 mod entry;
 mod filters;
+mod likeness;
 mod look;
 pub mod maps;
 mod menus;

@@ -17,9 +17,9 @@ const KEYS: [(&str, &str); 13] = [
     ("Left, Right", "the picture before, the next one"),
     ("Home, End", "the first picture, the last one"),
     ("Up, Down", "the layer before, the next one"),
-    ("1, 2, 3", "layers, filters, timing"),
+    ("1, 2, 3, 4", "layers, filters, timing, comparison"),
     ("H", "heat map"),
-    ("Delete", "take the picture out"),
+    ("Delete", "remove the picture"),
     ("Tab, Space", "move through the buttons, press one"),
     ("Arrows, Space", "in the maps: from one to the next, show one alone"),
     ("Esc", "leave one map, the heat map, a message"),
@@ -66,6 +66,7 @@ impl App {
         };
         let current = &self.settings.source;
         entry(ui, Source::Embedded, current);
+        entry(ui, Source::ImageNet, current);
         let folder = weights::cache_folder();
         let fetched = folder.as_deref().map(weights::files).unwrap_or_default();
         if let Source::File(path) = current
@@ -105,7 +106,7 @@ impl App {
             choice = Some(Adapter::Window);
         }
         ui.separator();
-        ui.label(RichText::new("A device apart").small().weak());
+        ui.label(RichText::new("Separate device").small().weak());
         match &self.adapters {
             None => {
                 ui.horizontal(|ui| {

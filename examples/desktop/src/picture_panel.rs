@@ -74,6 +74,8 @@ impl App {
     pub(crate) fn strip(&mut self, ui: &mut Ui) {
         let mut selected = None;
         let mut removed = None;
+        let mut compared = None;
+        let mut sorted_by = None;
         let scroll_here = std::mem::take(&mut self.scroll_strip);
         let scroll = ScrollArea::horizontal().auto_shrink([false, true]);
         scroll.show(ui, |ui| {
@@ -118,7 +120,15 @@ impl App {
                         response.scroll_to_me(None);
                     }
                     response.on_hover_text(&entry.name).context_menu(|ui| {
-                        if ui.button("Take out").clicked() {
+                        if !chosen && ui.button("Compare with the picture shown").clicked() {
+                            compared = Some(entry.id);
+                            ui.close();
+                        }
+                        if ui.button("Sort by likeness to this one").clicked() {
+                            sorted_by = Some(entry.id);
+                            ui.close();
+                        }
+                        if ui.button("Remove").clicked() {
                             removed = Some(index);
                             ui.close();
                         }
@@ -128,6 +138,12 @@ impl App {
         });
         if let Some(index) = selected {
             self.select(index);
+        }
+        if sorted_by.is_some() {
+            self.sort_by(sorted_by);
+        }
+        if let Some(id) = compared {
+            self.compare_with(id);
         }
         if let Some(index) = removed {
             self.remove(index);
@@ -198,6 +214,11 @@ fn picture(ui: &mut Ui, entry: &mut Entry, seen: Option<Rect>, heat: bool, opaci
 /// `probabilities` are shown as they are.
 fn bars(ui: &mut Ui, entry: &Entry, probabilities: bool, again: &mut bool) -> Option<usize> {
     let classes = match (&entry.classes, &entry.pixels) {
+        (Classes::Known(classes, _), _) if classes.is_empty() => {
+            ui.label("This network gives features and names no classes.")
+                .on_hover_text("Its filters and maps show what a network that has seen the world sees.");
+            return None;
+        }
         (Classes::Known(classes, _), _) => classes,
         (Classes::Failed(reason), _) | (_, Pixels::Lost(reason)) => {
             *again = look::failure(ui, reason);

@@ -19,7 +19,7 @@ use image::{ImageBuffer, Rgb, imageops};
 use crate::worker::{PictureId, broken};
 
 /// The longest side that is shown; the network gets the whole picture.
-const SHOWN: u32 = 2048;
+pub(crate) const SHOWN: u32 = 2048;
 /// Pictures that wait to be taken in: a folder is not decoded faster than the window shows it.
 const WAITING: usize = 4;
 /// The longest side in the strip.

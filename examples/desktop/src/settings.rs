@@ -14,11 +14,13 @@ pub enum View {
     Filters,
     /// Time a layer.
     Timing,
+    /// The picture and another one.
+    Compare,
 }
 
 impl View {
     /// All of them, in order.
-    pub const ALL: [Self; 3] = [Self::Layers, Self::Filters, Self::Timing];
+    pub const ALL: [Self; 4] = [Self::Layers, Self::Filters, Self::Timing, Self::Compare];
 
     /// What its tab is called.
     pub fn title(self) -> &'static str {
@@ -26,6 +28,7 @@ impl View {
             Self::Layers => "Layers",
             Self::Filters => "Filters",
             Self::Timing => "Timing",
+            Self::Compare => "Compare",
         }
     }
 }

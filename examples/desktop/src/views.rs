@@ -1,4 +1,4 @@
-//! The middle of the window: a layer's activation, the first filters, or time a layer.
+//! The middle of the window: a layer's activation, the first filters, or time a layer. The comparison is in compare.rs.
 
 use alexnet_wgpu::LayerTime;
 use eframe::egui::{self, Align, Align2, Button, Layout, Role, ScrollArea, Sense, Ui, WidgetInfo, vec2};
@@ -25,11 +25,12 @@ impl App {
             View::Layers => self.layers_view(ui),
             View::Filters => self.filters_view(ui),
             View::Timing => self.timing_view(ui),
+            View::Compare => self.compare_view(ui),
         }
     }
 
     /// Where there is no network (yet).
-    fn no_network(&mut self, ui: &mut Ui) {
+    pub(crate) fn no_network(&mut self, ui: &mut Ui) {
         if self.loading.is_some() {
             waiting(ui);
         } else if look::failure(ui, "No network is loaded.") {
@@ -156,7 +157,7 @@ impl App {
     }
 }
 
-fn waiting(ui: &mut Ui) {
+pub(crate) fn waiting(ui: &mut Ui) {
     ui.add_space(24.0);
     ui.vertical_centered(|ui| look::busy(ui, 36.0));
 }

@@ -18,6 +18,8 @@ pub enum Source {
     /// The library's own ten-class model.
     #[default]
     Embedded,
+    /// The library's convolutions trained on ImageNet, which give no classes.
+    ImageNet,
     /// A file.
     File(PathBuf),
 }
@@ -31,6 +33,7 @@ impl Source {
     pub fn open(&self) -> Result<Model, WeightsError> {
         match self {
             Self::Embedded => Model::embedded(),
+            Self::ImageNet => Model::imagenet_trunk(),
             Self::File(path) => Model::open(path, &ModelOptions::default()),
         }
     }
@@ -40,6 +43,7 @@ impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Embedded => f.write_str("Fashion-MNIST (embedded)"),
+            Self::ImageNet => f.write_str("ImageNet, features only (embedded)"),
             Self::File(path) => f.write_str(&path.file_name().unwrap_or(path.as_os_str()).to_string_lossy()),
         }
     }

@@ -16,6 +16,7 @@ use std::{
 };
 
 use alexnet_desktop::{App, Settings, View, device_descriptor, maps::Contrast, weights::Source, worker::Adapter};
+use alexnet_wgpu::Picture;
 use eframe::{
     egui::{ColorImage, Event, Key, Modifiers, Rect, Role, Theme, Vec2, pos2, vec2},
     egui_wgpu::{RenderState, RendererOptions, WgpuSetup},
@@ -606,6 +607,75 @@ fn a_heat_map_comes_and_can_be_cancelled() {
     settle(&mut harness);
     assert_eq!(harness.state_mut().app().heat_progress(), Some(1.0));
     snapshot(&mut harness, "heat");
+}
+
+#[test]
+fn two_pictures_are_compared() {
+    let mut harness = standard();
+    open(&mut harness, &["coffee.png", "chelsea.png"]);
+    let coffee = Picture::open(picture("coffee.png")).unwrap();
+    let size = [coffee.width() as usize, coffee.height() as usize];
+    let mut image = ColorImage::from_rgb(size, coffee.rgb());
+    harness.event(Event::PasteImage(Arc::new(image.clone())));
+    for row in 100..200 {
+        image.pixels[row * size[0] + 200..][..100].fill(eframe::egui::Color32::BLACK);
+    }
+    harness.event(Event::PasteImage(Arc::new(image)));
+    wait(&mut harness, "pasted pictures", |app| app.pictures().count() == 4);
+    harness.key_press(Key::Home);
+    harness.key_press(Key::Num4);
+    settle(&mut harness);
+    // The next picture of the same size is the same one.
+    let comparison = harness.state_mut().app().comparison().unwrap().clone();
+    assert_eq!((comparison.lpips, comparison.max_difference), (0.0, 0));
+    assert!(shows(&harness, "LPIPS 0.0000") && shows(&harness, "map of distances"));
+    assert!(shows(&harness, "left: coffee.png, right: pasted"));
+
+    harness.key_press(Key::End);
+    settle(&mut harness);
+    let comparison = harness.state_mut().app().comparison().unwrap().clone();
+    assert!(comparison.lpips > 0.01 && comparison.differing > 0.03, "{comparison:?}");
+    assert!(shows(&harness, "left: pasted, right: coffee.png"));
+    snapshot(&mut harness, "compare");
+
+    // Another size is an answer, not a wait.
+    harness.key_press(Key::Home);
+    harness.key_press(Key::ArrowRight);
+    settle(&mut harness);
+    assert!(shows(&harness, "no other picture of this size"));
+    harness.get_by_role(Role::ComboBox).click();
+    harness.run_steps(3);
+    harness.get_by_label("coffee.png · 600×400").click();
+    harness.run_steps(3);
+    settle(&mut harness);
+    assert!(shows(&harness, "expected pictures of the same size, found 451×300 and 600×400"));
+    assert_eq!(harness.state_mut().app().messages(), [""; 0]);
+}
+
+#[test]
+fn the_strip_is_sorted_by_likeness() {
+    let mut harness = standard();
+    open(&mut harness, &["coffee.png", "trouser.png", "chelsea.png", "dress.png"]);
+    harness.get_by_label("trouser.png").click_secondary();
+    harness.run_steps(3);
+    harness.get_by_label("Sort by likeness to this one").click();
+    harness.run_steps(3);
+    settle(&mut harness);
+    let names: Vec<String> = harness.state_mut().app().pictures().map(String::from).collect();
+    // A garment on black is more like another one than a photograph is.
+    assert_eq!(names[..2], ["trouser.png", "dress.png"], "{names:?}");
+    assert_eq!(harness.state_mut().app().messages(), [""; 0]);
+}
+
+#[test]
+fn the_trunk_shows_maps_and_names_no_classes() {
+    let mut harness = window(SMALL, Theme::Dark, Settings { source: Source::ImageNet, ..Settings::default() });
+    open(&mut harness, &["coffee.png"]);
+    assert!(shows(&harness, "names no classes") && shows(&harness, "conv1: 64 maps of 55×55"));
+    harness.key_press(Key::Num2);
+    settle(&mut harness);
+    assert!(shows(&harness, "conv1: 64 filters of 11×11 pixels"));
+    assert_eq!(harness.state_mut().app().messages(), [""; 0]);
 }
 
 #[test]

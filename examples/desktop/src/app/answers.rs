@@ -43,7 +43,10 @@ impl App {
                         if entry.size != size {
                             entry.size = size;
                             (entry.classes, entry.explained, entry.heat) = (Classes::Unknown, None, None);
+                            entry.features = None;
+                            self.compare.forget(id);
                         }
+                        let Some(entry) = self.by_id(id) else { return };
                         entry.pixels = Pixels::Here(Decoded::new(opened.picture, opened.shown, clock));
                     }
                     Err(message) => {
@@ -73,6 +76,7 @@ impl App {
             classes: Classes::Unknown,
             explained: None,
             heat: None,
+            features: None,
         });
         if let Some(index) = self.to_select.take_if(|index| *index < self.entries.len()) {
             self.select(index);
@@ -137,6 +141,13 @@ impl App {
                     }
                 }
             }
+            Answer::Described(id, features) => self.described(id, Ok(features)),
+            Answer::Compared(pair, compared) => {
+                if self.compare.asked == Some(pair) {
+                    let map = self.ctx.load_texture("distances", compared.map.clone(), TextureOptions::LINEAR);
+                    self.compare.result = Some((pair, compared, map));
+                }
+            }
             Answer::Times(times) => self.times = Times::Known(times),
             Answer::Adapters(adapters) => self.adapters = Some(adapters),
             Answer::Failed(work, reason) => self.failed(work, reason),
@@ -177,6 +188,12 @@ impl App {
                     self.say(format!("no heat map: {reason}"));
                 }
             }
+            Work::Features(id) => self.described(id, Err(reason)),
+            Work::Comparison(pair) => {
+                if self.compare.asked == Some(pair) {
+                    self.compare.failed = Some(reason);
+                }
+            }
             Work::Times => self.times = Times::Failed(reason),
             Work::Adapters => {
                 self.asked_adapters = false;
@@ -207,6 +224,10 @@ impl App {
         self.asked_maps = None;
         self.maps_failed = None;
         self.asked_heat = None;
+        self.compare.forget_question();
+        if let Some(sorting) = &mut self.sorting {
+            sorting.asked = None;
+        }
         if matches!(self.times, Times::Asked) {
             self.times = Times::Unknown;
         }
@@ -242,16 +263,18 @@ impl App {
     pub(super) fn ask(&mut self) {
         self.selected = self.selected.min(self.entries.len().saturating_sub(1));
         let clock = self.tick();
+        let other = self.other().filter(|_| self.settings.view == View::Compare);
         for (index, entry) in self.entries.iter_mut().enumerate() {
+            let needed = index == self.selected || Some(index) == other;
             match &mut entry.pixels {
-                Pixels::Here(decoded) if index == self.selected => decoded.used = clock,
+                Pixels::Here(decoded) if needed => decoded.used = clock,
                 Pixels::Here(decoded) => {
                     // Textures are for what is on the screen.
                     for (_, texture) in &mut decoded.shown {
                         *texture = None;
                     }
                 }
-                pixels @ Pixels::Gone if index == self.selected => {
+                pixels @ Pixels::Gone if needed => {
                     self.reloader.open_again(entry.id, entry.origin.clone());
                     *pixels = Pixels::Asked;
                 }
@@ -284,6 +307,7 @@ impl App {
                 entry.pixels = Pixels::Asked;
             }
         }
+        self.ask_for_features();
         if matches!((self.settings.view, &self.times), (View::Timing, Times::Unknown)) {
             self.times = Times::Asked;
             self.worker.ask(Request::Profile);
@@ -299,6 +323,16 @@ impl App {
                 self.worker.ask(Request::Maps(entry.id, picture, layer, contrast));
                 self.asked_maps = wanted;
                 self.maps_failed = None;
+            }
+        }
+        if self.settings.view == View::Compare
+            && let Some(other) = self.other().map(|other| &self.entries[other])
+            && let Some(pictures) = entry.picture().zip(other.picture())
+        {
+            let pair = [entry.id, other.id];
+            if self.compare.asked != Some(pair) {
+                self.worker.ask(Request::Compare(pair, [pictures.0.clone(), pictures.1.clone()]));
+                (self.compare.asked, self.compare.failed) = (Some(pair), None);
             }
         }
         let entry = &self.entries[self.selected];
@@ -317,9 +351,10 @@ impl App {
     /// others those whose turn comes last. What is shown stays.
     pub(super) fn give_up_pixels(&mut self) {
         let mut bytes = self.decoded_bytes();
+        let other = self.other().filter(|_| self.settings.view == View::Compare);
         while bytes > self.picture_bytes {
             let last = |(index, entry): &(usize, &mut Entry)| match &entry.pixels {
-                Pixels::Here(decoded) if *index != self.selected => match entry.classes {
+                Pixels::Here(decoded) if *index != self.selected && Some(*index) != other => match entry.classes {
                     Classes::Unknown => Some((1, u64::MAX - *index as u64)),
                     _ => Some((0, decoded.used)),
                 },

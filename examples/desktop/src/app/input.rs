@@ -47,7 +47,7 @@ impl App {
         if pressed(Modifiers::NONE, Key::H) {
             self.heat = !self.heat;
         }
-        for (key, view) in [Key::Num1, Key::Num2, Key::Num3].into_iter().zip(View::ALL) {
+        for (key, view) in [Key::Num1, Key::Num2, Key::Num3, Key::Num4].into_iter().zip(View::ALL) {
             if pressed(Modifiers::NONE, key) {
                 self.settings.view = view;
             }

@@ -81,6 +81,10 @@ impl App {
                 look::busy(ui, 14.0);
                 ui.small("Opening pictures…");
             }
+            if let Some(known) = self.sorted_share() {
+                look::busy(ui, 14.0);
+                ui.small(format!("Sorting by likeness: {:.0} %", 100.0 * known));
+            }
             let Some(loaded) = &self.loaded else { return };
             ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
                 if let Some(Classes::Known(_, took)) = self.entry().map(|entry| &entry.classes) {

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use alexnet_wgpu::{Classifier, Gpu, Model, Picture, Pipeline, wgpu};
+use alexnet_wgpu::{Classifier, Comparer, FeatureExtractor, Gpu, Model, Picture, Pipeline, wgpu};
 
 use super::{Adapter, Answer, Answers, LoadId, PictureId, Request, Work, jobs::NO_NETWORK};
 use crate::{
@@ -30,6 +30,8 @@ struct Pending {
     adapters: bool,
     classify: Option<(PictureId, Arc<Picture>)>,
     maps: Option<(PictureId, Arc<Picture>, String, Contrast)>,
+    compare: Option<([PictureId; 2], [Arc<Picture>; 2])>,
+    describe: Option<(PictureId, Arc<Picture>)>,
     profile: bool,
     occlude: Option<Occlusion>,
 }
@@ -59,6 +61,8 @@ impl Pending {
                 let heat = Heat { class, probability: 0.0, drops: Vec::new() };
                 self.occlude = Some(Occlusion { picture, input: Input::Picture(pixels), heat, told: None });
             }
+            Request::Compare(ids, pictures) => self.compare = Some((ids, pictures)),
+            Request::Describe(id, picture) => self.describe = Some((id, picture)),
             Request::StopOccluding => self.occlude = None,
             Request::Profile => self.profile = true,
             Request::ListAdapters => self.adapters = true,
@@ -69,6 +73,8 @@ impl Pending {
         self.load.is_none()
             && self.classify.is_none()
             && self.maps.is_none()
+            && self.compare.is_none()
+            && self.describe.is_none()
             && self.occlude.is_none()
             && !self.profile
             && !self.adapters
@@ -85,6 +91,18 @@ pub(super) struct Engine {
     pub lost: Arc<AtomicBool>,
     /// The same network for a batch of covered pictures, built when first needed.
     pub occluder: Option<Pipeline>,
+    /// Made when first needed.
+    pub comparer: Option<Comparer>,
+    /// The same.
+    pub extractor: Option<FeatureExtractor>,
+}
+
+impl Engine {
+    /// Whether the network ends in classes, and not in maps.
+    fn has_classes(&self) -> bool {
+        let output = self.model.network.output();
+        output.height * output.width == 1
+    }
 }
 
 /// The state of the worker's thread.
@@ -163,12 +181,23 @@ impl Desk {
             self.doing = Some(Work::Classes(id));
             let engine = self.engine.as_ref().ok_or(NO_NETWORK)?;
             let start = Instant::now();
-            let classes = engine.classifier.classify_blocking(&picture).map_err(|e| e.to_string())?;
+            let classes = match engine.has_classes() {
+                true => engine.classifier.classify_blocking(&picture).map_err(|e| e.to_string())?,
+                false => Vec::new(),
+            };
             self.answer.send(Answer::Classified(id, classes, start.elapsed()));
         } else if let Some((id, picture, layer, contrast)) = self.pending.maps.take() {
             self.doing = Some(Work::Maps(id, layer.clone(), contrast));
             let maps = self.maps(&picture, layer, contrast)?;
             self.answer.send(Answer::Maps(id, maps));
+        } else if let Some((ids, pictures)) = self.pending.compare.take() {
+            self.doing = Some(Work::Comparison(ids));
+            let compared = self.compare(&pictures)?;
+            self.answer.send(Answer::Compared(ids, Box::new(compared)));
+        } else if let Some((id, picture)) = self.pending.describe.take() {
+            self.doing = Some(Work::Features(id));
+            let features = self.describe(&picture)?;
+            self.answer.send(Answer::Described(id, features));
         } else if std::mem::take(&mut self.pending.profile) {
             self.doing = Some(Work::Times);
             let times = self.profile()?;

@@ -1,4 +1,4 @@
-//! The worker's jobs: loading a model, drawing maps, timing layers, heat maps.
+//! The worker's jobs: loading a model, drawing maps, comparing pictures, timing layers, heat maps.
 
 use std::{
     env,
@@ -11,22 +11,28 @@ use std::{
 };
 
 use alexnet_wgpu::{
-    Blocklist, Classifier, Gpu, LayerTime, Picture, Pipeline,
+    Blocklist, Classifier, Comparer, DistanceMap, FeatureExtractor, Gpu, LayerTime, Picture, Pipeline,
     wgpu::{self, util::DeviceExt},
 };
 
 use super::{
-    Adapter, Answer, LayerSummary, Loaded, Maps, TOP,
+    Adapter, Answer, Compared, LayerSummary, Loaded, Maps, TOP,
     desk::{Desk, Engine, Input, Occlusion},
     megabytes,
 };
+use alexnet_snapshots::heat_map;
+use eframe::egui::{Color32, ColorImage};
+
 use crate::{
     filters::Filters,
     maps::{Contrast, Order},
     occlusion::{self, Heat},
+    pictures::SHOWN,
     weights::Source,
 };
 
+/// The pixels of pictures that a software adapter compares at once.
+const SOFTWARE_TILE: usize = 512 * 512;
 /// The number of runs that a layer's time is the median of.
 const PROFILE_RUNS: usize = 9;
 pub(super) const NO_NETWORK: &str = "no network is loaded: choose one from the weights menu";
@@ -98,7 +104,16 @@ impl Desk {
             layers,
             filters: Filters::of(&model),
         };
-        self.engine = Some(Engine { model, classifier, gpu, adapter: adapter.clone(), lost, occluder: None });
+        self.engine = Some(Engine {
+            model,
+            classifier,
+            gpu,
+            adapter: adapter.clone(),
+            lost,
+            occluder: None,
+            comparer: None,
+            extractor: None,
+        });
         Ok(loaded)
     }
 
@@ -140,6 +155,36 @@ impl Desk {
         wait(&self.device, &self.queue)?;
         log::debug!("{layer} drawn");
         Ok(Maps { layer, contrast, shape, view, tiles })
+    }
+
+    pub(super) fn compare(&mut self, pictures: &[Arc<Picture>; 2]) -> Result<Compared, String> {
+        let engine = self.engine.as_mut().ok_or(NO_NETWORK)?;
+        let comparer = match &engine.comparer {
+            Some(comparer) => comparer,
+            None => {
+                let comparer = Comparer::new(&engine.gpu).map_err(|e| e.to_string())?;
+                // A frame of the window waits for the tile before it.
+                let software = engine.gpu.info().device_type == wgpu::DeviceType::Cpu;
+                engine.comparer.insert(if software { comparer.tile_pixels(SOFTWARE_TILE) } else { comparer })
+            }
+        };
+        let [a, b] = pictures;
+        let comparison = comparer.compare_blocking(a, b).map_err(|e| e.to_string())?;
+        let map = draw(comparison.map.as_ref().ok_or("there is no map")?);
+        Ok(Compared { comparison, map })
+    }
+
+    pub(super) fn describe(&mut self, picture: &Picture) -> Result<Vec<f32>, String> {
+        let engine = self.engine.as_mut().ok_or(NO_NETWORK)?;
+        let extractor = match &engine.extractor {
+            Some(extractor) => extractor,
+            None => {
+                let extractor = FeatureExtractor::imagenet(&engine.gpu, 1).map_err(|e| e.to_string())?;
+                engine.extractor.insert(extractor)
+            }
+        };
+        let input = extractor.preprocess(picture).map_err(|e| e.to_string())?;
+        extractor.extract_blocking(&input).map_err(|e| e.to_string())
     }
 
     pub(super) fn profile(&self) -> Result<Option<Vec<LayerTime>>, String> {
@@ -193,6 +238,23 @@ impl Desk {
         }
         Ok(())
     }
+}
+
+/// The map in colours, no larger than pictures are shown: of a square of pixels the largest distance.
+fn draw(map: &DistanceMap) -> ColorImage {
+    let [width, height] = [map.width(), map.height()];
+    let step = width.max(height).div_ceil(SHOWN as usize);
+    let values = map.values();
+    let size = [width.div_ceil(step), height.div_ceil(step)];
+    let mut pixels = Vec::with_capacity(size[0] * size[1]);
+    for rows in values.chunks(step * width) {
+        for left in (0..width).step_by(step) {
+            let square = rows.chunks(width).flat_map(|row| &row[left..(left + step).min(width)]);
+            let [r, g, b] = heat_map::colour(square.fold(0.0, |largest: f32, &distance| largest.max(distance)));
+            pixels.push(Color32::from_rgb(r, g, b));
+        }
+    }
+    ColorImage::new(size, pixels)
 }
 
 /// Waits for all submitted work by polling: while a thread waits inside wgpu, no other thread can present a frame.

@@ -15,7 +15,10 @@ use std::{
     time::Duration,
 };
 
-use alexnet_wgpu::{AdapterSummary, GpuOptions, LayerTime, Picture, Prediction, Preprocessing, Shape, wgpu};
+use alexnet_wgpu::{
+    AdapterSummary, Comparison, GpuOptions, LayerTime, Picture, Prediction, Preprocessing, Shape, wgpu,
+};
+use eframe::egui::ColorImage;
 use serde::{Deserialize, Serialize};
 
 use self::desk::Desk;
@@ -67,6 +70,10 @@ pub enum Request {
     Maps(PictureId, Arc<Picture>, String, Contrast),
     /// The drop of a class's probability when patches of the picture are covered.
     Occlude(PictureId, Arc<Picture>, usize),
+    /// The differences between two pictures.
+    Compare([PictureId; 2], [Arc<Picture>; 2]),
+    /// A picture's features for likeness.
+    Describe(PictureId, Arc<Picture>),
     /// Cancels [`Request::Occlude`].
     StopOccluding,
     /// The time of each layer.
@@ -88,6 +95,10 @@ pub enum Answer {
     Maps(PictureId, Maps),
     /// An occlusion map, possibly unfinished.
     Heat(PictureId, Heat),
+    /// A picture's features for likeness, of length 1.
+    Described(PictureId, Vec<f32>),
+    /// The differences between two pictures.
+    Compared([PictureId; 2], Box<Compared>),
     /// The time of each layer; `None` where the device has no timestamps.
     Times(Option<Vec<LayerTime>>),
     /// All adapters.
@@ -109,6 +120,10 @@ pub enum Work {
     Maps(PictureId, String, Contrast),
     /// [`Request::Occlude`]
     Heat(PictureId, usize),
+    /// [`Request::Describe`]
+    Features(PictureId),
+    /// [`Request::Compare`]
+    Comparison([PictureId; 2]),
     /// [`Request::Profile`]
     Times,
     /// [`Request::ListAdapters`]
@@ -166,6 +181,15 @@ pub struct Maps {
     pub view: wgpu::TextureView,
     /// The position of each map.
     pub tiles: Tiles,
+}
+
+/// The differences between two pictures.
+#[derive(Clone, Debug)]
+pub struct Compared {
+    /// LPIPS and the differences between pixels.
+    pub comparison: Comparison,
+    /// The map of distances, drawn.
+    pub map: ColorImage,
 }
 
 /// The window's handle of the worker.
