@@ -4,7 +4,7 @@
 
 mod common;
 
-use std::sync::OnceLock;
+use std::{env, fs, path::Path, sync::OnceLock};
 
 use alexnet_wgpu::{
     AlexNet, CompareError, Comparer, Comparison, Lpips, Model, ModelOptions, Picture, Pipeline, Shape, Tensor,
@@ -127,9 +127,27 @@ fn cases() -> Vec<Case> {
     ]
 }
 
+/// Writes the pairs as PPM files, and their values, to the folder that ALEXNET_PAIRS names: for tests of other programs.
+fn keep(folder: &Path) {
+    fs::create_dir_all(folder).unwrap();
+    let mut values = Vec::new();
+    for (index, (name, pictures, lpips, layers, _)) in cases().into_iter().enumerate() {
+        for (which, picture) in ["a", "b"].into_iter().zip(pictures) {
+            let mut ppm = format!("P6 {} {} 255\n", picture.width(), picture.height()).into_bytes();
+            ppm.extend(picture.rgb());
+            fs::write(folder.join(format!("{index}-{which}.ppm")), ppm).unwrap();
+        }
+        values.push(serde_json::json!({"name": name, "lpips": lpips, "layers": layers}));
+    }
+    fs::write(folder.join("pairs.json"), serde_json::to_vec(&values).unwrap()).unwrap();
+}
+
 /// 1e-5 is the bar for each number.
 #[test]
 fn lpips_is_that_of_pytorch() {
+    if let Some(folder) = env::var_os("ALEXNET_PAIRS") {
+        keep(Path::new(&folder));
+    }
     for (name, [a, b], lpips, layers, largest) in cases() {
         let found = compare(&a, &b);
         let map = found.map.as_ref().unwrap();

@@ -25,3 +25,5 @@ rm -rf "$target/web-page"
 "$tools/bin/wasm-bindgen" --target web --no-typescript --out-dir "$target/web-page" \
     "$target/wasm32-unknown-unknown/web/alexnet_web.wasm"
 cp examples/web/page/* "$target/web-page/"
+# Fetched by the page when it compares.
+cp weights/imagenet-trunk-f16.safetensors "$target/web-page/imagenet.safetensors"

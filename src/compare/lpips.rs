@@ -37,8 +37,17 @@ impl Lpips {
     /// None in a library that passes its tests.
     #[cfg(feature = "imagenet")]
     pub fn imagenet() -> Result<Self, CompareError> {
-        let weights = Weights::from_bytes(alexnet_weights::IMAGENET_TRUNK)?;
-        Self::from_tensors(&weights, &weights)
+        Self::from_weights(&Weights::from_bytes(alexnet_weights::IMAGENET_TRUNK)?)
+    }
+
+    /// Makes the metric with weights that have both, under the names of the crate `alexnet-weights`: a program may keep its file
+    /// apart and read it when it compares.
+    ///
+    /// # Errors
+    ///
+    /// [`CompareError::Weights`] when a tensor of the trunk is missing, [`CompareError::Channels`] when one of the channels is.
+    pub fn from_weights(weights: &Weights) -> Result<Self, CompareError> {
+        Self::from_tensors(weights, weights)
     }
 
     /// Makes the metric with a model's features and the weights of their channels.

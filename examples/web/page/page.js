@@ -1,4 +1,5 @@
-// The page: pictures from a file, the clipboard or the camera to the classifier in alexnet_web.js, labels to the list.
+// The page: pictures from files, the clipboard or the camera to the classifier and the comparer in alexnet_web.js, and
+// their answers to the page.
 import start, { Classifier, examine } from "./alexnet_web.js";
 
 const element = (id) => document.getElementById(id);
@@ -51,7 +52,7 @@ function show(classes) {
   );
 }
 
-function draw(source, width, height, name) {
+function draw(source, width, height, name, canvas = element("picture")) {
   const scale = Math.min(1, 640 / Math.max(width, height));
   canvas.width = Math.max(1, Math.round(width * scale));
   canvas.height = Math.max(1, Math.round(height * scale));
@@ -103,6 +104,100 @@ async function classifyFile(file) {
     if (number === shown) say(`${file.name}: ${error.message}`, true);
     return null;
   }
+}
+
+let comparer;
+/** The two files of the comparison, as far as they are chosen. */
+const pair = [null, null];
+// Only the newest comparison's answer is shown.
+let compared = 0;
+
+/** Fetches the weights that only comparisons need. */
+async function loadComparer() {
+  say("Loading the weights of the comparison…");
+  const response = await fetch("imagenet.safetensors");
+  if (!response.ok) throw new Error(`imagenet.safetensors: the server answers ${response.status}`);
+  const made = classifier.comparer(new Uint8Array(await response.arrayBuffer()));
+  say("Comparing…");
+  return made;
+}
+
+/** Takes a file as the first or the second picture, and compares the two once both are there. */
+async function takePicture(file, place) {
+  pair[place] = file;
+  const number = ++compared;
+  element(["first-name", "second-name"][place]).textContent = file.name;
+  const canvas = element(["above", "below"][place]);
+  element("numbers").replaceChildren();
+  element("map").hidden = true;
+  element("facts").textContent = "";
+  createImageBitmap(file).then(
+    (b) => pair[place] === file && draw(b, b.width, b.height, file.name, canvas),
+    () => pair[place] === file && draw(new OffscreenCanvas(1, 1), 1, 1, file.name, canvas),
+  );
+  for (const id of ["stage", "divider"]) element(id).hidden = false;
+  if (!pair[0] || !pair[1]) return say("Choose the other picture.");
+  say("Comparing…");
+  try {
+    const bytes = await Promise.all(pair.map(async (file) => new Uint8Array(await file.arrayBuffer())));
+    const mine = turn.then(async () => {
+      comparer ??= await loadComparer();
+      const begin = performance.now();
+      return { found: await comparer.compare(...bytes), took: performance.now() - begin };
+    });
+    turn = mine.catch(() => {});
+    const { found, took } = await mine;
+    if (number === compared) showComparison(found, took);
+    found.free();
+  } catch (error) {
+    if (number === compared) say(error.message, true);
+  }
+}
+
+function showComparison(found, took) {
+  const rows = [
+    ["LPIPS", found.lpips.toFixed(4)],
+    ["Largest of the map", found.largest.toFixed(4)],
+    ["PSNR", Number.isFinite(found.psnr) ? `${found.psnr.toFixed(1)} dB` : "∞"],
+    ["Largest difference of two samples", String(found.maxDifference)],
+    ["Pixels that differ", `${(100 * found.differing).toFixed(2)} %`],
+  ];
+  const cell = (name, text) => Object.assign(document.createElement(name), { textContent: text });
+  element("numbers").replaceChildren(...rows.flatMap(([name, value]) => [cell("dt", name), cell("dd", value)]));
+  element("numbers").dataset.lpips = found.lpips;
+  element("numbers").dataset.layers = [...found.layers].join(" ");
+  const map = element("map");
+  URL.revokeObjectURL(map.src);
+  map.src = URL.createObjectURL(new Blob([found.map], { type: "image/png" }));
+  map.hidden = false;
+  element("facts").textContent = `${took.toFixed(0)} ms on ${adapterName}, decoding included.`;
+  say("Ready.");
+}
+
+/** Dropped or pasted files: the first two, or one in the place that is free. */
+function takePictures(files) {
+  if (files.length > 1) pair.forEach((_, place) => takePicture(files[place], place));
+  else if (files.length === 1) takePicture(files[0], pair[0] && !pair[1] ? 1 : 0);
+}
+
+let mode = "classify";
+
+/** Shows one of the page's two halves. */
+function choose(next) {
+  mode = next;
+  if (stream) stopCamera();
+  const comparing = mode === "compare";
+  for (const id of ["drop", "answer", "about"]) element(id).hidden = comparing;
+  for (const id of ["compare", "about-compare"]) element(id).hidden = !comparing;
+  element("title").textContent = comparing ? "How alike are these?" : "What is this?";
+  element("intro").textContent = comparing
+    ? "AlexNet's features tell how different two pictures look, on your own GPU."
+    : "AlexNet tells garments apart, on your own GPU.";
+  for (const button of element("modes").children) {
+    button.setAttribute("aria-pressed", String(button.dataset.mode === mode));
+  }
+  element("facts").textContent = "";
+  say("Ready.");
 }
 
 let stream = null;
@@ -160,13 +255,29 @@ function listen() {
     say("Ready.");
   });
   element("camera").hidden = !navigator.mediaDevices?.getUserMedia;
-  const drop = element("drop");
+  for (const [place, id] of ["first", "second"].entries()) {
+    element(id).addEventListener("change", ({ target }) => {
+      if (target.files[0]) takePicture(target.files[0], place);
+      target.value = "";
+    });
+  }
+  element("divider").addEventListener("input", ({ target }) => {
+    element("stage").style.setProperty("--divider", `${target.value}%`);
+  });
+  for (const button of element("modes").children) {
+    button.addEventListener("click", () => choose(button.dataset.mode));
+  }
   // Without this, a picture that misses the frame replaces the page.
   for (const kind of ["dragover", "drop"]) window.addEventListener(kind, (event) => event.preventDefault());
-  drop.addEventListener("dragover", () => drop.classList.add("over"));
-  for (const kind of ["dragleave", "drop"]) drop.addEventListener(kind, () => drop.classList.remove("over"));
-  const take = (data) => data?.files[0] && classifyFile(data.files[0]);
-  drop.addEventListener("drop", (event) => take(event.dataTransfer));
+  const take = (data) => {
+    if (mode === "compare") takePictures([...(data?.files ?? [])]);
+    else if (data?.files[0]) classifyFile(data.files[0]);
+  };
+  for (const drop of [element("drop"), element("compare")]) {
+    drop.addEventListener("dragover", () => drop.classList.add("over"));
+    for (const kind of ["dragleave", "drop"]) drop.addEventListener(kind, () => drop.classList.remove("over"));
+    drop.addEventListener("drop", (event) => take(event.dataTransfer));
+  }
   window.addEventListener("paste", (event) => take(event.clipboardData));
 }
 
@@ -192,6 +303,7 @@ try {
   await start();
   classifier = await Classifier.create(query.get("deny") ?? "");
   listen();
+  element("modes").hidden = false;
   element("drop").hidden = false;
   element("facts").textContent = `Runs on ${adapterName}.`;
   say("Ready.");

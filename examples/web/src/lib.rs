@@ -1,10 +1,12 @@
-//! What page/page.js calls: the library's [`Classifier`](alexnet_wgpu::Classifier) with the embedded model.
+//! What page/page.js calls: the library's [`Classifier`](alexnet_wgpu::Classifier) with the embedded model, and its
+//! [`Comparer`](alexnet_wgpu::Comparer).
 //!
 //! Everything is asynchronous and on one thread; pictures are decoded and preprocessed here too, so that a page sees the
 //! same numbers as the command does.
 
+use alexnet_snapshots::heat_map;
 use alexnet_wgpu::{
-    Blocklist, Gpu, GpuOptions, Model, Picture,
+    Blocklist, Gpu, GpuOptions, Lpips, Model, Picture, Weights,
     doctor::{self, Case, Vectors},
 };
 use serde::Serialize;
@@ -44,6 +46,16 @@ impl Classifier {
         alexnet_wgpu::Classifier::new(&gpu, &model, 5).map(Self).map_err(error)
     }
 
+    /// Makes a comparer on the same device, with the file of the crate `alexnet-weights`.
+    ///
+    /// # Errors
+    ///
+    /// The bytes are not that file.
+    pub fn comparer(&self, weights: Vec<u8>) -> Result<Comparer, JsError> {
+        let lpips = Lpips::from_weights(&Weights::from_bytes(weights).map_err(error)?).map_err(error)?;
+        Ok(Comparer(alexnet_wgpu::Comparer::with_lpips(self.0.pipeline().gpu(), lpips)))
+    }
+
     /// Which kernels run.
     pub fn kernels(&self) -> String {
         format!("{:?}", self.0.pipeline().kernel_config())
@@ -74,6 +86,59 @@ impl Classifier {
         let classes: Vec<Class<'_>> =
             predictions.iter().map(|p| Class { index: p.index, label: &p.label, probability: p.probability }).collect();
         serde_json::to_string(&classes).map_err(error)
+    }
+}
+
+/// Compares pictures of one size.
+#[wasm_bindgen]
+#[derive(Debug)]
+pub struct Comparer(alexnet_wgpu::Comparer);
+
+/// The differences between two pictures.
+#[wasm_bindgen(getter_with_clone)]
+#[derive(Debug)]
+pub struct Comparison {
+    /// LPIPS: 0 for pictures that look the same, about 0.7 for unrelated ones.
+    pub lpips: f32,
+    /// Its parts, after each of AlexNet's five convolutions.
+    pub layers: Vec<f32>,
+    /// The largest value of the map.
+    pub largest: f32,
+    /// Peak signal-to-noise ratio in decibels; infinite for equal pictures.
+    pub psnr: f64,
+    /// The largest difference between two samples, 0 to 255.
+    #[wasm_bindgen(js_name = maxDifference)]
+    pub max_difference: u8,
+    /// The share of pixels that differ, 0 to 1.
+    pub differing: f64,
+    /// The map of distances with its scale, a PNG file.
+    pub map: Vec<u8>,
+}
+
+#[wasm_bindgen]
+impl Comparer {
+    /// Compares the bytes of two picture files.
+    ///
+    /// # Errors
+    ///
+    /// No pictures, different sizes, pictures that are too small, or the device is lost.
+    pub async fn compare(&self, first: Vec<u8>, second: Vec<u8>) -> Result<Comparison, JsError> {
+        let [first, second] = [first, second].map(|bytes| Picture::decode(&bytes));
+        let (first, second) = (first.map_err(error)?, second.map_err(error)?);
+        let found = self.0.compare(&first, &second).await.map_err(error)?;
+        let mut map = Vec::new();
+        if let Some(values) = &found.map {
+            heat_map::write(values, &mut map).map_err(error)?;
+        }
+        Ok(Comparison {
+            lpips: found.lpips,
+            layers: found.layers.into(),
+            largest: found.largest,
+            psnr: found.psnr,
+            max_difference: found.max_difference,
+            differing: found.differing,
+            map,
+        })
     }
 }
 

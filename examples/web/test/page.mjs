@@ -13,11 +13,15 @@ const MOST_BYTES = 8e6;
 // What a visitor downloads, as a server without Brotli compresses it.
 const files = fs.readdirSync(site);
 const sizes = files.map((f) => zlib.gzipSync(fs.readFileSync(path.join(site, f)), { level: 9 }).length);
-const total = sizes.reduce((a, b) => a + b, 0);
+const isLater = (file) => file.endsWith(".safetensors");
+const sum = (of) => sizes.filter((_, i) => of(files[i])).reduce((a, b) => a + b, 0);
+const [total, later] = [sum((f) => !isLater(f)), sum(isLater)];
 console.log(files.map((f, i) => `${f} ${sizes[i]}`).join(", "), `: ${total} bytes compressed`);
+// The weights of comparisons come when one is wanted.
+assert.ok(later > 0 && later <= 5e6, `expected at most 5000000 bytes of weights, found ${later}`);
 assert.ok(total <= MOST_BYTES, `expected at most ${MOST_BYTES} bytes compressed, found ${total}`);
 
-const types = { ".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".wasm": "application/wasm" };
+const types = { ".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".wasm": "application/wasm", ".safetensors": "application/octet-stream" };
 const server = http.createServer((request, response) => {
   const file = path.join(site, path.normalize(request.url.replace(/\?.*/, "").replace(/^\/$/, "/index.html")));
   if (!fs.existsSync(file)) return response.writeHead(404).end();
@@ -119,6 +123,48 @@ try {
   await page.setInputFiles("#file", boot.image);
   assert.equal((await classes(page))[0][0], boot.top[0].label);
   await page.waitForFunction(() => document.getElementById("status").textContent === "Ready.");
+
+  // Two pictures: LPIPS and its parts as PyTorch has them in float64 (tests/comparison.rs, which wrote the pairs).
+  await page.click("[data-mode=compare]");
+  const pairs = JSON.parse(fs.readFileSync(path.join(work, "pairs/pairs.json"), "utf8"));
+  assert.equal(pairs.length, 5);
+  let off = 0;
+  for (const [index, { name, lpips, layers }] of pairs.entries()) {
+    await page.setInputFiles("#first", path.join(work, `pairs/${index}-a.ppm`));
+    await page.setInputFiles("#second", path.join(work, `pairs/${index}-b.ppm`));
+    await page.waitForSelector("#numbers dd", { timeout: 120_000 });
+    await page.waitForFunction(() => document.getElementById("status").textContent === "Ready.");
+    const found = await page.$eval("#numbers", ({ dataset }) => [dataset.lpips, ...dataset.layers.split(" ")].map(Number));
+    for (const [i, value] of [lpips, ...layers].entries()) {
+      off = Math.max(off, Math.abs(found[i] - value));
+      assert.ok(Math.abs(found[i] - value) < 1e-5, `${name}: ${found}, expected ${lpips}, ${layers}`);
+    }
+  }
+  console.log(`five pairs: LPIPS and its parts off by at most ${off.toExponential(1)}`);
+  console.log(await page.textContent("#facts"));
+  await page.waitForFunction(() => document.getElementById("map").naturalWidth > 0);
+  // Pictures that the browser shows too.
+  const shown = ["chelsea.png", "coffee.png"].map((name) => path.join(path.dirname(boot.image), name));
+  await page.setInputFiles("#first", shown[1]);
+  await page.setInputFiles("#second", shown[1]);
+  await page.waitForFunction(() => document.getElementById("numbers").dataset.lpips === "0");
+  await page.waitForFunction(() => document.getElementById("status").textContent === "Ready.");
+  await page.screenshot({ path: path.join(work, "compare.png"), fullPage: true });
+  // Both at once, and of different sizes: told, with no numbers of another pair left.
+  await page.evaluate(
+    ([a, b]) => {
+      const transfer = new DataTransfer();
+      for (const [name, file] of [["a.png", a], ["b.png", b]]) {
+        transfer.items.add(new File([Uint8Array.from(atob(file), (c) => c.charCodeAt(0))], name));
+      }
+      document.getElementById("compare").dispatchEvent(new DragEvent("drop", { dataTransfer: transfer, bubbles: true }));
+    },
+    shown.map((file) => fs.readFileSync(file).toString("base64")),
+  );
+  await page.waitForSelector("#status.trouble");
+  assert.match(await status(page), /expected pictures of the same size, found 451×300 and 600×400/);
+  assert.equal(await page.$$eval("#numbers dd", (cells) => cells.length), 0);
+  await page.click("[data-mode=classify]");
 
   // With the keyboard alone: the file input takes the focus.
   await page.focus("#file");

@@ -16,6 +16,7 @@ mkdir -p "$target/web-test"
 touch "$target/web-test/$playwright"
 
 examples/web/build.sh
+ALEXNET_PAIRS=$(realpath "$target")/web-test/pairs ./x test --quiet --test comparison lpips_is_that_of_pytorch
 ./x classify --json examples/pictures/*.[jp][pn]g > "$target/web-test/expected.jsonl"
 cp examples/web/test/page.mjs "$target/web-test/"
 CHROMIUM=$browser node "$target/web-test/page.mjs" "$target/web-page" "$target/web-test"
