@@ -87,7 +87,8 @@ pub struct Args {
     /// Features in place of the built-in ones: torchvision's AlexNet (.pth or other weights), or the name of fetched ones
     #[arg(long, value_name = "FILE")]
     weights: Option<PathBuf>,
-    /// LPIPS's weights of the channels in place of the built-in ones: `alex.pth` of the PyTorch package lpips
+    /// LPIPS's weights of the channels in place of the built-in ones: `alex.pth` of the PyTorch package lpips, or `lpips` once
+    /// `alexnet fetch lpips` got it
     #[arg(long, value_name = "FILE")]
     lpips: Option<PathBuf>,
     #[command(flatten)]
@@ -196,8 +197,11 @@ fn compare(args: &Args) -> Result<ExitCode, Failure> {
 /// The metric: the built-in weights, or those of files.
 fn lpips(args: &Args) -> Result<Lpips, Failure> {
     let mut lpips = Lpips::imagenet()?;
-    let model = ModelArgs::new(args.weights.clone(), NetworkArgs::default(), PreprocessingArgs::default());
-    if let Some(path) = model.path()? {
+    // A file, or the fetched one of that name.
+    let path = |given: &Option<PathBuf>| {
+        ModelArgs::new(given.clone(), NetworkArgs::default(), PreprocessingArgs::default()).path()
+    };
+    if let Some(path) = path(&args.weights)? {
         let trunk = Model::open(&path, &ModelOptions::default()).map_err(|error| match Weights::open(&path) {
             Ok(weights) if Lpips::are_channel_weights(&weights) => Failure::run(format!(
                 "{}: expected the features of torchvision's AlexNet, found LPIPS's weights of channels: give them as --lpips",
@@ -207,9 +211,9 @@ fn lpips(args: &Args) -> Result<Lpips, Failure> {
         })?;
         lpips = lpips.with_trunk(&trunk).map_err(|e| Failure::run(format!("{}: {}", path.display(), chain(&e))))?;
     }
-    if let Some(path) = &args.lpips {
+    if let Some(path) = path(&args.lpips)? {
         let named = |reason: String| Failure::run(format!("{}: {reason}", path.display()));
-        let channels = Weights::open(path).map_err(|e| named(chain(&e)))?;
+        let channels = Weights::open(&path).map_err(|e| named(chain(&e)))?;
         lpips = lpips.with_channels(&channels).map_err(|e| named(chain(&e)))?;
     }
     Ok(lpips)

@@ -30,7 +30,7 @@ set: http, https, socks4, socks4a, socks5 or socks5h. NO_PROXY lists the hosts t
 directly. http proxies are asked for a tunnel (CONNECT) for http URLs too, which some allow
 to port 443 only. SSL_CERT_FILE names a file of certificates (PEM) to trust instead of the
 built-in ones, for proxies that inspect TLS.
-The weights were trained on ImageNet, whose pictures are for research only.
+The networks were trained on ImageNet, whose pictures are for research only.
 
 Exit codes: 0 done; 1 the file could not be fetched; 2 invalid arguments.";
 
@@ -85,7 +85,8 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     }
     writeln!(io::stdout(), "{}", printable(&path.display().to_string())).map_err(Failure::output)?;
     if io::stderr().is_terminal() {
-        let _ = writeln!(io::stderr(), "{name} is ready: --weights {name} uses this file.");
+        let option = if published.accuracy.is_some() { "--weights" } else { "compare --lpips" };
+        let _ = writeln!(io::stderr(), "{name} is ready: {option} {name} uses this file.");
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -99,7 +100,7 @@ fn list() -> io::Result<()> {
         "name", "network", "size", "top-1 / top-5", "licence"
     )?;
     for published in &PUBLISHED {
-        let Published { name, network, licence, accuracy: [top1, top5], .. } = published;
+        let Published { name, network, licence, accuracy, .. } = published;
         let here = match published.place() {
             Ok(place) if published.is_damaged(&place) => "damaged",
             Ok(place) if place.is_file() => "yes",
@@ -107,7 +108,7 @@ fn list() -> io::Result<()> {
         };
         let size = published.size.map_or_else(|| published.estimate(), |size| Some(megabytes(size)));
         let size = size.unwrap_or_default();
-        let accuracy = format!("{top1} / {top5} %");
+        let accuracy = accuracy.map_or(String::new(), |[top1, top5]| format!("{top1} / {top5} %"));
         writeln!(out, "{name:12} {network:12} {size:>9}  {accuracy:18} {licence:13} {here}",)?;
     }
     Ok(())

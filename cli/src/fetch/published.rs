@@ -26,15 +26,16 @@ pub struct Published {
     /// The network recognised in the file, or the one that has to be given with it.
     pub network: &'static str,
     pub licence: &'static str,
-    /// Top-1 and top-5 accuracy on ILSVRC-2012's validation pictures in percent, according to the makers.
-    pub accuracy: [&'static str; 2],
+    /// Top-1 and top-5 accuracy on ILSVRC-2012's validation pictures in percent, according to the makers, of networks that
+    /// classify.
+    pub accuracy: Option<[&'static str; 2]>,
 }
 
-/// All files that can be fetched. All were trained on ImageNet's pictures, which are for research only.
+/// All files that can be fetched. The networks were trained on ImageNet's pictures, which are for research only.
 ///
 /// Sources of the numbers: torchvision's `AlexNet_Weights` (the file's name has the first digits of its SHA-256); the ONNX
-/// model zoo's README and Git LFS pointer; the readme.md of each of BVLC Caffe's models.
-pub const PUBLISHED: [Published; 4] = [
+/// model zoo's README and Git LFS pointer; the readme.md of each of BVLC Caffe's models; the file in the package lpips 0.1.4.
+pub const PUBLISHED: [Published; 5] = [
     Published {
         name: "torchvision",
         file: "alexnet-owt-7be5be79.pth",
@@ -43,7 +44,7 @@ pub const PUBLISHED: [Published; 4] = [
         checksum: Checksum::Sha256("7be5be791159472b1fbf3c69796f7cb30dca7ad8466c2df70058c37116cdee02"),
         network: "torchvision",
         licence: "BSD-3-Clause",
-        accuracy: ["56.522", "79.066"],
+        accuracy: Some(["56.522", "79.066"]),
     },
     Published {
         name: "onnx",
@@ -53,7 +54,7 @@ pub const PUBLISHED: [Published; 4] = [
         checksum: Checksum::Sha256("6b0da9510f27f234ee96a85dc3809dd210150fdefad87f6850f9788513216945"),
         network: "caffe",
         licence: "BSD-3-Clause",
-        accuracy: ["54.80", "78.23"],
+        accuracy: Some(["54.80", "78.23"]),
     },
     Published {
         name: "caffe",
@@ -63,7 +64,7 @@ pub const PUBLISHED: [Published; 4] = [
         checksum: Checksum::Sha1("9116a64c0fbe4459d18f4bb6b56d647b63920377"),
         network: "caffe",
         licence: "unrestricted",
-        accuracy: ["57.1", "80.2"],
+        accuracy: Some(["57.1", "80.2"]),
     },
     Published {
         name: "caffenet",
@@ -73,7 +74,17 @@ pub const PUBLISHED: [Published; 4] = [
         checksum: Checksum::Sha1("4c8d77deb20ea792f84eb5e6d0a11ca0a8660a46"),
         network: "caffenet",
         licence: "unrestricted",
-        accuracy: ["57.4", "80.4"],
+        accuracy: Some(["57.4", "80.4"]),
+    },
+    Published {
+        name: "lpips",
+        file: "alex.pth",
+        url: "https://raw.githubusercontent.com/richzhang/PerceptualSimilarity/master/lpips/weights/v0.1/alex.pth",
+        size: Some(6009),
+        checksum: Checksum::Sha256("df73285e35b22355a2df87cdb6b70b343713b667eddbda73e1977e0c860835c0"),
+        network: "LPIPS",
+        licence: "BSD-2-Clause",
+        accuracy: None,
     },
 ];
 
