@@ -53,7 +53,7 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
     if thread < half {
       let other = partial[thread + half];
       let here = partial[thread];
-      if other > here || other == here && places[thread + half] < places[thread] {
+      if other > here || (other == here && places[thread + half] < places[thread]) {
         partial[thread] = other;
         places[thread] = places[thread + half];
       }
@@ -87,8 +87,7 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
     let hit = select(vec4f(0.0), vec4f(1.0), 4u * q + vec4u(0u, 1u, 2u, 3u) == vec4u(label));
     store_y(first + q, (e - hit) * target_of.y * derivative(logits));
     if q == label / 4u {
-      let logit = logits[label % 4u];
-      results[image] = vec4f(log(sum) + highest - logit, f32(place), e[label % 4u], target_of.y);
+      results[image] = vec4f(log(sum) + highest - dot(logits, hit), f32(place), dot(e, hit), target_of.y);
     }
   }
 }

@@ -34,7 +34,7 @@ fn multiply(a: u32, b: u32) -> vec2u {
   let a1 = a >> 16u;
   let b0 = b & 0xffffu;
   let b1 = b >> 16u;
-  let middle = a1 * b0 + (a0 * b0 >> 16u);
+  let middle = a1 * b0 + ((a0 * b0) >> 16u);
   let carry = (middle & 0xffffu) + a0 * b1;
   return vec2u(a1 * b1 + (middle >> 16u) + (carry >> 16u), a * b);
 }

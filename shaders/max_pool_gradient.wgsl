@@ -28,19 +28,31 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
   let row = id.y + p.pad_top;
   let column = id.x / p.in_quads + p.pad_left;
   var sum = vec4f(0.0);
+//% if DILATED is defined
   for (var ky = 0u; ky < p.kernel_height; ky++) {
     // Wraps around where the window would begin before the padding, and is then too large.
-    let top = row - ky{% if DILATED is defined %} * p.dilation_y{% endif %};
+    let top = row - ky * p.dilation_y;
     let oy = top / p.stride_y;
     if oy * p.stride_y != top || oy >= p.out_height {
       continue;
     }
     for (var kx = 0u; kx < p.kernel_width; kx++) {
-      let left = column - kx{% if DILATED is defined %} * p.dilation_x{% endif %};
+      let left = column - kx * p.dilation_x;
       let ox = left / p.stride_x;
       if ox * p.stride_x != left || ox >= p.out_width {
         continue;
       }
+//% else
+  // The windows that have the pixel.
+  let oy0 = select((row - p.kernel_height) / p.stride_y + 1u, 0u, row < p.kernel_height);
+  let oy1 = min(row / p.stride_y + 1u, p.out_height);
+  let ox0 = select((column - p.kernel_width) / p.stride_x + 1u, 0u, column < p.kernel_width);
+  let ox1 = min(column / p.stride_x + 1u, p.out_width);
+  for (var oy = oy0; oy < oy1; oy++) {
+    let ky = row - oy * p.stride_y;
+    for (var ox = ox0; ox < ox1; ox++) {
+      let kx = column - ox * p.stride_x;
+//% endif
       let i = ((id.z * p.out_height + oy) * p.out_width + ox) * p.in_quads + c;
       let places = (vec4u(taken[i]) >> vec4u(0u, 8u, 16u, 24u)) & vec4u(255u);
       sum += select(vec4f(0.0), load_gradient(i), places == vec4u(ky * p.kernel_width + kx));

@@ -2,7 +2,8 @@
 // and each column, the sum of x · gradient over all rows (gemm.wgsl).
 //
 // One subgroup of ${LANES} lanes computes ${QUADS * 4} k × ${LANES * 4} columns in registers. A lane owns four columns.
-// At each output pixel it loads four k, and every lane reads these by broadcast.
+// At each output pixel it loads four k, and every lane reads these by broadcast. ${ROWS} pixels are multiplied at a time, so
+// that sums stay in registers for as long.
 //
 // x: [n][in_height][in_width][in_quads], gradient: [n][out_height][out_width][out_quads]
 // y: [group][block][k][block_quads], bias_gradient: [group][block][block_quads]
@@ -54,27 +55,43 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(subgroup_invocation_i
 //% for r in range(4 * QUADS)
     var acc${r} = vec4f(0.0);
 //% endfor
-    for (var row = first; row < min(first + ${SPAN}u, p.rows); row++) {
-      let iy = i32(oy * p.stride_y) + ky;
-      let ix = i32(ox * p.stride_x) + kx;
-      let inside = exists && iy >= 0 && iy < i32(p.in_height) && ix >= 0 && ix < i32(p.in_width);
-      let pixel = select(0u, (picture + u32(iy)) * p.in_width + u32(ix), inside);
-      let a = select(vec4f(0.0), load_x(pixel * p.in_quads + channel), inside);
-      let b = select(vec4f(0.0), load_gradient(row * p.out_quads + column), quad < p.group_out_quads);
-      bias_sum += b;
-//% for r in range(QUADS)
-      let s${r} = subgroupBroadcast(a, ${r}u);
-      acc${4 * r} = fma(vec4f(s${r}.x), b, acc${4 * r});
-      acc${4 * r + 1} = fma(vec4f(s${r}.y), b, acc${4 * r + 1});
-      acc${4 * r + 2} = fma(vec4f(s${r}.z), b, acc${4 * r + 2});
-      acc${4 * r + 3} = fma(vec4f(s${r}.w), b, acc${4 * r + 3});
-//% endfor
+    let end = min(first + ${SPAN}u, p.rows);
+    for (var row = first; row < end; row += ${ROWS}u) {
+//% for u in range(ROWS)
+      // Row ${u}: zero past the end.
+      let exists${u} = row + ${u}u < end;
+      let iy${u} = i32(oy * p.stride_y) + ky;
+      let ix${u} = i32(ox * p.stride_x) + kx;
+      let inside${u} = exists && exists${u} && iy${u} >= 0 && iy${u} < i32(p.in_height) && ix${u} >= 0 && ix${u} < i32(p.in_width);
+      let pixel${u} = select(0u, (picture + u32(iy${u})) * p.in_width + u32(ix${u}), inside${u});
+      let a${u} = select(vec4f(0.0), load_x(pixel${u} * p.in_quads + channel), inside${u});
+      let at${u} = select(0u, row + ${u}u, exists${u}) * p.out_quads + column;
+      let b${u} = select(vec4f(0.0), load_gradient(at${u}), exists${u} && quad < p.group_out_quads);
       // The next row's place, without a division.
-      let wraps = ox + 1u == p.out_width;
-      ox = select(ox + 1u, 0u, wraps);
-      let last = wraps && oy + 1u == p.out_height;
-      oy = select(oy + u32(wraps), 0u, last);
-      picture += select(0u, p.in_height, last);
+      let wraps${u} = ox + 1u == p.out_width;
+      ox = select(ox + 1u, 0u, wraps${u});
+      let last${u} = wraps${u} && oy + 1u == p.out_height;
+      oy = select(oy + u32(wraps${u}), 0u, last${u});
+      picture += select(0u, p.in_height, last${u});
+//% endfor
+      bias_sum += {% for u in range(ROWS) %}b${u}{% if not loop.last %} + {% endif %}{% endfor %};
+//% for r in range(QUADS)
+//%   for u in range(ROWS)
+      let s${r}_${u} = subgroupBroadcast(a${u}, ${r}u);
+//%   endfor
+//%   for u in range(ROWS)
+      acc${4 * r + 0} = fma(vec4f(s${r}_${u}.x), b${u}, acc${4 * r + 0});
+//%   endfor
+//%   for u in range(ROWS)
+      acc${4 * r + 1} = fma(vec4f(s${r}_${u}.y), b${u}, acc${4 * r + 1});
+//%   endfor
+//%   for u in range(ROWS)
+      acc${4 * r + 2} = fma(vec4f(s${r}_${u}.z), b${u}, acc${4 * r + 2});
+//%   endfor
+//%   for u in range(ROWS)
+      acc${4 * r + 3} = fma(vec4f(s${r}_${u}.w), b${u}, acc${4 * r + 3});
+//%   endfor
+//% endfor
     }
 //% for r in range(4 * QUADS)
     sum${r} += acc${r};

@@ -79,8 +79,16 @@
 //! ES would be built on Windows too. A program can add one by depending on wgpu itself, with its feature.
 #![warn(missing_docs)]
 #![cfg_attr(
-    not(all(feature = "caffe", feature = "decoders", feature = "doctor", feature = "onnx", feature = "torch")),
-    allow(dead_code, irrefutable_let_patterns, unused_variables, reason = "parts of the features that are left out")
+    any(
+        target_arch = "wasm32",
+        not(all(feature = "caffe", feature = "decoders", feature = "doctor", feature = "onnx", feature = "torch"))
+    ),
+    allow(
+        dead_code,
+        irrefutable_let_patterns,
+        unused_variables,
+        reason = "parts of the features that are left out, and on the web of what waits"
+    )
 )]
 
 mod activation;

@@ -47,6 +47,9 @@ pub fn run_layer(layer: &Layer, weights: &Weights, x: &[f64]) -> Result<Vec<f64>
     Ok(layer.op.operation().reference(layer.input, layer.output, x, &parameters))
 }
 
+/// Gradients of parameters, by their names.
+pub type Gradients = BTreeMap<String, Vec<f64>>;
+
 /// Computes the gradients of the images' mean cross-entropy for every parameter, by name, and the cross-entropies. A softmax
 /// at the network's end is part of the loss. `inputs` are images one after the other. Dropout drops nothing.
 ///
@@ -62,10 +65,10 @@ pub fn gradients(
     weights: &Weights,
     inputs: &[f64],
     classes: &[usize],
-) -> Result<(BTreeMap<String, Vec<f64>>, Vec<f64>), WeightsError> {
+) -> Result<(Gradients, Vec<f64>), WeightsError> {
     let layers = train::without_softmax(network);
     assert_eq!(inputs.len(), classes.len() * network.input().len(), "numbers of the images");
-    let (mut sums, mut losses) = (BTreeMap::<String, Vec<f64>>::new(), vec![]);
+    let (mut sums, mut losses) = (Gradients::new(), vec![]);
     for (input, &class) in inputs.chunks_exact(network.input().len()).zip(classes) {
         let activations = run(network, weights, input)?;
         let activation = |index: usize| index.checked_sub(1).map_or(input, |before| &activations[before]);

@@ -113,7 +113,7 @@ int main(int, char** arguments) {
     const uint3 size = threads_per_threadgroup;
     threads.resize(size.x * size.y * size.z);
     const std::string folder = arguments[1];
-    for (int n = 0; n < 8; n++) {
+    for (int n = 0; n < 31; n++) {
         const std::string path = folder + "/" + std::to_string(n);
         if (std::ifstream(path)) bindings.emplace(n, Binding(path));
     }
@@ -124,7 +124,9 @@ int main(int, char** arguments) {
             for (at.x = 0; at.x < grid[0]; at.x++) run_threadgroup();
         }
     }
-    const Binding& output = bindings.at(1);
-    std::ofstream file(folder + "/1", std::ios::binary);
-    if (!file.write(output.bytes, output.size).flush()) fail("the output cannot be written");
+    // Some of them are outputs.
+    for (const auto& [n, binding] : bindings) {
+        std::ofstream file(folder + "/" + std::to_string(n), std::ios::binary);
+        if (!file.write(binding.bytes, binding.size).flush()) fail("an output cannot be written");
+    }
 }

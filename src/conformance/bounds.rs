@@ -845,6 +845,25 @@ fn no_kernel_of_a_whole_network_reaches_past_its_bindings() {
     }
 }
 
+/// The kernels of training steps. Every fifth program by default; all of them with `ALEXNET_ALL_BOUNDS=1`.
+#[test]
+fn training_reaches_no_further_than_its_bindings() {
+    let mut shaders = BTreeMap::new();
+    let mut walked = 0;
+    // Coprime to the numbers of kernel configurations and of ways to lower a network.
+    let step = if std::env::var_os("ALEXNET_ALL_BOUNDS").is_some() { 1 } else { 5 };
+    for training in super::training::programs().step_by(step) {
+        for step in &training.program.steps {
+            for dispatch in training.program.dispatches_of(step) {
+                let shader = shaders.entry(dispatch.kernel.clone()).or_insert_with(|| Shader::new(&dispatch.kernel));
+                walk_dispatch(&training.program, dispatch, shader).unwrap();
+                walked += 1;
+            }
+        }
+    }
+    assert!(walked > 500, "{walked}");
+}
+
 /// The kernels of the largest outputs.
 #[test]
 fn top_k_reaches_no_further_than_its_bindings() {

@@ -11,7 +11,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::{job::Job, narrow_layers, pair, wgsl};
+use super::{job::Job, narrow_layers, pair, training, wgsl};
 use crate::{
     doctor::{Case, Finding, KernelVariant, NetworkFinding, Vectors},
     gpu::Gpu,
@@ -192,6 +192,20 @@ fn dawn_computes_the_same() {
 fn dawn_computes_the_same_comparisons() {
     let (dawn, configs) = started();
     pair::check(configs, |job| {
+        let mut jobs = [job];
+        dawn.run(&mut jobs).remove(0)?;
+        let [job] = jobs;
+        Ok(job)
+    });
+}
+
+/// The same for training steps.
+#[test]
+#[ignore = "needs Dawn: scripts/test-dawn.sh"]
+fn dawn_computes_the_same_gradients() {
+    let (dawn, configs) = started();
+    let configs = configs.into_iter().filter(|config| config.family != Family::SubgroupBroadcast { lanes: 4 });
+    training::check(configs, |job| {
         let mut jobs = [job];
         dawn.run(&mut jobs).remove(0)?;
         let [job] = jobs;

@@ -10,6 +10,7 @@ use crate::{
     program::{Algorithms, ArrayId, Options, Program, Role, Sink},
     runtime::{TopEntry, to_chw},
     shape::Shape,
+    train::TrainingProgram,
     weights::Weights,
 };
 
@@ -88,6 +89,31 @@ impl Job {
         // State is zero at first.
         bytes[pair.distances.0].fill(0);
         Self { program, bytes, results: vec![pair.results.0], layers: vec![], batch: 2, top: None }
+    }
+
+    /// A training step without dropout, whose gradients are kept.
+    pub fn of_training(
+        training: &TrainingProgram,
+        network: &Network,
+        weights: &Weights,
+        inputs: &[f32],
+        classes: &[usize],
+    ) -> Self {
+        let program = training.program.clone();
+        let laid_out = training.lay_out(network.input(), inputs);
+        let mut bytes = bytes(&program, weights, training.input, &laid_out);
+        for (array, bytes) in program.arrays.iter().zip(&mut bytes) {
+            // State is zero at first, and so is what differs from step to step.
+            if array.role == Role::State {
+                bytes.fill(0);
+            }
+        }
+        bytes[training.step.0].fill(0);
+        let rows: Vec<[f32; 4]> =
+            classes.iter().map(|&class| [class as f32, 1.0 / classes.len() as f32, 0.0, 0.0]).collect();
+        bytes[training.targets.0] = bytemuck::cast_slice(&rows).to_vec();
+        let results = training.masters.iter().map(|master| master.gradient.0).collect();
+        Self { program, bytes, results, layers: vec![], batch: classes.len(), top: None }
     }
 
     /// The precision of an array's texels, where it is a texture.

@@ -6,7 +6,7 @@ use std::{borrow::Cow, collections::HashMap, env, ffi::OsString, fs, path::PathB
 use half::f16;
 use tempfile::TempDir;
 
-use super::{Shader, job::Job, narrow_layers, pair};
+use super::{Shader, job::Job, narrow_layers, pair, training};
 use crate::{
     doctor::{Case, Finding},
     kernels::{Access, Checks, Kernel, Precision, binding::UNIFORM},
@@ -66,7 +66,7 @@ impl Processor {
             }
             bind(UNIFORM, &uniform);
             // The sizes of the others, for checks of which there are none.
-            bind(7, &[]);
+            bind(super::SIZES.into(), &[]);
             let workgroups = workgroups.map(|n| n.to_string());
             let output = Command::new(program).arg(&folder).args(workgroups).output().unwrap();
             assert!(output.status.success(), "{}: {output:?}", kernel.label());
@@ -128,6 +128,17 @@ fn msl_computes_the_same_comparisons() {
     let mut processor = Processor::new();
     // Each family and each storage.
     pair::check(pair::configs().step_by(2), |mut job| {
+        processor.run(&mut job);
+        Ok(job)
+    });
+}
+
+/// The same for training steps.
+#[test]
+#[ignore = "needs a C++ compiler: scripts/test-shaders.sh msl"]
+fn msl_computes_the_same_gradients() {
+    let mut processor = Processor::new();
+    training::check(pair::configs().step_by(5), |mut job| {
         processor.run(&mut job);
         Ok(job)
     });

@@ -9,6 +9,7 @@ mod dawn;
 mod job;
 mod metal;
 mod pair;
+mod training;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -81,6 +82,7 @@ fn kernels_of_all_plans() -> BTreeSet<Kernel> {
         .chain((2..=8).chain([16]).map(|parts| Some(Algorithm::SplitK { parts })))
         .chain((2..=6).map(|tile| Some(Algorithm::Winograd { tile })));
     let mut all = BTreeSet::new();
+    all.extend(training::programs().flat_map(|t| t.program.dispatches).map(|dispatch| dispatch.kernel));
     for family in families {
         for storage in Storage::ALL {
             let config = KernelConfig { family, storage };
@@ -109,6 +111,9 @@ fn kernels_of_all_plans() -> BTreeSet<Kernel> {
     }
     all
 }
+
+/// The slot of buffers' sizes in MSL, which no binding has.
+const SIZES: u8 = 30;
 
 /// A shader with its constants filled in.
 struct Shader {
@@ -182,7 +187,7 @@ impl Shader {
     /// MSL with buffers and textures at their binding numbers.
     fn msl(&self, version: (u8, u8), checks: Checks) -> String {
         let on = checks == Checks::On;
-        let mut resources = msl::EntryPointResources { sizes_buffer: Some(7), ..Default::default() };
+        let mut resources = msl::EntryPointResources { sizes_buffer: Some(SIZES), ..Default::default() };
         for (ty, binding) in self.bindings() {
             let image = match &self.module.types[ty].inner {
                 TypeInner::Image { class, .. } => Some(matches!(class, ImageClass::Storage { .. })),
@@ -191,7 +196,7 @@ impl Shader {
             let slot = Some(binding as u8);
             let target = match image {
                 Some(mutable) => msl::BindTarget { texture: slot, mutable, ..Default::default() },
-                None => msl::BindTarget { buffer: slot, mutable: binding == 1, ..Default::default() },
+                None => msl::BindTarget { buffer: slot, mutable: self.is_written(binding), ..Default::default() },
             };
             resources.resources.insert(naga::ResourceBinding { group: 0, binding }, target);
         }
@@ -209,6 +214,14 @@ impl Shader {
             msl::PipelineOptions { entry_point: Some((ShaderStage::Compute, "main".into())), ..Default::default() };
         let written = msl::write_string(&self.module, &self.info, &options, &entry);
         written.unwrap_or_else(|e| panic!("{}: MSL: {e}", self.label)).0
+    }
+
+    /// Whether the buffer at `binding` is written.
+    fn is_written(&self, binding: u32) -> bool {
+        self.module.global_variables.iter().any(|(_, variable)| {
+            let here = variable.binding.as_ref().is_some_and(|found| found.binding == binding);
+            here && matches!(variable.space, AddressSpace::Storage { access } if access.contains(StorageAccess::STORE))
+        })
     }
 
     /// Type and number of everything in group 0, in order.
@@ -345,6 +358,7 @@ fn check_bindings(kernel: &Kernel, shader: &Shader) {
         Binding { access: Access::Write, storage: Storage::SampledTexture, .. } => {
             Binding { storage: Storage::StorageTexture, ..binding }
         }
+        Binding { access: Access::ReadWrite, .. } => Binding { access: Access::Write, ..binding },
         other => other,
     });
     assert_eq!(found, declared.collect::<Vec<_>>(), "{}", shader.label);

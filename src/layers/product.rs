@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use crate::{
     kernels::{
-        Access, Gemm, Storage,
+        Access, Gemm, Storage, activation_quads,
         binding::{ADDEND, BIAS, BIAS_GRADIENT, GRADIENT, SCALES, WEIGHTS, X, Y},
         gradients,
     },
@@ -51,9 +51,10 @@ pub(super) fn lower_product_backward(backward: &mut Backward<'_>, gemm: &Gemm) -
     let config = backward.options.config;
     let mut sums = None;
     for (index, (blocks, array)) in weights.chunks.iter().enumerate() {
-        // Those of the chunks before are added.
+        // Those of the chunks before are added. They are in a buffer: a stage has at most four storage textures.
         let last = index + 1 == weights.chunks.len();
-        let y = if last { backward.dx() } else { backward.like_input() };
+        let quads = activation_quads(backward.input) * backward.options.batch;
+        let y = if last { backward.dx() } else { backward.scratch(quads, Storage::StorageBuffer) };
         let mut bound =
             vec![read(X, backward.forward.x), write(Y, y), read(WEIGHTS, *array), read(GRADIENT, backward.gradient)];
         bound.extend(sums.map(|sums| read(ADDEND, sums)));

@@ -22,7 +22,7 @@ pub(crate) mod input;
 mod list;
 pub(crate) mod memory;
 mod pipeline;
-mod profile;
+pub(crate) mod profile;
 pub(crate) mod readback;
 pub(crate) mod requirements;
 #[cfg(not(target_arch = "wasm32"))]

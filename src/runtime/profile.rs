@@ -8,7 +8,7 @@ use wgpu::{
 };
 
 use super::{Input, Pipeline, RunError, readback, wait::Poller};
-use crate::network::Layer;
+use crate::{gpu::Gpu, network::Layer};
 
 /// A layer's time on the device.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,7 +39,8 @@ impl Pipeline {
             return Ok(Some(Vec::new()));
         }
         // The first layer is computed twice, because the first pass is not measured.
-        let times = self.intervals(poller, 1 + steps, |encoder, pass, writes| {
+        self.begin_run();
+        let times = intervals(&self.gpu, poller, 1 + steps, |encoder, pass, writes| {
             let step = pass.saturating_sub(1);
             self.executable.encode(encoder, step..step + 1, Some(writes));
         });
@@ -58,58 +59,60 @@ impl Pipeline {
     }
 
     pub(super) async fn time_input(&self, input: &Input, poller: Poller) -> Result<Option<Duration>, RunError> {
-        let times = self.intervals(poller, 2, |encoder, _, writes| input.encode_timed(encoder, Some(writes))).await?;
+        let times = {
+            self.begin_run();
+            intervals(&self.gpu, poller, 2, |encoder, _, writes| input.encode_timed(encoder, Some(writes))).await?
+        };
         Ok(times.and_then(|times| Duration::try_from_secs_f64(times.first()? / 1e3).ok()))
     }
+}
 
-    /// Runs `passes`, and returns the milliseconds of each except the first. `None` where the device has no timestamps,
-    /// or too few.
-    async fn intervals(
-        &self,
-        poller: Poller,
-        passes: usize,
-        record: impl Fn(&mut CommandEncoder, usize, ComputePassTimestampWrites<'_>),
-    ) -> Result<Option<Vec<f64>>, RunError> {
-        let device = self.gpu.device();
-        let count = 2 * passes as u32;
-        if !device.features().contains(Features::TIMESTAMP_QUERY) || count > wgpu::QUERY_SET_MAX_QUERIES {
-            return Ok(None);
-        }
-        let size = u64::from(count) * u64::from(QUERY_SIZE);
-        let reading = readback::submit(&self.gpu, |encoder| {
-            let query_set =
-                device.create_query_set(&QuerySetDescriptor { label: Some("passes"), ty: QueryType::Timestamp, count });
-            let resolved = device.create_buffer(&wgpu::BufferDescriptor {
-                label: Some("timestamps"),
-                size,
-                usage: BufferUsages::QUERY_RESOLVE | BufferUsages::COPY_SRC,
-                mapped_at_creation: false,
-            });
-            self.begin_run();
-            for (pass, begin) in (0..count).step_by(2).enumerate() {
-                let writes = ComputePassTimestampWrites {
-                    query_set: &query_set,
-                    beginning_of_pass_write_index: Some(begin),
-                    end_of_pass_write_index: Some(begin + 1),
-                };
-                record(encoder, pass, writes);
-            }
-            encoder.resolve_query_set(&query_set, 0..count, &resolved, 0);
-            let timestamps = readback::buffer(&self.gpu, size);
-            encoder.copy_buffer_to_buffer(&resolved, 0, &timestamps, 0, size);
-            Ok(vec![timestamps])
-        })
-        .await?;
-        let ticks: Vec<u64> = readback::read(&self.gpu, reading, poller).await?.concat();
-        // On a GPU, the microseconds between two passes belong to no layer. A processor has no such gap, but lavapipe
-        // (Mesa 22.3), on a device that draws too, records the time only when it reaches the next timestamp, so the
-        // passes' ends are used there.
-        let from_end_to_end = self.gpu.info().device_type == DeviceType::Cpu;
-        let period = f64::from(self.gpu.queue().get_timestamp_period());
-        let ms = |passes: &[[u64; 2]]| {
-            let (before, [begin, end]) = (passes[0], passes[1]);
-            end.saturating_sub(if from_end_to_end { before[1] } else { begin }) as f64 * period / 1e6
-        };
-        Ok(Some(ticks.as_chunks().0.windows(2).map(ms).collect()))
+/// Runs `passes`, and returns the milliseconds of each except the first. `None` where the device has no timestamps,
+/// or too few.
+pub(crate) async fn intervals(
+    gpu: &Gpu,
+    poller: Poller,
+    passes: usize,
+    record: impl Fn(&mut CommandEncoder, usize, ComputePassTimestampWrites<'_>),
+) -> Result<Option<Vec<f64>>, RunError> {
+    let device = gpu.device();
+    let count = 2 * passes as u32;
+    if !device.features().contains(Features::TIMESTAMP_QUERY) || count > wgpu::QUERY_SET_MAX_QUERIES {
+        return Ok(None);
     }
+    let size = u64::from(count) * u64::from(QUERY_SIZE);
+    let reading = readback::submit(gpu, |encoder| {
+        let query_set =
+            device.create_query_set(&QuerySetDescriptor { label: Some("passes"), ty: QueryType::Timestamp, count });
+        let resolved = device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some("timestamps"),
+            size,
+            usage: BufferUsages::QUERY_RESOLVE | BufferUsages::COPY_SRC,
+            mapped_at_creation: false,
+        });
+        for (pass, begin) in (0..count).step_by(2).enumerate() {
+            let writes = ComputePassTimestampWrites {
+                query_set: &query_set,
+                beginning_of_pass_write_index: Some(begin),
+                end_of_pass_write_index: Some(begin + 1),
+            };
+            record(encoder, pass, writes);
+        }
+        encoder.resolve_query_set(&query_set, 0..count, &resolved, 0);
+        let timestamps = readback::buffer(gpu, size);
+        encoder.copy_buffer_to_buffer(&resolved, 0, &timestamps, 0, size);
+        Ok(vec![timestamps])
+    })
+    .await?;
+    let ticks: Vec<u64> = readback::read(gpu, reading, poller).await?.concat();
+    // On a GPU, the microseconds between two passes belong to no layer. A processor has no such gap, but lavapipe
+    // (Mesa 22.3), on a device that draws too, records the time only when it reaches the next timestamp, so the
+    // passes' ends are used there.
+    let from_end_to_end = gpu.info().device_type == DeviceType::Cpu;
+    let period = f64::from(gpu.queue().get_timestamp_period());
+    let ms = |passes: &[[u64; 2]]| {
+        let (before, [begin, end]) = (passes[0], passes[1]);
+        end.saturating_sub(if from_end_to_end { before[1] } else { begin }) as f64 * period / 1e6
+    };
+    Ok(Some(ticks.as_chunks().0.windows(2).map(ms).collect()))
 }

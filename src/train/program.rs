@@ -197,6 +197,9 @@ impl TrainingProgram {
         trained: &[Trained],
         options: TrainingOptions<'_>,
     ) -> Result<(), ProgramError> {
+        if trained.is_empty() {
+            return Ok(());
+        }
         let factor = options.rates.get(&layer.name).copied().unwrap_or(1.0);
         let Some((weights, masters)) = self.masters_of(forward) else { return Ok(()) };
         for Trained { array, gradient, is_bias, has_gaps } in trained.iter().cloned() {

@@ -34,6 +34,20 @@ pub struct StepReport {
     pub images: Vec<ImageResult>,
 }
 
+/// The time of a layer in a pass, on the device.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct PassTime {
+    /// `forward`, `loss`, `backward` or `update`.
+    pub pass: &'static str,
+    /// The layer's name.
+    pub layer: String,
+    /// A short description of its first kernel.
+    pub kernel: String,
+    /// Milliseconds, for the images that are computed at once.
+    pub ms: f64,
+}
+
 /// The results of a step under way. They come as the device is polled or as further steps are submitted.
 #[derive(Debug)]
 #[must_use = "the report is thrown away with it"]
@@ -48,7 +62,10 @@ pub struct PendingReport {
 
 /// The results of a pass, once they are there.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Pass(Arc<Mutex<Option<Result<Vec<[f32; 4]>, RunError>>>>);
+pub(super) struct Pass(Arc<Mutex<Option<Found>>>);
+
+/// Of each image: loss, most likely class, probability of its class, weight.
+type Found = Result<Vec<[f32; 4]>, RunError>;
 
 impl Pass {
     /// Takes the results from `ticket` when they come, so that its buffer is free again.
@@ -59,7 +76,7 @@ impl Pass {
         this
     }
 
-    fn take(&self) -> Option<Result<Vec<[f32; 4]>, RunError>> {
+    fn take(&self) -> Option<Found> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }

@@ -1,65 +1,20 @@
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
-use super::*;
+use super::{
+    samples::{images, networks, weights},
+    *,
+};
 use crate::{
-    activation::Activation,
     gpu::Gpu,
-    kernels::Family,
-    layers::{AvgPool, BatchNorm, Conv, Linear, LocalResponseNorm, MaxPool},
+    kernels::{Family, KernelConfig, Storage},
+    layers::{Conv, Linear},
+    model::AlexNet,
     network::Network,
+    program::{Allocation, Options},
     reference,
     shape::Shape,
-    weights::{Tensor, Weights, splitmix},
-    window::Window,
+    weights::{Tensor, Weights},
 };
-
-/// Every layer that has a backward pass, with odd shapes, groups, and channels that are no multiple of four.
-fn networks() -> Vec<Network> {
-    let alexnet = Network::builder("small AlexNet", Shape::new(3, 35, 31))
-        .conv("conv1", Conv::new(8, 7).stride(4).padding(2).relu())
-        .local_response_norm("norm1", LocalResponseNorm { alpha: 0.3, ..LocalResponseNorm::PAPER })
-        .max_pool("pool1", MaxPool::new(3, 2))
-        .conv("conv2", Conv::new(12, 3).padding(1).groups(2).relu())
-        .linear("fc3", Linear::new(10).relu())
-        .dropout("drop3")
-        .linear("fc4", Linear::new(5))
-        .softmax("prob");
-    let odd = Network::builder("odd", Shape::new(5, 9, 11))
-        .conv("conv1", Conv::new(6, 3).padding(1).activation(Activation::Tanh))
-        .avg_pool("pool1", AvgPool::new(3, 2).padding(1))
-        .conv("conv2", Conv::new(9, 2).groups(3).activation(Activation::Sigmoid))
-        .batch_norm("norm2", BatchNorm::new(1e-5).activation(Activation::LeakyRelu { slope: 0.1 }))
-        .adaptive_avg_pool("pool2", 2, 3)
-        .linear("fc3", Linear::new(7).activation(Activation::Elu { alpha: 1.0 }))
-        .linear("fc4", Linear::new(3));
-    let strided = Network::builder("strided", Shape::new(4, 12, 10))
-        .conv("conv1", Conv::new(7, 1).activation(Activation::Selu))
-        .conv("conv2", Conv::new(6, 3).stride(2).padding(1).activation(Activation::Relu6))
-        .conv("conv3", Conv::new(40, 2).window(Window { dilation: [2, 1], ..Window::square(2, 1) }).relu())
-        .max_pool("pool3", MaxPool::new(2, 1))
-        .local_response_norm("norm3", LocalResponseNorm { size: 4, beta: 0.6, ..LocalResponseNorm::TORCH_PAPER })
-        .linear("fc4", Linear::new(2));
-    [alexnet, odd, strided].into_iter().map(|builder| builder.build().unwrap()).collect()
-}
-
-/// Weights whose activations neither vanish nor grow.
-fn weights(network: &Network) -> Weights {
-    let mut weights = initial_weights(network, Init::He, 3);
-    for (index, (name, tensor)) in weights.clone().iter().enumerate() {
-        if tensor.shape().len() == 1 {
-            let len = tensor.shape()[0];
-            let values = splitmix::uniform(index as u64, len, 0.4);
-            let values = if name.ends_with("var") { values.iter().map(|v| v + 0.7).collect() } else { values };
-            weights.insert(name, Tensor::from_f32([len], values));
-        }
-    }
-    weights
-}
-
-fn images(network: &Network, count: usize) -> (Vec<f32>, Vec<usize>) {
-    let classes = without_softmax(network).last().unwrap().output.len();
-    (splitmix::uniform(11, count * network.input().len(), 1.0), (0..count).map(|i| (i * 7 + 1) % classes).collect())
-}
 
 fn wide(values: &[f32]) -> Vec<f64> {
     values.iter().map(|&v| v.into()).collect()
@@ -120,7 +75,7 @@ fn gradients_are_those_of_the_twins() {
             for (image, loss) in report.images.iter().zip(&losses) {
                 assert!((f64::from(image.loss) - loss).abs() < 1e-5, "{config:?}: {image:?} for {loss}");
             }
-            for (name, gradient) in trainer.gradients().unwrap() {
+            for (name, gradient) in trainer.gradients().unwrap().unwrap() {
                 let error = reference::relative_error(&gradient.to_f32(), &expected[&name]);
                 assert!(error <= 1e-5, "{}, {config:?}, {name}: {error:e}", network.name());
             }
@@ -276,7 +231,7 @@ fn dropout_drops_in_both_passes() {
             }
         }
         assert!((1..15).contains(&dropped), "{dropped} of 20 are dropped");
-        for (name, gradient) in trainer.gradients().unwrap() {
+        for (name, gradient) in trainer.gradients().unwrap().unwrap() {
             let error = reference::relative_error(&gradient.to_f32(), &sums[&name]);
             assert!(error <= 1e-5, "step {step}, {name}: {error:e}");
         }
@@ -287,4 +242,36 @@ fn dropout_drops_in_both_passes() {
     for (image, loss) in measured.images.iter().zip(losses) {
         assert!((f64::from(image.loss) - loss).abs() < 1e-5);
     }
+}
+
+/// Parameters in each storage, their momentum, the largest layer's gradient, and what is kept of each image.
+#[test]
+fn memory_is_planned() {
+    let network = AlexNet::UNGROUPED.network().unwrap();
+    let bytes = |storage, accumulates| {
+        let config = KernelConfig { family: Family::SubgroupBroadcast { lanes: 8 }, storage };
+        let (algorithms, limit) = (&Default::default(), (128 << 20) / 16);
+        let lowering = Options { config, batch: 16, precision: Default::default(), algorithms, limit, top: 0 };
+        let options = TrainingOptions {
+            lowering,
+            optimizer: Optimizer::SGD,
+            weight_decay: 0.0,
+            bias_rate: 1.0,
+            bias_decay: 1.0,
+            rates: &Default::default(),
+            dropout: 0.5,
+            accumulates,
+        };
+        let program = TrainingProgram::lower(&network, options).unwrap().program;
+        program.plan_memory().allocations.iter().map(Allocation::device_bytes).sum::<u64>() as f64 / 1e6
+    };
+    let parameters = 4e-6 * network.parameter_count() as f64;
+    let kept: usize = network.layers().iter().map(|layer| layer.output.len()).sum();
+    let sum = 3.0 * parameters + 16.0 * 4e-6 * kept as f64;
+    let found = [bytes(Storage::StorageBuffer, false), bytes(Storage::StorageBuffer, true)];
+    let textures = bytes(Storage::StorageTexture, false);
+    println!("{found:.0?} MB in buffers, {textures:.0} in textures; the sum is {sum:.0}");
+    assert!(found.iter().all(|found| *found < 1.15 * sum), "{found:?}, {sum}");
+    // A second copy of the parameters, which kernels read.
+    assert!(textures < 1.15 * (sum + parameters), "{textures}, {sum}");
 }

@@ -3,24 +3,17 @@
 use std::{collections::BTreeMap, ops::Range};
 
 use super::{
-    Optimizer, PendingReport, StepReport, TrainError,
-    program::{Master, Place, TrainingOptions, TrainingProgram, is_trainable, without_softmax},
+    Optimizer, PendingReport, TrainError,
+    program::{Place, TrainingOptions, TrainingProgram, is_trainable, without_softmax},
     report::Pass,
 };
 use crate::{
     gpu::{Gpu, error_scopes::Scopes},
-    kernels::{Family, KernelConfig},
+    kernels::{Family, KernelConfig, Storage},
     network::Network,
-    program::{Algorithms, ArrayId, Options},
-    runtime::{
-        PipelineError, RunError, avoid,
-        executable::Executable,
-        memory::Memory,
-        readback, requirements,
-        ticket::Ring,
-        wait::{self, Poller},
-    },
-    weights::{Tensor, Weights},
+    program::{Algorithms, Options},
+    runtime::{PipelineError, RunError, avoid, executable::Executable, memory::Memory, requirements, ticket::Ring},
+    weights::Weights,
 };
 
 /// The number of passes whose results may be under way.
@@ -96,20 +89,20 @@ impl TrainerState {
 /// ```
 #[derive(Debug)]
 pub struct Trainer {
-    gpu: Gpu,
-    network: Network,
+    pub(super) gpu: Gpu,
+    pub(super) network: Network,
     /// Those that are not trained.
-    weights: Weights,
-    program: TrainingProgram,
-    executable: Executable,
-    ring: Ring<Vec<[f32; 4]>>,
+    pub(super) weights: Weights,
+    pub(super) program: TrainingProgram,
+    pub(super) executable: Executable,
+    pub(super) ring: Ring<Vec<[f32; 4]>>,
     optimizer: Optimizer,
-    batch: usize,
-    at_once: usize,
+    pub(super) batch: usize,
+    pub(super) at_once: usize,
     classes: usize,
     class_weights: Vec<f32>,
     seed: u64,
-    steps: u64,
+    pub(super) steps: u64,
 }
 
 /// The `TrainingStep` struct of shaders/step.wgsl.
@@ -212,7 +205,9 @@ impl<'a> TrainerBuilder<'a> {
             config.family = Family::WorkgroupTiled;
         }
         let at_once = self.at_once.unwrap_or(batch).min(batch);
-        let limit = Memory::limit(gpu.device(), config.storage);
+        // The optimiser's arrays are in storage buffers, whatever the weights are in.
+        let limit = |storage| Memory::limit(gpu.device(), storage);
+        let limit = limit(config.storage).min(limit(Storage::StorageBuffer));
         let algorithms = &Algorithms::new();
         let lowering = Options { config, batch: at_once, precision: Default::default(), algorithms, limit, top: 0 };
         let options = TrainingOptions {
@@ -339,41 +334,6 @@ impl Trainer {
         Ok(pending)
     }
 
-    /// Waits for a report.
-    ///
-    /// # Errors
-    ///
-    /// Errors of the device.
-    #[cfg(not(target_arch = "wasm32"))]
-    pub fn wait(&self, pending: &mut PendingReport) -> Result<StepReport, TrainError> {
-        loop {
-            if let Some(report) = pending.poll() {
-                return Ok(report?);
-            }
-            self.settle()?;
-        }
-    }
-
-    /// Computes loss and classes of images without dropout, with the parameters as they are. `inputs` are as for
-    /// [`Trainer::step`], of any number.
-    ///
-    /// # Errors
-    ///
-    /// As [`Trainer::step`].
-    #[cfg(not(target_arch = "wasm32"))]
-    pub fn evaluate(&mut self, inputs: &[f32], classes: &[usize]) -> Result<StepReport, TrainError> {
-        self.check(inputs, classes)?;
-        let len = self.network.input().len();
-        let mut pending = PendingReport::new(0, 0.0, classes);
-        for (pass, classes) in classes.chunks(self.at_once).enumerate() {
-            let first = pass * self.at_once;
-            self.write(&inputs[first * len..][..classes.len() * len], classes, 0.0);
-            self.write_step(first, 0.0, false);
-            pending.passes.push(self.submit(false, 0..self.program.evaluation)?);
-        }
-        self.wait(&mut pending)
-    }
-
     /// The number of steps taken.
     pub fn steps(&self) -> u64 {
         self.steps
@@ -384,82 +344,7 @@ impl Trainer {
         self.executable.bytes()
     }
 
-    /// Reads all parameters of the network, trained or not.
-    ///
-    /// # Errors
-    ///
-    /// Errors of the device.
-    #[cfg(not(target_arch = "wasm32"))]
-    pub fn weights(&self) -> Result<Weights, TrainError> {
-        let mut weights = self.weights.clone();
-        let arrays = self.program.masters.iter().map(|master| (master.tensor.clone(), master, master.array));
-        for (name, tensor) in self.read(arrays)? {
-            weights.insert(name, tensor);
-        }
-        Ok(weights)
-    }
-
-    /// Reads what a training goes on from ([`TrainerBuilder::resume`]): steps that are taken after it are the same, bit for
-    /// bit, on one adapter.
-    ///
-    /// # Errors
-    ///
-    /// Errors of the device.
-    #[cfg(not(target_arch = "wasm32"))]
-    pub fn state(&self) -> Result<TrainerState, TrainError> {
-        let moments = self.program.masters.iter().flat_map(|master| {
-            let name = |index: usize| format!("{}.moment{}", master.tensor, index + 1);
-            master.moments.iter().enumerate().map(move |(index, &array)| (name(index), master, array))
-        });
-        let mut read = Weights::default();
-        for (name, tensor) in self.read(moments)? {
-            read.insert(name, tensor);
-        }
-        Ok(TrainerState { steps: self.steps, weights: self.weights()?, moments: read })
-    }
-
-    /// The gradients of the last step, by the names of the parameters. Only trainers that add up gradients keep them.
-    #[cfg(test)]
-    pub(crate) fn gradients(&self) -> Result<BTreeMap<String, Tensor>, TrainError> {
-        self.read(self.program.masters.iter().map(|master| (master.tensor.clone(), master, master.gradient)))
-    }
-
-    /// Reads arrays that are laid out as parameters; several may have parts of one tensor.
-    #[cfg(not(target_arch = "wasm32"))]
-    fn read<'m>(
-        &self,
-        arrays: impl Iterator<Item = (String, &'m Master, ArrayId)>,
-    ) -> Result<BTreeMap<String, Tensor>, TrainError> {
-        let shapes: BTreeMap<String, Vec<usize>> = self.network.parameters().collect();
-        let mut values: BTreeMap<String, (Vec<usize>, Vec<f32>)> = BTreeMap::new();
-        for (name, master, array) in arrays {
-            let packed = self.read_array(array)?;
-            let shape = &shapes[&master.tensor];
-            let (_, out) = values.entry(name).or_insert_with(|| (shape.clone(), vec![0.0; shape.iter().product()]));
-            match &master.place {
-                Place::Weight(packing, blocks) => packing.unpack(blocks.clone(), &packed, out),
-                Place::Bias(packing) => *out = packing.unpack_columns(&packed),
-            }
-        }
-        Ok(values.into_iter().map(|(name, (shape, values))| (name, Tensor::from_f32(shape, values))).collect())
-    }
-
-    #[cfg(not(target_arch = "wasm32"))]
-    fn read_array(&self, array: ArrayId) -> Result<Vec<f32>, TrainError> {
-        let (gpu, quads) = (&self.gpu, self.program.program.get(array).len());
-        let memory = self.executable.memory(array);
-        let read = async {
-            let reading = readback::submit(gpu, |encoder| {
-                let buffer = readback::buffer(gpu, memory.copy_size(quads));
-                memory.copy_to(encoder, quads, &buffer);
-                Ok(vec![buffer])
-            });
-            readback::read(gpu, reading.await?, Poller::Caller).await
-        };
-        Ok(pollster::block_on(read)?.into_iter().next().unwrap_or_default())
-    }
-
-    fn check(&self, inputs: &[f32], classes: &[usize]) -> Result<(), TrainError> {
+    pub(super) fn check(&self, inputs: &[f32], classes: &[usize]) -> Result<(), TrainError> {
         let fail = |expected, found: String| Err(TrainError::Images { expected, found });
         let len = self.network.input().len();
         if classes.is_empty() || inputs.len() != classes.len() * len {
@@ -475,7 +360,7 @@ impl Trainer {
     }
 
     /// Writes images and their classes, with the queue's next submission. Images that are missing have no weight.
-    fn write(&self, inputs: &[f32], classes: &[usize], weight: f32) {
+    pub(super) fn write(&self, inputs: &[f32], classes: &[usize], weight: f32) {
         let TrainingProgram { input, targets, .. } = self.program;
         let (shape, queue) = (self.network.input(), self.gpu.queue());
         self.executable.memory(input).write(queue, &self.program.lay_out(shape, inputs));
@@ -487,7 +372,7 @@ impl Trainer {
         self.executable.memory(targets).write(queue, rows.as_flattened());
     }
 
-    fn write_step(&self, first_image: usize, rate: f32, dropout: bool) {
+    pub(super) fn write_step(&self, first_image: usize, rate: f32, dropout: bool) {
         let step = Step {
             seed: [self.seed as u32, (self.seed >> 32) as u32],
             number: self.steps as u32,
@@ -504,16 +389,11 @@ impl Trainer {
 
     /// Runs steps of the program and returns a ticket for the images' results. `begins` is whether gradients are added up
     /// from zero.
-    fn submit(&self, begins: bool, steps: Range<usize>) -> Result<Pass, TrainError> {
-        let reserved = loop {
-            match self.ring.reserve() {
-                Ok(reserved) => break reserved,
-                // Those under way come before this one.
-                #[cfg(not(target_arch = "wasm32"))]
-                Err(RunError::Busy { .. }) => self.settle()?,
-                Err(error) => return Err(error.into()),
-            }
-        };
+    pub(super) fn submit(&self, begins: bool, steps: Range<usize>) -> Result<Pass, TrainError> {
+        #[cfg(target_arch = "wasm32")]
+        let reserved = self.ring.reserve()?;
+        #[cfg(not(target_arch = "wasm32"))]
+        let reserved = self.reserve()?;
         let scopes = Scopes::push(self.gpu.device());
         let mut encoder = self.gpu.device().create_command_encoder(&Default::default());
         if begins && self.at_once < self.batch {
@@ -532,19 +412,6 @@ impl Trainer {
         match scopes.pop_now() {
             Some(error) => Err(PipelineError::from(error).into()),
             None => Ok(Pass::new(ticket)),
-        }
-    }
-
-    /// Waits until the device has done everything that was submitted.
-    #[cfg(not(target_arch = "wasm32"))]
-    fn settle(&self) -> Result<(), TrainError> {
-        let (send, done) = futures::channel::oneshot::channel();
-        self.gpu.queue().on_submitted_work_done(move || _ = send.send(()));
-        let device = |reason: String| TrainError::Run(RunError::Device(reason));
-        match wait::wait(self.gpu.device(), done) {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) => Err(device("the device was lost".into())),
-            Err(error) => Err(device(error.to_string())),
         }
     }
 }

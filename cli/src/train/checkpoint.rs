@@ -1,6 +1,6 @@
 //! The files of a training: best.safetensors, and last.safetensors from which it goes on.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use alexnet_wgpu::{Model, Network, Weights, train::TrainerState};
 use serde::{Deserialize, Serialize};
@@ -35,9 +35,14 @@ impl Progress {
     }
 }
 
+/// The file from which a training goes on.
+pub fn last(folder: &Path) -> PathBuf {
+    folder.join(LAST)
+}
+
 /// Whether a model is in `folder`.
 pub fn exists(folder: &Path) -> bool {
-    folder.join(LAST).exists()
+    last(folder).exists()
 }
 
 /// Writes the model, with what a training goes on from, and without it if it is the best so far.
@@ -56,7 +61,7 @@ pub fn save(
     weights.extend(moments);
     let progress = Progress { steps: state.steps, ..progress.clone() };
     weights.metadata.insert(KEY.into(), serde_json::to_string(&progress)?);
-    Ok(weights.save(folder.join(LAST))?)
+    Ok(weights.save(last(folder))?)
 }
 
 /// Reads what a training goes on from.
@@ -65,11 +70,8 @@ pub fn load(
     network: &Network,
     settings: &serde_json::Value,
 ) -> Result<(Option<TrainerState>, Progress), Failure> {
-    let path = folder.join(LAST);
+    let path = last(folder);
     let name = path.display();
-    if !path.exists() {
-        return Err(Failure::run(format!("{name}: expected what a training goes on from, found no such file")));
-    }
     let file = Weights::open(&path)?;
     let Some(text) = file.metadata.get(KEY) else {
         return Err(Failure::run(format!("{name}: expected a file of `alexnet train`, found another one")));

@@ -56,7 +56,7 @@ impl Examples {
         let (training, held) = (compute(&data.training)?, compute(&data.held)?);
         bar.finish_and_clear();
         if unreadable > 0 {
-            complain(&format!("{unreadable} pictures could not be read, and are left out"));
+            left_out(unreadable);
         }
         Ok(Self { training: set(training.0, Some(training.1), vec![]), held: set(held.0, Some(held.1), vec![]) })
     }
@@ -124,6 +124,15 @@ fn features(
     Ok((read, features))
 }
 
+fn left_out(count: usize) {
+    let what = if count == 1 {
+        "1 picture could not be read, and is".into()
+    } else {
+        format!("{count} pictures could not be read, and are")
+    };
+    complain(&format!("{what} left out"));
+}
+
 /// Those of the pictures that can be decoded.
 fn readable(pictures: &[Labelled]) -> Vec<Labelled> {
     let bar = progress::bar(pictures.len(), "pictures looked at");
@@ -154,7 +163,7 @@ fn readable(pictures: &[Labelled]) -> Vec<Labelled> {
     bar.finish_and_clear();
     let unreadable = looked.iter().filter(|picture| picture.is_none()).count();
     if unreadable > 0 {
-        complain(&format!("{unreadable} pictures could not be read, and are left out"));
+        left_out(unreadable);
     }
     looked.into_iter().flatten().collect()
 }

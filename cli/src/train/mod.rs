@@ -262,6 +262,19 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
         return task.describe(args, &plan, &data);
     }
     let out = args.out();
+    // Before anything takes long.
+    if args.resume && !checkpoint::exists(&out) {
+        return Err(Failure::run(format!(
+            "{}: expected what a training goes on from, found no such file",
+            checkpoint::last(&out).display()
+        )));
+    }
+    if !args.resume && checkpoint::exists(&out) {
+        return Err(Failure::run(format!(
+            "{}: expected no model there, found one: go on from it with --resume, or name another folder with --out",
+            out.display()
+        )));
+    }
     let gpu = args.gpu.open()?;
     let examples = Examples::new(&gpu, &task, &data, args)?;
     Session::new(args, plan, task, data, examples, out, &gpu)?.run()

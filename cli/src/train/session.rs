@@ -87,9 +87,6 @@ impl<'a> Session<'a> {
             true => checkpoint::load(&out, &task.network, &settings)?,
             false => (None, Progress::new(settings)),
         };
-        if !args.resume && checkpoint::exists(&out) {
-            complain(&format!("{} has a model already: it is replaced (--resume would go on from it)", out.display()));
-        }
         if examples.training.len() == 0 {
             return Err(Failure::run("expected pictures to train on, and none of them can be read"));
         }

@@ -12,6 +12,8 @@ use crate::{
 
 /// k quads per subgroup: 32 vec4s of sums.
 const BROADCAST_QUADS: u32 = 8;
+/// Pixels that are multiplied at a time.
+const BROADCAST_PIXELS: u32 = 4;
 /// k quads and column quads per workgroup.
 const TILED_QUADS: u32 = 16;
 /// The number of rows that are summed before their sum is added to those of others.
@@ -64,7 +66,7 @@ impl Gemm {
         settings.extend(dilated(flat.conv.window));
         let (shader, workgroups) = match config.family {
             Family::SubgroupBroadcast { lanes } => {
-                settings.extend([("LANES", lanes), ("QUADS", BROADCAST_QUADS.min(lanes))]);
+                settings.extend([("LANES", lanes), ("QUADS", BROADCAST_QUADS.min(lanes)), ("ROWS", BROADCAST_PIXELS)]);
                 let tile = BROADCAST_QUADS.min(lanes);
                 ("weight_gradient_broadcast", [k_quads.div_ceil(tile), quads.div_ceil(lanes), groups])
             }

@@ -1,0 +1,161 @@
+//! `alexnet train`: a model of a folder, its log, resuming, and errors.
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+mod common;
+
+use std::{fs, path::Path, process::Stdio, time::Duration};
+
+use serde_json::Value;
+
+use crate::common::{Folder, alexnet, command};
+
+/// Folders of pictures that differ in colour and pattern.
+fn classes(folder: &Folder) -> std::path::PathBuf {
+    let top = folder.path("pictures");
+    for (class, name) in ["stripes", "blots", "Wände"].into_iter().enumerate() {
+        fs::create_dir_all(top.join(name)).unwrap();
+        for i in 0..12usize {
+            let sample = |at: usize| {
+                let (x, y, c) = (at / 3 % 48, at / 3 / 48, at % 3);
+                match class {
+                    0 => ((x + i) / 4 % 2 * 190 + c * 20 + i) as u8,
+                    1 => (((x / 12 + i) * (y / 12 + 1) * 37) % 190 + 20 * c + i) as u8,
+                    _ => (40 + 2 * y + 30 * c + i) as u8,
+                }
+            };
+            let rgb: Vec<u8> = (0..3 * 48 * 48).map(sample).collect();
+            let mut ppm = b"P6 48 48 255\n".to_vec();
+            ppm.extend(rgb);
+            fs::write(top.join(name).join(format!("{class}-{i}.ppm")), ppm).unwrap();
+        }
+    }
+    top
+}
+
+fn lines(text: &str) -> Vec<Value> {
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn read(folder: &Path, name: &str) -> Vec<u8> {
+    fs::read(folder.join(name)).unwrap()
+}
+
+#[test]
+fn a_folder_becomes_a_model() {
+    let folder = Folder::new();
+    let (pictures, out) = (classes(&folder), folder.path("model"));
+    fs::write(pictures.join("blots/notes.png"), "no picture").unwrap();
+    let output = alexnet("train --epochs 6 --batch 8 --json --out", &[&out, &pictures]);
+    assert_eq!(output.code, Some(0), "{output:?}");
+    // The file that is none is told and counted.
+    assert!(output.stderr.contains("notes.png") && output.stderr.contains("1 picture could not be read"), "{output:?}");
+    let events = lines(&output.stdout);
+    assert_eq!(events[0]["classes"], serde_json::json!(["Wände", "blots", "stripes"]));
+    let epochs: Vec<&Value> = events.iter().filter(|event| event["train_loss"].is_number()).collect();
+    let steps: Vec<&Value> = events.iter().filter(|event| event["step"].is_number()).collect();
+    assert_eq!(epochs.len(), 6);
+    assert!(steps.iter().zip(1..).all(|(event, step)| event["step"] == step), "{steps:?}");
+    let loss = |epoch: usize| epochs[epoch]["train_loss"].as_f64().unwrap();
+    assert!(loss(5) < 0.5 * loss(0), "{} after {}", loss(5), loss(0));
+    assert_eq!(epochs[5]["val_accuracy"], 1.0, "{epochs:?}");
+    assert_eq!(read(&out, "metrics.csv").iter().filter(|&&byte| byte == b'\n').count(), 7);
+
+    // Both files are models, with labels and preprocessing.
+    for name in ["best.safetensors", "last.safetensors"] {
+        let classified =
+            alexnet("classify --top 1 --weights", &[&out.join(name), &pictures.join("stripes/0-3.ppm")]).success();
+        assert!(classified.trim_end().ends_with("stripes"), "{classified}");
+    }
+    let evaluated = alexnet("eval --weights", &[&out.join("best.safetensors"), &pictures]);
+    assert!(evaluated.stdout.contains("stripes") || evaluated.code == Some(0), "{evaluated:?}");
+}
+
+#[test]
+fn a_killed_training_goes_on_as_if_nothing_had_happened() {
+    let folder = Folder::new();
+    let (pictures, out, whole) = (classes(&folder), folder.path("killed"), folder.path("whole"));
+    let options = "train --epochs 12 --batch 5 --save-every 1 --json --out";
+    let mut child = command();
+    child.args(options.split(' ')).args([&out, &pictures]);
+    let mut child = child.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    // As soon as something is saved, at no particular moment.
+    while !out.join("last.safetensors").exists() {
+        std::thread::sleep(Duration::from_millis(20));
+        assert!(child.try_wait().unwrap().is_none_or(|status| status.success()));
+    }
+    std::thread::sleep(Duration::from_millis(150));
+    let _ = child.kill();
+    child.wait().unwrap();
+    let resumed = lines(&alexnet(options, &[&out, &pictures, Path::new("--resume")]).success());
+    assert!(resumed.iter().all(|event| event["step"] != 1), "it began anew");
+    alexnet(options, &[&whole, &pictures]).success();
+    for name in ["best.safetensors", "last.safetensors"] {
+        assert!(read(&out, name) == read(&whole, name), "{name}");
+    }
+
+    // With other options it would be another training.
+    let other = alexnet("train --epochs 12 --batch 5 --lr 0.5 --resume --out", &[&out, &pictures]);
+    other.failure(2, &["last.safetensors", "expected plan"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_saves_and_says_how_to_go_on() {
+    let folder = Folder::new();
+    let (pictures, out) = (classes(&folder), folder.path("model"));
+    let mut child = command();
+    child.args("train --epochs 100000 --batch 5 --save-every 1 --out".split(' ')).args([&out, &pictures]);
+    let child = child.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    while !out.join("last.safetensors").exists() {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let killed = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(killed.success());
+    let output = child.wait_with_output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && told.contains("stopped after step") && told.contains("--resume"), "{told}");
+}
+
+#[test]
+fn a_network_is_trained_from_nothing() {
+    let folder = Folder::new();
+    let pictures = classes(&folder);
+    for recipe in ["paper", "caffe", "torchvision"] {
+        let options =
+            format!("train --recipe {recipe} --size 67 --width 0.1 --steps 3 --batch 8 --at-once 5 --json --out");
+        let events = lines(&alexnet(&options, &[&folder.path(recipe), &pictures]).success());
+        let losses: Vec<f64> = events.iter().filter_map(|event| event["loss"].as_f64()).collect();
+        assert_eq!(losses.len(), 3, "{recipe}: {events:?}");
+        // Random weights guess: ln(3).
+        assert!((losses[0] - 3f64.ln()).abs() < 0.2, "{recipe}: {losses:?}");
+    }
+    let out = folder.path("paper");
+    alexnet("classify --weights", &[&out.join("last.safetensors"), &pictures.join("blots/1-1.ppm")]).success();
+    // Nothing is replaced.
+    alexnet("train --out", &[&out, &pictures]).failure(1, &["found one", "--resume", "--out"]);
+}
+
+#[test]
+fn what_cannot_be_trained_is_told() {
+    let folder = Folder::new();
+    let pictures = classes(&folder);
+    let looked = alexnet("train --dry-run", &[&pictures]).success();
+    assert!(looked.contains("3 classes of") && looked.contains("20 epochs"), "{looked}");
+    assert!(!folder.path("pictures-model").exists());
+
+    alexnet("train", &[&folder.path("none")]).failure(1, &["expected a folder"]);
+    alexnet("train", &[&pictures.join("stripes")]).failure(1, &["found no folders"]);
+    let one = folder.path("one/class");
+    fs::create_dir_all(&one).unwrap();
+    fs::copy(pictures.join("stripes/0-0.ppm"), one.join("a.ppm")).unwrap();
+    alexnet("train", &[&folder.path("one")]).failure(1, &["at least two classes", "class"]);
+    alexnet("train --resume", &[&pictures]).failure(1, &["last.safetensors", "found no such file"]);
+    for (wrong, told) in
+        [("--val 1.5", "1.5"), ("--batch 0", "at least one"), ("--lr=-1", "above 0"), ("--dropout 1", "dropout")]
+    {
+        let output = alexnet(&format!("train {wrong}"), &[&pictures]);
+        assert!(matches!(output.code, Some(1 | 2)) && output.stderr.contains(told), "{output:?}");
+    }
+    // Too small for the layers.
+    alexnet("train --recipe paper --size 20", &[&pictures]).failure(2, &["--size 20"]);
+}

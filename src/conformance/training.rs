@@ -1,0 +1,139 @@
+//! Training steps, for the checks of shaders.
+
+use std::collections::BTreeMap;
+
+use super::job::{Job, LIMIT};
+use crate::{
+    activation::Activation,
+    kernels::{Family, KernelConfig, Storage},
+    layers::{Conv, Linear, LocalResponseNorm, MaxPool, Op},
+    network::Network,
+    program::{Algorithms, Options, ProgramError},
+    reference,
+    shape::Shape,
+    train::{
+        Optimizer, Place, SgdForm, TrainingOptions, TrainingProgram,
+        samples::{images, networks, weights},
+    },
+    window::{Padding, Window},
+};
+
+/// The families that have a backward pass, with each storage.
+fn configs() -> impl Iterator<Item = KernelConfig> {
+    let broadcast = |lanes| Family::SubgroupBroadcast { lanes };
+    let all = [Family::WorkgroupTiled, broadcast(8)]
+        .into_iter()
+        .flat_map(|family| Storage::ALL.map(|storage| KernelConfig { family, storage }));
+    all.chain([KernelConfig { family: broadcast(16), storage: Storage::StorageTexture }])
+}
+
+fn lower(
+    network: &Network,
+    config: KernelConfig,
+    (batch, accumulates): (usize, bool),
+    limit: u64,
+    optimizer: Optimizer,
+) -> Result<TrainingProgram, ProgramError> {
+    let algorithms = &Algorithms::new();
+    let lowering = Options { config, batch, precision: Default::default(), algorithms, limit, top: 0 };
+    let options = TrainingOptions {
+        lowering,
+        optimizer,
+        weight_decay: 0.0,
+        bias_rate: 1.0,
+        bias_decay: 1.0,
+        rates: &BTreeMap::new(),
+        dropout: 0.5,
+        accumulates,
+    };
+    TrainingProgram::lower(network, options)
+}
+
+/// Training steps in every kernel configuration: with gradients that are added up and without, and with each optimiser.
+pub(super) fn programs() -> impl Iterator<Item = TrainingProgram> {
+    let optimizers = [SgdForm::Caffe, SgdForm::Torch]
+        .into_iter()
+        .flat_map(|form| [0.0, 0.9].map(|momentum| [false, true].map(|nesterov| (form, momentum, nesterov))))
+        .flatten()
+        .map(|(form, momentum, nesterov)| Optimizer::Sgd { form, momentum, nesterov })
+        .chain([Optimizer::ADAMW]);
+    let optimizers: Vec<Optimizer> = optimizers.collect();
+    configs().enumerate().flat_map(move |(index, config)| {
+        let (mut all, optimizers) = (networks(), optimizers.clone());
+        // Each family, and each storage.
+        if index.is_multiple_of(2) {
+            all.extend(edges());
+        }
+        let of_network = all.into_iter().zip(optimizers.into_iter().cycle());
+        of_network.flat_map(move |(network, optimizer)| {
+            // In a smaller binding, weights are split.
+            let blocks = [LIMIT, 1100];
+            let passes = [(1, false), (3, true), (17, false)];
+            let ways = passes.into_iter().flat_map(move |pass| blocks.map(|limit| (pass, limit)));
+            let fits = move |(pass, limit): ((usize, bool), u64)| {
+                let lowered = lower(&network, config, pass, limit, optimizer);
+                // A block of weights may exceed the small binding.
+                assert!(lowered.is_ok() || limit < LIMIT, "{}", network.name());
+                lowered.ok()
+            };
+            ways.filter_map(fits).collect::<Vec<_>>()
+        })
+    })
+}
+
+/// Networks of one layer and a fully connected one, at shapes that are prone to wrong indices.
+fn edges() -> Vec<Network> {
+    let uneven = Padding { top: 0, left: 2, bottom: 1, right: 0 };
+    let gaps = Window { dilation: [3, 1], padding: uneven, ..Window::square(3, 2) };
+    let ops = [
+        (Op::Conv(Conv::new(6, 8).stride(4)), Shape::new(3, 8, 8)),
+        (Op::Conv(Conv::new(6, 3).stride(12)), Shape::new(3, 14, 15)),
+        (Op::Conv(Conv::new(5, 3).padding(1)), Shape::new(3, 1, 1)),
+        (Op::Conv(Conv::new(14, 3).groups(7)), Shape::new(21, 5, 5)),
+        (Op::Conv(Conv::new(64, 3).groups(2).padding(1)), Shape::new(32, 6, 5)),
+        (Op::Conv(Conv::new(10, 1).window(gaps)), Shape::new(3, 9, 8)),
+        (Op::Conv(Conv::new(12, 1).activation(Activation::Elu { alpha: 0.5 })), Shape::new(130, 3, 3)),
+        (
+            Op::MaxPool(MaxPool::new(3, 2).padding(Padding { top: 0, left: 0, bottom: 1, right: 2 })),
+            Shape::new(7, 12, 10),
+        ),
+        (Op::MaxPool(MaxPool { window: gaps }), Shape::new(3, 9, 8)),
+        (Op::LocalResponseNorm(LocalResponseNorm { size: 9, ..LocalResponseNorm::CAFFE }), Shape::new(48, 3, 2)),
+        (Op::Linear(Linear::new(200)), Shape::new(5, 3, 2)),
+        (Op::Softmax, Shape::new(7, 5, 3)),
+    ];
+    let network = |(op, input): (Op, Shape)| {
+        let first = ("conv0".to_string(), Op::Conv(Conv::new(input.channels, 1).relu()));
+        let layers =
+            [first, ("layer".into(), op), ("drop".into(), Op::Dropout), ("fc".into(), Op::Linear(Linear::new(9)))];
+        Network::new("edge", input, layers).unwrap()
+    };
+    ops.into_iter().map(network).collect()
+}
+
+/// The gradients of small networks in several kernel configurations: what `run` computes, against the f64 twins.
+pub(super) fn check(configs: impl IntoIterator<Item = KernelConfig>, mut run: impl FnMut(Job) -> Result<Job, String>) {
+    for config in configs {
+        for network in networks() {
+            let weights = weights(&network);
+            let (inputs, classes) = images(&network, 2);
+            let wide: Vec<f64> = inputs.iter().map(|&v| v.into()).collect();
+            let (expected, _) = reference::gradients(&network, &weights, &wide, &classes).unwrap();
+            let training = lower(&network, config, (2, true), LIMIT, Optimizer::SGD).unwrap();
+            let job = Job::of_training(&training, &network, &weights, &inputs, &classes);
+            let job = run(job).unwrap_or_else(|e| panic!("{config:?}: {e}"));
+            let shapes: BTreeMap<String, Vec<usize>> = network.parameters().collect();
+            for master in &training.masters {
+                let (mut found, packed) =
+                    (vec![0.0; shapes[&master.tensor].iter().product()], job.read(master.gradient));
+                match &master.place {
+                    Place::Weight(packing, blocks) => packing.unpack(blocks.clone(), &packed, &mut found),
+                    Place::Bias(packing) => found = packing.unpack_columns(&packed),
+                }
+                let error = reference::relative_error(&found, &expected[&master.tensor]);
+                println!("{config:?}: {} of {}: {error:.1e}", master.tensor, network.name());
+                assert!(error <= 1e-5, "{config:?}: {} of {}: {error:e}", master.tensor, network.name());
+            }
+        }
+    }
+}
