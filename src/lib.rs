@@ -71,6 +71,7 @@
 //! | `decoders` | image files: BMP, GIF, JPEG, PNG, PNM, TIFF, WebP | image, gif, fax, flate2, weezl |
 //! | `doctor` | the module `doctor`, with reference vectors of 0.1 MB | none |
 //! | `embedded` | `Model::embedded`: a model of ten classes, 4.4 MB | none |
+//! | `imagenet` | AlexNet's convolutions trained on ImageNet and LPIPS's weights, 4.9 MB: `Model::imagenet_trunk`, `Comparer::new`, `FeatureExtractor::imagenet` | alexnet-weights |
 //! | `onnx` | ONNX models | prost |
 //! | `torch` | PyTorch's checkpoints | rawzip, flate2 |
 //!
