@@ -105,7 +105,7 @@ impl<'a> Session<'a> {
 
     pub fn run(mut self) -> Result<ExitCode, Failure> {
         let steps = self.steps_of_epoch();
-        let total = self.args.steps.unwrap_or(u64::MAX).min(self.plan.epochs * steps);
+        let total = self.total();
         self.log.begin(total, self.trainer.steps());
         let mut sums = Sums::default();
         let mut pending: Vec<(PendingReport, u64)> = Vec::new();
@@ -158,6 +158,11 @@ impl<'a> Session<'a> {
     fn is_stopped(&self) -> bool {
         let late = |most: Duration| self.start.elapsed() >= most;
         self.stop.load(Ordering::Relaxed) || self.args.max_time().is_some_and(late)
+    }
+
+    /// The number of steps of the whole training.
+    fn total(&self) -> u64 {
+        self.args.steps.unwrap_or(u64::MAX).min(self.plan.epochs * self.steps_of_epoch())
     }
 
     fn steps_of_epoch(&self) -> u64 {
@@ -235,7 +240,7 @@ impl<'a> Session<'a> {
     /// Measures the pictures held back. Returns whether they are better than ever.
     fn end_epoch(&mut self, epoch: u64, sums: &Sums) -> Result<bool, Failure> {
         let held = measure(&mut self.trainer, &self.examples.held)?;
-        let rate = self.rate(self.trainer.steps().saturating_sub(1), self.plan.epochs * self.steps_of_epoch());
+        let rate = self.rate(self.trainer.steps().saturating_sub(1), self.total());
         self.log.epoch(
             epoch + 1,
             self.trainer.steps(),
