@@ -50,6 +50,17 @@ impl Crops {
     }
 }
 
+/// Refuses what is no regular file among pictures that were found in a folder or a list: opening a pipe waits for its writer.
+/// A file that cannot be looked at is left to whoever opens it.
+pub fn expect_regular(path: &Path) -> Result<(), String> {
+    match path.metadata() {
+        Ok(found) if !found.is_file() => {
+            Err(format!("{}: expected a picture, found something that is not a regular file", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// A decoded picture file, or the error, with the file's name. Damage is told on standard error.
 pub fn open_picture(path: &Path) -> Result<Picture, String> {
     let named = |reason: String| format!("{}: {reason}", path.display());

@@ -1,6 +1,7 @@
 //! The `alexnet` command: pictures in, labels or features out, on any GPU.
 
 mod adapters;
+mod ahead;
 mod bench;
 mod bus_error;
 mod choices;

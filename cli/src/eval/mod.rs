@@ -7,11 +7,7 @@ use std::{
     io::{self, Write},
     path::PathBuf,
     process::ExitCode,
-    sync::{
-        atomic::{AtomicUsize, Ordering},
-        mpsc,
-    },
-    thread,
+    sync::atomic::AtomicBool,
     time::Instant,
 };
 
@@ -21,7 +17,8 @@ use serde::Serialize;
 pub use self::pictures::{Labelled, find, folders};
 use self::score::{Confused, Score};
 use crate::{
-    failure::{Failure, complain, printable},
+    ahead,
+    failure::{Failure, printable},
     files::{self, Crops},
     labels,
     options::{ComputeArgs, GpuArgs, ModelArgs},
@@ -135,7 +132,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Decodes on separate threads and runs on this one.
+/// Runs all pictures, and counts which are right.
 fn measure(
     pictures: &[Labelled],
     model: &Model,
@@ -146,70 +143,26 @@ fn measure(
     let mut score = Score::new(model.labels.len());
     let mut unreadable = Vec::new();
     let bar = progress::bar(pictures.len(), "pictures");
-    let next = AtomicUsize::new(0);
-    let threads = thread::available_parallelism().map_or(1, usize::from).min(pictures.len());
-    thread::scope(|scope| {
-        // As many pictures wait as the next run takes; more would only take memory.
-        let (send, prepared) = mpsc::sync_channel(at_once);
-        for _ in 0..threads {
-            let (send, next) = (send.clone(), &next);
-            scope.spawn(move || {
-                while let Some(picture) = pictures.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    // Opening a pipe without a writer would block.
-                    let is_file = picture.path.metadata().map_or(true, |found| found.is_file());
-                    let input = match is_file {
-                        true => files::picture(&picture.path, &model.preprocessing, crops),
-                        false => Err(format!(
-                            "{}: expected a picture, found something that is not a regular file",
-                            picture.path.display()
-                        )),
-                    };
-                    if send.send((picture, input)).is_err() {
-                        return;
-                    }
-                }
-            });
+    let probabilities = model.network.gives_probabilities();
+    let read = |picture: &Labelled| {
+        files::expect_regular(&picture.path)?;
+        files::picture(&picture.path, &model.preprocessing, crops)
+    };
+    let failed = |picture: &Labelled, reason| {
+        let (image, image_hex) = (picture.path.display().to_string(), name_hex(&picture.path));
+        unreadable.push(Unreadable { image, image_hex, reason });
+    };
+    let run = |batch: &[&Labelled], input: &mut Vec<f32>| {
+        input.resize(model.network.input().len() * pipeline.batch(), 0.0);
+        let outputs = pipeline.run_blocking(input)?;
+        let of_one = crops.count() * model.labels.len();
+        for (picture, outputs) in batch.iter().zip(outputs.chunks_exact(of_one)) {
+            let mean = score::mean(outputs, model.labels.len(), probabilities);
+            score.add(picture.class, &mean).map_err(Failure::run)?;
         }
-        drop(send);
-
-        // Nothing is known of the first batch until all of it has been decoded and run.
-        bar.tick();
-        let probabilities = model.network.gives_probabilities();
-        let mut input = Vec::with_capacity(model.network.input().len() * pipeline.batch());
-        let mut waiting = Vec::with_capacity(at_once);
-        let mut run = |input: &mut Vec<f32>, waiting: &mut Vec<usize>| -> Result<(), Failure> {
-            input.resize(model.network.input().len() * pipeline.batch(), 0.0);
-            let outputs = pipeline.run_blocking(input)?;
-            let of_one = crops.count() * model.labels.len();
-            for (class, outputs) in waiting.drain(..).zip(outputs.chunks_exact(of_one)) {
-                score.add(class, &score::mean(outputs, model.labels.len(), probabilities)).map_err(Failure::run)?;
-                bar.inc(1);
-            }
-            input.clear();
-            Ok(())
-        };
-        for (picture, prepared) in prepared {
-            match prepared {
-                Ok(crops) => {
-                    input.extend(crops);
-                    waiting.push(picture.class);
-                }
-                Err(reason) => {
-                    bar.suspend(|| complain(&reason));
-                    bar.inc(1);
-                    let (image, image_hex) = (picture.path.display().to_string(), name_hex(&picture.path));
-                    unreadable.push(Unreadable { image, image_hex, reason });
-                }
-            }
-            if waiting.len() == at_once {
-                run(&mut input, &mut waiting)?;
-            }
-        }
-        if !waiting.is_empty() {
-            run(&mut input, &mut waiting)?;
-        }
-        Ok::<_, Failure>(())
-    })?;
+        Ok(())
+    };
+    ahead::in_batches(pictures, at_once, (&bar, &AtomicBool::new(false)), read, failed, run)?;
     bar.finish_and_clear();
     unreadable.sort_by(|a, b| a.image.cmp(&b.image));
     Ok((score, unreadable))

@@ -105,13 +105,12 @@ pub fn pictures(folder: &Path) -> Result<Found, Failure> {
         if path.is_dir() {
             continue;
         }
+        if let Err(reason) = files::expect_regular(&path) {
+            found.errors.push((path, reason));
+            continue;
+        }
         let name = path.strip_prefix(folder).ok().and_then(Name::of);
         match (Stamp::of(&path), name) {
-            // Opening a pipe would wait for its writer.
-            (Ok(_), _) if !path.is_file() => {
-                let reason = "expected a picture, found something that is not a regular file";
-                found.errors.push((path.clone(), format!("{}: {reason}", path.display())));
-            }
             (Ok(stamp), Some(name)) => found.pictures.push((name, stamp)),
             (Ok(_), None) => {
                 let reason = format!("{}: expected a name in Unicode, which the index can keep", path.display());

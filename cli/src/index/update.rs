@@ -3,11 +3,7 @@
 use std::{
     collections::HashMap,
     path::Path,
-    sync::{
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-        mpsc,
-    },
-    thread,
+    sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
 };
 
@@ -18,7 +14,8 @@ use super::{
     folder::{Found, Name, Stamp},
 };
 use crate::{
-    failure::{Failure, chain, complain},
+    ahead,
+    failure::{Failure, chain},
     files, progress,
 };
 
@@ -98,80 +95,42 @@ pub fn add(
     stop: &AtomicBool,
     save: impl Fn(&Index) -> Result<(), Failure>,
 ) -> Result<Done, Failure> {
-    let (batch, start) = (extractor.pipeline().batch(), Instant::now());
+    let start = Instant::now();
     let mut done = Done::default();
     let bar = progress::bar(pictures.len(), "pictures");
-    let next = AtomicUsize::new(0);
-    let threads = thread::available_parallelism().map_or(1, usize::from).min(pictures.len());
-    thread::scope(|scope| {
-        // As many pictures wait as the next run takes; more would only take memory.
-        let (send, prepared) = mpsc::sync_channel(batch);
-        for _ in 0..threads {
-            let (send, next) = (send.clone(), &next);
-            scope.spawn(move || {
-                while let Some((name, stamp)) = pictures.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let path = name.path(folder);
-                    let input = files::open_picture(&path).and_then(|picture| {
-                        extractor.preprocess(&picture).map_err(|e| format!("{}: {}", path.display(), chain(&e)))
-                    });
-                    if stop.load(Ordering::Relaxed) || send.send((name, stamp, input)).is_err() {
-                        return;
-                    }
-                }
-            });
+    let read = |(name, _): &(Name, Stamp)| {
+        let path = name.path(folder);
+        let picture = files::open_picture(&path)?;
+        extractor.preprocess(&picture).map_err(|e| format!("{}: {}", path.display(), chain(&e)))
+    };
+    let mut unreadable = Vec::new();
+    let failed = |(name, stamp): &(Name, Stamp), reason: String| {
+        // A file that cannot be opened may be opened later, without having changed.
+        match reason.strip_prefix(&format!("{}: ", name.path(folder).display())) {
+            Some(reason) => {
+                unreadable.push(Unreadable { name: name.clone(), stamp: *stamp, reason: reason.into() });
+                done.unreadable.push((name.clone(), reason.into()));
+            }
+            None => done.unreadable.push((name.clone(), reason)),
         }
-        drop(send);
-
-        bar.tick();
-        let (mut inputs, mut waiting, mut unreadable) = (Vec::new(), Vec::with_capacity(batch), Vec::new());
-        let mut saved: Option<(Instant, Duration)> = None;
-        let mut run = |inputs: &mut Vec<f32>, waiting: &mut Vec<(&Name, &Stamp)>| -> Result<usize, Failure> {
-            let vectors = extractor.extract_blocking(inputs)?;
-            inputs.clear();
-            for ((name, stamp), vector) in waiting.iter().zip(vectors.chunks_exact(extractor.dims())) {
-                index.push((*name).clone(), **stamp, vector);
-            }
-            // The first batch at once, so that a place that cannot be written is told before hours of work.
-            if saved.is_none_or(|(when, took)| when.elapsed() > SAVE.max(took * SAVE_SHARE)) {
-                let start = Instant::now();
-                save(index)?;
-                saved = Some((Instant::now(), start.elapsed()));
-            }
-            let count = waiting.len();
-            waiting.clear();
-            bar.inc(count as u64);
-            Ok(count)
-        };
-        for (name, stamp, input) in prepared {
-            match input {
-                Ok(input) => {
-                    inputs.extend(input);
-                    waiting.push((name, stamp));
-                }
-                Err(reason) => {
-                    bar.suspend(|| complain(&reason));
-                    bar.inc(1);
-                    // A file that cannot be opened may be opened later, without having changed.
-                    match reason.strip_prefix(&format!("{}: ", name.path(folder).display())) {
-                        Some(reason) => {
-                            unreadable.push(Unreadable { name: name.clone(), stamp: *stamp, reason: reason.into() });
-                            done.unreadable.push((name.clone(), reason.into()));
-                        }
-                        None => done.unreadable.push((name.clone(), reason)),
-                    }
-                }
-            }
-            if waiting.len() == batch {
-                done.computed += run(&mut inputs, &mut waiting)?;
-            }
+    };
+    let mut saved: Option<(Instant, Duration)> = None;
+    let run = |batch: &[&(Name, Stamp)], inputs: &mut Vec<f32>| {
+        let vectors = extractor.extract_blocking(inputs)?;
+        for ((name, stamp), vector) in batch.iter().zip(vectors.chunks_exact(extractor.dims())) {
+            index.push(name.clone(), *stamp, vector);
         }
-        // Also those of a batch that was interrupted: they are decoded already.
-        if !waiting.is_empty() {
-            done.computed += run(&mut inputs, &mut waiting)?;
+        done.computed += batch.len();
+        // The first batch at once, so that a place that cannot be written is told before hours of work.
+        if saved.is_none_or(|(when, took)| when.elapsed() > SAVE.max(took * SAVE_SHARE)) {
+            let start = Instant::now();
+            save(index)?;
+            saved = Some((Instant::now(), start.elapsed()));
         }
-        index.unreadable.extend(unreadable);
-        Ok::<_, Failure>(())
-    })?;
+        Ok(())
+    };
+    ahead::in_batches(pictures, extractor.pipeline().batch(), (&bar, stop), read, failed, run)?;
+    index.unreadable.extend(unreadable);
     bar.finish_and_clear();
     done.unreadable.sort();
     done.took = start.elapsed();

@@ -1,12 +1,14 @@
 //! What the network gets of each picture: its features, computed once, or its pixels, read each time.
 
-use std::{num::NonZero, sync::mpsc, thread};
+use std::sync::atomic::AtomicBool;
 
 use alexnet_wgpu::{Gpu, Picture, Pipeline, Preprocessing, splitmix};
 use half::f16;
+use indicatif::ProgressBar;
 
 use super::{Args, Augment, Task, data::Data};
 use crate::{
+    ahead,
     eval::Labelled,
     failure::{Failure, chain, complain},
     files, progress,
@@ -41,7 +43,6 @@ impl Examples {
         let (len, preprocessing) = (task.network.input().len(), task.preprocessing);
         let set = |pictures: Vec<Labelled>, features, augment| Set { pictures, features, len, preprocessing, augment };
         let Some(trunk) = &task.trunk else {
-            let readable = |pictures: &[Labelled]| readable(pictures);
             return Ok(Self {
                 training: set(readable(&data.training), None, augment),
                 held: set(readable(&data.held), None, vec![]),
@@ -67,61 +68,21 @@ fn features(
     pipeline: &Pipeline,
     pictures: &[Labelled],
     preprocessing: &Preprocessing,
-    bar: &indicatif::ProgressBar,
+    bar: &ProgressBar,
     unreadable: &mut usize,
 ) -> Result<(Vec<Labelled>, Vec<f16>), Failure> {
-    let len = pipeline.network().output().len();
-    let input = pipeline.network().input().len();
-    let threads = thread::available_parallelism().map_or(2, NonZero::get);
-    let (mut read, mut features) = (Vec::new(), Vec::with_capacity(pictures.len() * len));
-    thread::scope(|scope| {
-        // Each thread reads every so many-th picture; they are taken in turns, so that the order stays.
-        let readers: Vec<mpsc::Receiver<Result<Vec<f32>, String>>> = (0..threads)
-            .map(|first| {
-                let (send, inputs) = mpsc::sync_channel(WAITING / threads + 1);
-                scope.spawn(move || {
-                    for picture in pictures.iter().skip(first).step_by(threads) {
-                        // Nobody waits after an error of the device.
-                        if send.send(files::picture(&picture.path, preprocessing, files::Crops::One)).is_err() {
-                            return;
-                        }
-                    }
-                });
-                inputs
-            })
-            .collect();
-        let mut batch: Vec<f32> = Vec::with_capacity(BATCH * input);
-        let mut run = |batch: &mut Vec<f32>| -> Result<(), Failure> {
-            let count = batch.len() / input;
-            batch.resize(BATCH * input, 0.0);
-            let outputs = pipeline.run_blocking(batch)?;
-            features.extend(outputs[..count * len].iter().map(|&v| f16::from_f32(v)));
-            batch.clear();
-            Ok(())
-        };
-        for (index, picture) in pictures.iter().enumerate() {
-            match readers[index % threads].recv() {
-                Ok(Ok(input)) => {
-                    batch.extend(input);
-                    read.push(picture.clone());
-                }
-                Ok(Err(reason)) => {
-                    complain(&reason);
-                    *unreadable += 1;
-                }
-                Err(_) => break,
-            }
-            if batch.len() == BATCH * input {
-                run(&mut batch)?;
-            }
-            bar.inc(1);
-        }
-        if !batch.is_empty() {
-            run(&mut batch)?;
-        }
-        Ok::<_, Failure>(())
-    })?;
-    Ok((read, features))
+    let (input, len) = (pipeline.network().input().len(), pipeline.network().output().len());
+    let (mut known, mut features) = (Vec::new(), Vec::with_capacity(pictures.len() * len));
+    let read = |picture: &Labelled| files::picture(&picture.path, preprocessing, files::Crops::One);
+    let run = |batch: &[&Labelled], inputs: &mut Vec<f32>| {
+        inputs.resize(BATCH * input, 0.0);
+        let outputs = pipeline.run_blocking(inputs)?;
+        features.extend(outputs[..batch.len() * len].iter().map(|&v| f16::from_f32(v)));
+        known.extend(batch.iter().map(|&picture| picture.clone()));
+        Ok(())
+    };
+    ahead::in_batches(pictures, BATCH, (bar, &AtomicBool::new(false)), read, |_, _| *unreadable += 1, run)?;
+    Ok((known, features))
 }
 
 fn left_out(count: usize) {
@@ -136,36 +97,21 @@ fn left_out(count: usize) {
 /// Those of the pictures that can be decoded.
 fn readable(pictures: &[Labelled]) -> Vec<Labelled> {
     let bar = progress::bar(pictures.len(), "pictures looked at");
-    let threads = thread::available_parallelism().map_or(2, NonZero::get);
-    let size = pictures.len().div_ceil(threads).max(1);
-    let looked: Vec<Option<Labelled>> = thread::scope(|scope| {
-        let parts: Vec<_> = pictures
-            .chunks(size)
-            .map(|part| {
-                let bar = &bar;
-                scope.spawn(move || {
-                    let look = |picture: &Labelled| {
-                        bar.inc(1);
-                        match files::open_picture(&picture.path) {
-                            Ok(_) => Some(picture.clone()),
-                            Err(reason) => {
-                                complain(&reason);
-                                None
-                            }
-                        }
-                    };
-                    part.iter().map(look).collect::<Vec<_>>()
-                })
-            })
-            .collect();
-        parts.into_iter().flat_map(|part| part.join().unwrap_or_default()).collect()
+    let look = |picture: &Labelled| files::open_picture(&picture.path).map(drop);
+    let readable: Vec<Labelled> = ahead::in_order(pictures, WAITING, look, |looked| {
+        let told = looked.filter_map(|(picture, looked)| {
+            bar.inc(1);
+            looked.map_err(|reason| bar.suspend(|| complain(&reason))).ok()?;
+            Some(picture.clone())
+        });
+        told.collect()
     });
     bar.finish_and_clear();
-    let unreadable = looked.iter().filter(|picture| picture.is_none()).count();
+    let unreadable = pictures.len() - readable.len();
     if unreadable > 0 {
         left_out(unreadable);
     }
-    looked.into_iter().flatten().collect()
+    readable
 }
 
 impl Set {
@@ -176,27 +122,24 @@ impl Set {
 
     /// The inputs and classes of pictures, by their indices. `draw` seeds the random changes of each. A picture that cannot be
     /// read any more is taken for zeros, and told.
-    pub fn batch(&self, indices: &[usize], draw: impl Fn(usize) -> u64 + Sync) -> (Vec<f32>, Vec<usize>) {
+    pub fn batch(&self, indices: &[usize], draw: impl Fn(usize) -> u64) -> (Vec<f32>, Vec<usize>) {
         let classes = indices.iter().map(|&index| self.pictures[index].class).collect();
         if let Some(features) = &self.features {
             let input = |&index: &usize| features[index * self.len..][..self.len].iter().map(|v| v.to_f32());
             return (indices.iter().flat_map(input).collect(), classes);
         }
-        let mut inputs = vec![0.0; indices.len() * self.len];
-        let threads = thread::available_parallelism().map_or(2, NonZero::get);
-        let size = indices.len().div_ceil(threads).max(1);
-        thread::scope(|scope| {
-            let parts = inputs.chunks_mut(size * self.len).zip(indices.chunks(size)).enumerate();
-            for (part, (inputs, indices)) in parts {
-                let draw = &draw;
-                scope.spawn(move || {
-                    for (i, (&index, input)) in indices.iter().zip(inputs.chunks_exact_mut(self.len)).enumerate() {
-                        match self.read(&self.pictures[index], draw(part * size + i)) {
-                            Ok(values) => input.copy_from_slice(&values),
-                            Err(reason) => complain(&reason),
-                        }
+        let draws: Vec<(usize, u64)> = indices.iter().enumerate().map(|(i, &index)| (index, draw(i))).collect();
+        let read = |&(index, draw): &(usize, u64)| self.read(&self.pictures[index], draw);
+        let mut inputs = Vec::with_capacity(indices.len() * self.len);
+        ahead::in_order(&draws, WAITING, read, |results| {
+            for (_, result) in results {
+                match result {
+                    Ok(input) => inputs.extend(input),
+                    Err(reason) => {
+                        complain(&reason);
+                        inputs.resize(inputs.len() + self.len, 0.0);
                     }
-                });
+                }
             }
         });
         (inputs, classes)
