@@ -135,6 +135,28 @@ fn a_network_is_trained_from_nothing() {
     alexnet("train --out", &[&out, &pictures]).failure(1, &["found one", "--resume", "--out"]);
 }
 
+/// A pipe among the pictures is left out; opening it would wait for a writer.
+#[cfg(unix)]
+#[test]
+fn pipes_are_no_pictures() {
+    let folder = Folder::new();
+    let pictures = classes(&folder);
+    let held = folder.path("held");
+    for top in [&pictures, &held] {
+        fs::create_dir_all(top.join("blots")).unwrap();
+        let made = std::process::Command::new("mkfifo").arg(top.join("blots/pipe.png")).status().unwrap();
+        assert!(made.success());
+    }
+    fs::copy(pictures.join("stripes/0-0.ppm"), held.join("blots/a.ppm")).unwrap();
+    for recipe in ["finetune", "paper --size 67 --width 0.1"] {
+        let options = format!("train --steps 1 --batch 4 --recipe {recipe} --json --val");
+        let out = folder.path(&recipe[..5]);
+        let output = alexnet(&options, &[&held, "--out".as_ref(), &out, &pictures]);
+        assert_eq!(output.code, Some(0), "{output:?}");
+        assert_eq!(output.stderr.matches("pipe.png: expected a picture, found something").count(), 2, "{output:?}");
+    }
+}
+
 #[test]
 fn what_cannot_be_trained_is_told() {
     let folder = Folder::new();

@@ -107,8 +107,8 @@ impl Data {
 
     /// The number of pictures held back whose bytes are those of one that is trained on.
     fn on_both_sides(&self) -> usize {
-        // Only files of equal size can be equal.
-        let size = |path: &Path| fs::metadata(path).map(|metadata| metadata.len()).ok();
+        // Only files of equal size can be equal. Opening a pipe would wait for its writer.
+        let size = |path: &Path| fs::metadata(path).ok().filter(fs::Metadata::is_file).map(|file| file.len());
         let mut by_size: HashMap<u64, Vec<&PathBuf>> = HashMap::new();
         for picture in &self.training {
             if let Some(size) = size(&picture.path) {

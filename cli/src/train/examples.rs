@@ -73,7 +73,10 @@ fn features(
 ) -> Result<(Vec<Labelled>, Vec<f16>), Failure> {
     let (input, len) = (pipeline.network().input().len(), pipeline.network().output().len());
     let (mut known, mut features) = (Vec::new(), Vec::with_capacity(pictures.len() * len));
-    let read = |picture: &Labelled| files::picture(&picture.path, preprocessing, files::Crops::One);
+    let read = |picture: &Labelled| {
+        files::expect_regular(&picture.path)?;
+        files::picture(&picture.path, preprocessing, files::Crops::One)
+    };
     let run = |batch: &[&Labelled], inputs: &mut Vec<f32>| {
         inputs.resize(BATCH * input, 0.0);
         let outputs = pipeline.run_blocking(inputs)?;
@@ -97,7 +100,10 @@ fn left_out(count: usize) {
 /// Those of the pictures that can be decoded.
 fn readable(pictures: &[Labelled]) -> Vec<Labelled> {
     let bar = progress::bar(pictures.len(), "pictures looked at");
-    let look = |picture: &Labelled| files::open_picture(&picture.path).map(drop);
+    let look = |picture: &Labelled| {
+        files::expect_regular(&picture.path)?;
+        files::open_picture(&picture.path).map(drop)
+    };
     let readable: Vec<Labelled> = ahead::in_order(pictures, WAITING, look, |looked| {
         let told = looked.filter_map(|(picture, looked)| {
             bar.inc(1);
