@@ -23,6 +23,7 @@ mod options;
 mod progress;
 mod roofline;
 mod search;
+mod signals;
 mod text;
 mod train;
 mod tune;

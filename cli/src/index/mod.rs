@@ -10,7 +10,6 @@ use std::{
     io::Write,
     path::{Path, PathBuf},
     process::ExitCode,
-    sync::{Arc, atomic::AtomicBool},
 };
 
 use alexnet_wgpu::{FeatureExtractor, FeatureSpec, Model};
@@ -25,7 +24,7 @@ use crate::{
     failure::{Failure, complain, printable},
     files,
     options::GpuArgs,
-    progress,
+    progress, signals,
     text::{grouped, megabytes, name_hex},
 };
 
@@ -118,7 +117,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     let save = |index: &Index| index.write(&place, &features);
     let mut done = Done::default();
     if !todo.is_empty() {
-        let stop = stop_by_signal();
+        let stop = signals::stop();
         let gpu = args.gpu.open()?;
         let message = format!("uploading {} to {}", model.network.name(), gpu.info().name);
         let batch = BATCH.min(todo.len());
@@ -141,21 +140,6 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
         return Ok(ExitCode::from(130));
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// Set by Ctrl-C and by a request to end; the second one ends the command at once.
-fn stop_by_signal() -> Arc<AtomicBool> {
-    use signal_hook::{consts::TERM_SIGNALS, flag};
-
-    let stop = Arc::new(AtomicBool::new(false));
-    for &signal in TERM_SIGNALS {
-        // In this order: the first signal sets what the second one looks at.
-        let end = flag::register_conditional_shutdown(signal, 130, stop.clone());
-        if let Err(error) = end.and_then(|_| flag::register(signal, stop.clone())) {
-            log::warn!("signal {signal} ends the command at once: {error}");
-        }
-    }
-    stop
 }
 
 /// The output, with the fields of `--json` in this order.

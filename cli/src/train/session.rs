@@ -23,7 +23,10 @@ use super::{
     examples::{Examples, Set},
     log::Log,
 };
-use crate::failure::{Failure, complain};
+use crate::{
+    failure::{Failure, complain},
+    signals,
+};
 
 /// Pictures of a measurement that are read at once.
 const MEASURED: usize = 256;
@@ -92,13 +95,7 @@ impl<'a> Session<'a> {
         }
         let trainer = trainer(gpu, args, &plan, &task, &data, state.as_ref())?;
         let log = Log::new(&out, args.json, args.resume)?;
-        let stop = Arc::new(AtomicBool::new(false));
-        #[cfg(unix)]
-        for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-            // A second one ends the program at once.
-            signal_hook::flag::register_conditional_shutdown(signal, 130, stop.clone())?;
-            signal_hook::flag::register(signal, stop.clone())?;
-        }
+        let stop = signals::stop();
         let labels = data.labels;
         Ok(Self { args, plan, task, labels, examples, out, trainer, progress, log, stop, start: Instant::now() })
     }
