@@ -40,6 +40,12 @@ pub fn last(folder: &Path) -> PathBuf {
     folder.join(LAST)
 }
 
+/// The model to use: the best one, once there is one.
+pub fn best(folder: &Path) -> PathBuf {
+    let best = folder.join(BEST);
+    if best.exists() { best } else { last(folder) }
+}
+
 /// Whether a model is in `folder`.
 pub fn exists(folder: &Path) -> bool {
     last(folder).exists()
@@ -69,7 +75,7 @@ pub fn load(
     folder: &Path,
     network: &Network,
     settings: &serde_json::Value,
-) -> Result<(Option<TrainerState>, Progress), Failure> {
+) -> Result<(TrainerState, Progress), Failure> {
     let path = last(folder);
     let name = path.display();
     let file = Weights::open(&path)?;
@@ -96,7 +102,7 @@ pub fn load(
             state.moments.insert(tensor, value.clone());
         }
     }
-    Ok((Some(state), progress))
+    Ok((state, progress))
 }
 
 /// The first setting that differs.

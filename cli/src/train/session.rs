@@ -44,7 +44,11 @@ pub struct Session<'a> {
     examples: Examples,
     out: PathBuf,
     trainer: Trainer,
+    /// The pictures in the order of the epoch; empty before the first step.
+    order: Vec<usize>,
     progress: Progress,
+    /// The number of steps at the last save of this run.
+    saved: Option<u64>,
     log: Log,
     stop: Arc<AtomicBool>,
     start: Instant,
@@ -87,7 +91,9 @@ impl<'a> Session<'a> {
         std::fs::create_dir_all(&out).map_err(|e| Failure::run(format!("cannot make {}: {e}", out.display())))?;
         let settings = settings(args, &plan, &data, &examples);
         let (state, progress) = match args.resume {
-            true => checkpoint::load(&out, &task.network, &settings)?,
+            true => {
+                checkpoint::load(&out, &task.network, &settings).map(|(state, progress)| (Some(state), progress))?
+            }
             false => (None, Progress::new(settings)),
         };
         if examples.training.len() == 0 {
@@ -96,8 +102,21 @@ impl<'a> Session<'a> {
         let trainer = trainer(gpu, args, &plan, &task, &data, state.as_ref())?;
         let log = Log::new(&out, args.json, args.resume)?;
         let stop = signals::stop();
-        let labels = data.labels;
-        Ok(Self { args, plan, task, labels, examples, out, trainer, progress, log, stop, start: Instant::now() })
+        Ok(Self {
+            args,
+            plan,
+            task,
+            labels: data.labels,
+            examples,
+            out,
+            trainer,
+            order: Vec::new(),
+            progress,
+            saved: None,
+            log,
+            stop,
+            start: Instant::now(),
+        })
     }
 
     pub fn run(mut self) -> Result<ExitCode, Failure> {
@@ -130,23 +149,23 @@ impl<'a> Session<'a> {
             }
         }
         self.take(&mut pending, &mut sums, true)?;
-        self.save(false)?;
+        if self.saved != Some(self.trainer.steps()) {
+            self.save(false)?;
+        }
         self.log.end();
-        let interrupted = self.stop.load(Ordering::Relaxed);
-        let (name, out) =
-            (if self.out.join("best.safetensors").exists() { "best" } else { "last" }, self.out.display());
-        if interrupted {
+        let out = self.out.display();
+        if self.stop.load(Ordering::Relaxed) {
             complain(&format!(
                 "stopped after step {}: `alexnet train {} --out {out} --resume` goes on, with the same options",
                 self.trainer.steps(),
                 self.args.folder.display()
             ));
         } else {
+            let model = checkpoint::best(&self.out);
+            let model = model.display();
             self.log.say(&match self.progress.best {
-                Some(best) => {
-                    format!("{out}/{name}.safetensors: {:.1} % of the pictures held back are right", 100.0 * best)
-                }
-                None => format!("{out}/{name}.safetensors"),
+                Some(best) => format!("{model}: {:.1} % of the pictures held back are right", 100.0 * best),
+                None => model.to_string(),
             })?;
         }
         Ok(ExitCode::SUCCESS)
@@ -167,13 +186,15 @@ impl<'a> Session<'a> {
     }
 
     /// The pictures of a step.
-    fn batch(&self, epoch: u64, step: u64) -> Vec<usize> {
-        let mut order: Vec<usize> = (0..self.examples.training.len()).collect();
-        if self.args.order == Order::Random {
-            shuffle(&mut order, mixed(&[self.args.seed, epoch, u64::MAX]));
+    fn batch(&mut self, epoch: u64, step: u64) -> Vec<usize> {
+        if step == 0 || self.order.is_empty() {
+            self.order = (0..self.examples.training.len()).collect();
+            if self.args.order == Order::Random {
+                shuffle(&mut self.order, mixed(&[self.args.seed, epoch, u64::MAX]));
+            }
         }
         let first = step as usize * self.plan.batch;
-        order[first..].iter().copied().take(self.plan.batch).collect()
+        self.order[first..].iter().copied().take(self.plan.batch).collect()
     }
 
     /// The learning rate of a step, which counts from 0.
@@ -262,7 +283,9 @@ impl<'a> Session<'a> {
     fn save(&mut self, is_best: bool) -> Result<(), Failure> {
         let state = self.trainer.state()?;
         let model = self.task.model(&state.weights, &self.labels)?;
-        checkpoint::save(&self.out, &model, &state, &self.progress, is_best)
+        checkpoint::save(&self.out, &model, &state, &self.progress, is_best)?;
+        self.saved = Some(state.steps);
+        Ok(())
     }
 }
 
