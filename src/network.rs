@@ -122,12 +122,12 @@ impl Network {
             let operation = op.operation();
             let output = operation.output(shape).map_err(fail)?;
             if !output.is_sensible() {
-                return Err(NetworkError::TooLarge { layer, what: "output", limit: MAX_ACTIVATION });
+                return Err(NetworkError::TooLarge { layer, what: "an output", limit: MAX_ACTIVATION });
             }
             for (_, parameter) in operation.parameters(shape) {
                 let count = parameter.iter().try_fold(1usize, |a, &d| a.checked_mul(d));
                 if count.is_none_or(|n| n > MAX_WEIGHT) {
-                    return Err(NetworkError::TooLarge { layer, what: "weight", limit: MAX_WEIGHT });
+                    return Err(NetworkError::TooLarge { layer, what: "a weight", limit: MAX_WEIGHT });
                 }
             }
             steps = steps.saturating_add((output.len() as u64).saturating_mul(operation.reads(shape, output)));
@@ -392,7 +392,7 @@ pub enum NetworkError {
         input: Shape,
     },
     /// A layer's output or weight exceeds the size limit.
-    #[error("layer `{layer}`: expected a {what} of at most {limit} numbers, found more: use smaller sizes")]
+    #[error("layer `{layer}`: expected {what} of at most {limit} numbers, found more: use smaller sizes")]
     TooLarge {
         /// The layer.
         layer: String,

@@ -172,11 +172,24 @@ fn what_cannot_be_trained_is_told() {
     fs::copy(pictures.join("stripes/0-0.ppm"), one.join("a.ppm")).unwrap();
     alexnet("train", &[&folder.path("one")]).failure(1, &["at least two classes", "class"]);
     alexnet("train --resume", &[&pictures]).failure(1, &["last.safetensors", "found no such file"]);
-    for (wrong, told) in
-        [("--val 1.5", "1.5"), ("--batch 0", "at least one"), ("--lr=-1", "above 0"), ("--dropout 1", "dropout")]
-    {
+    for (wrong, told) in [
+        ("--val 1.5", "1.5"),
+        ("--batch 0", "at least one"),
+        ("--lr=-1", "above 0"),
+        ("--dropout 1", "dropout"),
+        ("--max-time nan", "at least 0 minutes"),
+    ] {
         let output = alexnet(&format!("train {wrong}"), &[&pictures]);
         assert!(matches!(output.code, Some(1 | 2)) && output.stderr.contains(told), "{output:?}");
+    }
+    // A rate at which numbers overflow: what is saved is finite.
+    let out = folder.path("diverged");
+    let options = "train --epochs 9 --val 0 --optimizer sgd --schedule constant --lr 1e38 --weight-decay 1e9 --out";
+    alexnet(options, &[&out, &pictures]).failure(1, &["not a finite number", "smaller learning rate"]);
+    for name in ["best.safetensors", "last.safetensors"] {
+        let weights = alexnet_wgpu::Weights::open(out.join(name));
+        let is_finite = |tensor: &alexnet_wgpu::Tensor| tensor.to_f32().iter().all(|value| value.is_finite());
+        assert!(weights.is_err() || weights.unwrap().iter().all(|(_, tensor)| is_finite(tensor)), "{name}");
     }
     // Too small for the layers.
     alexnet("train --recipe paper --size 20", &[&pictures]).failure(2, &["--size 20"]);

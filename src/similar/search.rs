@@ -29,6 +29,7 @@ impl Neighbour {
 pub fn nearest(query: &[f32], vectors: &[f32], top: usize) -> Vec<Neighbour> {
     assert!(!query.is_empty() && vectors.len().is_multiple_of(query.len()), "vectors of the query's length");
     let count = vectors.len() / query.len();
+    let top = top.min(count);
     let of = |rows: Range<usize>| {
         let mut found: Vec<Neighbour> = Vec::with_capacity(2 * top.min(rows.len()) + 1);
         let mut least = f32::NEG_INFINITY;
@@ -189,6 +190,7 @@ mod tests {
         assert_eq!(found, [1, 2, 3]);
         assert!(nearest(&[1.0, 0.0], &all, 0).is_empty() && nearest(&[1.0], &[], 5).is_empty());
         assert_eq!(nearest(&[-1.0, 0.0], &all[..6], 9).len(), 2);
+        assert_eq!(nearest(&[-1.0, 0.0], &all, usize::MAX).len(), 9_999);
     }
 
     #[test]

@@ -249,7 +249,12 @@ impl<'a> TrainerBuilder<'a> {
         })
     }
 
-    fn check(&self) -> Result<(), TrainError> {
+    /// Checks the options, as [`TrainerBuilder::build`] does first.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError`] when an option is out of its range, or no layer is trained.
+    pub fn check(&self) -> Result<(), TrainError> {
         let fail = |expected: String| Err(TrainError::Option { expected });
         if let Err(expected) = self.optimizer.check() {
             return fail(expected);

@@ -276,6 +276,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
         )));
     }
     let gpu = args.gpu.open()?;
+    session::builder(&gpu, args, &plan, &task, &data).check()?;
     let examples = Examples::new(&gpu, &task, &data, args)?;
     Session::new(args, plan, task, data, examples, out, &gpu)?.run()
 }
@@ -290,6 +291,9 @@ fn check(args: &Args) -> Result<(), Failure> {
     }
     if !(args.width > 0.0 && args.width <= 16.0) {
         return fail(format!("a width above 0 and at most 16, found {}", args.width));
+    }
+    if let Some(minutes) = args.max_time.filter(|minutes| !(0.0..).contains(minutes)) {
+        return fail(format!("a --max-time of at least 0 minutes, found {minutes}"));
     }
     if !args.folder.is_dir() {
         return Err(Failure::run(format!("{}: expected a folder, found none", args.folder.display())));

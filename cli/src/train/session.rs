@@ -11,8 +11,8 @@ use std::{
 };
 
 use alexnet_wgpu::{
-    Gpu, splitmix,
-    train::{PendingReport, StepReport, Trainer, TrainerState},
+    Gpu, Tensor, splitmix,
+    train::{PendingReport, StepReport, Trainer, TrainerBuilder},
 };
 use serde_json::json;
 
@@ -99,7 +99,11 @@ impl<'a> Session<'a> {
         if examples.training.len() == 0 {
             return Err(Failure::run("expected pictures to train on, and none of them can be read"));
         }
-        let trainer = trainer(gpu, args, &plan, &task, &data, state.as_ref())?;
+        let mut builder = builder(gpu, args, &plan, &task, &data);
+        if let Some(state) = &state {
+            builder = builder.resume(state);
+        }
+        let trainer = builder.build()?;
         let log = Log::new(&out, args.json, args.resume)?;
         let stop = signals::stop();
         Ok(Self {
@@ -178,7 +182,7 @@ impl<'a> Session<'a> {
 
     /// The number of steps of the whole training.
     fn total(&self) -> u64 {
-        self.args.steps.unwrap_or(u64::MAX).min(self.plan.epochs * self.steps_of_epoch())
+        self.args.steps.unwrap_or(u64::MAX).min(self.plan.epochs.saturating_mul(self.steps_of_epoch()))
     }
 
     fn steps_of_epoch(&self) -> u64 {
@@ -234,11 +238,7 @@ impl<'a> Session<'a> {
     /// Says what is wrong when the network does not learn.
     fn watch(&mut self, report: &StepReport) -> Result<(), Failure> {
         if !report.loss.is_finite() {
-            return Err(Failure::run(format!(
-                "the loss is not a finite number after step {}: try a smaller learning rate than --lr {}; last.safetensors is \
-                 from before, if it was saved",
-                report.step, self.plan.rate
-            )));
+            return Err(self.diverged(report.step));
         }
         let chance = (self.labels.len() as f64).ln();
         self.progress.flat = match (report.loss - chance).abs() < 0.01 * chance {
@@ -253,6 +253,14 @@ impl<'a> Session<'a> {
             ));
         }
         Ok(())
+    }
+
+    fn diverged(&self, step: u64) -> Failure {
+        Failure::run(format!(
+            "the loss is not a finite number after step {step}: try a smaller learning rate than --lr {}; last.safetensors is \
+             from before, if it was saved",
+            self.plan.rate
+        ))
     }
 
     /// Measures the pictures held back. Returns whether they are better than ever.
@@ -280,8 +288,13 @@ impl<'a> Session<'a> {
         Ok(better)
     }
 
+    /// Saves the training, unless numbers that are not finite would take the place of good ones.
     fn save(&mut self, is_best: bool) -> Result<(), Failure> {
         let state = self.trainer.state()?;
+        let is_finite = |tensor: &Tensor| tensor.to_f32().iter().all(|value| value.is_finite());
+        if !state.weights.iter().all(|(_, tensor)| is_finite(tensor)) {
+            return Err(self.diverged(state.steps));
+        }
         let model = self.task.model(&state.weights, &self.labels)?;
         checkpoint::save(&self.out, &model, &state, &self.progress, is_best)?;
         self.saved = Some(state.steps);
@@ -289,14 +302,8 @@ impl<'a> Session<'a> {
     }
 }
 
-fn trainer(
-    gpu: &Gpu,
-    args: &Args,
-    plan: &Plan,
-    task: &Task,
-    data: &Data,
-    state: Option<&TrainerState>,
-) -> Result<Trainer, Failure> {
+/// The trainer with everything but a state.
+pub fn builder<'a>(gpu: &'a Gpu, args: &Args, plan: &Plan, task: &'a Task, data: &Data) -> TrainerBuilder<'a> {
     let [rate, decay] = plan.biases;
     let mut builder = Trainer::builder(gpu, &task.network, &task.weights)
         .batch(plan.batch)
@@ -313,10 +320,7 @@ fn trainer(
         let classes = counts.iter().filter(|count| **count > 0).count() as f32;
         builder = builder.class_weights(counts.iter().map(|&count| all / (classes * count.max(1) as f32)).collect());
     }
-    if let Some(state) = state {
-        builder = builder.resume(state);
-    }
-    Ok(builder.build()?)
+    builder
 }
 
 /// What must be the same for a training to go on as it was.
