@@ -39,5 +39,5 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
     }
   }
   let i = (id.z * p.in_height + id.y) * p.in_width * p.in_quads + id.x;
-  store_y(i, sum * derivative(load_x(i)));
+  store_y(i, pass_back(sum, load_x(i)));
 }

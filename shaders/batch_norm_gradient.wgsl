@@ -26,5 +26,5 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
     return;
   }
   let i = (id.z * p.height + id.y) * p.width * p.quads + id.x;
-  store_y(i, load_gradient(i) * scales[id.x % p.quads] * derivative(load_x(i)));
+  store_y(i, pass_back(load_gradient(i) * scales[id.x % p.quads], load_x(i)));
 }

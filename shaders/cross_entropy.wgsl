@@ -85,7 +85,7 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
     let logits = load_x(first + q);
     let e = select(vec4f(0.0), exp(logits - highest), classes_of(q)) / sum;
     let hit = select(vec4f(0.0), vec4f(1.0), 4u * q + vec4u(0u, 1u, 2u, 3u) == vec4u(label));
-    store_y(first + q, (e - hit) * target_of.y * derivative(logits));
+    store_y(first + q, pass_back((e - hit) * target_of.y, logits));
     if q == label / 4u {
       results[image] = vec4f(log(sum) + highest - dot(logits, hit), f32(place), dot(e, hit), target_of.y);
     }

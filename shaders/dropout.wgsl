@@ -63,7 +63,7 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
   let dropped = random < vec4u(p.threshold);
   let kept = select(select(vec4f(p.scale), vec4f(0.0), dropped), vec4f(1.0), current.dropout == 0u);
 //% if gradient_storage is defined
-  store_y(i, load_gradient(i) * kept * derivative(load_x(i)));
+  store_y(i, pass_back(load_gradient(i) * kept, load_x(i)));
 //% else
   store_y(i, load_x(i) * kept);
 //% endif

@@ -105,7 +105,7 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(subgroup_invocation_i
 //% for r in range(ROWS)
   if first_row + ${r}u < rows {
     let at = out + ${r}u * p.in_quads;
-    store_y(at, {% if addend_storage is defined %}load_addend(at) + {% endif %}sum${r} * derivative(load_x(at)));
+    store_y(at, pass_back({% if addend_storage is defined %}load_addend(at) + {% endif %}sum${r}, load_x(at)));
   }
 //% endfor
 }

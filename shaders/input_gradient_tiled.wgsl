@@ -120,7 +120,7 @@ fn main(
 //% for r in range(8)
   if first_row + thread.y + ${8 * r}u < rows {
     let at = (first_row + thread.y + ${8 * r}u) * p.in_quads + group * p.in_group + quad;
-    store_y(at, {% if addend_storage is defined %}load_addend(at) + {% endif %}sum${r} * derivative(load_x(at)));
+    store_y(at, pass_back({% if addend_storage is defined %}load_addend(at) + {% endif %}sum${r}, load_x(at)));
   }
 //% endfor
 }

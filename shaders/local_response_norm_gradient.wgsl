@@ -35,5 +35,5 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
   }
   let x = load_x(pixel + c);
   let direct = normalised(load_gradient(pixel + c), scale_of(pixel, c));
-  store_y(pixel + c, (direct - 2.0 * p.factor * p.beta * x * sum) * derivative(x));
+  store_y(pixel + c, pass_back(direct - 2.0 * p.factor * p.beta * x * sum, x));
 }

@@ -41,6 +41,6 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
   sum = partial[0];
   for (var q = thread; q < p.quads; q += THREADS) {
     let i = first + q;
-    store_y(i, load_addend(i) * (load_gradient(i) - sum) * derivative(load_x(i)));
+    store_y(i, pass_back(load_addend(i) * (load_gradient(i) - sum), load_x(i)));
   }
 }

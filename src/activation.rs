@@ -119,6 +119,38 @@ impl Activation {
     }
 }
 
+/// How a gradient passes an activation function, from its output to its input.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BackwardRule {
+    /// Multiplied by the derivative: the gradient itself.
+    #[default]
+    Derivative,
+    /// The same where it is positive, else zero: guided backpropagation (Springenberg et al. 2015).
+    Guided,
+    /// Where it is positive, whatever the derivative is: the deconvnet (Zeiler, Fergus 2014).
+    Deconvnet,
+}
+
+impl BackwardRule {
+    /// The gradient before `activation`, whose value is `y`, from the one after it.
+    pub(crate) fn apply(self, activation: Activation, gradient: f64, y: f64) -> f64 {
+        match self {
+            _ if activation == Activation::None => gradient,
+            Self::Derivative => gradient * activation.derivative(y),
+            Self::Guided => gradient.max(0.0) * activation.derivative(y),
+            Self::Deconvnet => gradient.max(0.0),
+        }
+    }
+}
+
+/// The activation function that a gradient passes next, and how.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Below {
+    pub activation: Activation,
+    pub rule: BackwardRule,
+}
+
 /// The JSON form in a layer: `"relu": true` or `false`, as in files from before other functions existed, and
 /// `"activation"` for any other function.
 #[derive(Serialize, Deserialize)]

@@ -99,6 +99,7 @@ mod compare;
 mod conformance;
 #[cfg(feature = "doctor")]
 pub mod doctor;
+pub mod explain;
 #[cfg(not(target_arch = "wasm32"))]
 mod files;
 mod gpu;

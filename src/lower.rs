@@ -113,7 +113,7 @@ pub(crate) fn lower_layer(
 }
 
 /// Converts CHW to channels-last quads; `out` is zero on entry.
-fn from_chw(picture: &[f32], shape: Shape, out: &mut [f32]) {
+pub(crate) fn from_chw(picture: &[f32], shape: Shape, out: &mut [f32]) {
     let padded = shape.channels.div_ceil(4) * 4;
     for (c, plane) in picture.chunks_exact(shape.height * shape.width).enumerate() {
         for (&value, pixel) in plane.iter().zip(out.chunks_exact_mut(padded)) {

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use crate::{
+    activation::BackwardRule,
     layers::BackwardPass,
     network::{Layer, Network},
     train,
@@ -88,6 +89,7 @@ pub fn gradients(
                 y: activation(index + 1),
                 dy: &dy,
                 parameters: &parameters,
+                rule: Some(BackwardRule::Derivative),
             };
             let gradients = layer.op.operation().backward(&pass);
             for ((name, _), gradient) in layer.parameters().zip(gradients.parameters) {
@@ -98,6 +100,49 @@ pub fn gradients(
         }
     }
     Ok((sums, losses))
+}
+
+/// Computes the gradient of a layer's output with respect to the network's input, or to the output of an earlier layer `by`,
+/// for one image. `seed` has the factor of each number of the layer's output, before its activation function. Dropout drops
+/// nothing.
+///
+/// # Errors
+///
+/// [`WeightsError`] when `weights` do not belong to `network`.
+///
+/// # Panics
+///
+/// When the network lacks a layer, the layers are in the other order, or the lengths of `input` and `seed` do not fit.
+pub fn layer_gradient(
+    network: &Network,
+    weights: &Weights,
+    input: &[f64],
+    (of, by): (&str, Option<&str>),
+    seed: &[f64],
+    rule: BackwardRule,
+) -> Result<Vec<f64>, WeightsError> {
+    let place = |name: &str| network.position(name).unwrap_or_else(|error| panic!("{error}"));
+    let (of, first) = (place(of), by.map_or(0, |by| place(by) + 1));
+    assert!(first <= of, "the layers are in the other order");
+    assert_eq!(seed.len(), network.layers()[of].output.len(), "numbers of the seed");
+    let activations = run(network, weights, input)?;
+    let activation = |index: usize| index.checked_sub(1).map_or(input, |before| &activations[before]);
+    let (mut dy, mut is_before) = (seed.to_vec(), true);
+    for (index, layer) in network.layers()[..=of].iter().enumerate().skip(first).rev() {
+        let parameters = parameters_of(layer, weights)?;
+        let pass = BackwardPass {
+            input: layer.input,
+            output: layer.output,
+            x: activation(index),
+            y: activation(index + 1),
+            dy: &dy,
+            parameters: &parameters,
+            rule: if is_before { None } else { Some(rule) },
+        };
+        is_before &= layer.op.operation().is_identity();
+        dy = layer.op.operation().backward(&pass).x;
+    }
+    Ok(dy)
 }
 
 fn parameters_of(layer: &Layer, weights: &Weights) -> Result<Vec<Vec<f64>>, WeightsError> {

@@ -10,6 +10,7 @@ mod compare;
 mod convert;
 mod doctor;
 mod eval;
+mod explain;
 mod failure;
 mod features;
 mod fetch;
@@ -41,6 +42,7 @@ Examples:
   alexnet train pictures/                                  your own classes, from a folder for each
   alexnet index photos/                                    make a folder of pictures searchable
   alexnet search shoe.jpg photos/                          find look-alikes of a picture
+  alexnet explain shoe.jpg --output heat.png               the pixels that a class rests on
   alexnet features shoe.jpg --layer fc7 --output shoe.npy  write a layer's activation
   alexnet adapters                                         list the adapters
   alexnet bench                                            measure the speed
@@ -66,6 +68,7 @@ struct Cli {
 enum Command {
     Classify(classify::Args),
     Compare(compare::Args),
+    Explain(explain::Args),
     Features(features::Args),
     Index(index::Args),
     Search(search::Args),
@@ -85,6 +88,7 @@ impl Command {
         match self {
             Self::Classify(args) => classify::run(args),
             Self::Compare(args) => compare::run(args),
+            Self::Explain(args) => explain::run(args),
             Self::Features(args) => features::run(args),
             Self::Index(args) => index::run(args),
             Self::Search(args) => search::run(args),

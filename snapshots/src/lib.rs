@@ -28,8 +28,12 @@ macro_rules! assert_similar {
     };
 }
 
-/// Writes pixels of three bytes as a PNG file of `size`, width and height.
-fn write_png(rgb: &[u8], [width, height]: [u32; 2], out: &mut dyn Write) -> io::Result<()> {
+/// Writes pixels of red, green and blue as a PNG file of a width and a height.
+///
+/// # Errors
+///
+/// Those of `out`.
+pub fn write_png(rgb: &[u8], [width, height]: [u32; 2], out: &mut dyn Write) -> io::Result<()> {
     let mut png = Cursor::new(Vec::new());
     PngEncoder::new(&mut png).write_image(rgb, width, height, ExtendedColorType::Rgb8).map_err(io::Error::other)?;
     out.write_all(png.get_ref())

@@ -852,11 +852,11 @@ fn training_reaches_no_further_than_its_bindings() {
     let mut walked = 0;
     // Coprime to the numbers of kernel configurations and of ways to lower a network.
     let step = if std::env::var_os("ALEXNET_ALL_BOUNDS").is_some() { 1 } else { 5 };
-    for training in super::training::programs().step_by(step) {
-        for step in &training.program.steps {
-            for dispatch in training.program.dispatches_of(step) {
+    for program in super::training::programs().step_by(step) {
+        for step in &program.steps {
+            for dispatch in program.dispatches_of(step) {
                 let shader = shaders.entry(dispatch.kernel.clone()).or_insert_with(|| Shader::new(&dispatch.kernel));
-                walk_dispatch(&training.program, dispatch, shader).unwrap();
+                walk_dispatch(&program, dispatch, shader).unwrap();
                 walked += 1;
             }
         }

@@ -3,6 +3,7 @@
 use crate::{
     compare::{Lpips, PairProgram},
     doctor::{Case, KernelVariant},
+    explain::GradientProgram,
     kernels::{Kernel, KernelConfig, Precision, Storage},
     lower::Inference,
     network::Network,
@@ -114,6 +115,16 @@ impl Job {
         bytes[training.targets.0] = bytemuck::cast_slice(&rows).to_vec();
         let results = training.masters.iter().map(|master| master.gradient.0).collect();
         Self { program, bytes, results, layers: vec![], batch: classes.len(), top: None }
+    }
+
+    /// The gradient of a layer for as many images as its batch.
+    pub fn of_gradient(gradient: &GradientProgram, weights: &Weights, inputs: &[f32], seeds: &[f32]) -> Self {
+        let program = gradient.program.clone();
+        let mut bytes = bytes(&program, weights, gradient.input.array, &gradient.lay_out(gradient.input, inputs));
+        let seeds = gradient.lay_out(gradient.seed, seeds);
+        bytes[gradient.seed.array.0] = bytemuck::cast_slice(&seeds).to_vec();
+        let results = vec![gradient.gradient.array.0];
+        Self { program, bytes, results, layers: vec![], batch: gradient.batch, top: None }
     }
 
     /// The precision of an array's texels, where it is a texture.

@@ -82,7 +82,7 @@ fn kernels_of_all_plans() -> BTreeSet<Kernel> {
         .chain((2..=8).chain([16]).map(|parts| Some(Algorithm::SplitK { parts })))
         .chain((2..=6).map(|tile| Some(Algorithm::Winograd { tile })));
     let mut all = BTreeSet::new();
-    all.extend(training::programs().flat_map(|t| t.program.dispatches).map(|dispatch| dispatch.kernel));
+    all.extend(training::programs().flat_map(|program| program.dispatches).map(|dispatch| dispatch.kernel));
     for family in families {
         for storage in Storage::ALL {
             let config = KernelConfig { family, storage };

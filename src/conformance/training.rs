@@ -1,20 +1,24 @@
-//! Training steps, for the checks of shaders.
+//! Training steps and gradients of layers, for the checks of shaders.
 
 use std::collections::BTreeMap;
 
 use super::job::{Job, LIMIT};
 use crate::{
-    activation::Activation,
+    activation::{Activation, BackwardRule},
+    explain::{GradientOptions, GradientProgram},
     kernels::{Family, KernelConfig, Storage},
     layers::{Conv, Linear, LocalResponseNorm, MaxPool, Op},
     network::Network,
-    program::{Algorithms, Options, ProgramError},
+    program::{Algorithms, Options, Program, ProgramError},
     reference,
+    runtime::to_chw,
     shape::Shape,
     train::{
         Optimizer, Place, SgdForm, TrainingOptions, TrainingProgram,
         samples::{images, networks, weights},
+        without_softmax,
     },
+    weights::splitmix,
     window::{Padding, Window},
 };
 
@@ -49,8 +53,41 @@ fn lower(
     TrainingProgram::lower(network, options)
 }
 
-/// Training steps in every kernel configuration: with gradients that are added up and without, and with each optimiser.
-pub(super) fn programs() -> impl Iterator<Item = TrainingProgram> {
+/// Training steps and gradients of layers in every kernel configuration.
+pub(super) fn programs() -> impl Iterator<Item = Program> {
+    steps().map(|training| training.program).chain(gradients())
+}
+
+/// Gradients with respect to the input, by each rule.
+fn gradients() -> impl Iterator<Item = Program> {
+    configs().enumerate().flat_map(|(index, config)| {
+        let of_network = networks().into_iter().zip(RULES.into_iter().cycle().skip(index));
+        of_network.flat_map(move |(network, rule)| {
+            // In a smaller binding, weights are split.
+            let fits = move |limit| Some(lower_gradient(&network, config, limit, rule).ok()?.program);
+            [LIMIT, 1100].into_iter().filter_map(fits).collect::<Vec<_>>()
+        })
+    })
+}
+
+/// All rules.
+const RULES: [BackwardRule; 3] = [BackwardRule::Derivative, BackwardRule::Guided, BackwardRule::Deconvnet];
+
+/// The gradient of the classes' scores with respect to the input, for two images.
+fn lower_gradient(
+    network: &Network,
+    config: KernelConfig,
+    limit: u64,
+    rule: BackwardRule,
+) -> Result<GradientProgram, ProgramError> {
+    let algorithms = &Algorithms::new();
+    let lowering = Options { config, batch: 2, precision: Default::default(), algorithms, limit, top: 0 };
+    let of = without_softmax(network).len() - 1;
+    GradientProgram::lower(network, GradientOptions { lowering, of, by: None, rule })
+}
+
+/// With gradients that are added up and without, and with each optimiser.
+fn steps() -> impl Iterator<Item = TrainingProgram> {
     let optimizers = [SgdForm::Caffe, SgdForm::Torch]
         .into_iter()
         .flat_map(|form| [0.0, 0.9].map(|momentum| [false, true].map(|nesterov| (form, momentum, nesterov))))
@@ -133,6 +170,24 @@ pub(super) fn check(configs: impl IntoIterator<Item = KernelConfig>, mut run: im
                 let error = reference::relative_error(&found, &expected[&master.tensor]);
                 println!("{config:?}: {} of {}: {error:.1e}", master.tensor, network.name());
                 assert!(error <= 1e-5, "{config:?}: {} of {}: {error:e}", master.tensor, network.name());
+            }
+            for rule in RULES {
+                let gradient = lower_gradient(&network, config, LIMIT, rule).unwrap();
+                let seeds = splitmix::uniform(5, 2 * gradient.of.shape.len(), 1.0);
+                let job = Job::of_gradient(&gradient, &weights, &inputs, &seeds);
+                let job = run(job).unwrap_or_else(|e| panic!("{config:?}: {e}"));
+                let found = to_chw(&job.read(gradient.gradient.array), network.input(), 2);
+                let of = network.layers()[without_softmax(&network).len() - 1].name.as_str();
+                let each =
+                    |values: &[f32], image: usize| values.chunks_exact(values.len() / 2).nth(image).unwrap().to_vec();
+                let wide = |values: Vec<f32>| values.into_iter().map(f64::from).collect::<Vec<_>>();
+                for image in 0..2 {
+                    let (input, seed) = (wide(each(&inputs, image)), wide(each(&seeds, image)));
+                    let expected =
+                        reference::layer_gradient(&network, &weights, &input, (of, None), &seed, rule).unwrap();
+                    let error = reference::relative_error(&each(&found, image), &expected);
+                    assert!(error <= 1e-5, "{config:?}, {rule:?}: the input of {}: {error:e}", network.name());
+                }
             }
         }
     }

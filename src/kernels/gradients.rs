@@ -1,16 +1,22 @@
 //! The Rust half of small shaders of training: derivatives, losses, optimisers.
 
 use super::{Kernel, WORKGROUP, Work};
-use crate::activation::Activation;
+use crate::activation::{Activation, BackwardRule, Below};
 
 /// The settings of shaders/derivative.wgsl for the activation function of the layer below.
-pub(crate) fn derivative(below: Activation) -> Vec<(&'static str, u32)> {
+pub(crate) fn derivative(below: Below) -> Vec<(&'static str, u32)> {
     let function = |number, constants: &[(&'static str, u32)]| {
         let mut settings = vec![("DERIVATIVE", number)];
         settings.extend_from_slice(constants);
+        match below.rule {
+            _ if number == 0 => {}
+            BackwardRule::Derivative => {}
+            BackwardRule::Guided => settings.push(("RULE", 1)),
+            BackwardRule::Deconvnet => settings.push(("RULE", 2)),
+        }
         settings
     };
-    match below {
+    match below.activation {
         Activation::None => function(0, &[]),
         Activation::Relu => function(1, &[]),
         Activation::Relu6 => function(2, &[]),
@@ -40,7 +46,7 @@ pub(crate) fn sum(parts: usize, quads: usize, add: bool) -> Work {
 /// Softmax and cross-entropy of `batch` images with `classes` logits, which end in `activation`.
 pub(crate) fn cross_entropy(classes: usize, batch: usize, activation: Activation) -> Work {
     let mut kernel = Kernel::pointwise("cross_entropy");
-    kernel.settings.extend(derivative(activation));
+    kernel.settings.extend(derivative(Below { activation, ..Below::default() }));
     let uniform = [classes.div_ceil(4) as u32, classes as u32];
     Work::new(kernel, bytemuck::cast_slice(&uniform), [batch as u32, 1, 1])
 }

@@ -2,7 +2,7 @@
 
 use super::{BackwardPass, Gradients, Operation};
 use crate::{
-    activation::Activation,
+    activation::Below,
     kernels::{
         Kernel, WORKGROUP, Work, activation_quads,
         binding::{GRADIENT, STEP, X, Y},
@@ -26,7 +26,7 @@ struct Uniform {
 }
 
 /// The kernel for the forward pass, or for the backward pass behind a layer that ends in an activation function.
-fn work(training: Training, shape: Shape, batch: usize, below: Option<Activation>) -> Work {
+fn work(training: Training, shape: Shape, batch: usize, below: Option<Below>) -> Work {
     let quads = activation_quads(shape) as u32;
     let uniform = Uniform {
         quads,
@@ -66,19 +66,17 @@ impl Operation for Dropout {
     }
 
     fn lower(&self, lowering: &mut Lowering<'_>) -> Result<(), ProgramError> {
-        let Some(training) = lowering.training.filter(|training| training.dropout > 0.0) else { return Ok(()) };
-        let bound = [read(X, lowering.x()), write(Y, lowering.y()), read(STEP, training.step)];
+        let Some((training, step)) = lowering.training.and_then(|training| Some((training, training.step?))) else {
+            return Ok(());
+        };
+        let bound = [read(X, lowering.x()), write(Y, lowering.y()), read(STEP, step)];
         lowering.dispatch(work(training, lowering.input, lowering.options.batch, None), &bound)
     }
 
     fn lower_backward(&self, backward: &mut Backward<'_>) -> Result<(), ProgramError> {
         let training = backward.training;
-        let bound = [
-            read(X, backward.forward.x),
-            write(Y, backward.dx()),
-            read(STEP, training.step),
-            read(GRADIENT, backward.gradient),
-        ];
+        let mut bound = vec![read(X, backward.forward.x), write(Y, backward.dx()), read(GRADIENT, backward.gradient)];
+        bound.extend(training.step.map(|step| read(STEP, step)));
         let work = work(training, backward.input, backward.options.batch, Some(backward.below));
         backward.dispatch(work, &bound)
     }

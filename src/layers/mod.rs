@@ -22,7 +22,7 @@ pub use local_response_norm::{LocalResponseNorm, LrnConvention};
 pub use max_pool::MaxPool;
 
 use crate::{
-    activation::Activation,
+    activation::{Activation, BackwardRule},
     kernels::{Algorithm, KernelConfig, RowsLayout},
     program::{Backward, Lowering, ProgramError},
     shape::Shape,
@@ -201,6 +201,8 @@ pub(crate) struct BackwardPass<'a> {
     pub dy: &'a [f64],
     /// In the order of [`Operation::parameters`].
     pub parameters: &'a [Vec<f64>],
+    /// How `dy` passes the layer's activation function; `None` where it has done so.
+    pub rule: Option<BackwardRule>,
 }
 
 /// The gradients of a loss for a layer's input (CHW) and parameters.
@@ -220,6 +222,7 @@ impl Gradients {
 impl BackwardPass<'_> {
     /// The gradient before the layer's activation function.
     pub fn before(&self, activation: Activation) -> Vec<f64> {
-        self.dy.iter().zip(self.y).map(|(dy, &y)| dy * activation.derivative(y)).collect()
+        let before = |(&dy, &y)| self.rule.map_or(dy, |rule: BackwardRule| rule.apply(activation, dy, y));
+        self.dy.iter().zip(self.y).map(before).collect()
     }
 }

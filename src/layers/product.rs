@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use crate::{
+    activation::Below,
     kernels::{
         Access, Gemm, Storage, activation_quads,
         binding::{ADDEND, BIAS, BIAS_GRADIENT, GRADIENT, SCALES, WEIGHTS, X, Y},
@@ -58,7 +59,8 @@ pub(super) fn lower_product_backward(backward: &mut Backward<'_>, gemm: &Gemm) -
         let mut bound =
             vec![read(X, backward.forward.x), write(Y, y), read(WEIGHTS, *array), read(GRADIENT, backward.gradient)];
         bound.extend(sums.map(|sums| read(ADDEND, sums)));
-        backward.dispatch(gemm.input_gradient(config, blocks, backward.below), &bound)?;
+        let below = if last { backward.below } else { Below::default() };
+        backward.dispatch(gemm.input_gradient(config, blocks, below), &bound)?;
         sums = Some(y);
     }
     Ok(())

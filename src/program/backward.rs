@@ -2,7 +2,7 @@
 
 use super::{Array, ArrayId, Bound, Options, Parameter, Program, ProgramError, Role, parameters::PackedWeights};
 use crate::{
-    activation::Activation,
+    activation::Below,
     kernels::{Precision, RowsLayout, Storage, Work, activation_quads},
     shape::Shape,
 };
@@ -10,8 +10,8 @@ use crate::{
 /// What a layer needs of a training step, beside its input.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Training {
-    /// The array of what differs from step to step (shaders/step.wgsl).
-    pub step: ArrayId,
+    /// The array of what differs from step to step (shaders/step.wgsl); `None` where nothing is dropped.
+    pub step: Option<ArrayId>,
     /// The probability with which dropout drops a number.
     pub dropout: f32,
     /// The layer's number, for random numbers of its own.
@@ -56,7 +56,7 @@ pub(crate) struct Backward<'a> {
     /// The gradient of its output.
     pub gradient: ArrayId,
     /// The activation function in which the layer before it ends.
-    pub below: Activation,
+    pub below: Below,
     pub training: Training,
     /// Whether its parameters are trained.
     pub is_trained: bool,

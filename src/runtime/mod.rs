@@ -44,7 +44,6 @@ pub use profile::LayerTime;
 #[cfg(not(target_arch = "wasm32"))]
 pub use roofline::Roofline;
 pub use run::TopEntry;
-#[cfg(test)]
 pub(crate) use run::to_chw;
 pub use ticket::{LayerReadback, Ticket};
 pub use tune::{Candidate, TuneError, TunedConfig, Tuning};

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
 use super::Optimizer;
 use crate::{
-    activation::Activation,
+    activation::{Activation, Below},
     kernels::{
         Access, Packing, Precision, RowsLayout, Storage,
         binding::{ADDEND, BIAS_GRADIENT, GRADIENT, MASK, MOMENT1, MOMENT2, PARAMETERS, STEP, X, Y},
@@ -35,6 +35,14 @@ pub(crate) struct TrainingOptions<'a> {
     pub dropout: f32,
     /// Whether a step has several passes, whose gradients are added up.
     pub accumulates: bool,
+}
+
+impl TrainingOptions<'_> {
+    /// What layer `index` needs, of which `step` has what differs from step to step.
+    fn of_layer(&self, step: ArrayId, index: usize) -> Training {
+        let step = (self.dropout > 0.0).then_some(step);
+        Training { step, dropout: self.dropout, layer: index as u32 }
+    }
 }
 
 /// An array of trained parameters.
@@ -101,7 +109,7 @@ impl TrainingProgram {
         let mut forward: Vec<Forward> = Vec::new();
         let mut x = input;
         for (index, layer) in layers.iter().enumerate() {
-            let training = Training { step, dropout: options.dropout, layer: index as u32 };
+            let training = options.of_layer(step, index);
             let passed =
                 lower_forward(&mut program, lowering, layer, x, training, input_layout.filter(|_| index == 0))?;
             program.end_step(Pass::FORWARD, index);
@@ -151,7 +159,6 @@ impl TrainingProgram {
                 continue;
             }
             let below = activation_of(layers, forward, passed.x);
-            let training = Training { step: self.step, dropout: options.dropout, layer: index as u32 };
             let mut backward = Backward {
                 options: options.lowering,
                 name: &layer.name,
@@ -159,8 +166,8 @@ impl TrainingProgram {
                 output: layer.output,
                 forward: passed,
                 gradient,
-                below,
-                training,
+                below: Below { activation: below, ..Below::default() },
+                training: options.of_layer(self.step, index),
                 is_trained: is_trained(layer),
                 wants_input: index > first,
                 accumulates: options.accumulates,
@@ -279,7 +286,8 @@ pub(crate) fn is_trainable(layer: &Layer) -> bool {
     matches!(layer.op, Op::Conv(_) | Op::Linear(_))
 }
 
-fn lower_forward(
+/// Adds the dispatches of a layer that a backward pass follows.
+pub(crate) fn lower_forward(
     program: &mut Program,
     options: Options<'_>,
     layer: &Layer,
@@ -298,14 +306,14 @@ fn lower_forward(
 }
 
 /// The activation function in which the layer that wrote `array` ends.
-fn activation_of(layers: &[Layer], forward: &[Forward], array: ArrayId) -> Activation {
+pub(crate) fn activation_of(layers: &[Layer], forward: &[Forward], array: ArrayId) -> Activation {
     let writes = |forward: &Forward| forward.y == array && forward.x != array;
     let writer = forward.iter().position(writes);
     writer.map_or(Activation::None, |index| layers[index].op.activation())
 }
 
 /// Derivatives are computed from a function's values.
-fn check_activation(layer: &Layer, activation: Activation) -> Result<(), ProgramError> {
+pub(crate) fn check_activation(layer: &Layer, activation: Activation) -> Result<(), ProgramError> {
     if activation.is_monotonic() {
         return Ok(());
     }

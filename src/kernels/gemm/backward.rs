@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::{BROADCAST_ROWS, Gemm};
 use crate::{
-    activation::Activation,
+    activation::Below,
     kernels::{Family, Kernel, KernelConfig, Work, dilated, gradients::derivative},
     shape::Shape,
     window::Window,
@@ -80,10 +80,10 @@ impl Gemm {
         Work { multiply_adds, ..Work::new(Kernel::new(shader, settings), bytemuck::bytes_of(&uniform), workgroups) }
     }
 
-    /// The gradient of the input from the output channels of `chunk`, a range of column blocks, times the derivative of
+    /// The gradient of the input from the output channels of `chunk`, a range of column blocks, passed through
     /// `below`, the activation function of the layer before. It binds x, y, the weights, the gradient of the output, and the
     /// gradients from other chunks if there are some.
-    pub fn input_gradient(&self, config: KernelConfig, chunk: &Range<u32>, below: Activation) -> Work {
+    pub fn input_gradient(&self, config: KernelConfig, chunk: &Range<u32>, below: Below) -> Work {
         let packing = self.packing(config);
         let flat = self.flattened();
         let uniform = flat.uniform(&packing, chunk);

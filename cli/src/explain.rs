@@ -1,0 +1,228 @@
+//! `alexnet explain`: the pixels on which an answer rests.
+
+use std::{io::Write, path::PathBuf, process::ExitCode};
+
+use alexnet_wgpu::{
+    ChannelOrder, Model, Preprocessing,
+    explain::{ExplainError, Explainer, Heat, Method},
+    percentile, write_atomically,
+};
+use clap::ValueEnum;
+use serde_json::json;
+
+use crate::{
+    failure::{Failure, printable},
+    files::{self, Crops},
+    npy,
+    options::{GpuArgs, ModelArgs},
+    progress,
+};
+
+const EXAMPLES: &str = "\
+Examples:
+  alexnet explain shoe.jpg --output heat.png                         what the most likely class rests on
+  alexnet explain shoe.jpg --class sandal --output heat.png          what speaks for another one
+  alexnet explain dog.jpg --method guided --output heat.png --weights alexnet.safetensors
+  alexnet explain shoe.jpg --method integrated --output heat.npy     the numbers
+
+Exit codes: 0 done; 1 the picture, a file or the device failed;
+2 invalid arguments, or no such class or layer.";
+
+/// Show the pixels that a class rests on
+///
+/// Writes the part of the picture that the network sees, with a heat map over it: yellow and red for the class, blue against
+/// it. Or the map's numbers, at the size of the network's input.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// A picture file
+    #[arg(value_name = "IMAGE")]
+    image: PathBuf,
+    /// The class: its number, from 0 on, or its label; by default the most likely one
+    #[arg(long, value_name = "N|LABEL")]
+    class: Option<String>,
+    /// How the map is made
+    #[arg(long, value_name = "NAME", default_value = "grad-cam")]
+    method: MethodName,
+    /// The layer whose maps Grad-CAM weighs; by default the last convolution
+    #[arg(long, value_name = "NAME")]
+    layer: Option<String>,
+    /// Number of gradients between black and the picture for integrated gradients
+    #[arg(long, value_name = "N", default_value_t = 32)]
+    steps: usize,
+    /// Output file; its extension selects the format: .png, or .npy with rows × columns of float32
+    #[arg(long, value_name = "FILE.png|FILE.npy")]
+    output: PathBuf,
+    /// Print a JSON object: image, method, class, label, score (the network's output before a softmax), output
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    model: ModelArgs,
+    #[command(flatten)]
+    gpu: GpuArgs,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum MethodName {
+    /// A layer's maps, weighted with their gradients (Grad-CAM)
+    GradCam,
+    /// The gradient's size at each pixel
+    Saliency,
+    /// The same with gradients that are positive all the way (guided backpropagation)
+    Guided,
+    /// The same whatever the activations were (deconvnet)
+    Deconvnet,
+    /// Integrated gradients: each pixel's part in the score
+    Integrated,
+    /// How far the score falls when a patch is covered
+    Occlusion,
+}
+
+impl Args {
+    fn method(&self) -> Result<Method, Failure> {
+        if self.layer.is_some() && self.method != MethodName::GradCam {
+            return Err(Failure::usage("expected --layer with --method grad-cam only"));
+        }
+        Ok(match self.method {
+            MethodName::GradCam => Method::GradCam { layer: self.layer.clone() },
+            MethodName::Saliency => Method::Saliency,
+            MethodName::Guided => Method::Guided,
+            MethodName::Deconvnet => Method::Deconvnet,
+            MethodName::Integrated => Method::Integrated { steps: self.steps },
+            MethodName::Occlusion => Method::Occlusion,
+        })
+    }
+
+    /// The number of the class, if one is given.
+    fn class(&self, labels: &[String], classes: usize) -> Result<Option<usize>, Failure> {
+        let Some(class) = &self.class else { return Ok(None) };
+        let by_label = || labels.iter().position(|label| label.to_lowercase() == class.to_lowercase());
+        let found = class.parse().ok().filter(|&class: &usize| class < classes).or_else(by_label);
+        let unknown = || {
+            let last = classes.saturating_sub(1);
+            let class = printable(class);
+            Failure::usage(format!("expected a class of 0 to {last} or a label of the model, found {class}"))
+        };
+        found.map(Some).ok_or_else(unknown)
+    }
+}
+
+pub fn run(args: &Args) -> Result<ExitCode, Failure> {
+    let method = args.method()?;
+    let is_png = match files::ending(&args.output).as_str() {
+        "png" => true,
+        "npy" => false,
+        _ => {
+            let found = args.output.display();
+            return Err(Failure::usage(format!("expected an output that ends in .png or .npy, found {found}")));
+        }
+    };
+    files::keep_apart(&args.output, args.model.files()?.into_iter().chain([args.image.clone()]))?;
+    let model = args.model.open(None)?;
+    args.model.warn(&model, true);
+    let class = args.class(&model.labels, model.network.output().len())?;
+    let reading = format!("reading {}", printable(&args.image.to_string_lossy()));
+    let input = progress::while_working(reading, || files::picture(&args.image, &model.preprocessing, Crops::One))
+        .map_err(Failure::run)?;
+
+    let gpu = args.gpu.open()?;
+    let message = format!("uploading {} to {}", model.network.name(), gpu.info().name);
+    let explainer = progress::while_working(message, || {
+        Explainer::new(&gpu, &model.network, &model.weights, method).map_err(|error| match error {
+            ExplainError::Option { .. } | ExplainError::Network(_) => Failure::usage(error),
+            error => error.into(),
+        })
+    })?;
+    let class = match class {
+        Some(class) => class,
+        None => largest(&explainer.scores_blocking(&input)?),
+    };
+    let explanation = progress::while_working("computing the map", || explainer.explain_blocking(&input, class))?;
+    let heat = &explanation.heat;
+    write_atomically(&args.output, |file| match is_png {
+        true => {
+            let size = [heat.width, heat.height].map(|side| side as u32);
+            alexnet_snapshots::write_png(&painted(heat, &seen(&input, &model)), size, file)
+        }
+        false => npy::write(file, &[heat.height, heat.width], &heat.values),
+    })
+    .map_err(|e| Failure::run(format!("cannot write {}: {e}", args.output.display())))?;
+    print(args, &model, class, explanation.score)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print(args: &Args, model: &Model, class: usize, score: f32) -> Result<(), Failure> {
+    let label = model.labels.get(class).cloned().unwrap_or_else(|| format!("class {class}"));
+    let mut out = anstream::stdout().lock();
+    let (image, output) = (args.image.to_string_lossy(), args.output.to_string_lossy());
+    let written = if args.json {
+        let method = args.method.to_possible_value().map(|value| value.get_name().to_string());
+        let line = json!({
+            "image": image, "method": method, "class": class, "label": label, "score": score, "output": output,
+        });
+        writeln!(out, "{line}")
+    } else {
+        writeln!(out, "{}, score {score:.2}: {}", printable(&label), printable(&output))
+    };
+    written.map_err(Failure::output)
+}
+
+fn largest(scores: &[f32]) -> usize {
+    (0..scores.len()).fold(0, |best, class| if scores[class] > scores[best] { class } else { best })
+}
+
+/// The part of the picture that the network sees, in bytes of red, green and blue.
+fn seen(input: &[f32], model: &Model) -> Vec<u8> {
+    let Preprocessing { scale, mean, std, channels, .. } = model.preprocessing;
+    let pixels = input.len() / channels.count();
+    let channel = |place: usize| match channels {
+        ChannelOrder::Bgr => 2 - place,
+        ChannelOrder::Grey => 0,
+        _ => place,
+    };
+    let byte = |pixel: usize, place: usize| {
+        let c = channel(place);
+        ((input[c * pixels + pixel] * std[c] + mean[c]) / scale).round().clamp(0.0, 255.0) as u8
+    };
+    (0..pixels).flat_map(|pixel| [0, 1, 2].map(|place| byte(pixel, place))).collect()
+}
+
+/// The picture in grey, with the map over it.
+fn painted(heat: &Heat, rgb: &[u8]) -> Vec<u8> {
+    // A few outliers of a saliency map are far above the rest.
+    let mut sizes: Vec<f32> = heat.values.iter().map(|value| value.abs()).collect();
+    let largest = percentile(&mut sizes, 0.995).unwrap_or_default().max(f32::MIN_POSITIVE);
+    let pixel = |(&value, rgb): (&f32, &[u8; 3])| {
+        let [r, g, b] = rgb.map(f32::from);
+        let grey = 0.6 * (0.299 * r + 0.587 * g + 0.114 * b);
+        let t = (value.abs() / largest).min(1.0);
+        let paint = if value > 0.0 { [255.0, 230.0 * t * t, 0.0] } else { [30.0, 110.0, 255.0] };
+        let share = 0.9 * t;
+        paint.map(|paint| (grey + (paint - grey) * share) as u8)
+    };
+    heat.values.iter().zip(rgb.as_chunks::<3>().0).flat_map(pixel).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+    use alexnet_wgpu::Picture;
+
+    use super::*;
+
+    #[test]
+    fn what_is_seen_is_the_picture() {
+        let mut model = Model::embedded().unwrap();
+        let [height, width] = model.preprocessing.crop;
+        let rgb: Vec<u8> = (0..3 * height * width).map(|i| (i * 7 % 256) as u8).collect();
+        let picture = Picture::from_rgb8(width as u32, height as u32, rgb.clone()).unwrap();
+        for channels in [ChannelOrder::Rgb, ChannelOrder::Bgr] {
+            model.preprocessing = Preprocessing::new(alexnet_wgpu::Resize::Warp([height, width]), [height, width])
+                .channels(channels)
+                .mean([0.2, 0.4, 0.1])
+                .std([0.5, 0.3, 0.25]);
+            assert_eq!(seen(&model.preprocessing.apply(&picture).unwrap(), &model), rgb);
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! `alexnet explain`: heat maps against the library's f64 reference, through files.
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+mod common;
+
+use std::{fs, path::Path};
+
+use alexnet_wgpu::{Picture, explain::BackwardRule, reference};
+use common::{Folder, alexnet, picture, tiny};
+
+/// Shape and numbers of an array that the command wrote.
+fn npy(path: &Path) -> (String, Vec<f32>) {
+    let bytes = fs::read(path).unwrap();
+    let length = usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));
+    let header = std::str::from_utf8(&bytes[10..10 + length]).unwrap();
+    let numbers = bytes[10 + length..].as_chunks::<4>().0.iter().map(|&b| f32::from_le_bytes(b)).collect();
+    (header.to_string(), numbers)
+}
+
+/// The gradients of a class named by its number and by its label, and of the most likely one.
+#[test]
+fn maps_are_those_of_the_reference() {
+    let folder = Folder::new();
+    let model = tiny();
+    let weights = folder.weights("tiny.safetensors", &model.to_weights().unwrap());
+    let shoe = picture("ankle-boot.png");
+    let input = model.preprocessing.apply(&Picture::open(&shoe).unwrap()).unwrap();
+    let input: Vec<f64> = input.into_iter().map(f64::from).collect();
+    let scores = reference::run(&model.network, &model.weights, &input).unwrap()[2].clone();
+    let likely = (0..4).max_by(|&a, &b| scores[a].total_cmp(&scores[b])).unwrap();
+    for (option, class) in [("--class 2", 2), ("--class Green", 1), ("", likely)] {
+        for (method, rule) in [
+            ("saliency", BackwardRule::Derivative),
+            ("guided", BackwardRule::Guided),
+            ("deconvnet", BackwardRule::Deconvnet),
+        ] {
+            let seed: Vec<f64> = (0..4).map(|i| f64::from(u8::from(i == class))).collect();
+            let (layers, network) = (("fc2", None), &model.network);
+            let gradient = reference::layer_gradient(network, &model.weights, &input, layers, &seed, rule).unwrap();
+            let expected: Vec<f64> =
+                (0..256).map(|i| (0..3).map(|c| gradient[c * 256 + i].abs()).fold(0.0, f64::max)).collect();
+            let output = folder.path("heat.npy");
+            let arguments = format!("explain --json --method {method} {option} --weights");
+            let line = alexnet(&arguments, &[&weights, "--output".as_ref(), &output, &shoe]).success();
+            let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+            assert_eq!((line["class"].as_u64(), line["method"].as_str()), (Some(class as u64), Some(method)));
+            assert_eq!(line["label"], model.labels[class]);
+            assert!((line["score"].as_f64().unwrap() - scores[class]).abs() < 1e-4, "{line} for {scores:?}");
+            let (header, found) = npy(&output);
+            assert!(header.contains("'shape': (16, 16)"), "{header}");
+            let error = reference::relative_error(&found, &expected);
+            assert!(error < 1e-5, "{method}, {class}: {error:e}");
+        }
+    }
+}
+
+/// The embedded model's map is brightest on the shoe, not on the background.
+#[test]
+fn a_map_lies_on_the_shoe() {
+    let folder = Folder::new();
+    let output = folder.path("heat.png");
+    for method in ["grad-cam", "guided", "occlusion"] {
+        let arguments = format!("explain --method {method} --output");
+        let line = alexnet(&arguments, &[&output, &picture("ankle-boot.png")]).success();
+        assert!(line.starts_with("Ankle boot, score ") && line.ends_with("heat.png\n"), "{line}");
+        let heat = Picture::open(&output).unwrap();
+        assert_eq!([heat.width(), heat.height()], [227, 227]);
+        // How much more red than blue a part is.
+        let warmth = |rows: std::ops::Range<usize>, columns: std::ops::Range<usize>| {
+            let pixels = rows.clone().flat_map(|y| columns.clone().map(move |x| 3 * (y * 227 + x)));
+            let sum: f64 = pixels.map(|at| f64::from(heat.rgb()[at]) - f64::from(heat.rgb()[at + 2])).sum();
+            sum / (rows.len() * columns.len()) as f64
+        };
+        let (whole, corner) = (warmth(0..227, 0..227), warmth(0..40, 0..60));
+        assert!(whole > 5.0 && whole > 2.0 * corner, "{method}: {whole} and {corner}");
+    }
+}
+
+#[test]
+fn what_cannot_be_explained_is_told() {
+    let folder = Folder::new();
+    let weights = folder.weights("tiny.safetensors", &tiny().to_weights().unwrap());
+    let output = folder.path("heat.npy");
+    let shoe = picture("ankle-boot.png");
+    let explain = |arguments: &str, code, parts: &[&str]| {
+        let arguments = format!("explain {arguments} --weights");
+        alexnet(&arguments, &[&weights, "--output".as_ref(), &output, &shoe]).failure(code, parts);
+        assert!(!output.exists());
+    };
+    explain("--class 4", 2, &["expected a class of 0 to 3 or a label of the model, found 4"]);
+    explain("--class purple", 2, &["found purple"]);
+    explain("--layer conv9", 2, &["conv9"]);
+    explain("--layer fc2", 2, &["expected a layer of maps, found `fc2`, a vector"]);
+    explain("--layer conv1 --method saliency", 2, &["--method grad-cam"]);
+    explain("--method integrated --steps 0", 2, &["expected 1 to 1024 steps, found 0"]);
+    let jpg = folder.path("heat.jpg");
+    alexnet("explain --output", &[&jpg, &shoe]).failure(2, &["ends in .png or .npy"]);
+    alexnet("explain --output", &[&shoe, &shoe]).failure(2, &["which is the input"]);
+    alexnet("explain --output", &[&output, Path::new("missing.png")]).failure(1, &["missing.png"]);
+}
