@@ -24,7 +24,7 @@ pub struct NetworkArgs {
 
 /// An AlexNet's name, or a file.
 #[derive(Clone, Debug)]
-enum NetworkArg {
+pub enum NetworkArg {
     Named(Variant),
     File(PathBuf),
 }
@@ -52,7 +52,31 @@ fn size(text: &str) -> Result<Shape, String> {
     }
 }
 
+impl NetworkArg {
+    /// The network, where no weights say more about it.
+    pub fn network(&self) -> Result<Network, Failure> {
+        match self {
+            Self::Named(variant) => Ok(variant.standard().network()?),
+            Self::File(path) if files::ending(path) == "prototxt" => {
+                let path = path.display();
+                Err(Failure::usage(format!(
+                    "expected a network as JSON, found {path}: `alexnet info --write-network` writes it"
+                )))
+            }
+            Self::File(path) => {
+                let network = Network::from_json(&files::network(path)?);
+                network.map_err(|e| Failure::run(format!("{}: {e}", path.display())))
+            }
+        }
+    }
+}
+
 impl NetworkArgs {
+    /// The network as --network names it.
+    pub fn of(network: Option<NetworkArg>) -> Self {
+        Self { network, input_size: None }
+    }
+
     /// The file of the network, if it is not given by name.
     pub fn file(&self) -> Option<PathBuf> {
         match &self.network {
@@ -75,11 +99,7 @@ impl NetworkArgs {
             Some(NetworkArg::File(path)) if files::ending(path) == "prototxt" => {
                 options.prototxt = Some(files::network(path)?)
             }
-            Some(NetworkArg::File(path)) => {
-                let network = Network::from_json(&files::network(path)?);
-                let fail = |e| Failure::run(format!("{}: {e}", path.display()));
-                options.network = Some(network.map_err(fail)?);
-            }
+            Some(file) => options.network = Some(file.network()?),
         }
         Ok(())
     }

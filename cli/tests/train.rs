@@ -5,6 +5,7 @@ mod common;
 
 use std::{fs, path::Path, process::Stdio, time::Duration};
 
+use alexnet_wgpu::{Tensor, Weights};
 use serde_json::Value;
 
 use crate::common::{Folder, alexnet, command};
@@ -59,6 +60,12 @@ fn a_folder_becomes_a_model() {
     assert!(loss(5) < 0.5 * loss(0), "{} after {}", loss(5), loss(0));
     assert_eq!(epochs[5]["val_accuracy"], 1.0, "{epochs:?}");
     assert_eq!(read(&out, "metrics.csv").iter().filter(|&&byte| byte == b'\n').count(), 7);
+
+    // The page has the curves and the classes, and needs no other file.
+    let page = String::from_utf8(read(&out, "report.html")).unwrap();
+    assert_eq!(page.matches("<polyline").count(), 4);
+    assert!(page.contains("<th>Wände</th>") && page.contains("are right (100.0 %)"), "{page}");
+    assert!(!page.contains("src=\"http") && !page.contains("href="), "{page}");
 
     // Both files are models, with labels and preprocessing.
     for name in ["best.safetensors", "last.safetensors"] {
@@ -121,8 +128,9 @@ fn a_network_is_trained_from_nothing() {
     let folder = Folder::new();
     let pictures = classes(&folder);
     for recipe in ["paper", "caffe", "torchvision"] {
-        let options =
-            format!("train --recipe {recipe} --size 67 --width 0.1 --steps 3 --batch 8 --at-once 5 --json --out");
+        let options = format!(
+            "train --recipe {recipe} --size 67 --width 0.1 --steps 3 --batch 8 --at-once 5 --log tensorboard --json --out"
+        );
         let events = lines(&alexnet(&options, &[&folder.path(recipe), &pictures]).success());
         let losses: Vec<f64> = events.iter().filter_map(|event| event["loss"].as_f64()).collect();
         assert_eq!(losses.len(), 3, "{recipe}: {events:?}");
@@ -131,8 +139,93 @@ fn a_network_is_trained_from_nothing() {
     }
     let out = folder.path("paper");
     alexnet("classify --weights", &[&out.join("last.safetensors"), &pictures.join("blots/1-1.ppm")]).success();
+    // Conv1's filters, before and after.
+    let page = String::from_utf8(read(&out, "report.html")).unwrap();
+    assert_eq!(page.matches("data:image/png;base64,").count(), 2, "{page}");
+    assert!(!out.join("metrics.csv").exists());
+    let files = fs::read_dir(&out).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap());
+    let events: Vec<String> = files.filter(|name| name.starts_with("events.out.tfevents.")).collect();
+    let events = read(&out, &events[0]);
+    // The version, and three steps of two numbers.
+    let text = String::from_utf8_lossy(&events);
+    assert_eq!(["brain.Event:2", "loss/step", "lr"].map(|part| text.matches(part).count()), [1, 3, 3], "{text}");
     // Nothing is replaced.
     alexnet("train --out", &[&out, &pictures]).failure(1, &["found one", "--resume", "--out"]);
+}
+
+/// Other weights to start from, a network of one's own, and layers that stay as they are.
+#[test]
+fn a_training_starts_from_weights() {
+    let folder = Folder::new();
+    let pictures = classes(&folder);
+    let two = folder.path("two");
+    for class in ["blots", "stripes"] {
+        fs::create_dir_all(two.join(class)).unwrap();
+        for i in 0..6 {
+            let name = format!("{class}/{}-{i}.ppm", usize::from(class == "blots"));
+            fs::copy(pictures.join(&name), two.join(&name)).unwrap();
+        }
+    }
+    let start = folder.path("start");
+    let train = |options: &str, out: &Path, top: &Path, weights: Option<&Path>| {
+        let mut files = vec!["--out".as_ref(), out, top];
+        files.extend(weights.into_iter().flat_map(|weights| ["--weights".as_ref(), weights]));
+        alexnet(&format!("train --steps 2 --batch 8 --json {options}"), &files)
+    };
+    train("--recipe paper --size 67 --width 0.1", &start, &pictures, None).success();
+    let start = start.join("last.safetensors");
+    let tensors = |path: &Path| {
+        let weights = Weights::open(path.join("last.safetensors").as_path()).unwrap();
+        let tensor = |(name, tensor): (&str, &Tensor)| (name.to_string(), tensor.to_f32().to_vec());
+        let tensors = weights.iter().map(tensor).filter(|(name, _)| !name.starts_with("training/"));
+        tensors.collect::<std::collections::BTreeMap<_, _>>()
+    };
+    let before = tensors(start.parent().unwrap());
+
+    // The same classes: at a rate of nearly nothing, all stays as it is. Frozen layers stay at any rate.
+    let still = folder.path("still");
+    train("--recipe torchvision --lr 1e-30", &still, &pictures, Some(&start)).success();
+    assert!(tensors(&still) == before);
+    let frozen = folder.path("frozen");
+    train("--recipe torchvision --lr 0.01 --freeze pool2", &frozen, &pictures, Some(&start)).success();
+    for (name, values) in tensors(&frozen) {
+        let stays = name.starts_with("conv1") || name.starts_with("conv2");
+        assert_eq!(values == before[&name], stays, "{name}");
+    }
+
+    // Other classes: the last layer is new.
+    let fewer = folder.path("fewer");
+    train("--recipe torchvision --lr 1e-30", &fewer, &two, Some(&start)).success();
+    for (name, values) in tensors(&fewer) {
+        assert_eq!(values == before[&name], !name.starts_with("fc8"), "{name}");
+    }
+    // The features before the first fully connected layer, and a new head.
+    let head = folder.path("head");
+    train("--hidden 7", &head, &two, Some(&start)).success();
+    let found = tensors(&head);
+    assert!(found["conv5.weight"] == before["conv5.weight"] && found["fc6.bias"].len() == 7);
+    let classified =
+        alexnet("classify --top 1 --weights", &[&head.join("last.safetensors"), &two.join("blots/1-1.ppm")]);
+    assert!(classified.success().contains(" %  "));
+
+    // A network as JSON, whose last layer gets the classes.
+    let json = folder.path("network.json");
+    alexnet("info --write-network", &[&json, &start]).success();
+    let own = folder.path("own");
+    let options = format!("--recipe torchvision --network {}", json.display());
+    train(&options, &own, &two, None).success();
+    assert_eq!(tensors(&own)["fc8.bias"].len(), 2);
+    assert!(tensors(&own)["conv1.weight"] != before["conv1.weight"]);
+
+    let wrong = |options: &str, code, part: &str| {
+        train(options, &folder.path("wrong"), &pictures, Some(&start)).failure(code, &[part]);
+    };
+    wrong("--freeze conv9 --recipe paper", 2, "--freeze: unknown layer `conv9`");
+    wrong("--freeze fc8 --recipe paper", 1, "expected a layer to train");
+    wrong("--size 100", 2, "--size");
+    let options = "train --network paper --out";
+    alexnet(options, &[&folder.path("wrong"), &pictures]).failure(2, &["--network with --weights, or with a recipe"]);
+    assert!(!folder.path("wrong").exists());
 }
 
 /// A pipe among the pictures is left out; opening it would wait for a writer.
@@ -187,8 +280,8 @@ fn what_cannot_be_trained_is_told() {
     let options = "train --epochs 9 --val 0 --optimizer sgd --schedule constant --lr 1e38 --weight-decay 1e9 --out";
     alexnet(options, &[&out, &pictures]).failure(1, &["not a finite number", "smaller learning rate"]);
     for name in ["best.safetensors", "last.safetensors"] {
-        let weights = alexnet_wgpu::Weights::open(out.join(name));
-        let is_finite = |tensor: &alexnet_wgpu::Tensor| tensor.to_f32().iter().all(|value| value.is_finite());
+        let weights = Weights::open(out.join(name));
+        let is_finite = |tensor: &Tensor| tensor.to_f32().iter().all(|value| value.is_finite());
         assert!(weights.is_err() || weights.unwrap().iter().all(|(_, tensor)| is_finite(tensor)), "{name}");
     }
     // Too small for the layers.

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use alexnet_wgpu::{Model, Network, Weights, train::TrainerState};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::failure::Failure;
 
@@ -18,7 +19,7 @@ pub struct Progress {
     version: u32,
     steps: u64,
     /// What must be the same to go on.
-    settings: serde_json::Value,
+    settings: Value,
     /// The best accuracy of the pictures held back.
     pub best: Option<f64>,
     /// Epochs since then.
@@ -30,7 +31,7 @@ pub struct Progress {
 }
 
 impl Progress {
-    pub fn new(settings: serde_json::Value) -> Self {
+    pub fn new(settings: Value) -> Self {
         Self { version: 1, steps: 0, settings, best: None, stalled: 0, divided: 0, flat: 0 }
     }
 }
@@ -71,11 +72,7 @@ pub fn save(
 }
 
 /// Reads what a training goes on from.
-pub fn load(
-    folder: &Path,
-    network: &Network,
-    settings: &serde_json::Value,
-) -> Result<(TrainerState, Progress), Failure> {
+pub fn load(folder: &Path, network: &Network, settings: &Value) -> Result<(TrainerState, Progress), Failure> {
     let path = last(folder);
     let name = path.display();
     let file = Weights::open(&path)?;
@@ -106,9 +103,9 @@ pub fn load(
 }
 
 /// The first setting that differs.
-fn difference(before: &serde_json::Value, now: &serde_json::Value) -> Option<String> {
+fn difference(before: &Value, now: &Value) -> Option<String> {
     let now = now.as_object()?;
-    let (key, value) = now.iter().find(|(key, value)| before.get(key.as_str()) != Some(value))?;
+    let (key, value) = now.iter().find(|(key, value)| before.get(key.as_str()).unwrap_or(&Value::Null) != *value)?;
     let before = before.get(key.as_str()).map(ToString::to_string).unwrap_or_default();
     Some(format!("expected {key} {before}, found {value}"))
 }

@@ -11,39 +11,25 @@ use alexnet_wgpu::train::StepReport;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
+use super::{LogFile, events::Events};
 use crate::failure::Failure;
 
-/// Progress on a terminal, lines or JSON on standard output, and metrics.csv.
+/// Progress on a terminal, lines or JSON on standard output, and files.
 pub struct Log {
     bar: ProgressBar,
     json: bool,
-    csv: csv::Writer<File>,
+    csv: Option<csv::Writer<File>>,
+    events: Option<Events>,
     start: Instant,
     images: usize,
 }
 
 impl Log {
-    pub fn new(folder: &Path, json: bool, goes_on: bool) -> Result<Self, Failure> {
-        let path = folder.join("metrics.csv");
-        let goes_on = goes_on && path.exists();
-        let fail = |e: io::Error| Failure::run(format!("cannot write {}: {e}", path.display()));
-        let mut options = OpenOptions::new();
-        options.create(true).write(true).append(goes_on).truncate(!goes_on);
-        let mut csv = csv::Writer::from_writer(options.open(&path).map_err(fail)?);
-        if !goes_on {
-            csv.write_record([
-                "epoch",
-                "step",
-                "train_loss",
-                "train_accuracy",
-                "val_loss",
-                "val_accuracy",
-                "lr",
-                "seconds",
-            ])
-            .map_err(|e| fail(e.into()))?;
-        }
-        Ok(Self { bar: ProgressBar::hidden(), json, csv, start: Instant::now(), images: 0 })
+    pub fn new(folder: &Path, files: &[LogFile], json: bool, goes_on: bool) -> Result<Self, Failure> {
+        let csv = files.contains(&LogFile::Csv).then(|| metrics(folder, goes_on)).transpose()?;
+        let events = files.contains(&LogFile::Tensorboard).then(|| Events::new(folder)).transpose();
+        let events = events.map_err(|e| cannot_write(&folder.join("events.out.tfevents"), e))?;
+        Ok(Self { bar: ProgressBar::hidden(), json, csv, events, start: Instant::now(), images: 0 })
     }
 
     pub fn begin(&mut self, total: u64, done: u64) {
@@ -58,6 +44,7 @@ impl Log {
 
     pub fn step(&mut self, epoch: u64, report: &StepReport, accuracy: f64) -> Result<(), Failure> {
         self.images += report.images.len();
+        self.scalars(report.step, &[("loss/step", report.loss), ("lr", report.rate.into())])?;
         if self.json {
             let (step, loss, lr) = (report.step, report.loss, report.rate);
             return line(&json!({"step": step, "epoch": epoch, "loss": loss, "lr": lr}).to_string());
@@ -93,8 +80,14 @@ impl Log {
             rate.to_string(),
             format!("{seconds:.3}"),
         ];
-        self.csv.write_record(record)?;
-        self.csv.flush().map_err(|e| Failure::run(format!("cannot write metrics.csv: {e}")))?;
+        if let Some(csv) = &mut self.csv {
+            csv.write_record(record)?;
+            csv.flush().map_err(|e| cannot_write(Path::new("metrics.csv"), e))?;
+        }
+        self.scalars(step, &[("loss/train", loss), ("accuracy/train", accuracy)])?;
+        if let Some([loss, accuracy]) = held {
+            self.scalars(step, &[("loss/val", loss), ("accuracy/val", accuracy)])?;
+        }
         if self.json {
             let [val_loss, val_accuracy] = [0, 1].map(|index| held.map(|held| held[index]));
             let object = json!({
@@ -109,6 +102,11 @@ impl Log {
         self.say(&format!("epoch {epoch}: loss {loss:.3}, {:.1} % right{held}", 100.0 * accuracy))
     }
 
+    fn scalars(&mut self, step: u64, scalars: &[(&str, f64)]) -> Result<(), Failure> {
+        let Some(events) = &mut self.events else { return Ok(()) };
+        events.scalars(step, scalars).map_err(|e| cannot_write(Path::new("the event file"), e))
+    }
+
     /// Prints a line for a person.
     pub fn say(&self, text: &str) -> Result<(), Failure> {
         if self.json {
@@ -120,6 +118,24 @@ impl Log {
     pub fn end(&self) {
         self.bar.finish_and_clear();
     }
+}
+
+/// metrics.csv, after what is in it already if the training goes on.
+fn metrics(folder: &Path, goes_on: bool) -> Result<csv::Writer<File>, Failure> {
+    let path = folder.join("metrics.csv");
+    let goes_on = goes_on && path.exists();
+    let mut options = OpenOptions::new();
+    options.create(true).write(true).append(goes_on).truncate(!goes_on);
+    let mut csv = csv::Writer::from_writer(options.open(&path).map_err(|e| cannot_write(&path, e))?);
+    if !goes_on {
+        let columns = ["epoch", "step", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "lr", "seconds"];
+        csv.write_record(columns).map_err(|e| cannot_write(&path, e.into()))?;
+    }
+    Ok(csv)
+}
+
+fn cannot_write(path: &Path, error: io::Error) -> Failure {
+    Failure::run(format!("cannot write {}: {error}", path.display()))
 }
 
 fn line(text: &str) -> Result<(), Failure> {

@@ -2,20 +2,20 @@
 
 mod checkpoint;
 mod data;
+mod events;
 mod examples;
 mod log;
+mod report;
 mod session;
+mod task;
 
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
-use alexnet_wgpu::{
-    AlexNet, Linear, Model, Network, Op, Shape, Variant, Weights,
-    train::{Init, Optimizer, SgdForm, initial_weights},
-};
+use alexnet_wgpu::train::{Init, Optimizer, SgdForm};
 use clap::ValueEnum;
 
-use self::{data::Data, examples::Examples, session::Session};
-use crate::{failure::Failure, options::GpuArgs};
+use self::{data::Data, examples::Examples, session::Session, task::Task};
+use crate::{failure::Failure, network::NetworkArg, options::GpuArgs};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -24,12 +24,15 @@ Examples:
   alexnet train pictures/ --dry-run              look at the pictures, train nothing
   alexnet train pictures/ --resume               go on where it was stopped
   alexnet train pictures/ --recipe paper --size 67 --width 0.5    a network from nothing
+  alexnet train pictures/ --weights pictures-model/best.safetensors --recipe torchvision --lr 0.0005 --freeze conv2
+                                                 go on with all layers but the first
 
 The default recipe, finetune, keeps AlexNet's convolutions as ImageNet trained them and trains what follows: two fully
-connected layers on their features, which are computed once. The other recipes train a whole network from random weights.
+connected layers on their features, which are computed once. The other recipes train a whole network from random weights, or
+from those that --weights names.
 
 The folder of the model gets best.safetensors (the best on the pictures held back), last.safetensors (from which --resume goes
-on) and metrics.csv.
+on), metrics.csv, and report.html: curves, what is taken for what, the worst mistakes.
 
 Exit codes: 0 done, or stopped by Ctrl-C with the last step saved; 1 the pictures, a file or the device failed;
 2 invalid arguments.";
@@ -50,13 +53,22 @@ pub struct Args {
     /// What is trained, and how
     #[arg(long, value_name = "NAME", default_value = "finetune")]
     recipe: Recipe,
-    /// The network that is trained from nothing
-    #[arg(long, value_name = "NAME", default_value = "ungrouped")]
-    network: Variant,
-    /// Its filters and the outputs of fc6 and fc7, as a factor of the published ones
+    /// Weights to start from, or the name of fetched ones: finetune takes the layers before the first fully connected one as
+    /// they are, the other recipes train all of them. The last layer is new where the classes are others
+    #[arg(long, value_name = "FILE|NAME", conflicts_with_all = ["width", "size"])]
+    weights: Option<PathBuf>,
+    /// The network that is trained from nothing, or that --weights belong to: ungrouped, paper, caffe, caffenet or torchvision,
+    /// or any other as JSON (see `alexnet info --write-network`), whose last layer gets an output for each class; by default
+    /// ungrouped, or the one of the weights
+    #[arg(long, value_name = "NAME|FILE")]
+    network: Option<NetworkArg>,
+    /// Leave the layers up to this one as they are
+    #[arg(long, value_name = "LAYER")]
+    freeze: Option<String>,
+    /// The filters of a named network and the outputs of its fc6 and fc7, as a factor of the published ones
     #[arg(long, value_name = "FACTOR", default_value_t = 1.0)]
     width: f64,
-    /// Side of its input in pixels; by default the published one
+    /// Side of the network's input in pixels; by default its own
     #[arg(long, value_name = "PIXELS")]
     size: Option<usize>,
     /// Outputs of the first of finetune's two layers; 0 for one layer only
@@ -116,6 +128,9 @@ pub struct Args {
     /// Go on from last.safetensors in the folder of the model
     #[arg(long)]
     resume: bool,
+    /// Files of the numbers: metrics.csv, a row an epoch; event files for TensorBoard, with each step
+    #[arg(long, value_name = "LIST", value_delimiter = ',', default_values = ["csv"])]
+    log: Vec<LogFile>,
     /// Only look at the pictures, and say what would be done
     #[arg(long)]
     dry_run: bool,
@@ -179,6 +194,14 @@ enum Order {
     Random,
     /// By path
     Path,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum LogFile {
+    /// metrics.csv
+    Csv,
+    /// events.out.tfevents…
+    Tensorboard,
 }
 
 /// The choices of a recipe, with those of the arguments in their place.
@@ -257,7 +280,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     if data.training.is_empty() {
         return Err(Failure::run("expected pictures to train on, found none: hold back fewer with --val"));
     }
-    let task = Task::new(args, &plan, data.labels.len())?;
+    let task = Task::new(args, &plan, &data.labels)?;
     if args.dry_run {
         return task.describe(args, &plan, &data);
     }
@@ -295,6 +318,9 @@ fn check(args: &Args) -> Result<(), Failure> {
     if let Some(minutes) = args.max_time.filter(|minutes| !(0.0..).contains(minutes)) {
         return fail(format!("a --max-time of at least 0 minutes, found {minutes}"));
     }
+    if args.recipe == Recipe::Finetune && args.weights.is_none() && args.network.is_some() {
+        return fail("--network with --weights, or with a recipe other than finetune, found neither".into());
+    }
     if !args.folder.is_dir() {
         return Err(Failure::run(format!("{}: expected a folder, found none", args.folder.display())));
     }
@@ -314,96 +340,5 @@ impl Args {
 
     fn max_time(&self) -> Option<Duration> {
         self.max_time.and_then(|minutes| Duration::try_from_secs_f64(60.0 * minutes).ok())
-    }
-}
-
-/// The network that is trained, and what comes before it.
-struct Task {
-    /// The network that is trained.
-    network: Network,
-    /// Its first weights.
-    weights: Weights,
-    /// The features that it gets in place of pictures, and their network.
-    trunk: Option<Model>,
-    preprocessing: alexnet_wgpu::Preprocessing,
-}
-
-impl Task {
-    fn new(args: &Args, plan: &Plan, classes: usize) -> Result<Self, Failure> {
-        if args.recipe == Recipe::Finetune {
-            let trunk = Model::imagenet_trunk()?;
-            let mut builder = Network::builder("head", trunk.network.output()).dropout("drop6");
-            if args.hidden > 0 {
-                builder = builder.linear("fc6", Linear::new(args.hidden).relu()).dropout("drop7");
-            }
-            let network = builder.linear("fc8", Linear::new(classes)).softmax("prob").build()?;
-            let weights = initial_weights(&network, plan.init, args.seed);
-            let preprocessing = trunk.preprocessing;
-            return Ok(Self { network, weights, trunk: Some(trunk), preprocessing });
-        }
-        let scaled = |n: usize| ((n as f64 * args.width).round() as usize).max(1);
-        let alexnet = args.network.standard().width(args.width).classes(classes);
-        let alexnet = AlexNet { head: alexnet.head.map(scaled), ..alexnet };
-        let side = args.size.unwrap_or(args.network.input_size());
-        let mut network = alexnet.network()?;
-        if side != args.network.input_size() {
-            let layers = network.layers().iter().map(|layer| (layer.name.clone(), layer.op));
-            let small = Network::new(network.name(), Shape::new(3, side, side), layers);
-            network = small.map_err(|e| Failure::usage(format!("--size {side}: {e}")))?;
-        }
-        let mut weights = initial_weights(&network, plan.init, args.seed);
-        if plan.ones != 0.0 {
-            for layer in ["conv2", "conv4", "conv5", "fc6", "fc7"] {
-                let name = format!("{layer}.bias");
-                if let Some(bias) = weights.get(&name) {
-                    let shape = bias.shape().to_vec();
-                    let ones = vec![plan.ones; shape[0]];
-                    weights.insert(name, alexnet_wgpu::Tensor::from_f32(shape, ones));
-                }
-            }
-        }
-        let mut preprocessing = args.network.preprocessing();
-        if side != args.network.input_size() {
-            // As much of the picture as at the published size.
-            let shorter = (side * 256).div_ceil(args.network.input_size());
-            preprocessing.resize = alexnet_wgpu::Resize::ShorterSide(shorter);
-            preprocessing = preprocessing.cropped(side, side);
-        }
-        Ok(Self { network, weights, trunk: None, preprocessing })
-    }
-
-    /// The whole network with these weights of the trained one.
-    fn model(&self, trained: &Weights, labels: &[String]) -> Result<Model, Failure> {
-        let (mut layers, mut weights, mut name, mut input) =
-            (Vec::new(), Weights::default(), "finetuned", self.network.input());
-        match &self.trunk {
-            Some(trunk) => {
-                layers.extend(trunk.network.layers().iter().map(|layer| (layer.name.clone(), layer.op)));
-                weights.extend(trunk.weights.iter().map(|(name, tensor)| (name.to_string(), tensor.clone())));
-                input = trunk.network.input();
-            }
-            None => name = self.network.name(),
-        }
-        layers.extend(self.network.layers().iter().map(|layer| (layer.name.clone(), layer.op)));
-        weights.extend(self.network.parameters().filter_map(|(name, _)| {
-            let tensor = trained.get(&name)?.clone();
-            Some((name, tensor))
-        }));
-        let network = Network::new(name, input, layers)?;
-        Ok(Model::new(network, weights, self.preprocessing, labels.to_vec())?)
-    }
-
-    fn describe(&self, args: &Args, plan: &Plan, data: &Data) -> Result<ExitCode, Failure> {
-        let parameters = self.network.parameter_count();
-        let steps = data.training.len().div_ceil(plan.batch) as u64;
-        let convolutions = self.network.layers().iter().filter(|layer| matches!(layer.op, Op::Conv(_))).count();
-        let what = if convolutions == 0 { "layers on ImageNet's features" } else { "a whole network" };
-        println!(
-            "{what}: {parameters} parameters; {} epochs of {steps} steps of {} pictures; the model would be in {}",
-            plan.epochs,
-            plan.batch,
-            args.out().display()
-        );
-        Ok(ExitCode::SUCCESS)
     }
 }

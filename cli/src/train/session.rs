@@ -12,7 +12,7 @@ use std::{
 
 use alexnet_wgpu::{
     Gpu, Tensor, splitmix,
-    train::{PendingReport, StepReport, Trainer, TrainerBuilder},
+    train::{ImageResult, Optimizer, PendingReport, SgdForm, StepReport, Trainer, TrainerBuilder},
 };
 use serde_json::json;
 
@@ -22,6 +22,7 @@ use super::{
     data::Data,
     examples::{Examples, Set},
     log::Log,
+    report::Report,
 };
 use crate::{
     failure::{Failure, complain},
@@ -49,6 +50,8 @@ pub struct Session<'a> {
     progress: Progress,
     /// The number of steps at the last save of this run.
     saved: Option<u64>,
+    /// The epoch of this run that was best on the pictures held back, and their results.
+    best: Option<(u64, Vec<ImageResult>)>,
     log: Log,
     stop: Arc<AtomicBool>,
     start: Instant,
@@ -60,6 +63,8 @@ struct Sums {
     loss: f64,
     correct: usize,
     images: usize,
+    /// Of each picture held back.
+    results: Vec<ImageResult>,
 }
 
 impl Sums {
@@ -104,7 +109,7 @@ impl<'a> Session<'a> {
             builder = builder.resume(state);
         }
         let trainer = builder.build()?;
-        let log = Log::new(&out, args.json, args.resume)?;
+        let log = Log::new(&out, &args.log, args.json, args.resume)?;
         let stop = signals::stop();
         Ok(Self {
             args,
@@ -117,6 +122,7 @@ impl<'a> Session<'a> {
             order: Vec::new(),
             progress,
             saved: None,
+            best: None,
             log,
             stop,
             start: Instant::now(),
@@ -157,6 +163,7 @@ impl<'a> Session<'a> {
             self.save(false)?;
         }
         self.log.end();
+        self.report()?;
         let out = self.out.display();
         if self.stop.load(Ordering::Relaxed) {
             complain(&format!(
@@ -173,6 +180,32 @@ impl<'a> Session<'a> {
             })?;
         }
         Ok(ExitCode::SUCCESS)
+    }
+
+    /// Writes report.html.
+    fn report(&self) -> Result<(), Failure> {
+        let (plan, pictures) = (&self.plan, &self.examples);
+        let facts = [
+            (
+                "network",
+                format!("{}, {} parameters trained", self.task.network.name(), self.task.parameters(self.args)),
+            ),
+            ("pictures", format!("{} trained on, {} held back", pictures.training.len(), pictures.held.len())),
+            ("steps", format!("{} of {} pictures", self.trainer.steps(), plan.batch)),
+            ("optimiser", format!("{}, learning rate {}", described(plan.optimizer), plan.rate)),
+            ("seed", self.args.seed.to_string()),
+        ];
+        let held = self.best.as_ref().map(|(epoch, results)| (*epoch, &pictures.held.pictures[..], &results[..]));
+        let report = Report {
+            title: format!("Training of {}", self.out.display()),
+            facts: facts.map(|(name, value)| (name.to_string(), value)).to_vec(),
+            labels: &self.labels,
+            held,
+            network: &self.task.network,
+            before: &self.task.weights,
+            after: &self.trainer.weights()?,
+        };
+        report.write(&self.out)
     }
 
     fn is_stopped(&self) -> bool {
@@ -274,9 +307,12 @@ impl<'a> Session<'a> {
             held.as_ref().map(|held| [held.mean(), held.accuracy()]),
             rate,
         )?;
-        let accuracy = held.map(|held| held.accuracy());
+        let accuracy = held.as_ref().map(Sums::accuracy);
         // Without pictures held back, the newest is the best.
         let better = accuracy.is_none_or(|accuracy| self.progress.best.is_none_or(|best| accuracy > best));
+        if let Some(held) = held.filter(|_| better || self.best.is_none()) {
+            self.best = Some((epoch + 1, held.results));
+        }
         if better {
             (self.progress.best, self.progress.stalled) = (accuracy, 0);
         } else {
@@ -312,6 +348,9 @@ pub fn builder<'a>(gpu: &'a Gpu, args: &Args, plan: &Plan, task: &'a Task, data:
         .biases(rate, decay)
         .dropout(args.dropout)
         .seed(args.seed);
+    for layer in task.frozen(args).unwrap_or_default() {
+        builder = builder.rate(&layer.name, 0.0);
+    }
     if let Some(images) = args.at_once {
         builder = builder.at_once(images);
     }
@@ -321,6 +360,19 @@ pub fn builder<'a>(gpu: &'a Gpu, args: &Args, plan: &Plan, task: &'a Task, data:
         builder = builder.class_weights(counts.iter().map(|&count| all / (classes * count.max(1) as f32)).collect());
     }
     builder
+}
+
+/// The optimiser in words.
+fn described(optimizer: Optimizer) -> String {
+    match optimizer {
+        Optimizer::Sgd { form, momentum, nesterov } => {
+            let form = if form == SgdForm::Caffe { "Caffe's form" } else { "PyTorch's form" };
+            let kind = if nesterov { "Nesterov's momentum" } else { "momentum" };
+            format!("SGD in {form} with {kind} of {momentum}")
+        }
+        Optimizer::AdamW { .. } => "AdamW".into(),
+        other => format!("{other:?}"),
+    }
 }
 
 /// What must be the same for a training to go on as it was.
@@ -334,6 +386,7 @@ fn settings(args: &Args, plan: &Plan, data: &Data, examples: &Examples) -> serde
         "dropout": args.dropout,
         "balance": args.balance,
         "at_once": args.at_once,
+        "freeze": args.freeze,
         "augment": format!("{:?}", args.augment),
         "labels": data.labels,
         "pictures": examples.training.len(),
@@ -349,7 +402,9 @@ fn measure(trainer: &mut Trainer, set: &Set) -> Result<Option<Sums>, Failure> {
     let all: Vec<usize> = (0..set.len()).collect();
     for indices in all.chunks(MEASURED) {
         let (inputs, classes) = set.batch(indices, |_| 0);
-        sums.add(&trainer.evaluate(&inputs, &classes)?);
+        let report = trainer.evaluate(&inputs, &classes)?;
+        sums.add(&report);
+        sums.results.extend(report.images);
     }
     Ok(Some(sums))
 }

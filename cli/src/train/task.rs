@@ -1,0 +1,226 @@
+//! What is trained: a network, its first weights, and the features before it.
+
+use std::{path::Path, process::ExitCode};
+
+use alexnet_wgpu::{
+    AlexNet, Layer, Linear, Model, Network, Op, Preprocessing, Resize, Shape, Tensor, Variant, Weights,
+    train::initial_weights,
+};
+
+use super::{Args, Plan, Recipe, data::Data};
+use crate::{
+    failure::Failure,
+    network::{NetworkArg, NetworkArgs},
+    options::{ModelArgs, PreprocessingArgs},
+};
+
+/// The network that is trained, and what comes before it.
+pub struct Task {
+    /// The network that is trained.
+    pub network: Network,
+    /// Its first weights.
+    pub weights: Weights,
+    /// The features that it gets in place of pictures, and their network.
+    pub trunk: Option<Model>,
+    pub preprocessing: Preprocessing,
+}
+
+impl Task {
+    pub fn new(args: &Args, plan: &Plan, labels: &[String]) -> Result<Self, Failure> {
+        let given = args.weights.as_ref().map(|weights| open(weights, args)).transpose()?;
+        let task = match (args.recipe, given) {
+            (Recipe::Finetune, given) => Self::head(args, plan, labels.len(), given)?,
+            (_, Some(given)) => Self::whole(args, plan, labels, given)?,
+            (_, None) => Self::random(args, plan, labels.len())?,
+        };
+        task.frozen(args)?;
+        Ok(task)
+    }
+
+    /// Fully connected layers on the features of a model, or of ImageNet's.
+    fn head(args: &Args, plan: &Plan, classes: usize, given: Option<Model>) -> Result<Self, Failure> {
+        let trunk = match given {
+            Some(model) => features(model)?,
+            None => Model::imagenet_trunk()?,
+        };
+        let mut builder = Network::builder("head", trunk.network.output()).dropout("drop6");
+        if args.hidden > 0 {
+            builder = builder.linear("fc6", Linear::new(args.hidden).relu()).dropout("drop7");
+        }
+        let network = builder.linear("fc8", Linear::new(classes)).softmax("prob").build()?;
+        let weights = initial_weights(&network, plan.init, args.seed);
+        let preprocessing = trunk.preprocessing;
+        Ok(Self { network, weights, trunk: Some(trunk), preprocessing })
+    }
+
+    /// All layers of a model, the last one anew if the classes are others.
+    fn whole(args: &Args, plan: &Plan, labels: &[String], model: Model) -> Result<Self, Failure> {
+        let network = with_classes(&model.network, labels.len())?;
+        let mut weights = initial_weights(&network, plan.init, args.seed);
+        let last = last_linear(&network).map(|layer| format!("{layer}.")).unwrap_or_default();
+        let is_same = model.labels == labels;
+        for (name, _) in network.parameters() {
+            if is_same || !name.starts_with(&last) {
+                let tensor = model.weights.tensor(&name)?.clone();
+                weights.insert(name, tensor);
+            }
+        }
+        Ok(Self { network, weights, trunk: None, preprocessing: model.preprocessing })
+    }
+
+    /// A network with random weights.
+    fn random(args: &Args, plan: &Plan, classes: usize) -> Result<Self, Failure> {
+        let (network, preprocessing) = match args.network.as_ref().unwrap_or(&NetworkArg::Named(Variant::Ungrouped)) {
+            NetworkArg::Named(variant) => named(args, *variant, classes)?,
+            file => {
+                let network = with_classes(&file.network()?, classes)?;
+                let network = match args.size {
+                    Some(side) => sized(&network, side)?,
+                    None => network,
+                };
+                let Shape { height, width, .. } = network.input();
+                let preprocessing = Preprocessing::torchvision(224).resize(Resize::Warp([height, width]));
+                (network, preprocessing.cropped(height, width))
+            }
+        };
+        let channels = network.input().channels;
+        if channels != preprocessing.channels.count() {
+            return Err(Failure::usage(format!("expected a network for pictures of 3 channels, found {channels}")));
+        }
+        let mut weights = initial_weights(&network, plan.init, args.seed);
+        if plan.ones != 0.0 {
+            for layer in ["conv2", "conv4", "conv5", "fc6", "fc7"] {
+                let name = format!("{layer}.bias");
+                if let Some(bias) = weights.get(&name) {
+                    let shape = bias.shape().to_vec();
+                    let ones = vec![plan.ones; shape[0]];
+                    weights.insert(name, Tensor::from_f32(shape, ones));
+                }
+            }
+        }
+        Ok(Self { network, weights, trunk: None, preprocessing })
+    }
+
+    /// The layers that keep their weights: all up to the one that --freeze names.
+    pub fn frozen(&self, args: &Args) -> Result<&[Layer], Failure> {
+        let Some(last) = &args.freeze else { return Ok(&[]) };
+        if self.trunk.as_ref().is_some_and(|trunk| trunk.network.layer(last).is_ok()) {
+            return Ok(&[]);
+        }
+        let last = &self.network.layer(last).map_err(|error| Failure::usage(format!("--freeze: {error}")))?.name;
+        let layers = self.network.layers();
+        let count = layers.iter().position(|layer| layer.name == *last).map_or(0, |index| index + 1);
+        Ok(&layers[..count])
+    }
+
+    /// The whole network with these weights of the trained one.
+    pub fn model(&self, trained: &Weights, labels: &[String]) -> Result<Model, Failure> {
+        let (mut layers, mut weights, mut name, mut input) =
+            (Vec::new(), Weights::default(), "finetuned", self.network.input());
+        match &self.trunk {
+            Some(trunk) => {
+                layers.extend(trunk.network.layers().iter().map(|layer| (layer.name.clone(), layer.op)));
+                weights.extend(trunk.weights.iter().map(|(name, tensor)| (name.to_string(), tensor.clone())));
+                input = trunk.network.input();
+            }
+            None => name = self.network.name(),
+        }
+        layers.extend(self.network.layers().iter().map(|layer| (layer.name.clone(), layer.op)));
+        weights.extend(self.network.parameters().filter_map(|(name, _)| {
+            let tensor = trained.get(&name)?.clone();
+            Some((name, tensor))
+        }));
+        let network = Network::new(name, input, layers)?;
+        Ok(Model::new(network, weights, self.preprocessing, labels.to_vec())?)
+    }
+
+    /// The number of parameters that are trained.
+    pub fn parameters(&self, args: &Args) -> usize {
+        let frozen = self.frozen(args).map_or(0, <[Layer]>::len);
+        let trained = self.network.layers()[frozen..].iter().flat_map(Layer::parameters);
+        trained.map(|(_, shape)| shape.iter().product::<usize>()).sum()
+    }
+
+    pub fn describe(&self, args: &Args, plan: &Plan, data: &Data) -> Result<ExitCode, Failure> {
+        let parameters = self.parameters(args);
+        let steps = data.training.len().div_ceil(plan.batch) as u64;
+        let convolutions = self.network.layers().iter().filter(|layer| matches!(layer.op, Op::Conv(_))).count();
+        let what = if convolutions == 0 { "layers on ImageNet's features" } else { "a whole network" };
+        println!(
+            "{what}: {parameters} parameters; {} epochs of {steps} steps of {} pictures; the model would be in {}",
+            plan.epochs,
+            plan.batch,
+            args.out().display()
+        );
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// The model of the file or the fetched weights that --weights names.
+fn open(weights: &Path, args: &Args) -> Result<Model, Failure> {
+    let network = NetworkArgs::of(args.network.clone());
+    let model = ModelArgs::new(Some(weights.to_path_buf()), network, PreprocessingArgs::default());
+    let opened = model.open(None)?;
+    model.warn(&opened, true);
+    Ok(opened)
+}
+
+/// The layers of a model before its first fully connected one.
+fn features(model: Model) -> Result<Model, Failure> {
+    let layers = model.network.layers();
+    let first = layers.iter().position(|layer| matches!(layer.op, Op::Linear(_))).unwrap_or(layers.len());
+    // What comes before may be dropout.
+    let last = layers[..first].iter().rev().find(|layer| layer.op != Op::Dropout);
+    let Some(last) = last else {
+        return Err(Failure::usage("expected weights with layers before the first fully connected one, found none"));
+    };
+    let network = model.network.up_to(&last.name)?;
+    let mut weights = Weights::default();
+    for (name, _) in network.parameters() {
+        weights.insert(name.as_str(), model.weights.tensor(&name)?.clone());
+    }
+    Ok(Model::new(network, weights, model.preprocessing, vec![])?)
+}
+
+/// The name of the last fully connected layer, if nothing but a softmax or dropout follows it.
+fn last_linear(network: &Network) -> Option<&str> {
+    let mut layers = network.layers().iter().rev();
+    let last = layers.find(|layer| !matches!(layer.op, Op::Softmax | Op::Dropout))?;
+    matches!(last.op, Op::Linear(_)).then_some(&last.name)
+}
+
+/// The network with so many outputs of its last fully connected layer.
+fn with_classes(network: &Network, classes: usize) -> Result<Network, Failure> {
+    let Some(last) = last_linear(network) else {
+        return Err(Failure::usage("expected a network that ends in a fully connected layer, found another one"));
+    };
+    let layers = network.layers().iter().map(|layer| match layer.op {
+        Op::Linear(linear) if layer.name == last => {
+            (layer.name.clone(), Op::Linear(Linear::new(classes).activation(linear.activation)))
+        }
+        op => (layer.name.clone(), op),
+    });
+    Ok(Network::new(network.name(), network.input(), layers)?)
+}
+
+/// The network for pictures of another size.
+fn sized(network: &Network, side: usize) -> Result<Network, Failure> {
+    let input = Shape::new(network.input().channels, side, side);
+    network.with_input(input).map_err(|error| Failure::usage(format!("--size {side}: {error}")))
+}
+
+/// An AlexNet of the options' width and size, and the preprocessing for it.
+fn named(args: &Args, variant: Variant, classes: usize) -> Result<(Network, Preprocessing), Failure> {
+    let scaled = |n: usize| ((n as f64 * args.width).round() as usize).max(1);
+    let alexnet = variant.standard().width(args.width).classes(classes);
+    let alexnet = AlexNet { head: alexnet.head.map(scaled), ..alexnet };
+    let (network, preprocessing) = (alexnet.network()?, variant.preprocessing());
+    match args.size.filter(|side| *side != variant.input_size()) {
+        None => Ok((network, preprocessing)),
+        Some(side) => {
+            // As much of the picture as at the published size.
+            let shorter = (side * 256).div_ceil(variant.input_size());
+            Ok((sized(&network, side)?, preprocessing.resize(Resize::ShorterSide(shorter)).cropped(side, side)))
+        }
+    }
+}
