@@ -2,11 +2,15 @@
 
 use std::sync::atomic::AtomicBool;
 
-use alexnet_wgpu::{Gpu, Picture, Pipeline, Preprocessing, splitmix};
+use alexnet_wgpu::{ChannelOrder, Gpu, Picture, Pipeline, Preprocessing, splitmix};
 use half::f16;
 use indicatif::ProgressBar;
 
-use super::{Args, Augment, Task, data::Data};
+use super::{
+    Args, Augment, Task,
+    colour::{Components, Sums},
+    data::Data,
+};
 use crate::{
     ahead,
     eval::Labelled,
@@ -34,19 +38,28 @@ pub struct Set {
     len: usize,
     preprocessing: Preprocessing,
     augment: Vec<Augment>,
+    /// Along which colours are moved.
+    colours: Option<Components>,
 }
 
 impl Examples {
     /// Computes features, if the network gets some. Pictures that cannot be read are counted and left out.
     pub fn new(gpu: &Gpu, task: &Task, data: &Data, args: &Args) -> Result<Self, Failure> {
-        let augment = if args.augment.contains(&Augment::None) { vec![] } else { args.augment.clone() };
+        let augment = args.augment();
         let (len, preprocessing) = (task.network.input().len(), task.preprocessing);
-        let set = |pictures: Vec<Labelled>, features, augment| Set { pictures, features, len, preprocessing, augment };
+        let set = |pictures: Vec<Labelled>, features, augment| Set {
+            pictures,
+            features,
+            len,
+            preprocessing,
+            augment,
+            colours: None,
+        };
         let Some(trunk) = &task.trunk else {
-            return Ok(Self {
-                training: set(readable(&data.training), None, augment),
-                held: set(readable(&data.held), None, vec![]),
-            });
+            let (training, colours) = readable(&data.training);
+            let mut training = set(training, None, augment);
+            training.colours = Some(Components::of(&colours)).filter(|_| training.augment.contains(&Augment::Pca));
+            return Ok(Self { training, held: set(readable(&data.held).0, None, vec![]) });
         };
         let message = format!("uploading ImageNet's features to {}", gpu.info().name);
         let builder = Pipeline::builder(gpu, &trunk.network, &trunk.weights).batch(BATCH);
@@ -97,17 +110,18 @@ fn left_out(count: usize) {
     complain(&format!("{what} left out"));
 }
 
-/// Those of the pictures that can be decoded.
-fn readable(pictures: &[Labelled]) -> Vec<Labelled> {
+/// Those of the pictures that can be decoded, and their colours.
+fn readable(pictures: &[Labelled]) -> (Vec<Labelled>, Sums) {
     let bar = progress::bar(pictures.len(), "pictures looked at");
     let look = |picture: &Labelled| {
         files::expect_regular(&picture.path)?;
-        files::open_picture(&picture.path).map(drop)
+        files::open_picture(&picture.path).map(|picture| Sums::of(&picture))
     };
+    let mut colours = Sums::default();
     let readable: Vec<Labelled> = ahead::in_order(pictures, WAITING, look, |looked| {
         let told = looked.filter_map(|(picture, looked)| {
             bar.inc(1);
-            looked.map_err(|reason| bar.suspend(|| complain(&reason))).ok()?;
+            colours.add(&looked.map_err(|reason| bar.suspend(|| complain(&reason))).ok()?);
             Some(picture.clone())
         });
         told.collect()
@@ -117,7 +131,7 @@ fn readable(pictures: &[Labelled]) -> Vec<Labelled> {
     if unreadable > 0 {
         left_out(unreadable);
     }
-    readable
+    (readable, colours)
 }
 
 impl Set {
@@ -159,6 +173,18 @@ impl Set {
         let decoded = if self.augment.contains(&Augment::Crop) { crop(&decoded, [a, b]) } else { Some(decoded) };
         let decoded = decoded.ok_or_else(|| format!("{name}: it is too small"))?;
         let mut input = self.preprocessing.apply(&decoded).map_err(|e| format!("{name}: {}", chain(&e)))?;
+        if let Some(colours) = &self.colours {
+            let Preprocessing { scale, std, channels, .. } = self.preprocessing;
+            let mut moved = colours.draw(seed.rotate_left(32));
+            if channels == ChannelOrder::Bgr {
+                moved.reverse();
+            }
+            let plane = input.len() / 3;
+            for ((plane, moved), std) in input.chunks_exact_mut(plane).zip(moved).zip(std) {
+                let by = (255.0 * moved) as f32 * scale / std;
+                plane.iter_mut().for_each(|v| *v += by);
+            }
+        }
         if self.augment.contains(&Augment::Flip) && c < 0.5 {
             let width = self.preprocessing.crop[1];
             input.chunks_exact_mut(width).for_each(<[f32]>::reverse);

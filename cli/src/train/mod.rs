@@ -1,6 +1,7 @@
 //! `alexnet train`: from a folder of class folders to a model.
 
 mod checkpoint;
+mod colour;
 mod data;
 mod events;
 mod examples;
@@ -110,8 +111,8 @@ pub struct Args {
     /// The probability with which dropout drops a number
     #[arg(long, value_name = "SHARE", default_value_t = 0.5)]
     dropout: f32,
-    /// Random changes of the pictures, for recipes that train a whole network
-    #[arg(long, value_name = "LIST", value_delimiter = ',', default_values = ["crop", "flip"])]
+    /// Random changes of the pictures, for recipes that train a whole network; by default crop and flip, for the paper's pca too
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
     augment: Vec<Augment>,
     /// Give each class the same weight, however many pictures it has
     #[arg(long)]
@@ -184,6 +185,8 @@ enum Augment {
     Crop,
     /// Mirrored or not
     Flip,
+    /// Colours moved along the principal components of all pictures' colours, as in the paper
+    Pca,
     /// Neither
     None,
 }
@@ -336,6 +339,16 @@ impl Args {
             name.push("-model");
             self.folder.parent().map_or_else(|| PathBuf::from(&name), |parent| parent.join(&name))
         })
+    }
+
+    /// The random changes of the pictures.
+    fn augment(&self) -> Vec<Augment> {
+        match &self.augment[..] {
+            [] if self.recipe == Recipe::Paper => vec![Augment::Crop, Augment::Flip, Augment::Pca],
+            [] => vec![Augment::Crop, Augment::Flip],
+            list if list.contains(&Augment::None) => vec![],
+            list => list.to_vec(),
+        }
     }
 
     fn max_time(&self) -> Option<Duration> {

@@ -387,7 +387,7 @@ fn settings(args: &Args, plan: &Plan, data: &Data, examples: &Examples) -> serde
         "balance": args.balance,
         "at_once": args.at_once,
         "freeze": args.freeze,
-        "augment": format!("{:?}", args.augment),
+        "augment": format!("{:?}", args.augment()),
         "labels": data.labels,
         "pictures": examples.training.len(),
     })

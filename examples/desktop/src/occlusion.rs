@@ -2,11 +2,11 @@
 //!
 //! Zeiler and Fergus, "Visualizing and Understanding Convolutional Networks" (2014), section 4.2.
 
-use alexnet_wgpu::{Preprocessing, Resize, Shape};
+use alexnet_wgpu::{
+    Preprocessing, Resize,
+    explain::occlusion::{GRID, PATCHES},
+};
 use eframe::egui::{Color32, ColorImage, Rect, pos2};
-
-/// Patches a side.
-const GRID: usize = 15;
 
 /// How much each patch matters to one class.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,12 +20,9 @@ pub struct Heat {
 }
 
 impl Heat {
-    /// How many patches there are.
-    pub const PATCHES: usize = GRID * GRID;
-
     /// From 0 to 1.
     pub fn progress(&self) -> f32 {
-        self.drops.len() as f32 / Self::PATCHES as f32
+        self.drops.len() as f32 / PATCHES as f32
     }
 
     /// One texel a patch: yellow and red where the class rests on it, blue where it speaks against the class,
@@ -40,32 +37,9 @@ impl Heat {
             Color32::from_rgba_unmultiplied(r, g, b, alpha)
         };
         let mut pixels: Vec<Color32> = self.drops.iter().map(colour).collect();
-        pixels.resize(Self::PATCHES, Color32::TRANSPARENT);
+        pixels.resize(PATCHES, Color32::TRANSPARENT);
         ColorImage::new([GRID, GRID], pixels)
     }
-}
-
-/// Rows or columns that patch `at` of [`GRID`] covers of `side`: a fifth of it, around the patch's middle.
-fn covered(at: usize, side: usize) -> std::ops::Range<usize> {
-    let middle = (2 * at + 1) * side / (2 * GRID);
-    let half = side.div_ceil(10);
-    middle.saturating_sub(half)..(middle + half).min(side)
-}
-
-/// The network's inputs (CHW) for the patches from `first` on, `batch` of them; what is covered is zero, which is the
-/// mean that preprocessing subtracts. Past the last patch, nothing is covered.
-pub fn inputs(input: &[f32], shape: Shape, first: usize, batch: usize) -> Vec<f32> {
-    let mut inputs = input.repeat(batch);
-    for (patch, input) in (first..Heat::PATCHES).zip(inputs.chunks_exact_mut(shape.len())) {
-        let rows = covered(patch / GRID, shape.height);
-        let columns = covered(patch % GRID, shape.width);
-        for plane in input.chunks_exact_mut(shape.height * shape.width) {
-            for row in rows.clone() {
-                plane[row * shape.width..][columns.clone()].fill(0.0);
-            }
-        }
-    }
-    inputs
 }
 
 /// The part of a picture that the network sees, in 0…1 of its width and height; it reaches beyond where the picture
@@ -84,28 +58,6 @@ pub fn seen(width: u32, height: u32, preprocessing: &Preprocessing) -> Rect {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn patches_reach_every_pixel_and_stay_inside() {
-        for side in [1, 7, 28, 224, 227] {
-            let mut hit = vec![false; side];
-            for at in 0..GRID {
-                hit[covered(at, side)].fill(true);
-            }
-            assert!(hit.iter().all(|&hit| hit), "{side}");
-        }
-    }
-
-    #[test]
-    fn a_patch_is_zero_and_the_rest_stays() {
-        let shape = Shape::new(3, 30, 30);
-        let input = vec![1.0; shape.len()];
-        let batch = inputs(&input, shape, Heat::PATCHES - 1, 2);
-        let (last, beyond) = batch.split_at(shape.len());
-        assert_eq!(last[29 * 30 + 29], 0.0);
-        assert_eq!(last[0], 1.0);
-        assert_eq!(beyond, input);
-    }
 
     #[test]
     fn torchvision_sees_the_middle_square() {

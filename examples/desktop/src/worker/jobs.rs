@@ -12,6 +12,7 @@ use std::{
 
 use alexnet_wgpu::{
     Blocklist, Classifier, Comparer, DistanceMap, FeatureExtractor, Gpu, LayerTime, Picture, Pipeline,
+    explain::occlusion,
     wgpu::{self, util::DeviceExt},
 };
 
@@ -26,7 +27,6 @@ use eframe::egui::{Color32, ColorImage};
 use crate::{
     filters::Filters,
     maps::{Contrast, Order},
-    occlusion::{self, Heat},
     pictures::SHOWN,
     weights::Source,
 };
@@ -231,7 +231,7 @@ impl Desk {
         let network = occluder.network();
         let inputs = occlusion::inputs(input, network.input(), heat.drops.len(), occluder.batch());
         let outputs = occluder.run_blocking(&inputs).map_err(|e| e.to_string())?;
-        let left = Heat::PATCHES - heat.drops.len();
+        let left = occlusion::PATCHES - heat.drops.len();
         for output in outputs.chunks_exact(network.output().len()).take(left) {
             let probability = output.get(heat.class).copied().unwrap_or_default();
             heat.drops.push(heat.probability - probability);
