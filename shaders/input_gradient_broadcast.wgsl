@@ -15,6 +15,9 @@
 //% include "packed.wgsl"
 //% include "product.wgsl"
 //% include "derivative.wgsl"
+//% if STRIDED is defined
+//%   include "strided.wgsl"
+//% endif
 //% if addend_storage is defined
 //%   include "addend.wgsl"
 //% endif
@@ -28,9 +31,16 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(subgroup_invocation_i
   // so.
   let lane = min(subgroup_lane, ${LANES - 1}u);
   let group = workgroup.z;
+//% if STRIDED is defined
+  let tile = tile_at(workgroup.x, ${ROWS}u);
+  let first_row = tile.first;
+  let pixels = tile.cells.x * tile.cells.y;
+  let rows = tile.rows;
+//% else
   let first_row = workgroup.x * ${ROWS}u;
   let pixels = p.in_height * p.in_width;
   let rows = p.rows / (p.out_height * p.out_width) * pixels;
+//% endif
   let quad = workgroup.y * ${LANES}u + lane;
   let channel = min(quad, p.tap_quads - 1u);
 
@@ -38,8 +48,13 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(subgroup_invocation_i
   // Pixel group ${j}: where the kernel's first position meets this lane's pixel. A pixel past the end reads the last one.
   let row${j} = min(first_row + ${j * LANES}u + lane, rows - 1u);
   let pixel${j} = row${j} % pixels;
+//%   if STRIDED is defined
+  let y${j} = i32(pixel${j} / tile.cells.x);
+  let x${j} = i32(pixel${j} % tile.cells.x);
+//%   else
   let y${j} = i32(pixel${j} / p.in_width + p.pad_top);
   let x${j} = i32(pixel${j} % p.in_width + p.pad_left);
+//%   endif
   let picture${j} = row${j} / pixels * p.out_height;
 //% endfor
 
@@ -49,20 +64,20 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(subgroup_invocation_i
 
   for (var ky = 0u; ky < p.kernel_height; ky++) {
     for (var kx = 0u; kx < p.kernel_width; kx++) {
+      var down = ky{% if DILATED is defined %} * p.dilation_y{% endif %};
+      var right = kx{% if DILATED is defined %} * p.dilation_x{% endif %};
+//% if STRIDED is defined
+      if down % p.stride_y != tile.offset.y || right % p.stride_x != tile.offset.x {
+        continue;
+      }
+      down /= p.stride_y;
+      right /= p.stride_x;
+//% endif
 //% for j in range(GROUPS)
-      let oy${j} = y${j} - i32(ky{% if DILATED is defined %} * p.dilation_y{% endif %});
-      let ox${j} = x${j} - i32(kx{% if DILATED is defined %} * p.dilation_x{% endif %});
-//%   if STRIDED is defined
-      // Only every stride-th position is that of a window.
-      let row_of${j} = oy${j} / i32(p.stride_y);
-      let column_of${j} = ox${j} / i32(p.stride_x);
-      let inside${j} = oy${j} >= 0 && row_of${j} * i32(p.stride_y) == oy${j} && row_of${j} < i32(p.out_height)
-        && ox${j} >= 0 && column_of${j} * i32(p.stride_x) == ox${j} && column_of${j} < i32(p.out_width);
-      let pixel_out${j} = select(0u, (picture${j} + u32(row_of${j})) * p.out_width + u32(column_of${j}), inside${j});
-//%   else
+      let oy${j} = y${j} - i32(down);
+      let ox${j} = x${j} - i32(right);
       let inside${j} = oy${j} >= 0 && oy${j} < i32(p.out_height) && ox${j} >= 0 && ox${j} < i32(p.out_width);
       let pixel_out${j} = select(0u, (picture${j} + u32(oy${j})) * p.out_width + u32(ox${j}), inside${j});
-//%   endif
       let base${j} = pixel_out${j} * p.out_quads + group * p.out_group;
 //% endfor
       let k = 4u * ((ky * p.kernel_width + kx) * p.tap_quads + channel);
@@ -101,10 +116,16 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(subgroup_invocation_i
   if quad >= p.tap_quads {
     return;
   }
-  let out = first_row * p.in_quads + group * p.in_group + quad;
+  let out = group * p.in_group + quad;
 //% for r in range(ROWS)
-  if first_row + ${r}u < rows {
-    let at = out + ${r}u * p.in_quads;
+//%   if STRIDED is defined
+  let pixel_in${r} = pixel_at(tile, first_row + ${r}u);
+  if pixel_in${r} != ABSENT {
+//%   else
+  let pixel_in${r} = first_row + ${r}u;
+  if pixel_in${r} < rows {
+//%   endif
+    let at = out + pixel_in${r} * p.in_quads;
     store_y(at, pass_back({% if addend_storage is defined %}load_addend(at) + {% endif %}sum${r}, load_x(at)));
   }
 //% endfor

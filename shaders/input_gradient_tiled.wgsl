@@ -14,6 +14,9 @@
 //% include "packed.wgsl"
 //% include "product.wgsl"
 //% include "derivative.wgsl"
+//% if STRIDED is defined
+//%   include "strided.wgsl"
+//% endif
 //% if addend_storage is defined
 //%   include "addend.wgsl"
 //% endif
@@ -34,10 +37,17 @@ fn main(
 ) {
 //% include "grid.wgsl"
   let group = workgroup.z;
+//% if STRIDED is defined
+  let tile = tile_at(workgroup.x, 64u);
+  let first_row = tile.first;
+  let pixels = tile.cells.x * tile.cells.y;
+  let rows = tile.rows;
+//% else
   let first_row = workgroup.x * 64u;
-  let first_channel = workgroup.y * 16u;
   let pixels = p.in_height * p.in_width;
   let rows = p.rows / (p.out_height * p.out_width) * pixels;
+//% endif
+  let first_channel = workgroup.y * 16u;
   let first_quad = p.first_block * p.block_quads;
   let quads = min(p.bound_blocks * p.block_quads, p.group_out_quads - first_quad);
 
@@ -47,9 +57,14 @@ fn main(
 //% for j in range(2)
   let row${j} = first_row + staged + ${32 * j}u;
   let pixel${j} = row${j} % pixels;
-  // Where the kernel's first position meets the pixel.
+  // Where the kernel's first position meets the pixel, or the first one that meets the cell.
+//%   if STRIDED is defined
+  let y${j} = pixel${j} / tile.cells.x;
+  let x${j} = pixel${j} % tile.cells.x;
+//%   else
   let y${j} = pixel${j} / p.in_width + p.pad_top;
   let x${j} = pixel${j} % p.in_width + p.pad_left;
+//%   endif
   let picture${j} = row${j} / pixels * p.out_height;
   let channel${j} = 4u * first_channel + staged + ${32 * j}u;
 //% endfor
@@ -58,22 +73,21 @@ fn main(
   var sum${r} = vec4f(0.0);
 //% endfor
   for (var tap = 0u; tap < p.kernel_height * p.kernel_width; tap++) {
-    let ky = tap / p.kernel_width{% if DILATED is defined %} * p.dilation_y{% endif %};
-    let kx = tap % p.kernel_width{% if DILATED is defined %} * p.dilation_x{% endif %};
+    var down = tap / p.kernel_width{% if DILATED is defined %} * p.dilation_y{% endif %};
+    var right = tap % p.kernel_width{% if DILATED is defined %} * p.dilation_x{% endif %};
+//% if STRIDED is defined
+    if down % p.stride_y != tile.offset.y || right % p.stride_x != tile.offset.x {
+      continue;
+    }
+    down /= p.stride_y;
+    right /= p.stride_x;
+//% endif
 //% for j in range(2)
     // Wraps around where there is no window, and is then too large.
-    let oy${j} = y${j} - ky;
-    let ox${j} = x${j} - kx;
-//%   if STRIDED is defined
-    let row_of${j} = oy${j} / p.stride_y;
-    let column_of${j} = ox${j} / p.stride_x;
-    let inside${j} = row${j} < rows && row_of${j} * p.stride_y == oy${j} && row_of${j} < p.out_height
-      && column_of${j} * p.stride_x == ox${j} && column_of${j} < p.out_width;
-    let base${j} = ((picture${j} + row_of${j}) * p.out_width + column_of${j}) * p.out_quads + group * p.out_group + first_quad;
-//%   else
+    let oy${j} = y${j} - down;
+    let ox${j} = x${j} - right;
     let inside${j} = row${j} < rows && oy${j} < p.out_height && ox${j} < p.out_width;
     let base${j} = ((picture${j} + oy${j}) * p.out_width + ox${j}) * p.out_quads + group * p.out_group + first_quad;
-//%   endif
 //% endfor
 //% for r in range(8)
     var acc${r} = vec4f(0.0);
@@ -118,8 +132,14 @@ fn main(
     return;
   }
 //% for r in range(8)
-  if first_row + thread.y + ${8 * r}u < rows {
-    let at = (first_row + thread.y + ${8 * r}u) * p.in_quads + group * p.in_group + quad;
+//%   if STRIDED is defined
+  let pixel_in${r} = pixel_at(tile, first_row + thread.y + ${8 * r}u);
+  if pixel_in${r} != ABSENT {
+//%   else
+  let pixel_in${r} = first_row + thread.y + ${8 * r}u;
+  if pixel_in${r} < rows {
+//%   endif
+    let at = pixel_in${r} * p.in_quads + group * p.in_group + quad;
     store_y(at, pass_back({% if addend_storage is defined %}load_addend(at) + {% endif %}sum${r}, load_x(at)));
   }
 //% endfor

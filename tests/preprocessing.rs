@@ -10,7 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use alexnet_wgpu::{ChannelOrder, Picture, PictureError, Preprocessing, PreprocessingError, Resize};
+use alexnet_wgpu::{ChannelOrder, Picture, PictureError, Preprocessing, PreprocessingError, Resize, Shape};
 use proptest::prelude::*;
 use safetensors::SafeTensors;
 
@@ -585,4 +585,25 @@ proptest! {
         let [middle_row, middle_column] = [(crop[0] - 1) / 2, (crop[1] - 1) / 2];
         prop_assert!((input[middle_row * crop[1] + middle_column] - grey).abs() < 1e-5);
     }
+}
+
+/// An input back to the picture that the network sees.
+#[test]
+fn an_input_is_the_picture_that_is_seen() {
+    let (width, height) = (20, 12);
+    let rgb: Vec<u8> = (0..3 * width * height).map(|i| (i * 7 % 256) as u8).collect();
+    let picture = Picture::from_rgb8(width as u32, height as u32, rgb.clone()).unwrap();
+    let size = [height, width];
+    let shape = Shape::new(3, height, width);
+    for channels in [ChannelOrder::Rgb, ChannelOrder::Bgr] {
+        let preprocessing =
+            Preprocessing::new(Resize::Warp(size), size).channels(channels).mean([0.2, 0.4, 0.1]).std([0.5, 0.3, 0.25]);
+        let input = preprocessing.apply(&picture).unwrap();
+        assert_eq!(preprocessing.picture(&input, shape), Some(picture.clone()));
+        assert_eq!(preprocessing.picture(&input, Shape::new(1, height, width)), None);
+        assert_eq!(preprocessing.picture(&input[1..], shape), None);
+    }
+    let grey = Preprocessing::new(Resize::Warp(size), size).channels(ChannelOrder::Grey);
+    let seen = grey.picture(&vec![0.6; height * width], Shape::new(1, height, width)).unwrap();
+    assert_eq!(seen.rgb(), vec![153; 3 * height * width]);
 }

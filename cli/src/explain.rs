@@ -3,7 +3,7 @@
 use std::{io::Write, path::PathBuf, process::ExitCode};
 
 use alexnet_wgpu::{
-    ChannelOrder, Model, Preprocessing,
+    Model, Picture,
     explain::{ExplainError, Explainer, Heat, Method},
     percentile, write_atomically,
 };
@@ -139,10 +139,11 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     };
     let explanation = progress::while_working("computing the map", || explainer.explain_blocking(&input, class))?;
     let heat = &explanation.heat;
+    let seen = model.preprocessing.picture(&input, model.network.input());
     write_atomically(&args.output, |file| match is_png {
         true => {
             let size = [heat.width, heat.height].map(|side| side as u32);
-            alexnet_snapshots::write_png(&painted(heat, &seen(&input, &model)), size, file)
+            alexnet_snapshots::write_png(&painted(heat, seen.as_ref()), size, file)
         }
         false => npy::write(file, &[heat.height, heat.width], &heat.values),
     })
@@ -171,24 +172,8 @@ fn largest(scores: &[f32]) -> usize {
     (0..scores.len()).fold(0, |best, class| if scores[class] > scores[best] { class } else { best })
 }
 
-/// The part of the picture that the network sees, in bytes of red, green and blue.
-fn seen(input: &[f32], model: &Model) -> Vec<u8> {
-    let Preprocessing { scale, mean, std, channels, .. } = model.preprocessing;
-    let pixels = input.len() / channels.count();
-    let channel = |place: usize| match channels {
-        ChannelOrder::Bgr => 2 - place,
-        ChannelOrder::Grey => 0,
-        _ => place,
-    };
-    let byte = |pixel: usize, place: usize| {
-        let c = channel(place);
-        ((input[c * pixels + pixel] * std[c] + mean[c]) / scale).round().clamp(0.0, 255.0) as u8
-    };
-    (0..pixels).flat_map(|pixel| [0, 1, 2].map(|place| byte(pixel, place))).collect()
-}
-
 /// The picture in grey, with the map over it.
-fn painted(heat: &Heat, rgb: &[u8]) -> Vec<u8> {
+fn painted(heat: &Heat, picture: Option<&Picture>) -> Vec<u8> {
     // A few outliers of a saliency map are far above the rest.
     let mut sizes: Vec<f32> = heat.values.iter().map(|value| value.abs()).collect();
     let largest = percentile(&mut sizes, 0.995).unwrap_or_default().max(f32::MIN_POSITIVE);
@@ -200,29 +185,6 @@ fn painted(heat: &Heat, rgb: &[u8]) -> Vec<u8> {
         let share = 0.9 * t;
         paint.map(|paint| (grey + (paint - grey) * share) as u8)
     };
-    heat.values.iter().zip(rgb.as_chunks::<3>().0).flat_map(pixel).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
-
-    use alexnet_wgpu::Picture;
-
-    use super::*;
-
-    #[test]
-    fn what_is_seen_is_the_picture() {
-        let mut model = Model::embedded().unwrap();
-        let [height, width] = model.preprocessing.crop;
-        let rgb: Vec<u8> = (0..3 * height * width).map(|i| (i * 7 % 256) as u8).collect();
-        let picture = Picture::from_rgb8(width as u32, height as u32, rgb.clone()).unwrap();
-        for channels in [ChannelOrder::Rgb, ChannelOrder::Bgr] {
-            model.preprocessing = Preprocessing::new(alexnet_wgpu::Resize::Warp([height, width]), [height, width])
-                .channels(channels)
-                .mean([0.2, 0.4, 0.1])
-                .std([0.5, 0.3, 0.25]);
-            assert_eq!(seen(&model.preprocessing.apply(&picture).unwrap(), &model), rgb);
-        }
-    }
+    let pixels = picture.map_or(&[][..], |picture| picture.rgb().as_chunks::<3>().0);
+    heat.values.iter().zip(pixels).flat_map(pixel).collect()
 }

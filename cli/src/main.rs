@@ -9,6 +9,7 @@ mod classify;
 mod compare;
 mod convert;
 mod doctor;
+mod dream;
 mod eval;
 mod explain;
 mod failure;
@@ -43,6 +44,7 @@ Examples:
   alexnet index photos/                                    make a folder of pictures searchable
   alexnet search shoe.jpg photos/                          find look-alikes of a picture
   alexnet explain shoe.jpg --output heat.png               the pixels that a class rests on
+  alexnet dream --layer conv5 --channel 12 --output d.png  the picture that a channel answers to most
   alexnet features shoe.jpg --layer fc7 --output shoe.npy  write a layer's activation
   alexnet adapters                                         list the adapters
   alexnet bench                                            measure the speed
@@ -69,6 +71,7 @@ enum Command {
     Classify(classify::Args),
     Compare(compare::Args),
     Explain(explain::Args),
+    Dream(dream::Args),
     Features(features::Args),
     Index(index::Args),
     Search(search::Args),
@@ -89,6 +92,7 @@ impl Command {
             Self::Classify(args) => classify::run(args),
             Self::Compare(args) => compare::run(args),
             Self::Explain(args) => explain::run(args),
+            Self::Dream(args) => dream::run(args),
             Self::Features(args) => features::run(args),
             Self::Index(args) => index::run(args),
             Self::Search(args) => search::run(args),

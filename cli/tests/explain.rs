@@ -98,3 +98,30 @@ fn what_cannot_be_explained_is_told() {
     alexnet("explain --output", &[&shoe, &shoe]).failure(2, &["which is the input"]);
     alexnet("explain --output", &[&output, Path::new("missing.png")]).failure(1, &["missing.png"]);
 }
+
+/// The picture of a channel, and what has none.
+#[test]
+fn a_channel_is_dreamt_of() {
+    let folder = Folder::new();
+    let output = folder.path("dream.png");
+    let line = alexnet("dream --layer conv2 --channel 3 --size 63 --steps 12 --output", &[&output]).success();
+    let [after, before] = line
+        .strip_prefix("conv2, channel 3: ")
+        .and_then(|line| line.split_once(" for noise"))
+        .and_then(|(numbers, _)| numbers.split_once(", from "))
+        .map(|(after, before)| [after, before].map(|number| number.parse::<f64>().unwrap()))
+        .unwrap();
+    assert!(after > 2.0 * before.max(0.01), "{line}");
+    let dream = Picture::open(&output).unwrap();
+    assert_eq!([dream.width(), dream.height()], [63, 63]);
+
+    // A class of other weights.
+    let weights = folder.weights("tiny.safetensors", &tiny().to_weights().unwrap());
+    let of_tiny = |options: &str| {
+        alexnet(&format!("dream --steps 3 {options} --weights"), &[&weights, "--output".as_ref(), &output])
+    };
+    assert!(of_tiny("--layer fc2 --channel 3").success().starts_with("fc2, channel 3: "));
+    of_tiny("--layer fc2 --channel 4").failure(2, &["expected a channel of `fc2`, 0 to 3, found 4"]);
+    of_tiny("--layer fc3 --channel 0").failure(2, &["unknown layer `fc3`"]);
+    alexnet("dream --layer conv1 --channel 0 --output", &[Path::new("dream.jpg")]).failure(2, &[".png"]);
+}

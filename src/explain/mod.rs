@@ -1,8 +1,10 @@
 //! Looking inside a network: which pixels its answer rests on.
 //!
 //! An [`Explainer`] makes a heat map of a class by one of several [`Method`]s. A [`LayerGradient`] is what most of them rest on:
-//! the gradient of any layer's output with respect to the input or an earlier layer.
+//! the gradient of any layer's output with respect to the input or an earlier layer. A [`Dreamer`] makes the picture that a channel
+//! answers to most.
 
+mod dream;
 mod gradient;
 mod heat;
 pub mod occlusion;
@@ -10,6 +12,7 @@ mod program;
 #[cfg(test)]
 mod tests;
 
+pub use dream::{Dream, Dreamer};
 pub use gradient::{GradientRun, LayerGradient, LayerGradientBuilder};
 pub use heat::Heat;
 #[cfg(all(test, feature = "doctor"))]

@@ -3,11 +3,13 @@
 use super::*;
 use crate::{
     kernels::Family,
+    layers::Conv,
     reference,
     train::{
         samples::{images, networks, weights},
         without_softmax,
     },
+    window::{Padding, Window},
 };
 
 fn wide(values: &[f32]) -> Vec<f64> {
@@ -19,7 +21,7 @@ fn pairs(network: &Network) -> Vec<(String, Option<String>)> {
     let layers = without_softmax(network);
     let name = |index: usize| layers[index].name.clone();
     let last = layers.len() - 1;
-    vec![(name(last), None), (name(last), Some(name(last / 2))), (name(last / 2), None), (name(2), Some(name(0)))]
+    vec![(name(last), None), (name(last), Some(name(last / 2))), (name(last / 2), None), (name(last), Some(name(0)))]
 }
 
 /// The f64 twin against differences of the output.
@@ -51,11 +53,25 @@ fn the_twin_is_the_slope_of_the_output() {
     }
 }
 
+/// Strides with dilation, and steps longer than the windows, whose pixels between get nothing.
+fn strides() -> Network {
+    let uneven = Padding { top: 0, left: 2, bottom: 1, right: 0 };
+    Network::builder("strides", Shape::new(3, 21, 22))
+        .conv(
+            "conv1",
+            Conv::new(10, 1).window(Window { dilation: [3, 1], padding: uneven, ..Window::square(3, 2) }).relu(),
+        )
+        .conv("conv2", Conv::new(6, 2).stride(3).relu())
+        .linear("fc3", crate::Linear::new(5))
+        .build()
+        .unwrap()
+}
+
 /// Every kernel configuration's gradients against the twin, by each rule: ‖error‖ / ‖gradient‖ ≤ 1e-5.
 #[test]
 fn gradients_are_those_of_the_twin() {
     let gpu = Gpu::for_tests();
-    for network in networks() {
+    for network in networks().into_iter().chain([strides()]) {
         let weights = weights(&network);
         let (inputs, _) = images(&network, 3);
         for config in gpu.kernel_configs() {
@@ -189,7 +205,7 @@ fn heat_is_resized_between_the_middles() {
 #[test]
 fn networks_without_classes_or_maps_are_refused() {
     let gpu = Gpu::for_tests();
-    let maps = Network::builder("maps", Shape::new(3, 8, 8)).conv("conv1", crate::Conv::new(4, 3)).build().unwrap();
+    let maps = Network::builder("maps", Shape::new(3, 8, 8)).conv("conv1", Conv::new(4, 3)).build().unwrap();
     let explainer = Explainer::new(&gpu, &maps, &weights(&maps), Method::Saliency);
     assert!(matches!(explainer, Err(ExplainError::Option { .. })), "{explainer:?}");
     let vector = Network::builder("vector", Shape::vector(3)).linear("fc", crate::Linear::new(2)).build().unwrap();
@@ -200,5 +216,24 @@ fn networks_without_classes_or_maps_are_refused() {
     for steps in [0, MAX_BATCH + 1] {
         let explainer = Explainer::new(&gpu, &vector, &weights(&vector), Method::Integrated { steps });
         assert!(matches!(explainer, Err(ExplainError::Option { .. })), "{explainer:?}");
+    }
+}
+
+/// A dream makes the channel louder, and is the same for the same seed.
+#[test]
+fn dreams_please_their_channel() {
+    let gpu = Gpu::for_tests();
+    let network = networks().remove(0);
+    let weights = weights(&network);
+    let preprocessing = crate::Preprocessing::torchvision(35);
+    for (layer, channel) in [("conv1", 5), ("conv2", 3), ("fc4", 2)] {
+        let dreamer = Dreamer::new(&gpu, &network, &weights, &preprocessing, layer, channel).unwrap();
+        let dream = dreamer.dream_blocking(20, 7, |_| ()).unwrap();
+        assert!(dream.after > dream.before + 0.5 * dream.before.abs(), "{layer}: {dream:?}");
+        assert_eq!([dream.picture.width(), dream.picture.height()], [31, 35]);
+        assert_eq!(dreamer.dream_blocking(20, 7, |_| ()).unwrap(), dream);
+        assert_ne!(dreamer.dream_blocking(20, 8, |_| ()).unwrap().picture, dream.picture);
+        let none = Dreamer::new(&gpu, &network, &weights, &preprocessing, layer, 99);
+        assert!(matches!(none, Err(ExplainError::Option { .. })), "{none:?}");
     }
 }

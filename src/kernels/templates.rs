@@ -58,6 +58,7 @@ const SHADERS: &[(&str, &str)] = shaders![
     "softmax",
     "softmax_gradient",
     "step",
+    "strided",
     "sum_gradients",
     "sum_parts",
     "texture_input",

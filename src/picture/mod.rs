@@ -242,6 +242,30 @@ impl Preprocessing {
         Ok(self.crop_at(picture, [Place::Centre; 2]))
     }
 
+    /// The picture that an input of `shape` was made of, as the network sees it: numbers in CHW order back to samples of 0 to 255.
+    /// `None` where there are other numbers or channels.
+    pub fn picture(&self, input: &[f32], shape: Shape) -> Option<Picture> {
+        let Shape { channels, height, width } = shape;
+        if input.len() != shape.len() || channels != self.channels.count() {
+            return None;
+        }
+        let place = |colour: usize| match self.channels {
+            ChannelOrder::Rgb => Some(colour),
+            ChannelOrder::Bgr => Some(2 - colour),
+            ChannelOrder::Grey => Some(0),
+            ChannelOrder::Other(_) => None,
+        };
+        let mut rgb = vec![0; 3 * height * width];
+        for colour in 0..3 {
+            let c = place(colour)?;
+            let plane = &input[c * height * width..][..height * width];
+            for (sample, v) in rgb.iter_mut().skip(colour).step_by(3).zip(plane) {
+                *sample = ((v * self.std[c] + self.mean[c]) / self.scale).round().clamp(0.0, 255.0) as u8;
+            }
+        }
+        Picture::from_rgb8(width as u32, height as u32, rgb).ok()
+    }
+
     /// Converts a picture to the ten crops over which Krizhevsky, Sutskever and Hinton (2012) average a network's
     /// probabilities: the resized picture's top left, top right, bottom left and bottom right corners and its centre, then
     /// the same five mirrored left to right. The crops follow each other, each in the form of [`Preprocessing::apply`].

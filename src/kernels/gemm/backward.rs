@@ -7,7 +7,7 @@ use crate::{
     activation::Below,
     kernels::{Family, Kernel, KernelConfig, Work, dilated, gradients::derivative},
     shape::Shape,
-    window::Window,
+    window::{Padding, Window},
 };
 
 /// k quads per subgroup: 32 vec4s of sums.
@@ -89,8 +89,18 @@ impl Gemm {
         let uniform = flat.uniform(&packing, chunk);
         let mut settings = derivative(below);
         settings.extend(dilated(flat.conv.window));
-        settings.extend((flat.conv.window.stride != [1, 1]).then_some(("STRIDED", 1)));
-        let rows = (self.batch * flat.input.height * flat.input.width) as u32;
+        let stride = flat.conv.window.stride;
+        settings.extend((stride != [1, 1]).then_some(("STRIDED", 1)));
+        let (height, width) = (flat.input.height, flat.input.width);
+        let (rows, offsets) = match stride {
+            [1, 1] => (height * width, 1),
+            // The cells of an image, and the pixels in one (shaders/strided.wgsl).
+            [down, right] => {
+                let Padding { top, left, .. } = flat.conv.window.padding;
+                ((height + top).div_ceil(down) * (width + left).div_ceil(right), (down * right) as u32)
+            }
+        };
+        let rows = (self.batch * rows) as u32;
         let quads = flat.group_in_channels().div_ceil(4) as u32;
         let groups = self.groups as u32;
         let (shader, workgroups) = match config.family {
@@ -102,9 +112,11 @@ impl Gemm {
                     BROADCAST_ROWS as u32
                 };
                 settings.extend([("LANES", lanes), ("ROWS", tile)]);
-                ("input_gradient_broadcast", [rows.div_ceil(tile), quads.div_ceil(lanes), groups])
+                ("input_gradient_broadcast", [offsets * rows.div_ceil(tile), quads.div_ceil(lanes), groups])
             }
-            Family::WorkgroupTiled => ("input_gradient_tiled", [rows.div_ceil(64), quads.div_ceil(16), groups]),
+            Family::WorkgroupTiled => {
+                ("input_gradient_tiled", [offsets * rows.div_ceil(64), quads.div_ceil(16), groups])
+            }
         };
         let multiply_adds = self.backward_multiply_adds(chunk.len() as u64 * packing.columns as u64);
         Work { multiply_adds, ..Work::new(Kernel::new(shader, settings), bytemuck::bytes_of(&uniform), workgroups) }
