@@ -10,7 +10,10 @@ use std::{
 
 use indicatif::ProgressBar;
 
-use crate::failure::{Failure, complain};
+use crate::{
+    failure::{Failure, complain},
+    progress,
+};
 
 /// Calls `read` for each item, on all processor cores, and `take` with the results in the order of the items. About `waiting`
 /// results may wait; more would only take memory. Reading ends early when `take` does.
@@ -40,33 +43,43 @@ pub fn in_order<'a, T: Sync, R: Send, O>(
     })
 }
 
-/// Calls `read` for the input of each item, on all processor cores, and `run` with up to `size` items and their inputs, one
-/// after the other. Reports an item that cannot be read, and calls `failed` with it and the reason. After `stop`, runs what
-/// is read already.
-pub fn in_batches<'a, T: Sync>(
+/// Calls `read` for each item, on all processor cores, and `run` with several items and their results, one batch after the other.
+/// `start` is called when the first item was read, and gives the size of a batch and what `run` needs; about `waiting` results
+/// may wait. Reports an item that cannot be read, and calls `failed` with it and the reason. After `stop`, runs what is read
+/// already.
+pub fn in_batches<'a, T: Sync, R: Send, D>(
     items: &'a [T],
-    size: usize,
+    waiting: usize,
     (bar, stop): (&ProgressBar, &AtomicBool),
-    read: impl Fn(&'a T) -> Result<Vec<f32>, String> + Sync,
+    read: impl Fn(&'a T) -> Result<R, String> + Sync,
     mut failed: impl FnMut(&'a T, String),
-    mut run: impl FnMut(&[&'a T], &mut Vec<f32>) -> Result<(), Failure>,
+    start: impl FnOnce() -> Result<(usize, D), Failure>,
+    mut run: impl FnMut(&D, &[(&'a T, R)]) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
-    in_order(items, size, read, |results| {
-        // Nothing is known of the first batch until all of it has been read and run.
-        bar.tick();
-        let (mut batch, mut inputs) = (Vec::with_capacity(size), Vec::new());
-        let mut run = |batch: &mut Vec<&'a T>, inputs: &mut Vec<f32>| -> Result<(), Failure> {
-            run(batch, inputs)?;
+    in_order(items, waiting, read, |results| {
+        // A large first picture takes seconds; later ones are read behind the bar.
+        let first = progress::while_working("reading", || results.next());
+        let (mut start, mut started) = (Some(start), None);
+        let mut batch = Vec::new();
+        let mut run = |device: &D, batch: &mut Vec<(&'a T, R)>| -> Result<(), Failure> {
+            run(device, batch)?;
             bar.inc(batch.len() as u64);
             batch.clear();
-            inputs.clear();
             Ok(())
         };
-        for (item, result) in results {
+        for (item, result) in first.into_iter().chain(results) {
             match result {
-                Ok(input) => {
-                    batch.push(item);
-                    inputs.extend(input);
+                Ok(result) => {
+                    if let Some(start) = start.take() {
+                        started = Some(start()?);
+                        // Nothing is known of the first batch until all of it has been read and run.
+                        bar.tick();
+                    }
+                    batch.push((item, result));
+                    match &started {
+                        Some((size, device)) if batch.len() >= *size => run(device, &mut batch)?,
+                        _ => {}
+                    }
                 }
                 Err(reason) => {
                     bar.suspend(|| complain(&reason));
@@ -74,23 +87,36 @@ pub fn in_batches<'a, T: Sync>(
                     failed(item, reason);
                 }
             }
-            if batch.len() == size {
-                run(&mut batch, &mut inputs)?;
-            }
             if stop.load(Ordering::Relaxed) {
                 break;
             }
         }
-        if !batch.is_empty() {
-            run(&mut batch, &mut inputs)?;
+        match &started {
+            Some((_, device)) if !batch.is_empty() => run(device, &mut batch),
+            _ => Ok(()),
         }
-        Ok(())
     })
+}
+
+/// The inputs of a batch of `size`: after the last one, copies of it. Zeros could lead to what is no number.
+pub fn padded<'r>(inputs: impl ExactSizeIterator<Item = &'r Vec<f32>> + Clone, size: usize) -> Vec<f32> {
+    let last = inputs.clone().last();
+    let missing = size.saturating_sub(inputs.len());
+    inputs.chain(last.into_iter().cycle().take(missing)).flatten().copied().collect()
 }
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
     use super::*;
+
+    #[test]
+    fn a_batch_is_filled_with_its_last_picture() {
+        let inputs = [vec![1.0, 2.0], vec![3.0, 4.0]];
+        assert_eq!(padded(inputs.iter(), 4), [1.0, 2.0, 3.0, 4.0, 3.0, 4.0, 3.0, 4.0]);
+        assert_eq!(padded(inputs.iter(), 2), [1.0, 2.0, 3.0, 4.0]);
+    }
 
     #[test]
     fn batches_are_in_order_and_without_what_cannot_be_read() {
@@ -102,15 +128,17 @@ mod tests {
         };
         let done = in_batches(
             &items,
-            8,
+            20,
             (&ProgressBar::hidden(), &AtomicBool::new(false)),
             read,
             |&item, reason| bad.push((item, reason)),
-            |batch, inputs| {
-                assert!(batch.len() == 8 || *batch.last().unwrap_or(&&0) == &100);
-                let expected: Vec<f32> = batch.iter().flat_map(|&&item| [item as f32; 2]).collect();
-                assert_eq!(*inputs, expected);
-                seen.extend(batch.iter().map(|&&item| item));
+            || Ok((8, ())),
+            |(), batch| {
+                assert!(batch.len() == 8 || *batch.last().unwrap().0 == 100);
+                for (item, input) in batch {
+                    assert_eq!(*input, [**item as f32; 2]);
+                    seen.push(**item);
+                }
                 Ok(())
             },
         );
@@ -127,22 +155,24 @@ mod tests {
         assert_eq!(in_order(&[], 4, |&item: &usize| item, |results| results.count()), 0);
         // A device that fails.
         let (bar, stop) = (ProgressBar::hidden(), AtomicBool::new(false));
-        let failing =
-            in_batches(&items, 5, (&bar, &stop), |_| Ok(vec![0.0]), |_, _| (), |_, _| Err(Failure::run("lost")));
-        assert!(failing.is_err());
+        let lost = |(): &(), _: &[(&usize, ())]| Err(Failure::run("lost"));
+        assert!(in_batches(&items, 5, (&bar, &stop), |_| Ok(()), |_, _| (), || Ok((5, ())), lost).is_err());
+        let none = || Err::<(usize, ()), _>(Failure::run("none"));
+        assert!(in_batches(&items, 5, (&bar, &stop), |_| Ok(()), |_, _| (), none, |_, _| Ok(())).is_err());
         // A signal: what is read already is run.
         let mut count = 0;
         let read = |&item: &usize| {
             stop.store(item >= 2, Ordering::Relaxed);
-            Ok(vec![0.0])
+            Ok(())
         };
         let stopped = in_batches(
             &items,
-            100_000,
+            1000,
             (&bar, &stop),
             read,
             |_, _| (),
-            |batch, _| {
+            || Ok((100_000, ())),
+            |(), batch| {
                 count += batch.len();
                 Ok(())
             },

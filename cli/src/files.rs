@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::Read,
+    io::{self, Read},
     path::{Path, PathBuf},
 };
 
@@ -12,6 +12,7 @@ use etcetera::BaseStrategy;
 use crate::{
     failure::{Failure, chain, complain},
     npy,
+    pictures::is_standard_input,
 };
 
 /// The cache folder; `None` where the system has none.
@@ -63,30 +64,57 @@ pub fn expect_regular(path: &Path) -> Result<(), String> {
 
 /// A decoded picture file, or the error, with the file's name. Damage is told on standard error.
 pub fn open_picture(path: &Path) -> Result<Picture, String> {
-    let named = |reason: String| format!("{}: {reason}", path.display());
     let picture = Picture::open(path).map_err(|e| match e {
         PictureError::Read { .. } => chain(&e),
-        e => named(chain(&e)),
+        e => named(path, &chain(&e)),
     })?;
-    if let Some(damage) = picture.damage() {
-        complain(&named(format!("{damage}: that part is missing or a guess")));
-    }
+    tell_damage(&picture, path);
     Ok(picture)
+}
+
+/// The most bytes of a picture on standard input: one more than a picture may have.
+pub const STANDARD_INPUT_LIMIT: u64 = Picture::MAX_BYTES + 1;
+
+/// The picture in these bytes, or the error, with the name they go by. Damage is told on standard error.
+pub fn decode_picture(bytes: &[u8], name: &Path) -> Result<Picture, String> {
+    if bytes.len() as u64 > Picture::MAX_BYTES {
+        return Err(named(
+            name,
+            &format!("expected a picture of at most {} MiB, found more", Picture::MAX_BYTES >> 20),
+        ));
+    }
+    let picture = Picture::decode(bytes).map_err(|e| named(name, &chain(&e)))?;
+    tell_damage(&picture, name);
+    Ok(picture)
+}
+
+fn tell_damage(picture: &Picture, name: &Path) {
+    if let Some(damage) = picture.damage() {
+        complain(&named(name, &format!("{damage}: that part is missing or a guess")));
+    }
+}
+
+fn named(path: &Path, reason: &str) -> String {
+    format!("{}: {reason}", path.display())
 }
 
 /// The network's input for each crop of a picture file, or the error, with the file's name.
 pub fn picture(path: &Path, preprocessing: &Preprocessing, crops: Crops) -> Result<Vec<f32>, String> {
-    let picture = open_picture(path)?;
+    self::crops(&open_picture(path)?, path, preprocessing, crops)
+}
+
+/// The network's input for each crop of a picture, or the error, with its name.
+pub fn crops(picture: &Picture, name: &Path, preprocessing: &Preprocessing, crops: Crops) -> Result<Vec<f32>, String> {
     let input = match crops {
-        Crops::One => preprocessing.apply(&picture),
-        Crops::Ten => preprocessing.ten_crops(&picture),
+        Crops::One => preprocessing.apply(picture),
+        Crops::Ten => preprocessing.ten_crops(picture),
     };
     input.map_err(|e| {
         let hint = match e {
             PreprocessingError::Channels { .. } => " (for `alexnet features`, --input)",
             _ => "",
         };
-        format!("{}: {}{hint}", path.display(), chain(&e))
+        named(name, &format!("{}{hint}", chain(&e)))
     })
 }
 
@@ -96,12 +124,39 @@ const TEXT_LIMIT: usize = 1 << 28;
 const LABELS_LIMIT: usize = 1 << 24;
 
 /// The first `limit` bytes of a file, whatever its length.
-fn head(path: &Path, limit: usize) -> Result<Vec<u8>, Failure> {
+fn head(path: &Path, limit: usize) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
     File::open(path)
         .and_then(|file| file.take(limit as u64).read_to_end(&mut bytes))
-        .map_err(|e| Failure::run(format!("cannot read {}: {e}", path.display())))?;
+        .map_err(|e| format!("cannot read {}: {e}", path.display()))?;
     Ok(bytes)
+}
+
+/// The names in a list, each with `end` after it; `-` is standard input. Blank lines are empty names, and carriage returns are
+/// left out of lines. Names are bytes, except on Windows, where they are UTF-8.
+pub fn list(path: &Path, end: u8) -> Result<Vec<PathBuf>, Failure> {
+    let bytes = if is_standard_input(path) {
+        let mut bytes = Vec::new();
+        let read = io::stdin().lock().take(TEXT_LIMIT as u64 + 1).read_to_end(&mut bytes);
+        read.map_err(|e| Failure::run(format!("cannot read standard input: {e}")))?;
+        bytes
+    } else {
+        head(path, TEXT_LIMIT + 1).map_err(Failure::run)?
+    };
+    if bytes.len() > TEXT_LIMIT {
+        let limit = TEXT_LIMIT >> 20;
+        return Err(Failure::run(named(path, &format!("expected a list of at most {limit} MiB, found more"))));
+    }
+    let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&bytes);
+    let name = |name: &[u8]| {
+        let name = if end == b'\n' { name.strip_suffix(b"\r").unwrap_or(name) } else { name };
+        #[cfg(unix)]
+        let name = <std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(name).to_os_string();
+        #[cfg(not(unix))]
+        let name = std::ffi::OsString::from(String::from_utf8_lossy(name).into_owned());
+        PathBuf::from(name)
+    };
+    Ok(bytes.split(|&byte| byte == end).map(name).collect())
 }
 
 /// The lines of a file of labels, without blank lines at its end, which editors leave there.
@@ -123,7 +178,7 @@ const MEANS_LIMIT: usize = 1 << 26;
 
 /// The bytes of a Caffe mean image.
 pub fn bytes(path: &Path) -> Result<Vec<u8>, Failure> {
-    head(path, MEANS_LIMIT)
+    head(path, MEANS_LIMIT).map_err(Failure::run)
 }
 
 /// The text of a network file.
@@ -136,13 +191,8 @@ pub fn json(path: &Path) -> Result<String, Failure> {
     Ok(lines_within(path, JSON_LIMIT, "JSON")?.join("\n"))
 }
 
-/// The lines of a list of pictures.
-pub fn lines_of(path: &Path) -> Result<Vec<String>, Failure> {
-    lines_within(path, TEXT_LIMIT, "pictures")
-}
-
 fn lines_within(path: &Path, limit: usize, what: &str) -> Result<Vec<String>, Failure> {
-    let bytes = head(path, limit + 1)?;
+    let bytes = head(path, limit + 1).map_err(Failure::run)?;
     if bytes.len() > limit {
         let (limit, path) = (
             if limit < 1 << 20 { format!("{} KiB", limit >> 10) } else { format!("{} MiB", limit >> 20) },
@@ -172,6 +222,9 @@ fn lines(text: &[u8]) -> Result<Vec<String>, usize> {
 
 /// Refuses an output that would replace a file read by the same command, by whatever path.
 pub fn keep_apart(output: &Path, inputs: impl IntoIterator<Item = PathBuf>) -> Result<(), Failure> {
+    if !output.exists() {
+        return Ok(());
+    }
     match inputs.into_iter().find(|input| is_same_file(input, output)) {
         Some(input) => {
             let (input, output) = (input.display(), output.display());
@@ -205,9 +258,9 @@ pub fn is_standard_output(path: &Path) -> bool {
 }
 
 /// Reads an array of `shape` from a .npy file, and no more bytes than such an array takes.
-pub fn read_npy(path: &Path, shape: &[usize]) -> Result<Vec<f32>, Failure> {
+pub fn read_npy(path: &Path, shape: &[usize]) -> Result<Vec<f32>, String> {
     let bytes = head(path, npy::longest(shape))?;
-    npy::parse(&bytes, shape).map_err(|e| Failure::run(format!("{}: {e}", path.display())))
+    npy::parse(&bytes, shape).map_err(|e| named(path, &e))
 }
 
 #[cfg(test)]

@@ -76,9 +76,14 @@ impl<'a> Header<'a> {
     }
 }
 
+/// Writes the start of a .npy file, which the bytes of as many little-endian f32 follow as `shape` has, in row-major order.
+pub fn write_header(out: &mut impl Write, shape: &[usize]) -> io::Result<()> {
+    out.write_all(&header("<f4", shape))
+}
+
 /// Writes `values` as a .npy file in row-major order.
 pub fn write(out: &mut impl Write, shape: &[usize], values: &[f32]) -> io::Result<()> {
-    out.write_all(&header("<f4", shape))?;
+    write_header(out, shape)?;
     values.iter().try_for_each(|value| out.write_all(&value.to_le_bytes()))
 }
 

@@ -7,9 +7,9 @@ use std::{
 };
 
 use alexnet_wgpu::{
-    BlockedVariant, Blocklist, Checks, GivenPreprocessing, Gpu, GpuError, GpuOptions, Model, ModelOptions, Network,
-    Pipeline, PipelineBuilder, PipelineError, Precision, UnknownPreprocessing, Variant, Weights, WeightsError,
-    wgpu::Backends,
+    BlockedVariant, Blocklist, Checks, GivenPreprocessing, Gpu, GpuError, GpuOptions, MAX_BATCH, Model, ModelOptions,
+    Network, Pipeline, PipelineBuilder, PipelineError, Precision, UnknownPreprocessing, Variant, Weights, WeightsError,
+    wgpu::{Backends, DeviceType},
 };
 use clap::ValueEnum;
 
@@ -232,7 +232,11 @@ impl ComputeArgs {
         let untuned = self.untuned || !gpu.blocklist().is_empty();
         let tuned = if untuned { None } else { choices::load(gpu, network, batch, self.dtype) };
         match tuned {
-            Some(tuned) => builder.tuned(&tuned),
+            Some(mut tuned) => {
+                // Of a network that is computed in part only.
+                tuned.algorithms.retain(|layer, _| network.layer(layer).is_ok());
+                builder.tuned(&tuned)
+            }
             None => builder,
         }
     }
@@ -240,6 +244,38 @@ impl ComputeArgs {
     /// The precision of the fully connected layers' weights.
     pub fn precision(&self) -> Precision {
         self.dtype
+    }
+}
+
+/// The size of a batch.
+#[derive(Debug, clap::Args)]
+pub struct BatchArgs {
+    /// Pictures per run [default: 16 on a processor, 32 on a GPU, fewer for few pictures and for networks of very large
+    /// activations]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=MAX_BATCH as i64))]
+    batch: Option<u16>,
+}
+
+impl BatchArgs {
+    /// The largest activation of a default batch, in numbers: AlexNet's has 4.6 million for 16 pictures.
+    const MOST_NUMBERS: usize = 1 << 24;
+    /// The largest default batch.
+    pub const MOST: usize = 32;
+
+    /// The size of a batch for so many pictures, so that the last one has about as many as the others.
+    pub fn of(&self, gpu: &Gpu, network: &Network, pictures: usize) -> usize {
+        if let Some(batch) = self.batch {
+            return batch.into();
+        }
+        let fits_adapter = if gpu.info().device_type == DeviceType::Cpu { 16 } else { Self::MOST };
+        let largest = network.layers().iter().flat_map(|layer| [layer.input.len(), layer.output.len()]).max();
+        let most = (Self::MOST_NUMBERS / largest.unwrap_or(1).max(1)).clamp(1, fits_adapter);
+        pictures.div_ceil(pictures.div_ceil(most).max(1)).max(1)
+    }
+
+    /// How many pictures to read ahead of the device.
+    pub fn waiting(&self) -> usize {
+        self.batch.map_or(Self::MOST, usize::from)
     }
 }
 

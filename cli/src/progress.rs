@@ -26,6 +26,7 @@ pub fn build(message: impl Into<String>, builder: PipelineBuilder<'_>) -> Result
 }
 
 const UPLOAD: &str = "{spinner} {msg} {bar:30} {bytes} of {total_bytes}";
+const COUNT: &str = "{bar:30} {pos} of {len} {msg}, {per_sec:1}, {eta} left";
 const DOWNLOAD: &str = "{msg} {bar:30} {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left";
 
 /// Shows an operation of unknown size: a bar without a length would look full.
@@ -58,10 +59,7 @@ pub fn bar(count: usize, what: &'static str) -> ProgressBar {
     if count < 2 {
         return ProgressBar::hidden();
     }
-    let config = ProgressStyle::with_template("{bar:30} {pos} of {len} {msg}, {eta} left");
-    ProgressBar::new(count as u64)
-        .with_message(what)
-        .with_style(config.unwrap_or_else(|_| ProgressStyle::default_bar()))
+    ProgressBar::new(count as u64).with_message(what).with_style(config(COUNT))
 }
 
 /// A bar over the bytes of a download.

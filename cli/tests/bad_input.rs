@@ -29,8 +29,8 @@ fn bad_pictures() {
         assert_eq!(output.stdout, "");
     }
     alexnet("classify", &[&folder.path("missing.png")]).failure(1, &["missing.png", "(os error 2)"]);
-    let folder_itself = folder.path("");
-    alexnet("classify", &[&folder_itself]).failure(1, &["cannot read a picture from"]);
+    let none = Folder::new();
+    alexnet("classify", &[&none.path("")]).failure(1, &["expected pictures, found none"]);
 }
 
 #[test]

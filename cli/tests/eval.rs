@@ -3,10 +3,10 @@
 
 mod common;
 
-use std::{fs, path::Path};
+use std::{fs, io::Write, path::Path, process::Stdio};
 
 use alexnet_wgpu::{Model, Picture, Resize, reference, splitmix};
-use common::{Folder, alexnet, fixture, picture, tiny};
+use common::{Folder, Output, alexnet, fixture, picture, tiny};
 use serde_json::{Value, json};
 
 /// How many of the hundred garments the embedded model gets right, of each class.
@@ -209,4 +209,78 @@ fn folders_that_are_no_class() {
     alexnet("eval", &[&folder.path("missing")]).failure(1, &["missing", "os error 2"]);
     alexnet("eval --batch 0", &[&garments]).failure(2, &["--batch"]);
     alexnet("eval --weights", &[&fixture("refused-hardmax.onnx"), &garments]).failure(1, &["Hardmax"]);
+}
+
+/// Folders, pictures in class folders, patterns, lists of either kind and standard input.
+#[test]
+fn labelled_pictures_come_from_everywhere() {
+    let folder = Folder::new();
+    garments(&folder, 2, |class| class.to_string());
+    let run = |arguments: &str, input: &[u8]| {
+        let mut command = common::prepared(&format!("eval --json {arguments}"), &[]);
+        command.current_dir(folder.path("")).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        child.stdin.take().unwrap().write_all(input).unwrap();
+        let output = child.wait_with_output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        Output { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+    };
+    // A list of its own folder, and lists of the current one.
+    folder.file("garments/own.txt", "9/0.ppm Ankle boot\n1/0.ppm\t1\n");
+    folder.file("list.txt", "garments/9/0.ppm 9\ngarments/1/0.ppm\n");
+    let names = b"garments/9/0.ppm\0garments/8/1.ppm 8\0";
+    for (arguments, input, pictures, right) in [
+        ("garments garments", &b""[..], 40, 2 * RIGHT_OF_TWO.iter().sum::<u64>()),
+        ("garments/9/0.ppm garments/1/1.ppm", b"", 2, 2),
+        ("garments/[19]/*.ppm", b"", 4, RIGHT_OF_TWO[1] + RIGHT_OF_TWO[9]),
+        ("garments/own.txt", b"", 2, 2),
+        ("--from list.txt garments/8/0.ppm", b"", 3, 3),
+        ("--from - -0", names, 2, 2),
+        ("--from -", b"garments/9/0.ppm\ngarments/9/0.ppm bag\n", 2, 1),
+    ] {
+        let output = run(arguments, input);
+        assert_eq!((output.code, output.stderr.as_str()), (Some(0), ""), "{arguments}: {output:?}");
+        let report: Value = serde_json::from_str(&output.stdout).unwrap();
+        let found = (report["pictures"].as_u64().unwrap(), report["top1"]["right"].as_u64().unwrap());
+        assert_eq!(found, (pictures, right), "{arguments}");
+    }
+    run("garments/9/[ab].ppm", b"").failure(1, &["garments/9/[ab].ppm: expected pictures, found no file that matches"]);
+    run("--from -", b"garments/9/0.ppm scarf\n").failure(2, &["-: line 1: the end of `garments/9/0.ppm scarf`"]);
+    run("--from -", b"").failure(1, &["expected pictures with their labels, found none"]);
+    run("", b"").failure(2, &["expected pictures, found none"]);
+}
+
+/// A table of judgements, of which a part is there already.
+#[test]
+fn judgements_are_kept() {
+    let folder = Folder::new();
+    garments(&folder, 10, |class| class.to_string());
+    let garments = folder.path("garments");
+    let table = folder.path("judged.csv");
+    let judged = |resume: &str| report(&format!("eval --json {resume} --output"), &[&table, &garments]);
+    let whole = judged("");
+    assert_eq!(right(&whole), RIGHT);
+    let text = fs::read_to_string(&table).unwrap();
+    assert_eq!(text.lines().count(), 101);
+    assert!(text.starts_with("image,class,taken_for,top5,image_hex\n"), "{text}");
+    let wrong = text.lines().skip(1).filter(|line| line.split(',').nth(1) != line.split(',').nth(2)).count() as u64;
+    assert_eq!(wrong, 100 - RIGHT.iter().sum::<u64>());
+    for cut in [0, 10, 37, text.len() / 2, text.len() - 1, text.len()] {
+        fs::write(&table, &text[..cut]).unwrap();
+        let resumed = judged("--resume");
+        assert_eq!((right(&resumed), &resumed["confusion"]), (RIGHT.to_vec(), &whole["confusion"]), "{cut}");
+        assert_eq!(resumed["top5"], whole["top5"]);
+        assert_eq!(fs::read_to_string(&table).unwrap(), text, "{cut}");
+    }
+    for (found, message) in [
+        ("image,class\n", "expected a table with the columns image, class, taken_for, top5, image_hex"),
+        ("image,class,taken_for,top5,image_hex\na,11,0,true,\n", "line 2: expected a picture, and classes below 10"),
+        ("image,class,taken_for,top5,image_hex\na,1,0,true\nb,1,0,true,\n", "line 2: expected 5 columns, found 4"),
+    ] {
+        fs::write(&table, found).unwrap();
+        alexnet("eval --resume --output", &[&table, &garments])
+            .failure(1, &["judged.csv: ", message, "leave out --resume"]);
+        assert_eq!(fs::read_to_string(&table).unwrap(), found);
+    }
+    alexnet("eval --output judged.json", &[&garments]).failure(2, &["expected a file that ends in .csv as --output"]);
 }

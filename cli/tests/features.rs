@@ -165,7 +165,7 @@ fn unknown_layers_and_formats_are_mistakes_of_usage() {
     alexnet("features --layer cnv3 --output", &[&output, &bag]).failure(2, &["`cnv3`", "did you mean `conv3`?"]);
     alexnet("features --layer norm1 --output", &[&output, &bag]).failure(2, &["unknown layer `norm1`"]);
     alexnet("features --layer conv3 --output", &[&folder.path("output.txt"), &bag])
-        .failure(2, &["ends in .npy or .safetensors", "output.txt"]);
+        .failure(2, &["ends in .npy, .npz, .safetensors or .csv", "output.txt"]);
     alexnet("features --layer conv3 --output", &[&output]).failure(2, &["<IMAGE>"]);
     alexnet("features --layer conv3 --input x.npy --output", &[&output, &bag])
         .failure(2, &["--input", "cannot be used"]);

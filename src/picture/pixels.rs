@@ -74,8 +74,8 @@ impl Picture {
     pub const MAX_PIXELS: u64 = 1 << 28;
     /// The number of pixels that are decoded regardless of the file's length.
     pub const SMALL: u64 = 1 << 24;
-    /// The limit of a decoder's allocations and of a file's length, in bytes: a picture of the most pixels.
-    pub(super) const MAX_BYTES: u64 = 3 * Self::MAX_PIXELS;
+    /// The limit of a file's length and of a decoder's allocations, in bytes: a picture of the most pixels.
+    pub const MAX_BYTES: u64 = 3 * Self::MAX_PIXELS;
 
     /// Creates a picture from its pixels: `rgb` holds red, green and blue of each, row by row from the top.
     ///

@@ -1,5 +1,6 @@
 //! `alexnet eval`: accuracy of a network.
 
+mod judgements;
 mod pictures;
 mod score;
 
@@ -11,18 +12,23 @@ use std::{
     time::Instant,
 };
 
-use alexnet_wgpu::{MAX_BATCH, Model, Network, Pipeline};
+use alexnet_wgpu::{Model, Pipeline};
 use serde::Serialize;
 
 pub use self::pictures::{Labelled, find, folders};
-use self::score::{Confused, Score};
+use self::{
+    judgements::Judgements,
+    score::{Confused, Judged, Score},
+};
 use crate::{
     ahead,
     failure::{Failure, printable},
     files::{self, Crops},
     labels,
-    options::{ComputeArgs, GpuArgs, ModelArgs},
-    progress,
+    options::{BatchArgs, ComputeArgs, GpuArgs, ModelArgs},
+    output::OutputArgs,
+    pictures::{PictureArgs, stopped},
+    progress, signals,
     text::{grouped, name_hex, percent},
 };
 
@@ -31,26 +37,32 @@ Examples:
   alexnet eval garments/
   alexnet eval val.txt --weights torchvision
   alexnet eval val/ --weights torchvision --labels ids.txt --ten-crop
+  alexnet eval val/ --output judged.csv --resume
+  find val -name '*.jpg' | alexnet eval --from -
 
 DIR has a folder for each class, named by its label or its index from 0 (only letters and
 digits are compared: t-shirt-top is T-shirt/top), with pictures at any depth. Or it is a
-text file with a picture, relative to that file, and a label or index on each line. For
-folders named by WordNet ids, pass labels with those ids (--labels
+text file with a picture, relative to that file, and a label or index on each line; in
+lists of --from, pictures are relative to the current folder. A picture without a label has
+that of its folder. For folders named by WordNet ids, pass labels with those ids (--labels
 imagenet_class_index.json or synset_words.txt); for any other names, a list of them in
 the order of the classes: ls val > ids.txt.
 
-Pictures that cannot be read are reported on standard error, counted and skipped.
+Pictures that cannot be read are reported on standard error, counted and skipped. Ctrl-C
+ends early, with the figures of what is done; with --output, --resume then goes on.
 
 Exit codes: 0 done; 1 no picture could be read, or nothing could be run;
-2 the arguments are wrong, or a folder or a line names no class.";
+2 the arguments are wrong, or a folder or a line names no class; 130 stopped by Ctrl-C.";
 
 /// Measure the accuracy of a network on a folder of labelled pictures
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
+#[command(mut_arg("images", |arg| arg.value_name("DIR").help(
+    "Folders of folders of pictures, lists of pictures with labels, pictures in class folders, or patterns of these"
+)))]
 pub struct Args {
-    /// A folder of folders of pictures, or a list of pictures
-    #[arg(value_name = "DIR")]
-    pictures: PathBuf,
+    #[command(flatten)]
+    pictures: PictureArgs,
     #[command(flatten)]
     model: ModelArgs,
     /// Labels in place of the model's: a text file, one a line in the order of the classes, or JSON (a list, or a dict as
@@ -60,9 +72,10 @@ pub struct Args {
     /// Average the probabilities of ten crops, as the paper does: four corners and the centre, each also mirrored
     #[arg(long)]
     ten_crop: bool,
-    /// Crops per run; with --ten-crop at least ten [default: 16, and fewer for networks of very large activations]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=MAX_BATCH as i64))]
-    batch: Option<u16>,
+    #[command(flatten)]
+    output: OutputArgs,
+    #[command(flatten)]
+    batch: BatchArgs,
     /// One JSON object: network, adapter, backend, crops, pictures, unreadable (image, image_hex where
     /// the name is no UTF-8, reason), top1 and top5 (right,
     /// rate), seconds, pictures_per_second, classes (index, label, pictures, right), confusion (class, taken_for,
@@ -78,32 +91,36 @@ pub struct Args {
 /// The most classes whose whole confusion table is printed.
 const WHOLE_TABLE: usize = 20;
 
-/// The largest activation of a default batch, in numbers: AlexNet's has 4.6 million.
-const MOST_NUMBERS: usize = 1 << 24;
-
-fn usual_batch(network: &Network) -> usize {
-    let largest = network.layers().iter().flat_map(|layer| [layer.input.len(), layer.output.len()]).max();
-    (MOST_NUMBERS / largest.unwrap_or(1).max(1)).clamp(1, 16)
-}
-
 pub fn run(args: &Args) -> Result<ExitCode, Failure> {
+    args.pictures.check()?;
     let model = args.model.open(args.labels.as_deref())?;
     args.model.warn(&model, true);
     let ids = args.labels.as_deref().map(labels::read).transpose()?.unwrap_or_default().ids;
-    let pictures = pictures::find(&args.pictures, &model.labels, &ids)?;
-    let crops = if args.ten_crop { Crops::Ten } else { Crops::One };
-    let batch = args.batch.map_or_else(|| usual_batch(&model.network), usize::from);
-    let at_once = (batch / crops.count()).max(1);
+    let mut pictures = pictures::find_all(&args.pictures, &model.labels, &ids)?;
+    if let Some(output) = args.output.file() {
+        let read = args.model.files()?.into_iter().chain(args.labels.clone());
+        let read = read.chain(args.pictures.files()).chain(pictures.iter().map(|picture| picture.path.clone()));
+        files::keep_apart(output, read)?;
+    }
+    let mut score = Score::new(model.labels.len());
+    let mut judgements = Judgements::open(&args.output, &mut score, &mut pictures)?;
+    let before = score.pictures();
+    let stop = signals::stop();
 
+    let crops = if args.ten_crop { Crops::Ten } else { Crops::One };
     let gpu = args.gpu.open()?;
     let message = format!("uploading {} to {}", model.network.name(), gpu.info().name);
+    let batch = args.batch.of(&gpu, &model.network, pictures.len() * crops.count());
+    let at_once = (batch / crops.count()).max(1);
     let builder = args.compute.builder(&gpu, &model.network, &model.weights, at_once * crops.count());
     let pipeline = args.model.built(progress::build(message, builder))?;
 
     let start = Instant::now();
-    let (score, unreadable) = measure(&pictures, &model, &pipeline, crops, at_once)?;
+    let unreadable = measure(&pictures, &model, &pipeline, (crops, at_once), &stop, (&mut score, &mut judgements))?;
     let seconds = start.elapsed().as_secs_f64();
-    if score.pictures() == 0 {
+    let computed = score.pictures() - before;
+    let left = pictures.len() - unreadable.len() - computed as usize;
+    if score.pictures() == 0 && left == 0 {
         return Err(Failure::run(format!("none of {} pictures could be read", unreadable.len())));
     }
     let report = Report {
@@ -116,7 +133,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
         top1: Rate::new(score.top1(), score.pictures()),
         top5: Rate::new(score.top5(), score.pictures()),
         seconds,
-        pictures_per_second: score.pictures() as f64 / seconds,
+        pictures_per_second: computed as f64 / seconds,
         classes: (model.labels.iter().enumerate())
             .map(|(index, label)| Class { index, label, pictures: score.of(index), right: score.count(index, index) })
             .collect(),
@@ -129,18 +146,18 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     } else {
         report.print(&mut out, &score).map_err(Failure::output)?;
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(stopped(left, args.output.file().is_some()).unwrap_or(ExitCode::SUCCESS))
 }
 
-/// Runs all pictures, and counts which are right.
+/// Runs all pictures, counts which are right, and returns those that could not be read.
 fn measure(
     pictures: &[Labelled],
     model: &Model,
     pipeline: &Pipeline,
-    crops: Crops,
-    at_once: usize,
-) -> Result<(Score, Vec<Unreadable>), Failure> {
-    let mut score = Score::new(model.labels.len());
+    (crops, at_once): (Crops, usize),
+    stop: &AtomicBool,
+    (score, judgements): (&mut Score, &mut Judgements),
+) -> Result<Vec<Unreadable>, Failure> {
     let mut unreadable = Vec::new();
     let bar = progress::bar(pictures.len(), "pictures");
     let probabilities = model.network.gives_probabilities();
@@ -152,20 +169,21 @@ fn measure(
         let (image, image_hex) = (picture.path.display().to_string(), name_hex(&picture.path));
         unreadable.push(Unreadable { image, image_hex, reason });
     };
-    let run = |batch: &[&Labelled], input: &mut Vec<f32>| {
-        input.resize(model.network.input().len() * pipeline.batch(), 0.0);
-        let outputs = pipeline.run_blocking(input)?;
+    let run = |pipeline: &&Pipeline, batch: &[(&Labelled, Vec<f32>)]| {
+        let outputs = pipeline.run_blocking(&ahead::padded(batch.iter().map(|(_, input)| input), at_once))?;
         let of_one = crops.count() * model.labels.len();
-        for (picture, outputs) in batch.iter().zip(outputs.chunks_exact(of_one)) {
+        let mut judged = Vec::new();
+        for ((picture, _), outputs) in batch.iter().zip(outputs.chunks_exact(of_one)) {
             let mean = score::mean(outputs, model.labels.len(), probabilities);
-            score.add(picture.class, &mean).map_err(Failure::run)?;
+            judged.push((*picture, Judged::new(picture.class, &mean).map_err(Failure::run)?));
         }
-        Ok(())
+        judged.iter().for_each(|(picture, judged)| score.add(picture.class, *judged));
+        judgements.write(&judged)
     };
-    ahead::in_batches(pictures, at_once, (&bar, &AtomicBool::new(false)), read, failed, run)?;
+    ahead::in_batches(pictures, at_once, (&bar, stop), read, failed, || Ok((at_once, pipeline)), run)?;
     bar.finish_and_clear();
     unreadable.sort_by(|a, b| a.image.cmp(&b.image));
-    Ok((score, unreadable))
+    Ok(unreadable)
 }
 
 /// The output of `--json`, with the fields in this order.
@@ -201,7 +219,7 @@ struct Rate {
 
 impl Rate {
     fn new(right: u64, of: u64) -> Self {
-        Self { right, rate: right as f64 / of as f64 }
+        Self { right, rate: right as f64 / of.max(1) as f64 }
     }
 }
 

@@ -2,14 +2,17 @@
 
 use std::{
     collections::HashMap,
-    ffi::OsStr,
     fs, io,
     path::{Path, PathBuf},
 };
 
 use alexnet_wgpu::Picture;
 
-use crate::{failure::Failure, files};
+use crate::{
+    failure::Failure,
+    files,
+    pictures::{self, PictureArgs, Walk, is_hidden, walk},
+};
 
 /// A picture and the index of its class.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -55,18 +58,57 @@ impl<'a> Classes<'a> {
         let part = || self.parts.get(&letters(name)).copied().flatten();
         self.exact.get(name).copied().or_else(index).or_else(plain).or_else(part)
     }
+
+    /// The class that the folder of a picture names.
+    fn of_folder(&self, picture: &Path) -> Option<usize> {
+        self.find(&picture.parent()?.file_name()?.to_string_lossy())
+    }
 }
 
 fn letters(label: &str) -> String {
     label.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
 }
 
+/// The pictures that arguments name, with their classes, in the order of the arguments. `ids` are further names of the classes.
+pub fn find_all(args: &PictureArgs, labels: &[String], ids: &[String]) -> Result<Vec<Labelled>, Failure> {
+    args.check()?;
+    let classes = Classes::new(labels, ids);
+    let mut found = Vec::new();
+    for argument in args.named() {
+        match pictures::matches(argument)? {
+            Some(paths) if paths.is_empty() => {
+                return Err(Failure::run(format!(
+                    "{}: expected pictures, found no file that matches",
+                    argument.display()
+                )));
+            }
+            Some(paths) => {
+                for path in paths {
+                    found.extend(find_one(&path, &classes, args.list_end())?);
+                }
+            }
+            None => found.extend(find_one(argument, &classes, args.list_end())?),
+        }
+    }
+    for list in args.lists() {
+        // As other programs write lists: their names are those of the folder where they run.
+        found.extend(in_list(list, Path::new(""), args.list_end(), &classes)?);
+    }
+    match found.is_empty() {
+        true => Err(Failure::run("expected pictures with their labels, found none")),
+        false => Ok(found),
+    }
+}
+
 /// The pictures in the folders of `path`, or in the lines of a list. `ids` are further names of the classes.
 pub fn find(path: &Path, labels: &[String], ids: &[String]) -> Result<Vec<Labelled>, Failure> {
-    let classes = Classes::new(labels, ids);
+    find_one(path, &Classes::new(labels, ids), b'\n')
+}
+
+fn find_one(path: &Path, classes: &Classes<'_>, end: u8) -> Result<Vec<Labelled>, Failure> {
     let name = path.display();
     if path.is_dir() {
-        let found = in_folders(path, &classes)?;
+        let found = in_folders(path, classes)?;
         let files = entries(path).map_or(0, |entries| entries.iter().filter(|(_, path)| path.is_file()).count());
         return match (found.is_empty(), files) {
             (false, _) => Ok(found),
@@ -77,15 +119,21 @@ pub fn find(path: &Path, labels: &[String], ids: &[String]) -> Result<Vec<Labell
             ))),
         };
     }
-    let found = in_list(path, &classes).map_err(|failure| {
+    if let Some(class) = classes.of_folder(path)
+        && files::is_picture_name(path)
+    {
+        return Ok(vec![Labelled { path: path.into(), class }]);
+    }
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let found = in_list(path, folder, end, classes).map_err(|failure| {
         // An error about a picture's bytes as text would not help.
         let readable = path.is_file() && Picture::open(path).is_ok();
         if !readable {
             return failure;
         }
         Failure::run(format!(
-            "{name}: expected a folder of folders of pictures, or a text file that lists them, found a picture: `alexnet \
-             classify {name}` classifies it"
+            "{name}: expected a folder of folders of pictures, or a text file that lists them, found a picture in a folder that \
+             names no class: `alexnet classify {name}` classifies it"
         ))
     })?;
     if found.is_empty() {
@@ -119,18 +167,11 @@ fn in_folders(top: &Path, classes: &Classes<'_>) -> Result<Vec<Labelled>, Failur
         let class = classes
             .find(&name.to_string_lossy())
             .ok_or_else(|| Failure::usage(unknown(&format!("folder {}", folder.display()), classes)))?;
-        let mut folders = vec![folder];
-        while let Some(folder) = folders.pop() {
-            for (_, path) in entries(&folder).map_err(|e| fail(&folder, e))? {
-                // Links to folders could form a cycle.
-                let is_folder = path.symlink_metadata().is_ok_and(|metadata| metadata.is_dir());
-                if is_folder {
-                    folders.push(path);
-                } else if !path.is_dir() {
-                    found.push(Labelled { path, class });
-                }
-            }
+        let Walk { files, errors } = walk(&folder, |_| true);
+        if let Some((_, reason)) = errors.into_iter().next() {
+            return Err(Failure::run(reason));
         }
+        found.extend(files.into_iter().map(|path| Labelled { path, class }));
     }
     found.sort();
     Ok(found)
@@ -149,19 +190,18 @@ fn entries(folder: &Path) -> io::Result<Vec<(std::ffi::OsString, PathBuf)>> {
     Ok(entries)
 }
 
-fn is_hidden(name: &OsStr) -> bool {
-    name.as_encoded_bytes().starts_with(b".") || name == "Thumbs.db" || name == "desktop.ini"
-}
-
-fn in_list(list: &Path, classes: &Classes<'_>) -> Result<Vec<Labelled>, Failure> {
-    let folder = list.parent().unwrap_or(Path::new(""));
+/// The pictures of a list: paths below `folder`, each with its label behind it, or in a folder that names its class.
+fn in_list(list: &Path, folder: &Path, end: u8, classes: &Classes<'_>) -> Result<Vec<Labelled>, Failure> {
     let mut found = Vec::new();
-    for (number, line) in (1..).zip(files::lines_of(list)?) {
+    for (number, name) in (1..).zip(files::list(list, end)?) {
+        let line = name.to_string_lossy();
         if line.trim().is_empty() {
             continue;
         }
-        let (path, class) = split(line.trim(), classes).ok_or_else(|| {
-            let what = format!("{}: line {number}: the end of `{line}`", list.display());
+        let labelled = name.to_str().and_then(|line| split(line.trim(), classes));
+        let alone = || classes.of_folder(&name).filter(|_| files::is_picture_name(&name)).map(|class| (&*name, class));
+        let (path, class) = labelled.map(|(path, class)| (Path::new(path), class)).or_else(alone).ok_or_else(|| {
+            let what = format!("{}: line {number}: the end of `{}`", list.display(), line.trim_end());
             Failure::usage(unknown(&what, classes))
         })?;
         found.push(Labelled { path: folder.join(path), class });

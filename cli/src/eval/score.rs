@@ -21,26 +21,44 @@ pub struct Confused {
     pub pictures: u64,
 }
 
+/// What a network says of a picture whose class is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Judged {
+    /// The class of the largest output.
+    pub taken_for: usize,
+    /// Whether its own class is among the five largest.
+    pub in_top5: bool,
+}
+
+impl Judged {
+    /// The judgement of a picture of `class` with the network's `outputs`; of equal ones, the first ranks higher.
+    pub fn new(class: usize, outputs: &[f64]) -> Result<Self, &'static str> {
+        if outputs.iter().any(|output| output.is_nan()) {
+            return Err("the network's outputs are not numbers: check its weights for very large values");
+        }
+        let larger =
+            |(index, output): (usize, &f64)| *output > outputs[class] || (*output == outputs[class] && index < class);
+        let ahead = outputs.iter().enumerate().filter(|&entry| larger(entry)).count();
+        let taken_for = (0..outputs.len()).reduce(|a, b| if outputs[b] > outputs[a] { b } else { a }).unwrap_or(0);
+        Ok(Self { taken_for, in_top5: ahead < 5 })
+    }
+}
+
 impl Score {
     pub fn new(classes: usize) -> Self {
         Self { counts: BTreeMap::new(), of: vec![0; classes], top5: 0 }
     }
 
-    /// Counts a picture of `class` with the network's `outputs`; of equal ones, the first ranks higher.
-    pub fn add(&mut self, class: usize, outputs: &[f64]) -> Result<(), &'static str> {
-        if outputs.iter().any(|output| output.is_nan()) {
-            return Err("the network's outputs are not numbers: check its weights for very large values");
-        }
-        let ahead = |of: usize| {
-            let larger =
-                |(index, output): (usize, &f64)| *output > outputs[of] || (*output == outputs[of] && index < of);
-            outputs.iter().enumerate().filter(|&entry| larger(entry)).count()
-        };
-        let largest = (0..outputs.len()).reduce(|a, b| if outputs[b] > outputs[a] { b } else { a }).unwrap_or(0);
-        *self.counts.entry((class, largest)).or_default() += 1;
+    /// Counts a picture of `class`.
+    pub fn add(&mut self, class: usize, judged: Judged) {
+        *self.counts.entry((class, judged.taken_for)).or_default() += 1;
         self.of[class] += 1;
-        self.top5 += u64::from(ahead(class) < 5);
-        Ok(())
+        self.top5 += u64::from(judged.in_top5);
+    }
+
+    /// The number of classes.
+    pub fn classes(&self) -> usize {
+        self.of.len()
     }
 
     pub fn pictures(&self) -> u64 {
@@ -100,7 +118,7 @@ mod tests {
         let mut score = Score::new(7);
         let outputs = [0.0, 0.5, 0.1, 0.1, 0.2, 0.1, 0.0];
         for class in [1, 4, 5, 6, 6, 0] {
-            score.add(class, &outputs).unwrap();
+            score.add(class, Judged::new(class, &outputs).unwrap());
         }
         assert_eq!((score.pictures(), score.top1()), (6, 1));
         // Class 5 is fifth of seven, after those of equal output before it; 0 and 6 come last.
@@ -109,7 +127,7 @@ mod tests {
         let first = Confused { class: 6, taken_for: 1, pictures: 2 };
         assert_eq!(score.confused()[0], first);
         assert_eq!(score.confused().len(), 4);
-        assert!(score.add(0, &[f64::NAN; 7]).is_err());
+        assert!(Judged::new(0, &[f64::NAN; 7]).is_err());
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use alexnet_wgpu::{FeatureSpec, Model, NetworkError, Preprocessing, write_atomically};
+use alexnet_wgpu::{FeatureSpec, Model, NetworkError, Preprocessing, Weights, write_atomically};
 use half::{f16, slice::HalfFloatSliceExt};
 use safetensors::{Dtype, SafeTensors, View, tensor::TensorView};
 use serde::{Deserialize, Serialize};
@@ -21,6 +21,17 @@ use crate::failure::Failure;
 /// The metadata's key.
 const KEY: &str = "alexnet.index";
 const VERSION: u64 = 1;
+
+/// The SHA-256 of names, shapes and bytes of weights, in hexadecimal.
+pub fn weights_hash(weights: &Weights) -> String {
+    let mut hash = Sha256::new();
+    for (name, tensor) in weights {
+        hash.update(name);
+        hash.update(format!("{:?}", tensor.shape()));
+        hash.update(tensor.bytes());
+    }
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
 
 /// Which features an index holds. Only vectors of the same features can be compared.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -36,13 +47,7 @@ pub struct Features {
 impl Features {
     /// The features of a model.
     pub fn new(spec: &FeatureSpec, model: &Model) -> Result<Self, NetworkError> {
-        let mut hash = Sha256::new();
-        for (name, tensor) in &model.weights {
-            hash.update(name);
-            hash.update(format!("{:?}", tensor.shape()));
-            hash.update(tensor.bytes());
-        }
-        let weights = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        let weights = weights_hash(&model.weights);
         let dims = spec.dims(&model.network)?;
         Ok(Self { spec: spec.clone(), preprocessing: model.preprocessing, weights, dims })
     }

@@ -5,9 +5,11 @@ use std::{
     time::UNIX_EPOCH,
 };
 
-use walkdir::{DirEntry, WalkDir};
-
-use crate::{failure::Failure, files};
+use crate::{
+    failure::Failure,
+    files,
+    pictures::{Walk, walk},
+};
 
 /// A file below a folder: the bytes of its path relative to the folder, with `/` between the parts. On Unix any bytes, elsewhere
 /// UTF-8.
@@ -82,35 +84,21 @@ pub struct Found {
     pub unread: Vec<Name>,
 }
 
-/// Lists the pictures in `folder` and the folders in it, by their extensions. Hidden ones are left out, and links to folders,
-/// which could lead back.
+/// Lists the pictures in `folder` and the folders in it, by their extensions.
 pub fn pictures(folder: &Path) -> Result<Found, Failure> {
     // An error here is not one of many.
     std::fs::read_dir(folder).map_err(|e| Failure::run(format!("cannot read {}: {e}", folder.display())))?;
     let mut found = Found::default();
-    let hidden = |entry: &DirEntry| entry.depth() > 0 && entry.file_name().as_encoded_bytes().starts_with(b".");
-    for entry in WalkDir::new(folder).into_iter().filter_entry(|entry| !hidden(entry)) {
-        let path = match &entry {
-            Ok(entry) if entry.file_type().is_dir() || !files::is_picture_name(entry.path()) => continue,
-            Ok(entry) => entry.path().to_path_buf(),
-            Err(error) => {
-                let path = error.path().unwrap_or(folder);
-                let name = path.strip_prefix(folder).ok().and_then(Name::of);
-                found.unread.extend(name);
-                let reason = error.io_error().map_or_else(|| error.to_string(), ToString::to_string);
-                found.errors.push((path.into(), format!("cannot read {}: {reason}", path.display())));
-                continue;
-            }
-        };
-        if path.is_dir() {
-            continue;
-        }
+    let name = |path: &Path| path.strip_prefix(folder).ok().and_then(Name::of);
+    let Walk { files, errors } = walk(folder, files::is_picture_name);
+    found.unread.extend(errors.iter().filter_map(|(path, _)| name(path)));
+    found.errors = errors;
+    for path in files {
         if let Err(reason) = files::expect_regular(&path) {
             found.errors.push((path, reason));
             continue;
         }
-        let name = path.strip_prefix(folder).ok().and_then(Name::of);
-        match (Stamp::of(&path), name) {
+        match (Stamp::of(&path), name(&path)) {
             (Ok(stamp), Some(name)) => found.pictures.push((name, stamp)),
             (Ok(_), None) => {
                 let reason = format!("{}: expected a name in Unicode, which the index can keep", path.display());

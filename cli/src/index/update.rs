@@ -115,9 +115,11 @@ pub fn add(
         }
     };
     let mut saved: Option<(Instant, Duration)> = None;
-    let run = |batch: &[&(Name, Stamp)], inputs: &mut Vec<f32>| {
-        let vectors = extractor.extract_blocking(inputs)?;
-        for ((name, stamp), vector) in batch.iter().zip(vectors.chunks_exact(extractor.dims())) {
+    let size = extractor.pipeline().batch();
+    let run = |extractor: &&FeatureExtractor, batch: &[(&(Name, Stamp), Vec<f32>)]| {
+        let inputs: Vec<&[f32]> = batch.iter().map(|(_, input)| &input[..]).collect();
+        let vectors = extractor.extract_blocking(&inputs.concat())?;
+        for (((name, stamp), _), vector) in batch.iter().zip(vectors.chunks_exact(extractor.dims())) {
             index.push(name.clone(), *stamp, vector);
         }
         done.computed += batch.len();
@@ -129,7 +131,7 @@ pub fn add(
         }
         Ok(())
     };
-    ahead::in_batches(pictures, extractor.pipeline().batch(), (&bar, stop), read, failed, run)?;
+    ahead::in_batches(pictures, size, (&bar, stop), read, failed, || Ok((size, extractor)), run)?;
     index.unreadable.extend(unreadable);
     bar.finish_and_clear();
     done.unreadable.sort();

@@ -84,20 +84,20 @@ fn features(
     bar: &ProgressBar,
     unreadable: &mut usize,
 ) -> Result<(Vec<Labelled>, Vec<f16>), Failure> {
-    let (input, len) = (pipeline.network().input().len(), pipeline.network().output().len());
+    let len = pipeline.network().output().len();
     let (mut known, mut features) = (Vec::new(), Vec::with_capacity(pictures.len() * len));
     let read = |picture: &Labelled| {
         files::expect_regular(&picture.path)?;
         files::picture(&picture.path, preprocessing, files::Crops::One)
     };
-    let run = |batch: &[&Labelled], inputs: &mut Vec<f32>| {
-        inputs.resize(BATCH * input, 0.0);
-        let outputs = pipeline.run_blocking(inputs)?;
+    let run = |pipeline: &&Pipeline, batch: &[(&Labelled, Vec<f32>)]| {
+        let outputs = pipeline.run_blocking(&ahead::padded(batch.iter().map(|(_, input)| input), BATCH))?;
         features.extend(outputs[..batch.len() * len].iter().map(|&v| f16::from_f32(v)));
-        known.extend(batch.iter().map(|&picture| picture.clone()));
+        known.extend(batch.iter().map(|&(picture, _)| picture.clone()));
         Ok(())
     };
-    ahead::in_batches(pictures, BATCH, (bar, &AtomicBool::new(false)), read, |_, _| *unreadable += 1, run)?;
+    let failed = |_: &Labelled, _| *unreadable += 1;
+    ahead::in_batches(pictures, BATCH, (bar, &AtomicBool::new(false)), read, failed, || Ok((BATCH, pipeline)), run)?;
     Ok((known, features))
 }
 

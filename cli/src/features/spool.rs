@@ -1,0 +1,260 @@
+//! Values of pictures as they come: names and numbers in a file beside the output, until all are there. What is there is kept
+//! when the command is stopped or killed.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write},
+    ops::Range,
+    path::{Path, PathBuf},
+};
+
+use alexnet_wgpu::Model;
+use serde::{Deserialize, Serialize};
+use tempfile::SpooledTempFile;
+
+use super::layers::Layers;
+use crate::{failure::Failure, index::file::weights_hash, output, pictures::Done};
+
+const VERSION: u32 = 1;
+/// The longest first line of a spool that is read, in bytes: it names the layers.
+const HEADER_LIMIT: u64 = 1 << 20;
+/// Bytes that a spool without a file keeps in memory.
+const IN_MEMORY: usize = 1 << 26;
+
+/// The first line of a spool: which values it holds.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Header {
+    version: u32,
+    network: String,
+    /// The SHA-256 of the weights.
+    weights: String,
+    preprocessing: serde_json::Value,
+    dtype: String,
+    /// Each with its dimensions.
+    layers: Vec<(String, Vec<usize>)>,
+}
+
+/// Names and values of pictures. A picture is the length of its name in four bytes, the name, and its values.
+#[derive(Debug)]
+pub struct Spool {
+    store: Store,
+    /// The number of values per picture.
+    width: usize,
+    /// The names so far.
+    pub names: Vec<Vec<u8>>,
+    /// Where the first picture begins.
+    begin: u64,
+    /// Where the last picture ends.
+    end: u64,
+}
+
+#[derive(Debug)]
+enum Store {
+    Beside(PathBuf, File),
+    Temporary(SpooledTempFile),
+}
+
+/// A spool's place beside an output.
+pub fn place(output: &Path) -> PathBuf {
+    let mut name = output.as_os_str().to_os_string();
+    name.push(".part");
+    name.into()
+}
+
+impl Spool {
+    /// A spool that goes with the command.
+    pub fn temporary(width: usize) -> Self {
+        let store = Store::Temporary(SpooledTempFile::new(IN_MEMORY));
+        Self { store, width, names: vec![], begin: 0, end: 0 }
+    }
+
+    /// The spool at `path`. `resume` keeps the pictures that an earlier run left there.
+    pub fn beside(path: &Path, layers: &Layers, model: &Model, dtype: String, resume: bool) -> Result<Self, Failure> {
+        let cannot = |e: io::Error| Failure::run(format!("cannot write {}: {e}", path.display()));
+        let file = loop {
+            let file = OpenOptions::new().read(true).append(true).create(true).open(path).map_err(cannot)?;
+            output::lock(&file, path)?;
+            // Another process may have finished with it, and removed it, before it was locked.
+            let here = same_file::Handle::from_file(file.try_clone().map_err(cannot)?).map_err(cannot)?;
+            if same_file::Handle::from_path(path).is_ok_and(|there| there == here) {
+                break file;
+            }
+        };
+        let header = Header {
+            version: VERSION,
+            network: model.network.name().into(),
+            weights: weights_hash(&model.weights),
+            preprocessing: serde_json::to_value(model.preprocessing)?,
+            dtype,
+            layers: layers.wanted.iter().map(|wanted| (wanted.name.clone(), wanted.dims.clone())).collect(),
+        };
+        let mut spool =
+            Self { store: Store::Beside(path.into(), file), width: layers.width(), names: vec![], begin: 0, end: 0 };
+        if resume {
+            spool.read(&header).map_err(|reason| {
+                Failure::run(format!("{}: {reason}: leave out --resume to begin again", path.display()))
+            })?;
+        }
+        spool.cut()?;
+        if spool.begin == 0 {
+            let mut line = serde_json::to_vec(&header)?;
+            line.push(b'\n');
+            spool.append(&line)?;
+            spool.begin = spool.end;
+        }
+        Ok(spool)
+    }
+
+    /// Reads what is there, up to the last whole picture.
+    fn read(&mut self, expected: &Header) -> Result<(), String> {
+        let Store::Beside(_, file) = &mut self.store else { return Ok(()) };
+        let fail = |e: io::Error| e.to_string();
+        let length = file.metadata().map_err(fail)?.len();
+        let mut from = BufReader::new(&*file);
+        let mut line = Vec::new();
+        from.by_ref().take(HEADER_LIMIT).read_until(b'\n', &mut line).map_err(fail)?;
+        if line.last() != Some(&b'\n') {
+            // The first write did not end.
+            return match line.len() as u64 == length && (line.is_empty() || line[0] == b'{') {
+                true => Ok(()),
+                false => Err("expected what a stopped run leaves, found something else".into()),
+            };
+        }
+        let found: Header =
+            serde_json::from_slice(&line).map_err(|e| format!("expected what a stopped run leaves, found {e}"))?;
+        if found != *expected {
+            let describe = |header: &Header| {
+                let layers: Vec<&str> = header.layers.iter().map(|(name, _)| name.as_str()).collect();
+                let weights = header.weights.get(..8).unwrap_or(&header.weights);
+                format!("{} of {}, weights {weights}, {}", layers.join(" and "), header.network, header.dtype)
+            };
+            let what = match (describe(expected), describe(&found)) {
+                (expected, found) if expected == found => "expected pictures prepared in the same way".into(),
+                (expected, found) => format!("expected {expected}, found {found}"),
+            };
+            return Err(what);
+        }
+        self.begin = line.len() as u64;
+        self.end = self.begin;
+        loop {
+            let mut size = [0; 4];
+            if self.end + 4 > length {
+                return Ok(());
+            }
+            from.read_exact(&mut size).map_err(fail)?;
+            let name = u64::from(u32::from_le_bytes(size));
+            let values = 4 * self.width as u64;
+            if self.end + 4 + name + values > length {
+                return Ok(());
+            }
+            let mut bytes = vec![0; name as usize];
+            from.read_exact(&mut bytes).map_err(fail)?;
+            from.seek_relative(values as i64).map_err(fail)?;
+            self.names.push(bytes);
+            self.end += 4 + name + values;
+        }
+    }
+
+    /// The pictures that are there.
+    pub fn done(&self) -> Done {
+        let mut done = Done::default();
+        self.names.iter().for_each(|name| done.add(name.clone()));
+        done
+    }
+
+    /// Adds pictures, each with its values: all of them, or, where that fails, none.
+    pub fn add<'a>(&mut self, pictures: impl Iterator<Item = (&'a Path, &'a [f32])>) -> Result<(), Failure> {
+        let (mut bytes, mut names) = (Vec::new(), Vec::new());
+        for (name, values) in pictures {
+            let name = name.as_os_str().as_encoded_bytes();
+            bytes.extend((name.len() as u32).to_le_bytes());
+            bytes.extend_from_slice(name);
+            values.iter().for_each(|value| bytes.extend(value.to_le_bytes()));
+            names.push(name.to_vec());
+        }
+        self.append(&bytes)?;
+        self.names.extend(names);
+        Ok(())
+    }
+
+    fn append(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        let written = match &mut self.store {
+            Store::Beside(_, file) => file.write_all(bytes),
+            Store::Temporary(file) => file.write_all(bytes),
+        };
+        match (written, &self.store) {
+            (Ok(()), _) => {
+                self.end += bytes.len() as u64;
+                Ok(())
+            }
+            (Err(e), Store::Beside(path, _)) => {
+                self.cut()?;
+                Err(Failure::run(format!("cannot write {}: {e}", path.display())))
+            }
+            (Err(e), Store::Temporary(_)) => Err(Failure::run(format!("cannot write a temporary file: {e}"))),
+        }
+    }
+
+    /// Cuts the file after its last whole picture.
+    fn cut(&self) -> Result<(), Failure> {
+        match &self.store {
+            Store::Beside(path, file) => {
+                file.set_len(self.end).map_err(|e| Failure::run(format!("cannot write {}: {e}", path.display())))
+            }
+            Store::Temporary(_) => Ok(()),
+        }
+    }
+
+    /// Passes the bytes of some of each picture's values to `write`, picture after picture.
+    pub fn values(&mut self, columns: Range<usize>, mut write: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
+        let (skip, bytes) = (4 * columns.start as i64, 4 * columns.len());
+        let rest = 4 * (self.width - columns.end) as i64;
+        let mut copy = |from: &mut dyn Seekable| {
+            let mut buffer = vec![0; bytes];
+            for name in &self.names {
+                from.skip(4 + name.len() as i64 + skip)?;
+                from.read_exact(&mut buffer)?;
+                from.skip(rest)?;
+                write(&buffer)?;
+            }
+            Ok(())
+        };
+        match &mut self.store {
+            Store::Beside(_, file) => {
+                let mut from = BufReader::with_capacity(1 << 16, &*file);
+                from.seek(SeekFrom::Start(self.begin))?;
+                copy(&mut from)
+            }
+            Store::Temporary(file) => {
+                let mut from = BufReader::with_capacity(1 << 16, file);
+                from.seek(SeekFrom::Start(self.begin))?;
+                copy(&mut from)
+            }
+        }
+    }
+
+    /// Whether the values are in a file that stays when the command ends.
+    pub fn is_beside(&self) -> bool {
+        matches!(self.store, Store::Beside(..))
+    }
+
+    /// Removes the file, when the output is there.
+    pub fn remove(self) {
+        if let Store::Beside(path, file) = self.store {
+            // Where that fails, the next run with --resume finds all pictures in it and has nothing to compute.
+            let _ = fs::remove_file(&path);
+            drop(file);
+        }
+    }
+}
+
+/// What can be read with gaps.
+trait Seekable: Read {
+    fn skip(&mut self, bytes: i64) -> io::Result<()>;
+}
+
+impl<R: Read + Seek> Seekable for BufReader<R> {
+    fn skip(&mut self, bytes: i64) -> io::Result<()> {
+        self.seek_relative(bytes)
+    }
+}
