@@ -106,7 +106,9 @@ impl Output {
         let cannot = |e: io::Error| Failure::run(format!("cannot write {}: {e}", path.display()));
         let is_file = path.metadata().map_or(true, |found| found.is_file());
         // Opening a pipe for reading too would not wait for its reader.
-        let file = OpenOptions::new().read(is_file).append(true).create(is_file).open(path).map_err(cannot)?;
+        let mut options = OpenOptions::new();
+        options.read(is_file).write(true).create(is_file).truncate(false);
+        let file = options.open(path).map_err(cannot)?;
         let length = if is_file {
             lock(&file, path)?;
             Some(file.metadata().map_err(cannot)?.len())
@@ -118,7 +120,7 @@ impl Output {
 
     fn cut(&mut self, length: u64) -> Result<(), Failure> {
         if let Some((path, file)) = &self.file {
-            file.set_len(length).map_err(|e| Failure::run(format!("cannot write {}: {e}", path.display())))?;
+            cut(file, length).map_err(|e| Failure::run(format!("cannot write {}: {e}", path.display())))?;
             self.length = Some(length);
             self.new = length == 0;
         }
@@ -147,7 +149,7 @@ impl Output {
             match written {
                 Ok(()) => *length += results.len() as u64,
                 // Half a result that stays is left out by a later run.
-                Err(_) => drop(file.set_len(*length)),
+                Err(_) => drop(cut(file, *length)),
             }
         }
         written.map_err(|e| match e.kind() {
@@ -155,6 +157,12 @@ impl Output {
             _ => Failure::run(format!("cannot write {}: {e}", path.display())),
         })
     }
+}
+
+/// Cuts a file, to be written on from there.
+pub fn cut(mut file: &File, length: u64) -> io::Result<()> {
+    file.set_len(length)?;
+    file.seek(SeekFrom::Start(length)).map(drop)
 }
 
 /// Locks a file for this process, as long as it is open.

@@ -57,6 +57,17 @@ Exit codes: 0 done; 1 no picture could be read, or nothing could be run;
 /// Measure the accuracy of a network on a folder of labelled pictures
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
+#[command(mut_arg("batch", |arg| arg.help(
+    "Crops per run, with --ten-crop at least ten [default: 16 on a processor, 32 on a GPU, fewer for few pictures and for \
+     networks of very large activations]"
+)))]
+#[command(mut_arg("from", |arg| arg.help(
+    "Also a list of pictures, each with its label or in a class folder; - is a list on standard input"
+)))]
+#[command(mut_arg("output", |arg| arg.value_name("FILE.csv").help(
+    "Write what each picture is taken for: image, class, taken_for, top5 (whether the class is among the five most likely), \
+     image_hex (the name's bytes, where it is no UTF-8)"
+)))]
 #[command(mut_arg("images", |arg| arg.value_name("DIR").help(
     "Folders of folders of pictures, lists of pictures with labels, pictures in class folders, or patterns of these"
 )))]

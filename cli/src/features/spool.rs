@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use alexnet_wgpu::Model;
+use alexnet_wgpu::{Model, Preprocessing};
 use serde::{Deserialize, Serialize};
 use tempfile::SpooledTempFile;
 
@@ -28,7 +28,7 @@ struct Header {
     network: String,
     /// The SHA-256 of the weights.
     weights: String,
-    preprocessing: serde_json::Value,
+    preprocessing: Preprocessing,
     dtype: String,
     /// Each with its dimensions.
     layers: Vec<(String, Vec<usize>)>,
@@ -72,7 +72,8 @@ impl Spool {
     pub fn beside(path: &Path, layers: &Layers, model: &Model, dtype: String, resume: bool) -> Result<Self, Failure> {
         let cannot = |e: io::Error| Failure::run(format!("cannot write {}: {e}", path.display()));
         let file = loop {
-            let file = OpenOptions::new().read(true).append(true).create(true).open(path).map_err(cannot)?;
+            let file =
+                OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).map_err(cannot)?;
             output::lock(&file, path)?;
             // Another process may have finished with it, and removed it, before it was locked.
             let here = same_file::Handle::from_file(file.try_clone().map_err(cannot)?).map_err(cannot)?;
@@ -84,7 +85,7 @@ impl Spool {
             version: VERSION,
             network: model.network.name().into(),
             weights: weights_hash(&model.weights),
-            preprocessing: serde_json::to_value(model.preprocessing)?,
+            preprocessing: model.preprocessing,
             dtype,
             layers: layers.wanted.iter().map(|wanted| (wanted.name.clone(), wanted.dims.clone())).collect(),
         };
@@ -199,7 +200,8 @@ impl Spool {
     fn cut(&self) -> Result<(), Failure> {
         match &self.store {
             Store::Beside(path, file) => {
-                file.set_len(self.end).map_err(|e| Failure::run(format!("cannot write {}: {e}", path.display())))
+                let cut = output::cut(file, self.end);
+                cut.map_err(|e| Failure::run(format!("cannot write {}: {e}", path.display())))
             }
             Store::Temporary(_) => Ok(()),
         }
