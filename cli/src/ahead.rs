@@ -102,7 +102,9 @@ pub fn in_batches<'a, T: Sync, R: Send, D>(
 pub fn padded<'r>(inputs: impl ExactSizeIterator<Item = &'r Vec<f32>> + Clone, size: usize) -> Vec<f32> {
     let last = inputs.clone().last();
     let missing = size.saturating_sub(inputs.len());
-    inputs.chain(last.into_iter().cycle().take(missing)).flatten().copied().collect()
+    let mut all = Vec::with_capacity(size * last.map_or(0, Vec::len));
+    inputs.chain(last.into_iter().cycle().take(missing)).for_each(|input| all.extend_from_slice(input));
+    all
 }
 
 #[cfg(test)]
