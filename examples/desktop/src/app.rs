@@ -31,6 +31,7 @@ use eframe::{
 use crate::{
     compare::Compare,
     entry::{Classes, Decoded, Entry, Pixels},
+    heat::Method,
     likeness::Sorting,
     look,
     messages::Messages,
@@ -130,7 +131,7 @@ pub struct App {
     pub(crate) times: Times,
     /// Whether heat maps are wanted.
     pub(crate) heat: bool,
-    asked_heat: Option<(PictureId, usize)>,
+    asked_heat: Option<(PictureId, usize, Method)>,
     pub(crate) compare: Compare,
     pub(crate) sorting: Option<Sorting>,
     pub(crate) adapters: Option<Vec<AdapterSummary>>,
@@ -313,7 +314,8 @@ impl App {
     pub fn heat_progress(&self) -> Option<f32> {
         let entry = self.entry()?;
         let (heat, _) = entry.heat.as_ref()?;
-        (Some(heat.class) == entry.class()).then(|| heat.progress())
+        let is_wanted = (Some(heat.class), heat.method) == (entry.class(), self.settings.method);
+        is_wanted.then(|| heat.progress())
     }
 
     /// The messages that are shown.

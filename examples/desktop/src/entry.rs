@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use alexnet_wgpu::{Picture, Prediction};
 use eframe::egui::{ColorImage, Context, ImageData, TextureHandle, TextureId, TextureOptions};
 
-use crate::{occlusion::Heat, pictures::Incoming, worker::PictureId};
+use crate::{heat::Heat, pictures::Incoming, worker::PictureId};
 
 /// A picture in the strip.
 pub(crate) struct Entry {

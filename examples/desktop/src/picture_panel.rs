@@ -8,7 +8,8 @@ use eframe::egui::{
 use crate::{
     app::App,
     entry::{Classes, Entry, Pixels},
-    look, occlusion,
+    heat::{self, Method},
+    look,
     worker::TOP,
 };
 
@@ -36,17 +37,25 @@ impl App {
                     class.is_some(),
                     egui::Button::selectable(self.heat, "Heat map").frame_when_inactive(true),
                 );
-                let hint =
-                    "Which parts of the picture the class rests on: patches are covered, one after the other (H)";
-                if toggle.on_hover_text(hint).clicked() {
+                if toggle.on_hover_text("Which parts of the picture the class rests on (H)").clicked() {
                     self.heat = !self.heat;
                 }
                 if !self.heat {
                     return;
                 }
+                let method = &mut self.settings.method;
+                let chooser = egui::ComboBox::from_id_salt("method").selected_text(method.name()).show_ui(ui, |ui| {
+                    for choice in Method::ALL {
+                        ui.selectable_value(method, choice, choice.name()).on_hover_text(choice.hint());
+                    }
+                });
+                chooser.response.on_hover_text(self.settings.method.hint());
+                let method = self.settings.method;
                 let progress = entry.heat.as_ref().map_or(0.0, |(heat, _)| heat.progress());
-                let current = entry.heat.as_ref().is_some_and(|(heat, _)| Some(heat.class) == class);
+                let current =
+                    entry.heat.as_ref().is_some_and(|(heat, _)| Some(heat.class) == class && heat.method == method);
                 if current && progress >= 1.0 {
+                    ui.spacing_mut().slider_width = (ui.available_width() - 12.0).clamp(24.0, 100.0);
                     let slider = Slider::new(&mut self.settings.opacity, 0.1..=1.0).show_value(false);
                     ui.add(slider).on_hover_text("Opacity");
                 } else {
@@ -59,7 +68,7 @@ impl App {
             });
             let [w, h] = entry.size;
             name(ui, entry);
-            let seen = self.loaded.as_ref().map(|loaded| occlusion::seen(w, h, &loaded.preprocessing));
+            let seen = self.loaded.as_ref().map(|loaded| heat::seen(w, h, &loaded.preprocessing));
             picture(ui, entry, seen, self.heat, self.settings.opacity);
             chosen.inner
         });

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{maps::Contrast, weights::Source, worker::Adapter};
+use crate::{heat::Method, maps::Contrast, weights::Source, worker::Adapter};
 
 /// What the middle of the window shows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,7 +47,9 @@ pub struct Settings {
     pub layer: String,
     /// In which contrast.
     pub contrast: Contrast,
-    /// How opaque the heat map is, 0 to 1.
+    /// How the heat map is made.
+    pub method: Method,
+    /// How opaque it is, 0 to 1.
     pub opacity: f32,
     /// How much of the window's width the picture takes, 0 to 1: more pixels, larger pictures.
     pub split: f32,
@@ -73,6 +75,7 @@ impl Default for Settings {
             view: View::default(),
             layer: String::new(),
             contrast: Contrast::default(),
+            method: Method::default(),
             opacity: 0.75,
             split: SPLIT,
         }

@@ -607,6 +607,21 @@ fn a_heat_map_comes_and_can_be_cancelled() {
     settle(&mut harness);
     assert_eq!(harness.state_mut().app().heat_progress(), Some(1.0));
     snapshot(&mut harness, "heat");
+    // By gradients.
+    for method in ["Grad-CAM", "Guided gradients", "Integrated gradients"] {
+        let shown = harness.state_mut().app().settings().method.name();
+        harness.get_by_value(shown).click();
+        harness.run_steps(4);
+        harness.get_by_label(method).click();
+        harness.run_steps(4);
+        settle(&mut harness);
+        let app = harness.state_mut().app();
+        assert_eq!((app.settings().method.name(), app.heat_progress()), (method, Some(1.0)));
+        assert!(app.messages().is_empty(), "{:?}", app.messages());
+        if method == "Grad-CAM" {
+            snapshot(&mut harness, "grad-cam");
+        }
+    }
 }
 
 #[test]

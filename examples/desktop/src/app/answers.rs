@@ -1,6 +1,7 @@
 //! What the worker and the decoder answer, and what they are asked for next.
 
 use super::*;
+use crate::heat::Heat;
 
 impl App {
     /// Takes in what came since the last frame: answers, pictures, files chosen.
@@ -134,7 +135,7 @@ impl App {
                 }
             }
             Answer::Heat(id, heat) => {
-                if self.heat && self.asked_heat == Some((id, heat.class)) {
+                if self.heat && self.asked_heat == Some((id, heat.class, heat.method)) {
                     let texture = self.ctx.load_texture("heat", heat.image(), TextureOptions::LINEAR);
                     if let Some(entry) = self.by_id(id) {
                         entry.heat = Some((heat, texture));
@@ -182,8 +183,8 @@ impl App {
                     self.maps_failed = Some(reason);
                 }
             }
-            Work::Heat(id, class) => {
-                if self.asked_heat == Some((id, class)) {
+            Work::Heat(id, class, method) => {
+                if self.asked_heat == Some((id, class, method)) {
                     self.heat = false;
                     self.say(format!("no heat map: {reason}"));
                 }
@@ -336,12 +337,14 @@ impl App {
             }
         }
         let entry = &self.entries[self.selected];
-        let known = |class| entry.heat.as_ref().is_some_and(|(heat, _)| heat.class == class && heat.progress() >= 1.0);
-        let wanted = entry.class().filter(|&class| self.heat && !known(class)).map(|class| (entry.id, class));
+        let method = self.settings.method;
+        let is_it = |heat: &Heat, class| heat.class == class && heat.method == method && heat.progress() >= 1.0;
+        let known = |class| entry.heat.as_ref().is_some_and(|(heat, _)| is_it(heat, class));
+        let wanted = entry.class().filter(|&class| self.heat && !known(class)).map(|class| (entry.id, class, method));
         if wanted != self.asked_heat {
             self.worker.ask(match (wanted, entry.picture()) {
-                (Some((id, class)), Some(picture)) => Request::Occlude(id, picture.clone(), class),
-                _ => Request::StopOccluding,
+                (Some((id, class, method)), Some(picture)) => Request::Explain(id, picture.clone(), class, method),
+                _ => Request::StopExplaining,
             });
             self.asked_heat = wanted;
         }

@@ -95,9 +95,9 @@ fn times_that_failed_are_not_taken_for_an_adapter_without_timestamps() {
 fn a_heat_map_that_failed_is_no_longer_waited_for() {
     let mut harness = window();
     let this = app(&mut harness);
-    let wanted = (this.entries[0].id, this.entries[0].class().unwrap());
+    let wanted = (this.entries[0].id, this.entries[0].class().unwrap(), this.settings.method);
     (this.heat, this.asked_heat) = (true, Some(wanted));
-    this.take(Answer::Failed(Work::Heat(wanted.0, wanted.1), "no memory".into()));
+    this.take(Answer::Failed(Work::Heat(wanted.0, wanted.1, wanted.2), "no memory".into()));
     rest(&mut harness, |app| !app.heat && app.messages() == ["no heat map: no memory"]);
 }
 

@@ -11,12 +11,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use alexnet_wgpu::{Classifier, Comparer, FeatureExtractor, Gpu, Model, Picture, Pipeline, wgpu};
+use alexnet_wgpu::{Classifier, Comparer, FeatureExtractor, Gpu, Model, Picture, Pipeline, explain::Explainer, wgpu};
 
 use super::{Adapter, Answer, Answers, LoadId, PictureId, Request, Work, jobs::NO_NETWORK};
 use crate::{
+    heat::{Heat, Method},
     maps::{Contrast, MapPainter},
-    occlusion::Heat,
     weights::Source,
 };
 
@@ -33,10 +33,10 @@ struct Pending {
     compare: Option<([PictureId; 2], [Arc<Picture>; 2])>,
     describe: Option<(PictureId, Arc<Picture>)>,
     profile: bool,
-    occlude: Option<Occlusion>,
+    explain: Option<Explanation>,
 }
 
-pub(super) struct Occlusion {
+pub(super) struct Explanation {
     picture: PictureId,
     pub input: Input,
     pub heat: Heat,
@@ -57,13 +57,13 @@ impl Pending {
             }
             Request::Classify(id, picture) => self.classify = Some((id, picture)),
             Request::Maps(id, picture, layer, contrast) => self.maps = Some((id, picture, layer, contrast)),
-            Request::Occlude(picture, pixels, class) => {
-                let heat = Heat { class, probability: 0.0, drops: Vec::new() };
-                self.occlude = Some(Occlusion { picture, input: Input::Picture(pixels), heat, told: None });
+            Request::Explain(picture, pixels, class, method) => {
+                let heat = Heat::new(class, method);
+                self.explain = Some(Explanation { picture, input: Input::Picture(pixels), heat, told: None });
             }
             Request::Compare(ids, pictures) => self.compare = Some((ids, pictures)),
             Request::Describe(id, picture) => self.describe = Some((id, picture)),
-            Request::StopOccluding => self.occlude = None,
+            Request::StopExplaining => self.explain = None,
             Request::Profile => self.profile = true,
             Request::ListAdapters => self.adapters = true,
         }
@@ -75,7 +75,7 @@ impl Pending {
             && self.maps.is_none()
             && self.compare.is_none()
             && self.describe.is_none()
-            && self.occlude.is_none()
+            && self.explain.is_none()
             && !self.profile
             && !self.adapters
     }
@@ -91,6 +91,8 @@ pub(super) struct Engine {
     pub lost: Arc<AtomicBool>,
     /// The same network for a batch of covered pictures, built when first needed.
     pub occluder: Option<Pipeline>,
+    /// Heat maps by the method that was wanted last, made when first needed.
+    pub explainer: Option<(Method, Explainer)>,
     /// Made when first needed.
     pub comparer: Option<Comparer>,
     /// The same.
@@ -202,20 +204,21 @@ impl Desk {
             self.doing = Some(Work::Times);
             let times = self.profile()?;
             self.answer.send(Answer::Times(times));
-        } else if let Some(mut occlusion) = self.pending.occlude.take() {
-            self.doing = Some(Work::Heat(occlusion.picture, occlusion.heat.class));
-            self.occlude(&mut occlusion)?;
-            let done = occlusion.heat.progress() >= 1.0;
-            if done || occlusion.told.is_none_or(|told| told.elapsed() > BETWEEN_HEATS) {
-                occlusion.told = Some(Instant::now());
-                self.answer.send(Answer::Heat(occlusion.picture, occlusion.heat.clone()));
+        } else if let Some(mut explanation) = self.pending.explain.take() {
+            let (picture, heat) = (explanation.picture, &explanation.heat);
+            self.doing = Some(Work::Heat(picture, heat.class, heat.method));
+            self.explain(&mut explanation)?;
+            let done = explanation.heat.progress() >= 1.0;
+            if done || explanation.told.is_none_or(|told| told.elapsed() > BETWEEN_HEATS) {
+                explanation.told = Some(Instant::now());
+                self.answer.send(Answer::Heat(picture, explanation.heat.clone()));
             }
             if !done {
                 // wgpu resizes the window only while nothing is submitted.
                 thread::sleep(Duration::from_millis(8));
-                self.pending.occlude = Some(occlusion);
+                self.pending.explain = Some(explanation);
             } else {
-                log::debug!("heat map of class {} done", occlusion.heat.class);
+                log::debug!("heat map of class {} done", explanation.heat.class);
             }
         }
         Ok(())

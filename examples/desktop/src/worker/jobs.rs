@@ -12,13 +12,13 @@ use std::{
 
 use alexnet_wgpu::{
     Blocklist, Classifier, Comparer, DistanceMap, FeatureExtractor, Gpu, LayerTime, Picture, Pipeline,
-    explain::occlusion,
+    explain::{Explainer, occlusion},
     wgpu::{self, util::DeviceExt},
 };
 
 use super::{
     Adapter, Answer, Compared, LayerSummary, Loaded, Maps, TOP,
-    desk::{Desk, Engine, Input, Occlusion},
+    desk::{Desk, Engine, Explanation, Input},
     megabytes,
 };
 use alexnet_snapshots::heat_map;
@@ -111,6 +111,7 @@ impl Desk {
             adapter: adapter.clone(),
             lost,
             occluder: None,
+            explainer: None,
             comparer: None,
             extractor: None,
         });
@@ -205,20 +206,33 @@ impl Desk {
         Ok(Some(median))
     }
 
-    /// One batch of an occlusion map.
-    pub(super) fn occlude(&mut self, occlusion: &mut Occlusion) -> Result<(), String> {
+    /// A heat map, or one batch of it.
+    pub(super) fn explain(&mut self, explanation: &mut Explanation) -> Result<(), String> {
         let engine = self.engine.as_mut().ok_or(NO_NETWORK)?;
-        let heat = &mut occlusion.heat;
-        let input = match &occlusion.input {
+        let heat = &mut explanation.heat;
+        let input = match &explanation.input {
             Input::Ready(input) => input,
             Input::Picture(picture) => {
                 let input = engine.classifier.preprocess(picture).map_err(|e| e.to_string())?;
                 let outputs = engine.classifier.pipeline().run_blocking(&input).map_err(|e| e.to_string())?;
                 heat.probability = outputs.get(heat.class).copied().unwrap_or_default();
-                occlusion.input = Input::Ready(input);
+                explanation.input = Input::Ready(input);
                 return Ok(());
             }
         };
+        if let Some(method) = heat.method.at_once() {
+            let explainer = match &engine.explainer {
+                Some((made_for, explainer)) if *made_for == heat.method => explainer,
+                _ => {
+                    let (network, weights) = (&engine.model.network, &engine.model.weights);
+                    let made = Explainer::new(&engine.gpu, network, weights, method).map_err(|e| e.to_string())?;
+                    &engine.explainer.insert((heat.method, made)).1
+                }
+            };
+            let explained = explainer.explain_blocking(input, heat.class).map_err(|e| e.to_string())?.heat;
+            (heat.size, heat.values) = ([explained.height, explained.width], explained.values);
+            return Ok(());
+        }
         let occluder = match &engine.occluder {
             Some(occluder) => occluder,
             None => {
@@ -229,12 +243,12 @@ impl Desk {
             }
         };
         let network = occluder.network();
-        let inputs = occlusion::inputs(input, network.input(), heat.drops.len(), occluder.batch());
+        let inputs = occlusion::inputs(input, network.input(), heat.values.len(), occluder.batch());
         let outputs = occluder.run_blocking(&inputs).map_err(|e| e.to_string())?;
-        let left = occlusion::PATCHES - heat.drops.len();
+        let left = occlusion::PATCHES - heat.values.len();
         for output in outputs.chunks_exact(network.output().len()).take(left) {
             let probability = output.get(heat.class).copied().unwrap_or_default();
-            heat.drops.push(heat.probability - probability);
+            heat.values.push(heat.probability - probability);
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! The thread that owns the network. It reads weights, runs pictures and waits for the GPU, so that the window does not.
 //!
-//! Requests come through a channel, and only the newest of each kind counts. Long work (an occlusion map) is done in steps,
+//! Requests come through a channel, and only the newest of each kind counts. Long work (a heat map of covered patches) is done in steps,
 //! and the channel is read after each.
 
 mod desk;
@@ -23,7 +23,13 @@ use serde::{Deserialize, Serialize};
 
 use self::desk::Desk;
 pub(crate) use self::desk::broken;
-use crate::{filters::Filters, maps::Contrast, occlusion::Heat, tiles::Tiles, weights::Source};
+use crate::{
+    filters::Filters,
+    heat::{Heat, Method},
+    maps::Contrast,
+    tiles::Tiles,
+    weights::Source,
+};
 
 /// The number of classes shown.
 pub const TOP: usize = 5;
@@ -68,14 +74,14 @@ pub enum Request {
     Classify(PictureId, Arc<Picture>),
     /// A layer's activation, drawn.
     Maps(PictureId, Arc<Picture>, String, Contrast),
-    /// The drop of a class's probability when patches of the picture are covered.
-    Occlude(PictureId, Arc<Picture>, usize),
+    /// What a class rests on.
+    Explain(PictureId, Arc<Picture>, usize, Method),
     /// The differences between two pictures.
     Compare([PictureId; 2], [Arc<Picture>; 2]),
     /// A picture's features for likeness.
     Describe(PictureId, Arc<Picture>),
-    /// Cancels [`Request::Occlude`].
-    StopOccluding,
+    /// Cancels [`Request::Explain`].
+    StopExplaining,
     /// The time of each layer.
     Profile,
     /// The adapters that the network can run on.
@@ -93,7 +99,7 @@ pub enum Answer {
     Classified(PictureId, Vec<Prediction>, Duration),
     /// A layer's activation in a texture of the window's device.
     Maps(PictureId, Maps),
-    /// An occlusion map, possibly unfinished.
+    /// A heat map, possibly unfinished.
     Heat(PictureId, Heat),
     /// A picture's features for likeness, of length 1.
     Described(PictureId, Vec<f32>),
@@ -118,8 +124,8 @@ pub enum Work {
     Classes(PictureId),
     /// [`Request::Maps`]
     Maps(PictureId, String, Contrast),
-    /// [`Request::Occlude`]
-    Heat(PictureId, usize),
+    /// [`Request::Explain`]
+    Heat(PictureId, usize, Method),
     /// [`Request::Describe`]
     Features(PictureId),
     /// [`Request::Compare`]
