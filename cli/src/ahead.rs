@@ -2,6 +2,7 @@
 
 use std::{
     sync::{
+        OnceLock,
         atomic::{AtomicBool, Ordering},
         mpsc,
     },
@@ -43,58 +44,97 @@ pub fn in_order<'a, T: Sync, R: Send, O>(
     })
 }
 
-/// Calls `read` for each item, on all processor cores, and `run` with several items and their results, one batch after the other.
-/// `start` is called when the first item was read, and gives the size of a batch and what `run` needs; about `waiting` results
-/// may wait. Reports an item that cannot be read, and calls `failed` with it and the reason. After `stop`, runs what is read
-/// already.
-pub fn in_batches<'a, T: Sync, R: Send, D>(
+/// Calls `read` for each item, on all processor cores, `run` with several items and their results, and `take` with these and what
+/// `run` gave, one batch after the other. Two batches are under way at once, so that the device has one while the other is
+/// prepared. `start` is called when the first item was read, and gives the size of a batch and what `run` needs; about `waiting`
+/// results may wait. Reports an item that cannot be read, and calls `failed` with it and the reason. After `stop`, runs what is
+/// read already.
+pub fn in_batches<'a, T: Sync, R: Send, D: Send + Sync, O: Send>(
     items: &'a [T],
     waiting: usize,
     (bar, stop): (&ProgressBar, &AtomicBool),
     read: impl Fn(&'a T) -> Result<R, String> + Sync,
-    mut failed: impl FnMut(&'a T, String),
     start: impl FnOnce() -> Result<(usize, D), Failure>,
-    mut run: impl FnMut(&D, &[(&'a T, R)]) -> Result<(), Failure>,
+    run: impl Fn(&D, &[(&'a T, R)]) -> Result<O, Failure> + Sync,
+    (mut take, mut failed): (impl FnMut(&D, &[(&'a T, R)], O) -> Result<(), Failure>, impl FnMut(&'a T, String)),
 ) -> Result<(), Failure> {
     in_order(items, waiting, read, |results| {
         // A large first picture takes seconds; later ones are read behind the bar.
         let first = progress::while_working("reading", || results.next());
-        let (mut start, mut started) = (Some(start), None);
-        let mut batch = Vec::new();
-        let mut run = |device: &D, batch: &mut Vec<(&'a T, R)>| -> Result<(), Failure> {
-            run(device, batch)?;
-            bar.inc(batch.len() as u64);
-            batch.clear();
+        let started: OnceLock<(usize, D)> = OnceLock::new();
+        thread::scope(|scope| {
+            let lane = || {
+                let (send, batches) = mpsc::sync_channel::<Vec<(&'a T, R)>>(1);
+                let (done, results) = mpsc::sync_channel(1);
+                let (run, started) = (&run, &started);
+                scope.spawn(move || {
+                    for batch in batches {
+                        let Some((_, device)) = started.get() else { return };
+                        let result = run(device, &batch);
+                        if done.send((batch, result)).is_err() {
+                            return;
+                        }
+                    }
+                });
+                (send, results)
+            };
+            let lanes = [lane(), lane()];
+            let ended = |_| Failure::run("a thread that runs batches has ended");
+            let mut finish = |(batch, result): (Vec<(&'a T, R)>, Result<O, Failure>)| -> Result<(), Failure> {
+                let Some((_, device)) = started.get() else { return Ok(()) };
+                take(device, &batch, result?)?;
+                bar.inc(batch.len() as u64);
+                Ok(())
+            };
+            // Batches go to the lanes in turns, and come back in turns.
+            let (mut sent, mut taken) = (0, 0);
+            let (mut start, mut size) = (Some(start), 0);
+            let mut batch = Vec::new();
+            for (item, result) in first.into_iter().chain(results) {
+                match result {
+                    Ok(result) => {
+                        if let Some(start) = start.take() {
+                            let made = start()?;
+                            size = started.get_or_init(|| made).0;
+                            // Nothing is known of the first batch until all of it has been read and run.
+                            bar.tick();
+                        }
+                        batch.push((item, result));
+                    }
+                    Err(reason) => {
+                        bar.suspend(|| complain(&reason));
+                        bar.inc(1);
+                        failed(item, reason);
+                    }
+                }
+                if !batch.is_empty() && batch.len() >= size {
+                    if sent - taken == lanes.len() {
+                        finish(lanes[taken % lanes.len()].1.recv().map_err(ended)?)?;
+                        taken += 1;
+                    }
+                    let _ = lanes[sent % lanes.len()].0.send(std::mem::take(&mut batch));
+                    sent += 1;
+                }
+                while taken < sent
+                    && let Ok(done) = lanes[taken % lanes.len()].1.try_recv()
+                {
+                    finish(done)?;
+                    taken += 1;
+                }
+                if stop.load(Ordering::Relaxed) {
+                    break;
+                }
+            }
+            if !batch.is_empty() {
+                let _ = lanes[sent % lanes.len()].0.send(batch);
+                sent += 1;
+            }
+            while taken < sent {
+                finish(lanes[taken % lanes.len()].1.recv().map_err(ended)?)?;
+                taken += 1;
+            }
             Ok(())
-        };
-        for (item, result) in first.into_iter().chain(results) {
-            match result {
-                Ok(result) => {
-                    if let Some(start) = start.take() {
-                        started = Some(start()?);
-                        // Nothing is known of the first batch until all of it has been read and run.
-                        bar.tick();
-                    }
-                    batch.push((item, result));
-                    match &started {
-                        Some((size, device)) if batch.len() >= *size => run(device, &mut batch)?,
-                        _ => {}
-                    }
-                }
-                Err(reason) => {
-                    bar.suspend(|| complain(&reason));
-                    bar.inc(1);
-                    failed(item, reason);
-                }
-            }
-            if stop.load(Ordering::Relaxed) {
-                break;
-            }
-        }
-        match &started {
-            Some((_, device)) if !batch.is_empty() => run(device, &mut batch),
-            _ => Ok(()),
-        }
+        })
     })
 }
 
@@ -133,16 +173,22 @@ mod tests {
             20,
             (&ProgressBar::hidden(), &AtomicBool::new(false)),
             read,
-            |&item, reason| bad.push((item, reason)),
             || Ok((8, ())),
             |(), batch| {
                 assert!(batch.len() == 8 || *batch.last().unwrap().0 == 100);
-                for (item, input) in batch {
-                    assert_eq!(*input, [**item as f32; 2]);
-                    seen.push(**item);
-                }
-                Ok(())
+                Ok(batch.iter().map(|(item, _)| **item).sum::<usize>())
             },
+            (
+                |(): &(), batch: &[(&usize, Vec<f32>)], sum| {
+                    assert_eq!(sum, batch.iter().map(|(item, _)| **item).sum::<usize>());
+                    for (item, input) in batch {
+                        assert_eq!(*input, [**item as f32; 2]);
+                        seen.push(**item);
+                    }
+                    Ok(())
+                },
+                |&item: &usize, reason| bad.push((item, reason)),
+            ),
         );
         assert!(done.is_ok());
         assert_eq!(seen, items.iter().copied().filter(|item| item % 10 != 3).collect::<Vec<_>>());
@@ -158,27 +204,26 @@ mod tests {
         // A device that fails.
         let (bar, stop) = (ProgressBar::hidden(), AtomicBool::new(false));
         let lost = |(): &(), _: &[(&usize, ())]| Err(Failure::run("lost"));
-        assert!(in_batches(&items, 5, (&bar, &stop), |_| Ok(()), |_, _| (), || Ok((5, ())), lost).is_err());
+        let run = |(): &(), _: &[(&usize, ())]| Ok(());
+        let (take, failed) = (|(): &(), _: &[(&usize, ())], ()| Ok(()), |_: &usize, _| ());
+        let read = |_: &usize| Ok(());
+        assert!(in_batches(&items, 5, (&bar, &stop), read, || Ok((5, ())), lost, (take, failed)).is_err());
         let none = || Err::<(usize, ()), _>(Failure::run("none"));
-        assert!(in_batches(&items, 5, (&bar, &stop), |_| Ok(()), |_, _| (), none, |_, _| Ok(())).is_err());
+        assert!(in_batches(&items, 5, (&bar, &stop), read, none, run, (take, failed)).is_err());
+        // A disk that is full.
+        let full = |(): &(), _: &[(&usize, ())], ()| Err(Failure::run("full"));
+        assert!(in_batches(&items, 5, (&bar, &stop), read, || Ok((5, ())), run, (full, failed)).is_err());
         // A signal: what is read already is run.
         let mut count = 0;
         let read = |&item: &usize| {
             stop.store(item >= 2, Ordering::Relaxed);
             Ok(())
         };
-        let stopped = in_batches(
-            &items,
-            1000,
-            (&bar, &stop),
-            read,
-            |_, _| (),
-            || Ok((100_000, ())),
-            |(), batch| {
-                count += batch.len();
-                Ok(())
-            },
-        );
+        let count_all = |(): &(), batch: &[(&usize, ())], ()| {
+            count += batch.len();
+            Ok(())
+        };
+        let stopped = in_batches(&items, 1000, (&bar, &stop), read, || Ok((100_000, ())), run, (count_all, failed));
         assert!(stopped.is_ok() && (1..items.len()).contains(&count), "{count}");
     }
 }

@@ -29,6 +29,9 @@ mod progress;
 mod roofline;
 mod search;
 mod signals;
+mod spool;
+#[cfg(feature = "parquet")]
+mod table;
 mod text;
 mod train;
 mod tune;

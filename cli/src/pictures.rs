@@ -1,5 +1,7 @@
 //! The pictures that arguments name: files, folders, patterns, lists, and a picture on standard input.
 
+#[cfg(feature = "parquet")]
+use std::sync::Arc;
 use std::{
     collections::HashMap,
     ffi::OsStr,
@@ -11,6 +13,8 @@ use std::{
 use alexnet_wgpu::Preprocessing;
 use walkdir::{DirEntry, WalkDir};
 
+#[cfg(feature = "parquet")]
+use crate::table;
 use crate::{
     failure::{Failure, complain},
     files::{self, Crops},
@@ -28,6 +32,10 @@ pub struct PictureArgs {
     /// Also the pictures and folders that a text file lists, one a line; - is a list on standard input
     #[arg(long, value_name = "FILE")]
     from: Vec<PathBuf>,
+    /// The column of encoded pictures in Parquet files, where they have several
+    #[cfg(feature = "parquet")]
+    #[arg(long, value_name = "NAME")]
+    column: Option<String>,
     /// Lists have a zero byte after each name, as find -print0 writes it
     #[arg(short = '0', long, requires = "from")]
     null: bool,
@@ -49,6 +57,9 @@ enum Source {
     Found,
     /// What standard input held.
     Standard(Vec<u8>),
+    /// A row of a Parquet file.
+    #[cfg(feature = "parquet")]
+    Row(Arc<table::Pictures>, usize),
 }
 
 impl Item {
@@ -66,6 +77,11 @@ impl Item {
                 files::open_picture(&self.name)?
             }
             Source::Standard(bytes) => files::decode_picture(bytes, &self.name)?,
+            #[cfg(feature = "parquet")]
+            Source::Row(table, row) => {
+                let bytes = table.bytes(*row).map_err(|reason| format!("{}: {reason}", self.name.display()))?;
+                files::decode_picture(bytes.data(), &self.name)?
+            }
         };
         files::crops(&picture, &self.name, preprocessing, crops)
     }
@@ -129,6 +145,7 @@ impl PictureArgs {
             self.images.iter().try_for_each(|argument| found.add_argument(argument))?;
             self.from.iter().try_for_each(|list| found.add_list(list, self.list_end()))
         })?;
+        self.open_tables(&mut found);
         found.errors.iter().for_each(|reason| complain(reason));
         Ok(found)
     }
@@ -156,6 +173,50 @@ pub fn matches(argument: &Path) -> Result<Option<Vec<PathBuf>>, Failure> {
     let paths = glob::glob_with(text, options).map_err(|e| Failure::usage(format!("{text}: {e}")))?;
     // Folders that cannot be read match nothing, as in shells.
     Ok(Some(paths.filter_map(Result::ok).collect()))
+}
+
+impl PictureArgs {
+    /// Puts the rows of Parquet files in place of these.
+    #[cfg(feature = "parquet")]
+    fn open_tables(&self, found: &mut Pictures) {
+        let mut items = Vec::with_capacity(found.items.len());
+        for item in std::mem::take(&mut found.items) {
+            if !is_table(&item.name) {
+                items.push(item);
+                continue;
+            }
+            found.single = false;
+            match table::Pictures::open(&item.name, self.column.as_deref()) {
+                Ok(table) => {
+                    let table = Arc::new(table);
+                    let row = |row| {
+                        let mut name = item.name.clone().into_os_string();
+                        name.push(format!("#{row}"));
+                        Item { name: name.into(), source: Source::Row(table.clone(), row) }
+                    };
+                    items.extend((0..table.len()).map(row));
+                }
+                Err(reason) => found.errors.push(reason),
+            }
+        }
+        found.items = items;
+    }
+
+    /// Says that Parquet files cannot be read.
+    #[cfg(not(feature = "parquet"))]
+    #[expect(clippy::unused_self, reason = "with the feature it has a column")]
+    fn open_tables(&self, found: &mut Pictures) {
+        let (tables, items) = std::mem::take(&mut found.items).into_iter().partition(|item| is_table(&item.name));
+        found.items = items;
+        let tables: Vec<Item> = tables;
+        found.errors.extend(tables.iter().map(|table| {
+            format!("{}: expected pictures, found a Parquet file, which takes a command that is built with --features parquet", table.name.display())
+        }));
+    }
+}
+
+fn is_table(path: &Path) -> bool {
+    files::ending(path) == "parquet"
 }
 
 impl Pictures {

@@ -26,8 +26,12 @@ pub fn megabytes(bytes: u64) -> String {
 /// The bytes of a file's name in hexadecimal, where it is not UTF-8 and so cannot be JSON text.
 pub fn name_hex(path: &Path) -> Option<String> {
     let name = path.as_os_str();
-    let hex = || name.as_encoded_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
-    name.to_str().is_none().then(hex)
+    name.to_str().is_none().then(|| hex(name.as_encoded_bytes()))
+}
+
+/// Bytes in hexadecimal.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The bytes of a file's name from [`name_hex`], or from its text.

@@ -394,12 +394,12 @@ fn whole_lines(file: &Path) -> String {
 fn killed_runs_go_on() {
     let folder = gallery(400);
     folder.file("pictures/0111.ppm", "broken");
-    // Small batches, so that there is much to interrupt.
+    // Small batches, and each picture three times, so that there is much to interrupt.
     let runs = [
-        ("classify --top 3 pictures --batch 2", "labels.jsonl", "labels.jsonl"),
-        ("classify --top 3 pictures --batch 2", "labels.csv", "labels.csv"),
-        ("features --layer conv1 --layer fc2 pictures --batch 2", "f.npz", "f.npz.part"),
-        ("features --layer fc2 --layer prob pictures --batch 2", "f.csv", "f.csv"),
+        ("classify --top 3 pictures pictures pictures --batch 1", "labels.jsonl", "labels.jsonl"),
+        ("classify --top 3 pictures pictures pictures --batch 1", "labels.csv", "labels.csv"),
+        ("features --layer conv1 --layer fc2 pictures pictures pictures --batch 1", "f.npz", "f.npz.part"),
+        ("features --layer fc2 --layer prob pictures pictures pictures --batch 1", "f.csv", "f.csv"),
     ];
     let seed = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos() as u64;
     println!("seed {seed}");
@@ -439,7 +439,7 @@ fn killed_runs_go_on() {
         }
         assert!(kills >= 3, "{output}: {kills} kills only");
         let last = run(&folder, &resumed);
-        assert!(last.code == Some(1) && last.stderr.lines().count() == 1, "{last:?}");
+        assert!(last.code == Some(1) && last.stderr.lines().count() == 3, "{last:?}");
         let whole = folder.path(&format!("whole-{output}"));
         if output.ends_with("jsonl") {
             let written = fs::read_to_string(folder.path(output)).unwrap();
@@ -453,14 +453,17 @@ fn killed_runs_go_on() {
                 text.lines().map(line).collect()
             };
             assert_eq!(same(&written), same(&fs::read_to_string(whole).unwrap()));
-            assert_eq!(written.lines().count(), 399);
+            assert_eq!(written.lines().count(), 3 * 399);
         } else {
             assert!(fs::read(folder.path(output)).unwrap() == fs::read(whole).unwrap(), "{output}");
         }
         assert!(!folder.path(&format!("{output}.part")).exists());
     }
     // A finished output is left as it is.
-    let again = run(&folder, "features --layer conv1 --layer fc2 pictures --output f.npz --resume --adapter none-such");
+    let again = run(
+        &folder,
+        "features --layer conv1 --layer fc2 pictures pictures pictures --output f.npz --resume --adapter none-such",
+    );
     assert_eq!(again.code, Some(0), "{again:?}");
     assert!(again.stderr.contains("f.npz is complete, and stays as it is"), "{again:?}");
 }

@@ -87,6 +87,8 @@ impl Args {
         let ending = match &*self.output.ending() {
             "csv" => Format::Csv,
             "json" | "jsonl" => Format::Json,
+            #[cfg(feature = "parquet")]
+            "parquet" => Format::Parquet,
             _ => Format::Text,
         };
         if self.json { Format::Json } else { self.format.unwrap_or(ending) }
@@ -109,7 +111,11 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
         let read = args.model.files()?.into_iter().chain(args.labels.clone()).chain(args.pictures.files());
         files::keep_apart(output, read.chain(pictures.items.iter().map(|item| item.name.clone())))?;
     }
-    let (mut report, done) = Report::open(&args.output, format, args.top, &model)?;
+    #[cfg(feature = "parquet")]
+    if args.output.resume && format == Format::Parquet && args.output.file().is_some_and(crate::spool::is_finished) {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let (mut report, done) = Report::open(&args.output, format, args.top, &model, args.compute.precision())?;
     done.leave_out(&mut pictures.items, |item| &item.name);
     // A single picture has nothing to keep.
     let stop = if pictures.items.len() > 1 { signals::stop() } else { Default::default() };
@@ -126,20 +132,32 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
         let classifier = start(args, &model, pictures.items.len())?;
         Ok((classifier.pipeline().batch(), classifier))
     };
-    let run = |classifier: &Classifier, batch: &[(&Item, Prepared)]| {
-        let labelled = classify(classifier, batch)?;
+    let take = |classifier: &Classifier, batch: &[(&Item, Prepared)], tops: Vec<Result<Top, String>>| {
         tally.done += batch.len();
+        let mut labelled = Vec::new();
         bar.suspend(|| {
-            for reason in labelled.iter().filter_map(|labelled| labelled.as_ref().err()) {
-                complain(reason);
-                unfit += 1;
+            for ((item, prepared), top) in batch.iter().zip(tops) {
+                match top {
+                    Ok(Top { classes, took }) => {
+                        let preprocess = prepared.took;
+                        labelled.push(Labelled { classifier, item, top: classes, preprocess, inference: took });
+                    }
+                    Err(reason) => {
+                        complain(&reason);
+                        unfit += 1;
+                    }
+                }
             }
-            report.write(labelled.iter().flatten())
+            report.write(&labelled)
         })
     };
-    ahead::in_batches(&pictures.items, args.batch.waiting(), (&bar, &stop), read, |_, _| unread += 1, start, run)?;
+    let failed = |_: &Item, _| unread += 1;
+    let waiting = args.batch.waiting();
+    ahead::in_batches(&pictures.items, waiting, (&bar, &stop), read, start, classify, (take, failed))?;
     bar.finish_and_clear();
     tally.done += unread;
+    #[cfg(feature = "parquet")]
+    report.finish(&args.output, &model.labels, tally.is_done())?;
     tally.failed += unread + unfit;
     Ok(tally.end(args.output.file().is_some()))
 }
@@ -169,30 +187,27 @@ struct Labelled<'a> {
     inference: Duration,
 }
 
+/// The most likely classes of a picture, and its share of the time of its batch.
+#[derive(Clone)]
+struct Top {
+    classes: Vec<Prediction>,
+    took: Duration,
+}
+
 /// Runs a batch. An inner error concerns a picture; an outer one would also affect the next pictures.
-fn classify<'a>(
-    classifier: &'a Classifier,
-    batch: &[(&'a Item, Prepared)],
-) -> Result<Vec<Result<Labelled<'a>, String>>, Failure> {
+fn classify(classifier: &Classifier, batch: &[(&Item, Prepared)]) -> Result<Vec<Result<Top, String>>, Failure> {
     let start = Instant::now();
     let inputs = batch.iter().map(|(_, prepared)| &prepared.input);
-    let tops = match classifier.classify_input_blocking(&ahead::padded(inputs, classifier.pipeline().batch())) {
-        Ok(tops) => tops,
-        Err(error @ ClassifyError::Run(RunError::NotANumber)) => {
-            return match batch {
-                [(item, _)] => Ok(vec![Err(format!("{}: {error}", item.name.display()))]),
-                // One of them spoils it for all.
-                _ => batch.chunks(1).map(|alone| classify(classifier, alone)).try_fold(vec![], |mut all, alone| {
-                    all.extend(alone?);
-                    Ok(all)
-                }),
-            };
+    match classifier.classify_input_blocking(&ahead::padded(inputs, classifier.pipeline().batch())) {
+        Ok(tops) => {
+            let took = start.elapsed() / batch.len() as u32;
+            Ok(tops.into_iter().take(batch.len()).map(|classes| Ok(Top { classes, took })).collect())
         }
-        Err(error) => return Err(error.into()),
-    };
-    let inference = start.elapsed() / batch.len() as u32;
-    let labelled = |((item, prepared), top): (&(&'a Item, Prepared), _)| {
-        Ok(Labelled { classifier, item, top, preprocess: prepared.took, inference })
-    };
-    Ok(batch.iter().zip(tops).map(labelled).collect())
+        Err(error @ ClassifyError::Run(RunError::NotANumber)) => match batch {
+            [(item, _)] => Ok(vec![Err(format!("{}: {error}", item.name.display()))]),
+            // One of them spoils it for all.
+            _ => Ok(batch.chunks(1).map(|alone| classify(classifier, alone)).collect::<Result<Vec<_>, _>>()?.concat()),
+        },
+        Err(error) => Err(error.into()),
+    }
 }

@@ -6,12 +6,14 @@ use std::{
     time::Duration,
 };
 
-use alexnet_wgpu::{Model, Prediction};
+use alexnet_wgpu::{Model, Precision, Prediction};
 use anstyle::Style;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 
 use super::Labelled;
+#[cfg(feature = "parquet")]
+use crate::spool::{self, Spool};
 use crate::{
     failure::{Failure, printable},
     output::{Output, OutputArgs, csv_rows},
@@ -28,6 +30,9 @@ pub enum Format {
     Json,
     /// A line for each label of each picture, after a line of names: image, rank from 1, index, label, probability, image_hex
     Csv,
+    /// A Parquet file with the columns and rows of csv
+    #[cfg(feature = "parquet")]
+    Parquet,
 }
 
 /// The columns of CSV.
@@ -36,14 +41,41 @@ const COLUMNS: [&str; 6] = ["image", "rank", "index", "label", "probability", "i
 /// Labels on their way out.
 pub struct Report {
     format: Format,
-    output: Output,
+    to: To,
+}
+
+enum To {
+    /// What grows.
+    Lines(Output),
+    /// Where labels wait for those of the other pictures: index and probability of each.
+    #[cfg(feature = "parquet")]
+    Spool(Spool, usize),
 }
 
 impl Report {
     /// Opens the output, and reads which pictures it holds already where it is to be continued.
-    pub fn open(args: &OutputArgs, format: Format, top: usize, model: &Model) -> Result<(Self, Done), Failure> {
+    pub fn open(
+        args: &OutputArgs,
+        format: Format,
+        top: usize,
+        model: &Model,
+        precision: Precision,
+    ) -> Result<(Self, Done), Failure> {
         // As many as a picture gets.
         let top = top.min(model.network.output().len());
+        #[cfg(feature = "parquet")]
+        if format == Format::Parquet {
+            let spool = match args.file() {
+                Some(file) => {
+                    let arrays = vec![("top".into(), vec![top, 2])];
+                    Spool::beside(&spool::place(file), arrays, model, precision, args.resume)?
+                }
+                None => Spool::temporary(2 * top),
+            };
+            let done = spool.done();
+            return Ok((Self { format, to: To::Spool(spool, top) }, done));
+        }
+        let _ = precision;
         let (output, done) = match (args.file(), format) {
             (None, _) => (Output::standard(), Done::default()),
             (Some(_), Format::Text) if args.resume => {
@@ -57,18 +89,33 @@ impl Report {
             (Some(file), Format::Csv) if args.resume => Output::resume(file, |file| in_csv(file, top))?,
             (Some(file), _) => (Output::create(file)?, Done::default()),
         };
-        Ok((Self { format, output }, done))
+        Ok((Self { format, to: To::Lines(output) }, done))
     }
 
     /// Writes the labels of a batch.
-    pub fn write<'a>(&mut self, batch: impl Iterator<Item = &'a Labelled<'a>>) -> Result<(), Failure> {
+    #[cfg_attr(
+        not(feature = "parquet"),
+        allow(clippy::infallible_destructuring_match, reason = "with the feature there are two kinds")
+    )]
+    pub fn write(&mut self, batch: &[Labelled<'_>]) -> Result<(), Failure> {
         let mut bytes = Vec::new();
+        let output = match &mut self.to {
+            To::Lines(output) => output,
+            #[cfg(feature = "parquet")]
+            To::Spool(spool, _) => {
+                let values = |labelled: &Labelled<'_>| -> Vec<f32> {
+                    labelled.top.iter().flat_map(|class| [class.index as f32, class.probability]).collect()
+                };
+                let rows: Vec<_> = batch.iter().map(|labelled| (&*labelled.item.name, values(labelled))).collect();
+                return spool.add(rows.iter().map(|(name, values)| (*name, &values[..])));
+            }
+        };
         match self.format {
             Format::Text => {
-                let colour = self.output.is_standard()
+                let colour = output.is_standard()
                     && anstream::AutoStream::choice(&std::io::stdout()) != anstream::ColorChoice::Never;
                 let style = if colour { Style::new().bold() } else { Style::new() };
-                batch.into_iter().try_for_each(|labelled| labelled.as_text(&mut bytes, style))?;
+                batch.iter().try_for_each(|labelled| labelled.as_text(&mut bytes, style))?;
             }
             Format::Json => {
                 for labelled in batch {
@@ -78,14 +125,61 @@ impl Report {
             }
             Format::Csv => {
                 let mut csv = csv::Writer::from_writer(&mut bytes);
-                if self.output.is_new() {
+                if output.is_new() {
                     csv.write_record(COLUMNS)?;
                 }
-                batch.into_iter().try_for_each(|labelled| labelled.as_rows(&mut csv))?;
+                batch.iter().try_for_each(|labelled| labelled.as_rows(&mut csv))?;
                 csv.flush()?;
             }
+            #[cfg(feature = "parquet")]
+            Format::Parquet => {}
         }
-        self.output.write(&bytes)
+        output.write(&bytes)
+    }
+}
+
+#[cfg(feature = "parquet")]
+impl Report {
+    /// Writes the table, where all pictures are done or what is done would be lost.
+    pub fn finish(self, args: &OutputArgs, labels: &[String], all: bool) -> Result<(), Failure> {
+        use crate::table::{self, Column, ROWS, Values};
+
+        let To::Spool(mut spool, top) = self.to else { return Ok(()) };
+        if spool.names.is_empty() {
+            spool.remove();
+            return Ok(());
+        }
+        if !all && spool.is_beside() {
+            return Ok(());
+        }
+        let mut begin = 0;
+        let next = || {
+            let pictures = begin..(begin + ROWS.div_ceil(top)).min(spool.names.len());
+            begin = pictures.end;
+            if pictures.is_empty() {
+                return Ok(None);
+            }
+            let each = |texts: Vec<String>| texts.into_iter().flat_map(|text| std::iter::repeat_n(text, top)).collect();
+            let (images, hex) = spool.texts(pictures.clone());
+            let classes = spool.numbers(pictures.clone(), 0..2 * top)?;
+            let indices: Vec<usize> = classes.iter().step_by(2).map(|&index| index as usize).collect();
+            let label = |&index: &usize| labels.get(index).cloned().unwrap_or_else(|| format!("class {index}"));
+            Ok(Some(vec![
+                Column::new("image", Values::Texts(each(images))),
+                Column::new("rank", Values::Indices(pictures.flat_map(|_| 1..=top).collect())),
+                Column::new("index", Values::Indices(indices.clone())),
+                Column::new("label", Values::Texts(indices.iter().map(label).collect())),
+                Column::new("probability", Values::Numbers(classes.into_iter().skip(1).step_by(2).collect())),
+                Column::new("image_hex", Values::Texts(each(hex))),
+            ]))
+        };
+        match args.file() {
+            Some(path) => alexnet_wgpu::write_atomically(path, |file| table::write(file, next))
+                .map_err(|e| Failure::run(format!("cannot write {}: {e}", path.display())))?,
+            None => table::write(std::io::stdout(), next).map_err(Failure::output)?,
+        }
+        spool.remove();
+        Ok(())
     }
 }
 

@@ -181,7 +181,9 @@ fn measure(
         unreadable.push(Unreadable { image, image_hex, reason });
     };
     let run = |pipeline: &&Pipeline, batch: &[(&Labelled, Vec<f32>)]| {
-        let outputs = pipeline.run_blocking(&ahead::padded(batch.iter().map(|(_, input)| input), at_once))?;
+        Ok(pipeline.run_blocking(&ahead::padded(batch.iter().map(|(_, input)| input), at_once))?)
+    };
+    let take = |_: &&Pipeline, batch: &[(&Labelled, Vec<f32>)], outputs: Vec<f32>| {
         let of_one = crops.count() * model.labels.len();
         let mut judged = Vec::new();
         for ((picture, _), outputs) in batch.iter().zip(outputs.chunks_exact(of_one)) {
@@ -191,7 +193,7 @@ fn measure(
         judged.iter().for_each(|(picture, judged)| score.add(picture.class, *judged));
         judgements.write(&judged)
     };
-    ahead::in_batches(pictures, at_once, (&bar, stop), read, failed, || Ok((at_once, pipeline)), run)?;
+    ahead::in_batches(pictures, at_once, (&bar, stop), read, || Ok((at_once, pipeline)), run, (take, failed))?;
     bar.finish_and_clear();
     unreadable.sort_by(|a, b| a.image.cmp(&b.image));
     Ok(unreadable)

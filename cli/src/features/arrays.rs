@@ -8,8 +8,8 @@ use std::{
 use rawzip::ZipArchiveWriter;
 use serde_json::json;
 
-use super::{layers::Wanted, spool::Spool};
-use crate::{npy, npz};
+use super::layers::Wanted;
+use crate::{npy, npz, spool::Spool};
 
 /// A layer's place among the values of a picture.
 fn columns(wanted: &[Wanted]) -> impl Iterator<Item = (&Wanted, std::ops::Range<usize>)> {
@@ -73,4 +73,29 @@ pub fn safetensors(out: &mut impl Write, spool: &mut Spool, wanted: &[Wanted], s
         spool.values(columns, |bytes| out.write_all(bytes))?;
     }
     if single { Ok(()) } else { out.write_all(&names) }
+}
+
+/// Writes a Parquet file: `image`, a list for each layer, and `image_hex`.
+#[cfg(feature = "parquet")]
+pub fn parquet(out: &mut (impl Write + Send), spool: &mut Spool, wanted: &[Wanted]) -> io::Result<()> {
+    use crate::table::{self, Column, ROWS, Values};
+
+    let mut begin = 0;
+    table::write(out, || {
+        let pictures = begin..(begin + ROWS).min(spool.names.len());
+        begin = pictures.end;
+        if pictures.is_empty() {
+            return Ok(None);
+        }
+        let (images, hex) = spool.texts(pictures.clone());
+        let mut table = vec![Column::new("image", Values::Texts(images))];
+        for (wanted, columns) in columns(wanted) {
+            table.push(Column::new(
+                &wanted.name,
+                Values::Lists(wanted.len(), spool.numbers(pictures.clone(), columns)?),
+            ));
+        }
+        table.push(Column::new("image_hex", Values::Texts(hex)));
+        Ok(Some(table))
+    })
 }

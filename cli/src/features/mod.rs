@@ -2,7 +2,6 @@
 
 mod arrays;
 mod layers;
-mod spool;
 
 use std::{
     io::{self, BufWriter, IsTerminal, Write},
@@ -13,15 +12,16 @@ use std::{
 use alexnet_wgpu::{Model, Pipeline, write_atomically};
 use clap::ValueEnum;
 
-use self::{layers::Layers, spool::Spool};
+use self::layers::Layers;
 use crate::{
     ahead,
-    failure::{Failure, complain},
+    failure::Failure,
     files::{self, Crops},
     options::{BatchArgs, ComputeArgs, GpuArgs, ModelArgs},
     output::{Output, OutputArgs, csv_rows},
     pictures::{Done, Item, PictureArgs, Pictures, Tally},
     progress, signals,
+    spool::{self, Spool},
     text::{name_bytes, name_hex},
 };
 
@@ -85,6 +85,9 @@ enum Format {
     /// A line for each picture: image, a column for each value (fc7.0, fc7.1, …), and image_hex, the name's bytes where it is no
     /// UTF-8
     Csv,
+    /// A row for each picture: image, a list of the values of each layer, and image_hex
+    #[cfg(feature = "parquet")]
+    Parquet,
 }
 
 impl Args {
@@ -95,6 +98,8 @@ impl Args {
             (None, "npz") => return Ok(Format::Npz),
             (None, "safetensors") => return Ok(Format::Safetensors),
             (None, "csv") => return Ok(Format::Csv),
+            #[cfg(feature = "parquet")]
+            (None, "parquet") => return Ok(Format::Parquet),
             _ => self.output.name(),
         };
         let expected = "expected --format, or an --output that ends in .npy, .npz, .safetensors or .csv";
@@ -148,11 +153,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     if let Some(output) = args.output.file() {
         let read = args.model.files()?.into_iter().chain(args.pictures.files());
         files::keep_apart(output, read.chain(pictures.items.iter().map(|item| item.name.clone())))?;
-        if args.output.resume && format != Format::Csv && output.exists() && !spool::place(output).exists() {
-            complain(&format!(
-                "{} is complete, and stays as it is; without --resume it is computed again",
-                output.display()
-            ));
+        if args.output.resume && format != Format::Csv && spool::is_finished(output) {
             return Ok(ExitCode::SUCCESS);
         }
     }
@@ -177,7 +178,9 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     let names = layers.names();
     let run = |pipeline: &Pipeline, batch: &[(&Item, Vec<f32>)]| {
         let inputs = ahead::padded(batch.iter().map(|(_, input)| input), pipeline.batch());
-        let read = pipeline.run_layers_blocking(&inputs, &names)?;
+        Ok(pipeline.run_layers_blocking(&inputs, &names)?)
+    };
+    let take = |_: &Pipeline, batch: &[(&Item, Vec<f32>)], read: Vec<Vec<f32>>| {
         let values = |picture: usize| {
             let of =
                 |(layer, values): (&layers::Wanted, &Vec<f32>)| values[picture * layer.len()..][..layer.len()].to_vec();
@@ -188,7 +191,9 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
         tally.done += batch.len();
         Ok(())
     };
-    ahead::in_batches(&pictures.items, args.batch.waiting(), (&bar, &stop), read, |_, _| unread += 1, start, run)?;
+    let failed = |_: &Item, _| unread += 1;
+    let waiting = args.batch.waiting();
+    ahead::in_batches(&pictures.items, waiting, (&bar, &stop), read, start, run, (take, failed))?;
     bar.finish_and_clear();
     tally.done += unread;
     tally.failed += unread;
@@ -227,8 +232,10 @@ impl Target {
             let is_file = |path: &&Path| path.metadata().map_or(true, |found| found.is_file());
             let spool = match output.filter(is_file) {
                 Some(output) if !single => {
-                    let dtype = args.compute.precision().to_string();
-                    Spool::beside(&spool::place(output), layers, model, dtype, args.output.resume)?
+                    let arrays =
+                        layers.wanted.iter().map(|wanted| (wanted.name.clone(), wanted.dims.clone())).collect();
+                    let (precision, resume) = (args.compute.precision(), args.output.resume);
+                    Spool::beside(&spool::place(output), arrays, model, precision, resume)?
                 }
                 _ => Spool::temporary(layers.width()),
             };
@@ -281,12 +288,14 @@ impl Target {
             return Ok(());
         }
         let wanted = &layers.wanted;
-        let mut write = |out: &mut dyn Write| {
+        let mut write = |out: &mut (dyn Write + Send)| {
             let mut out = BufWriter::with_capacity(1 << 16, out);
             match format {
                 Format::Npy => arrays::npy(&mut out, &mut spool, wanted, single)?,
                 Format::Npz => arrays::npz(&mut out, &mut spool, wanted)?,
                 Format::Safetensors => arrays::safetensors(&mut out, &mut spool, wanted, single)?,
+                #[cfg(feature = "parquet")]
+                Format::Parquet => arrays::parquet(&mut out, &mut spool, wanted)?,
                 Format::Csv => {}
             }
             out.flush()
@@ -294,7 +303,7 @@ impl Target {
         match args.output.file() {
             Some(path) => write_atomically(path, |file| write(file))
                 .map_err(|e| Failure::run(format!("cannot write {}: {e}", path.display())))?,
-            None => write(&mut io::stdout().lock()).map_err(Failure::output)?,
+            None => write(&mut io::stdout()).map_err(Failure::output)?,
         }
         spool.remove();
         Ok(())

@@ -118,7 +118,9 @@ pub fn add(
     let size = extractor.pipeline().batch();
     let run = |extractor: &&FeatureExtractor, batch: &[(&(Name, Stamp), Vec<f32>)]| {
         let inputs: Vec<&[f32]> = batch.iter().map(|(_, input)| &input[..]).collect();
-        let vectors = extractor.extract_blocking(&inputs.concat())?;
+        Ok(extractor.extract_blocking(&inputs.concat())?)
+    };
+    let take = |extractor: &&FeatureExtractor, batch: &[(&(Name, Stamp), Vec<f32>)], vectors: Vec<f32>| {
         for (((name, stamp), _), vector) in batch.iter().zip(vectors.chunks_exact(extractor.dims())) {
             index.push(name.clone(), *stamp, vector);
         }
@@ -131,7 +133,7 @@ pub fn add(
         }
         Ok(())
     };
-    ahead::in_batches(pictures, size, (&bar, stop), read, failed, || Ok((size, extractor)), run)?;
+    ahead::in_batches(pictures, size, (&bar, stop), read, || Ok((size, extractor)), run, (take, failed))?;
     index.unreadable.extend(unreadable);
     bar.finish_and_clear();
     done.unreadable.sort();

@@ -91,13 +91,16 @@ fn features(
         files::picture(&picture.path, preprocessing, files::Crops::One)
     };
     let run = |pipeline: &&Pipeline, batch: &[(&Labelled, Vec<f32>)]| {
-        let outputs = pipeline.run_blocking(&ahead::padded(batch.iter().map(|(_, input)| input), BATCH))?;
+        Ok(pipeline.run_blocking(&ahead::padded(batch.iter().map(|(_, input)| input), BATCH))?)
+    };
+    let take = |_: &&Pipeline, batch: &[(&Labelled, Vec<f32>)], outputs: Vec<f32>| {
         features.extend(outputs[..batch.len() * len].iter().map(|&v| f16::from_f32(v)));
         known.extend(batch.iter().map(|&(picture, _)| picture.clone()));
         Ok(())
     };
     let failed = |_: &Labelled, _| *unreadable += 1;
-    ahead::in_batches(pictures, BATCH, (bar, &AtomicBool::new(false)), read, failed, || Ok((BATCH, pipeline)), run)?;
+    let bar = (bar, &AtomicBool::new(false));
+    ahead::in_batches(pictures, BATCH, bar, read, || Ok((BATCH, pipeline)), run, (take, failed))?;
     Ok((known, features))
 }
 

@@ -1,5 +1,5 @@
-//! Values of pictures as they come: names and numbers in a file beside the output, until all are there. What is there is kept
-//! when the command is stopped or killed.
+//! Values of pictures as they come, for outputs that cannot grow: names and numbers in a file beside the output, until all are
+//! there. What is there is kept when the command is stopped or killed.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -8,12 +8,16 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use alexnet_wgpu::{Model, Preprocessing};
+use alexnet_wgpu::{Model, Precision, Preprocessing};
 use serde::{Deserialize, Serialize};
 use tempfile::SpooledTempFile;
 
-use super::layers::Layers;
-use crate::{failure::Failure, index::file::weights_hash, output, pictures::Done};
+use crate::{
+    failure::{Failure, complain},
+    index::file::weights_hash,
+    output,
+    pictures::Done,
+};
 
 const VERSION: u32 = 1;
 /// The longest first line of a spool that is read, in bytes: it names the layers.
@@ -30,8 +34,8 @@ struct Header {
     weights: String,
     preprocessing: Preprocessing,
     dtype: String,
-    /// Each with its dimensions.
-    layers: Vec<(String, Vec<usize>)>,
+    /// The arrays of a picture, each with its dimensions.
+    arrays: Vec<(String, Vec<usize>)>,
 }
 
 /// Names and values of pictures. A picture is the length of its name in four bytes, the name, and its values.
@@ -61,6 +65,16 @@ pub fn place(output: &Path) -> PathBuf {
     name.into()
 }
 
+/// Whether an earlier run has finished an output, so that nothing is left to do; this is told.
+pub fn is_finished(output: &Path) -> bool {
+    let finished = output.exists() && !place(output).exists();
+    if finished {
+        let output = output.display();
+        complain(&format!("{output} is complete, and stays as it is; without --resume it is computed again"));
+    }
+    finished
+}
+
 impl Spool {
     /// A spool that goes with the command.
     pub fn temporary(width: usize) -> Self {
@@ -68,8 +82,14 @@ impl Spool {
         Self { store, width, names: vec![], begin: 0, end: 0 }
     }
 
-    /// The spool at `path`. `resume` keeps the pictures that an earlier run left there.
-    pub fn beside(path: &Path, layers: &Layers, model: &Model, dtype: String, resume: bool) -> Result<Self, Failure> {
+    /// The spool at `path`, of these arrays of each picture. `resume` keeps the pictures that an earlier run left there.
+    pub fn beside(
+        path: &Path,
+        arrays: Vec<(String, Vec<usize>)>,
+        model: &Model,
+        precision: Precision,
+        resume: bool,
+    ) -> Result<Self, Failure> {
         let cannot = |e: io::Error| Failure::run(format!("cannot write {}: {e}", path.display()));
         let file = loop {
             let file =
@@ -86,11 +106,11 @@ impl Spool {
             network: model.network.name().into(),
             weights: weights_hash(&model.weights),
             preprocessing: model.preprocessing,
-            dtype,
-            layers: layers.wanted.iter().map(|wanted| (wanted.name.clone(), wanted.dims.clone())).collect(),
+            dtype: precision.to_string(),
+            arrays,
         };
-        let mut spool =
-            Self { store: Store::Beside(path.into(), file), width: layers.width(), names: vec![], begin: 0, end: 0 };
+        let width = header.arrays.iter().map(|(_, dims)| dims.iter().product::<usize>()).sum();
+        let mut spool = Self { store: Store::Beside(path.into(), file), width, names: vec![], begin: 0, end: 0 };
         if resume {
             spool.read(&header).map_err(|reason| {
                 Failure::run(format!("{}: {reason}: leave out --resume to begin again", path.display()))
@@ -125,9 +145,10 @@ impl Spool {
             serde_json::from_slice(&line).map_err(|e| format!("expected what a stopped run leaves, found {e}"))?;
         if found != *expected {
             let describe = |header: &Header| {
-                let layers: Vec<&str> = header.layers.iter().map(|(name, _)| name.as_str()).collect();
+                let arrays = header.arrays.iter().map(|(name, dims)| format!("{name} {dims:?}"));
                 let weights = header.weights.get(..8).unwrap_or(&header.weights);
-                format!("{} of {}, weights {weights}, {}", layers.join(" and "), header.network, header.dtype)
+                let arrays: Vec<String> = arrays.collect();
+                format!("{} of {}, weights {weights}, {}", arrays.join(" and "), header.network, header.dtype)
             };
             let what = match (describe(expected), describe(&found)) {
                 (expected, found) if expected == found => "expected pictures prepared in the same way".into(),
@@ -208,12 +229,24 @@ impl Spool {
     }
 
     /// Passes the bytes of some of each picture's values to `write`, picture after picture.
-    pub fn values(&mut self, columns: Range<usize>, mut write: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
+    pub fn values(&mut self, columns: Range<usize>, write: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
+        self.values_of(0..self.names.len(), columns, write)
+    }
+
+    /// The same of some pictures.
+    pub fn values_of(
+        &mut self,
+        pictures: Range<usize>,
+        columns: Range<usize>,
+        mut write: impl FnMut(&[u8]) -> io::Result<()>,
+    ) -> io::Result<()> {
         let (skip, bytes) = (4 * columns.start as i64, 4 * columns.len());
         let rest = 4 * (self.width - columns.end) as i64;
-        let mut copy = |from: &mut dyn Seekable| {
+        let before: usize = self.names[..pictures.start].iter().map(|name| 4 + name.len() + 4 * self.width).sum();
+        let begin = SeekFrom::Start(self.begin + before as u64);
+        let copy = |from: &mut dyn Seekable| {
             let mut buffer = vec![0; bytes];
-            for name in &self.names {
+            for name in &self.names[pictures] {
                 from.skip(4 + name.len() as i64 + skip)?;
                 from.read_exact(&mut buffer)?;
                 from.skip(rest)?;
@@ -224,15 +257,37 @@ impl Spool {
         match &mut self.store {
             Store::Beside(_, file) => {
                 let mut from = BufReader::with_capacity(1 << 16, &*file);
-                from.seek(SeekFrom::Start(self.begin))?;
+                from.seek(begin)?;
                 copy(&mut from)
             }
             Store::Temporary(file) => {
                 let mut from = BufReader::with_capacity(1 << 16, file);
-                from.seek(SeekFrom::Start(self.begin))?;
+                from.seek(begin)?;
                 copy(&mut from)
             }
         }
+    }
+
+    /// Some of the values of some pictures.
+    #[cfg(feature = "parquet")]
+    pub fn numbers(&mut self, pictures: Range<usize>, columns: Range<usize>) -> io::Result<Vec<f32>> {
+        let mut numbers = Vec::with_capacity(pictures.len() * columns.len());
+        self.values_of(pictures, columns, |bytes| {
+            numbers.extend(bytes.as_chunks().0.iter().map(|&number| f32::from_le_bytes(number)));
+            Ok(())
+        })?;
+        Ok(numbers)
+    }
+
+    /// Names of pictures as text, and in hexadecimal where they are no UTF-8.
+    #[cfg(feature = "parquet")]
+    pub fn texts(&self, pictures: Range<usize>) -> (Vec<String>, Vec<String>) {
+        let hex = |name: &Vec<u8>| match str::from_utf8(name) {
+            Ok(_) => String::new(),
+            Err(_) => crate::text::hex(name),
+        };
+        let names = &self.names[pictures];
+        (names.iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect(), names.iter().map(hex).collect())
     }
 
     /// Whether the values are in a file that stays when the command ends.
