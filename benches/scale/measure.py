@@ -33,9 +33,19 @@ def busy():
     return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
 
 
+def wait_until_quiet():
+    """Waits until other programs take less than a twentieth of the cores for two seconds, for ten minutes at most."""
+    for _ in range(300):
+        before = busy()
+        time.sleep(2)
+        if busy() - before < 2 * CORES / 20:
+            return
+
+
 def run(command):
     """Output, wall seconds, processor seconds and peak resident KiB of a command, and processor seconds of others."""
     for _ in range(TRIES):
+        wait_until_quiet()
         start, before = time.perf_counter(), busy()
         child = subprocess.Popen([str(part) for part in command], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         output = child.stdout.read()
@@ -47,7 +57,6 @@ def run(command):
         if others < wall * CORES / 20:
             break
         print(f"# others took {others:.1f} s of {wall * CORES:.1f} s: again", flush=True)
-        time.sleep(5)
     return output, wall, processor, used.ru_maxrss, others
 
 

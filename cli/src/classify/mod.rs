@@ -62,7 +62,7 @@ pub struct Args {
     /// The same as --format json. One JSON object per picture, one per line: image (and image_hex, the name's bytes in
     /// hexadecimal, where it is no UTF-8), network, adapter, backend, top (index, label,
     /// probability), ms (preprocess: from the file to the network's input; inference: from there to the labels, a
-    /// picture's share of its batch)
+    /// picture's share of its batch's time; two batches may be under way at once)
     #[arg(long, conflicts_with = "format")]
     json: bool,
     #[command(flatten)]
@@ -159,7 +159,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     #[cfg(feature = "parquet")]
     report.finish(&args.output, &model.labels, tally.is_done())?;
     tally.failed += unread + unfit;
-    Ok(tally.end(args.output.file().is_some()))
+    Ok(tally.end(args.output.file().is_some() && format != Format::Text))
 }
 
 /// Builds the model on the adapter.
