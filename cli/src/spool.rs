@@ -315,3 +315,70 @@ impl<R: Read + Seek> Seekable for BufReader<R> {
         self.seek_relative(bytes)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+    use alexnet_wgpu::{Linear, ModelOptions, Network, Shape, Weights};
+
+    use super::*;
+
+    /// Wherever a file is cut, its whole pictures stay, and those that are added again make the same bytes.
+    #[test]
+    fn every_cut_is_gone_on_from() {
+        let network = Network::builder("tiny", Shape::new(3, 2, 2)).linear("fc1", Linear::new(2)).build().unwrap();
+        let weights = Weights::random(&network, 1);
+        let model = Model::from_weights(weights, &ModelOptions::default().network(network)).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("f.npz.part");
+        let open = |arrays: &[(&str, usize)], resume| {
+            let arrays = arrays.iter().map(|&(name, length)| (name.into(), vec![length])).collect();
+            Spool::beside(&path, arrays, &model, Precision::F32, resume)
+        };
+        let pictures = [("a", [1.0, 2.0, 3.0]), ("bcd", [4.0, 5.0, 6.0]), ("a", [7.0, 8.0, 9.0])];
+        let add = |spool: &mut Spool, from: usize| {
+            spool.add(pictures[from..].iter().map(|(name, values)| (Path::new(name), &values[..]))).unwrap();
+        };
+        let mut spool = open(&[("fc1", 2), ("x", 1)], false).unwrap();
+        let begin = spool.end;
+        add(&mut spool, 0);
+        drop(spool);
+        let whole = fs::read(&path).unwrap();
+        let ends: Vec<usize> = (0..=3).map(|n| begin as usize + [0, 17, 36, 53][n]).collect();
+        assert_eq!(ends[3], whole.len());
+
+        for cut in 0..=whole.len() {
+            fs::write(&path, &whole[..cut]).unwrap();
+            let mut spool = open(&[("fc1", 2), ("x", 1)], true).unwrap();
+            let there = ends[1..].iter().filter(|&&end| end <= cut).count();
+            assert_eq!(spool.names.len(), there, "{cut}");
+            add(&mut spool, there);
+            let mut values = Vec::new();
+            let read = spool.values(1..3, |bytes| {
+                values.extend(bytes.as_chunks().0.iter().map(|&number| f32::from_le_bytes(number)));
+                Ok(())
+            });
+            assert!(read.is_ok() && values == [2.0, 3.0, 5.0, 6.0, 8.0, 9.0], "{cut}: {values:?}");
+            assert!(fs::read(&path).unwrap() == whole, "{cut}");
+        }
+
+        // Other values, another file, and a run that begins again.
+        for (found, arrays, message) in [
+            (&whole[..], [("fc1", 2), ("y", 1)], "expected fc1 [2] and y [1] of tiny"),
+            (b"something\n", [("fc1", 2), ("x", 1)], "expected what a stopped run leaves"),
+            (b"something", [("fc1", 2), ("x", 1)], "expected what a stopped run leaves"),
+        ] {
+            fs::write(&path, found).unwrap();
+            let Err(Failure::Run(error)) = open(&arrays, true) else { panic!("{message}") };
+            assert!(error.contains(message) && error.contains("leave out --resume"), "{error}");
+            assert_eq!(fs::read(&path).unwrap(), found);
+        }
+        let spool = open(&[("fc1", 2), ("x", 1)], false).unwrap();
+        assert!(spool.names.is_empty());
+        // As long as one process has it, no other does.
+        assert!(open(&[("fc1", 2), ("x", 1)], true).is_err());
+        spool.remove();
+        assert!(!path.exists());
+    }
+}
