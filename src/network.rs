@@ -396,7 +396,7 @@ pub enum NetworkError {
     TooLarge {
         /// The layer.
         layer: String,
-        /// The tensor: output or weight.
+        /// The tensor, with its article.
         what: &'static str,
         /// The limit, in values.
         limit: usize,

@@ -127,12 +127,7 @@ impl Lpips {
     /// The metric with the tensors of `trunk` that belong to the network, under its names.
     fn from_tensors(trunk: &Weights, channels: &Weights) -> Result<Self, CompareError> {
         let network = trunk_network()?;
-        let mut weights = Weights::default();
-        for (name, _) in network.parameters() {
-            let tensor = trunk.tensor(&name)?.clone();
-            weights.tensors.insert(name, tensor);
-        }
-        weights.check(&network)?;
+        let mut weights = trunk.of_network(&network)?;
         for (index, layer) in Self::LAYERS.iter().enumerate() {
             let names = Self::names(index);
             let tensor = names.iter().find_map(|name| channels.tensors.get(name));

@@ -130,13 +130,7 @@ impl Model {
     pub fn imagenet_trunk() -> Result<Self, WeightsError> {
         let unfit = |error: crate::network::NetworkError| WeightsError::Unrecognised(error.to_string());
         let network = AlexNet::TORCHVISION.network().and_then(|network| network.up_to("pool5")).map_err(unfit)?;
-        let file = Weights::from_bytes(alexnet_weights::IMAGENET_TRUNK)?;
-        let mut weights = Weights::default();
-        for (name, _) in network.parameters() {
-            let tensor = file.tensor(&name)?.clone();
-            weights.insert(name, tensor);
-        }
-        weights.check(&network)?;
+        let weights = Weights::from_bytes(alexnet_weights::IMAGENET_TRUNK)?.of_network(&network)?;
         let origin = Origin {
             format: Some(Format::Safetensors),
             network: "the built-in features".into(),

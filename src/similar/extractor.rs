@@ -7,7 +7,6 @@ use crate::{
     picture::{Picture, Preprocessing, PreprocessingError},
     runtime::{Pipeline, RunError},
     shape::Shape,
-    weights::Weights,
 };
 
 /// Computes a vector for each picture on a device: look-alikes have vectors with a large cosine.
@@ -52,17 +51,12 @@ impl FeatureExtractor {
         let mut last = 0;
         let mut shapes = Vec::new();
         for pooled in &spec.layers {
-            let layer = model.network.layer(&pooled.layer)?;
-            let place = model.network.layers().iter().position(|other| other.name == layer.name);
-            last = last.max(place.unwrap_or(0));
-            shapes.push(layer.output);
+            let place = model.network.position(&pooled.layer)?;
+            last = last.max(place);
+            shapes.push(model.network.layers()[place].output);
         }
         let network = model.network.up_to(&model.network.layers()[last].name)?;
-        let mut weights = Weights::default();
-        for (name, _) in network.parameters() {
-            let tensor = model.weights.tensor(&name)?.clone();
-            weights.insert(name, tensor);
-        }
+        let weights = model.weights.of_network(&network)?;
         let pipeline = Pipeline::builder(gpu, &network, &weights).batch(batch).build()?;
         Ok(Self { pipeline, preprocessing: model.preprocessing, spec: spec.clone(), shapes })
     }

@@ -91,9 +91,7 @@ pub fn load(folder: &Path, network: &Network, settings: &Value) -> Result<(Train
         return Err(Failure::usage(format!("{name}: {difference}: go on with the options that it was begun with")));
     }
     let mut state = TrainerState::new(progress.steps);
-    for (tensor, _) in network.parameters() {
-        state.weights.insert(tensor.as_str(), file.tensor(&tensor)?.clone());
-    }
+    state.weights = file.of_network(network)?;
     for (tensor, value) in file.iter() {
         if let Some(tensor) = tensor.strip_prefix(Model::TRAINING) {
             state.moments.insert(tensor, value.clone());

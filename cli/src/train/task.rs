@@ -175,10 +175,7 @@ fn features(model: Model) -> Result<Model, Failure> {
         return Err(Failure::usage("expected weights with layers before the first fully connected one, found none"));
     };
     let network = model.network.up_to(&last.name)?;
-    let mut weights = Weights::default();
-    for (name, _) in network.parameters() {
-        weights.insert(name.as_str(), model.weights.tensor(&name)?.clone());
-    }
+    let weights = model.weights.of_network(&network)?;
     Ok(Model::new(network, weights, model.preprocessing, vec![])?)
 }
 

@@ -361,6 +361,21 @@ impl Weights {
 
 /// Checks against networks, and random weights.
 impl Weights {
+    /// Returns the tensors of `network` out of these, each with its shape. What else is here is left out.
+    ///
+    /// # Errors
+    ///
+    /// [`WeightsError`] names the first tensor that is missing or has another shape.
+    pub fn of_network(&self, network: &Network) -> Result<Self, WeightsError> {
+        let mut weights = Self::default();
+        for (name, _) in network.parameters() {
+            let tensor = self.tensor(&name)?.clone();
+            weights.insert(name, tensor);
+        }
+        weights.check(network)?;
+        Ok(weights)
+    }
+
     /// Checks that these are exactly the tensors of `network`, each with its shape.
     ///
     /// # Errors
