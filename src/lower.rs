@@ -1,13 +1,16 @@
 //! Lowering of a network to a program.
 
 use crate::{
+    activation::Activation,
     kernels::{
         RowsLayout, Storage, activation_quads,
         binding::{X, Y},
         top_k,
     },
     network::{Layer, Network},
-    program::{Array, ArrayId, Lowering, MAX_BATCH, Options, Pass, Program, ProgramError, Role, read, write},
+    program::{
+        Array, ArrayId, Forward, Lowering, MAX_BATCH, Options, Pass, Program, ProgramError, Role, Training, read, write,
+    },
     shape::Shape,
 };
 
@@ -112,8 +115,45 @@ pub(crate) fn lower_layer(
     Ok(lowering.finish())
 }
 
+/// Adds the dispatches of a layer that a backward pass follows.
+pub(crate) fn lower_forward(
+    program: &mut Program,
+    options: Options<'_>,
+    layer: &Layer,
+    x: ArrayId,
+    training: Training,
+    input_layout: Option<RowsLayout>,
+) -> Result<Forward, ProgramError> {
+    let first = program.parameters.len();
+    let (name, shapes) = (&layer.name, [layer.input, layer.output]);
+    let mut lowering = Lowering::new(program, options, (name, shapes), Default::default(), x, input_layout);
+    lowering.training = Some(training);
+    layer.op.operation().lower(&mut lowering)?;
+    let kept = std::mem::take(&mut lowering.kept);
+    let y = lowering.finish();
+    Ok(Forward { x, y, kept, parameters: first..program.parameters.len(), input_layout })
+}
+
+/// The activation function in which the layer that wrote `array` ends.
+pub(crate) fn activation_of(layers: &[Layer], forward: &[Forward], array: ArrayId) -> Activation {
+    let writes = |forward: &Forward| forward.y == array && forward.x != array;
+    let writer = forward.iter().position(writes);
+    writer.map_or(Activation::None, |index| layers[index].op.activation())
+}
+
+/// Derivatives are computed from a function's values.
+pub(crate) fn check_activation(layer: &Layer, activation: Activation) -> Result<(), ProgramError> {
+    if activation.is_monotonic() {
+        return Ok(());
+    }
+    Err(ProgramError::Untrainable {
+        layer: layer.name.clone(),
+        reason: "it follows a leaky ReLU or an ELU with a negative factor".into(),
+    })
+}
+
 /// Converts CHW to channels-last quads; `out` is zero on entry.
-pub(crate) fn from_chw(picture: &[f32], shape: Shape, out: &mut [f32]) {
+fn from_chw(picture: &[f32], shape: Shape, out: &mut [f32]) {
     let padded = shape.channels.div_ceil(4) * 4;
     for (c, plane) in picture.chunks_exact(shape.height * shape.width).enumerate() {
         for (&value, pixel) in plane.iter().zip(out.chunks_exact_mut(padded)) {

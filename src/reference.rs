@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     activation::BackwardRule,
-    layers::BackwardPass,
+    layers::{self, BackwardPass},
     network::{Layer, Network},
     train,
     weights::{Weights, WeightsError},
@@ -81,17 +81,8 @@ pub fn gradients(
         let mut dy: Vec<f64> = logits.iter().map(|v| (v - largest).exp() / sum * share).collect();
         dy[class] -= share;
         for (index, layer) in layers.iter().enumerate().rev() {
-            let parameters = parameters_of(layer, weights)?;
-            let pass = BackwardPass {
-                input: layer.input,
-                output: layer.output,
-                x: activation(index),
-                y: activation(index + 1),
-                dy: &dy,
-                parameters: &parameters,
-                rule: Some(BackwardRule::Derivative),
-            };
-            let gradients = layer.op.operation().backward(&pass);
+            let values = [activation(index), activation(index + 1)];
+            let gradients = backward(layer, weights, values, &dy, Some(BackwardRule::Derivative))?;
             for ((name, _), gradient) in layer.parameters().zip(gradients.parameters) {
                 let sum = sums.entry(name).or_insert_with(|| vec![0.0; gradient.len()]);
                 sum.iter_mut().zip(gradient).for_each(|(sum, v)| *sum += v);
@@ -129,20 +120,24 @@ pub fn layer_gradient(
     let activation = |index: usize| index.checked_sub(1).map_or(input, |before| &activations[before]);
     let (mut dy, mut is_before) = (seed.to_vec(), true);
     for (index, layer) in network.layers()[..=of].iter().enumerate().skip(first).rev() {
-        let parameters = parameters_of(layer, weights)?;
-        let pass = BackwardPass {
-            input: layer.input,
-            output: layer.output,
-            x: activation(index),
-            y: activation(index + 1),
-            dy: &dy,
-            parameters: &parameters,
-            rule: if is_before { None } else { Some(rule) },
-        };
+        let rule = if is_before { None } else { Some(rule) };
+        dy = backward(layer, weights, [activation(index), activation(index + 1)], &dy, rule)?.x;
         is_before &= layer.op.operation().is_identity();
-        dy = layer.op.operation().backward(&pass).x;
     }
     Ok(dy)
+}
+
+/// The gradients of a layer with input `x` and output `y`.
+fn backward(
+    layer: &Layer,
+    weights: &Weights,
+    [x, y]: [&[f64]; 2],
+    dy: &[f64],
+    rule: Option<BackwardRule>,
+) -> Result<layers::Gradients, WeightsError> {
+    let parameters = parameters_of(layer, weights)?;
+    let pass = BackwardPass { input: layer.input, output: layer.output, x, y, dy, parameters: &parameters, rule };
+    Ok(layer.op.operation().backward(&pass))
 }
 
 fn parameters_of(layer: &Layer, weights: &Weights) -> Result<Vec<Vec<f64>>, WeightsError> {

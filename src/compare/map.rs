@@ -39,21 +39,25 @@ impl DistanceMap {
     pub fn values(&self) -> Vec<f32> {
         let [height, width] = self.size;
         let mut map = vec![0.0; height * width];
-        for ([rows, columns], values) in &self.layers {
-            let across: Vec<Between> = (0..width).map(|x| Between::new(x, width, *columns)).collect();
-            let mut line = vec![0.0; *columns];
-            for (y, out) in map.chunks_exact_mut(width).enumerate() {
-                let Between { low, high, weight } = Between::new(y, height, *rows);
-                let [above, below] = [low, high].map(|row| &values[row * columns..][..*columns]);
-                for ((value, above), below) in line.iter_mut().zip(above).zip(below) {
-                    *value = above + (below - above) * weight;
-                }
-                for (value, &Between { low, high, weight }) in out.iter_mut().zip(&across) {
-                    *value += line[low] + (line[high] - line[low]) * weight;
-                }
-            }
-        }
+        self.layers.iter().for_each(|(size, values)| add_resized(values, *size, &mut map, self.size));
         map
+    }
+}
+
+/// Adds a map of `size`, rows and columns, to one of another size, resized bilinearly between the middles of its pixels.
+pub(crate) fn add_resized(map: &[f32], size: [usize; 2], to: &mut [f32], [height, width]: [usize; 2]) {
+    let [rows, columns] = size;
+    let across: Vec<Between> = (0..width).map(|x| Between::new(x, width, columns)).collect();
+    let mut line = vec![0.0; columns];
+    for (y, out) in to.chunks_exact_mut(width).enumerate() {
+        let Between { low, high, weight } = Between::new(y, height, rows);
+        let [above, below] = [low, high].map(|row| &map[row * columns..][..columns]);
+        for ((value, above), below) in line.iter_mut().zip(above).zip(below) {
+            *value = above + (below - above) * weight;
+        }
+        for (value, &Between { low, high, weight }) in out.iter_mut().zip(&across) {
+            *value += line[low] + (line[high] - line[low]) * weight;
+        }
     }
 }
 

@@ -14,6 +14,7 @@ use wgpu::{Extent3d, Origin3d, TexelCopyBufferLayout, TexelCopyTextureInfo, Text
 pub use error::CompareError;
 use error::size_of_both;
 pub use lpips::Lpips;
+pub(crate) use map::add_resized;
 pub use map::{DistanceMap, percentile};
 pub(crate) use pair::{PairOptions, PairProgram};
 pub use reference::{ReferenceComparison, reference};
@@ -156,8 +157,7 @@ impl Comparer {
     fn load(&self, size: [usize; 2]) -> Result<Loaded, CompareError> {
         let (gpu, lpips) = (&self.gpu, &self.lpips);
         let blocklist = gpu.blocklist();
-        let config = avoid::allowed_config(gpu.info(), gpu.device().features(), blocklist)
-            .ok_or_else(|| PipelineError::Blocked { blocklist: blocklist.clone() })?;
+        let config = avoid::allowed_config(gpu, blocklist)?;
         let mut algorithms = Algorithms::new();
         avoid::avoid_algorithms(&lpips.network, config, 2, blocklist, &mut algorithms);
         let limit = Memory::limit(gpu.device(), config.storage);

@@ -134,7 +134,7 @@ impl Dreamer {
             let gradient = self.gradient.run_on(&moved, Some(&seeds), poller).await?.gradient;
             let gradient = rolled(&gradient, shape, by.map(|by| -by));
             let step = scales(&gradient, shape);
-            let size = (step.iter().map(|v| v * v).sum::<f32>() / step.len() as f32).sqrt().max(f32::MIN_POSITIVE);
+            let size = size(&step);
             input.iter_mut().zip(step).for_each(|(v, step)| *v = DECAY * *v + RATE * step / size);
             self.clamp(&mut input);
             done(step_number);
@@ -172,6 +172,11 @@ fn rolled(chw: &[f32], shape: Shape, [down, right]: [isize; 2]) -> Vec<f32> {
     out
 }
 
+/// The root mean square, above zero.
+fn size(values: &[f32]) -> f32 {
+    (values.iter().map(|v| v * v).sum::<f32>() / values.len() as f32).sqrt().max(f32::MIN_POSITIVE)
+}
+
 /// The gradient and its smoothed forms, each of the same size: the smooth ones would vanish beside it otherwise.
 fn scales(gradient: &[f32], shape: Shape) -> Vec<f32> {
     let mut sum = vec![0.0; gradient.len()];
@@ -180,7 +185,7 @@ fn scales(gradient: &[f32], shape: Shape) -> Vec<f32> {
         if radius > 0 {
             smooth = blurred(&smooth, shape, radius);
         }
-        let size = (smooth.iter().map(|v| v * v).sum::<f32>() / smooth.len() as f32).sqrt().max(f32::MIN_POSITIVE);
+        let size = size(&smooth);
         sum.iter_mut().zip(&smooth).for_each(|(sum, v)| *sum += v / size);
     }
     sum

@@ -7,7 +7,7 @@ use super::{
 use crate::{
     activation::BackwardRule,
     gpu::{Gpu, error_scopes::Scopes},
-    kernels::{Family, KernelConfig},
+    kernels::KernelConfig,
     network::Network,
     program::{Algorithms, Options},
     runtime::{
@@ -119,13 +119,9 @@ impl<'a> LayerGradientBuilder<'a> {
                 found: by.map_or_else(String::new, |by| format!("`{}`", network.layers()[by].name)),
             });
         }
-        let blocklist = gpu.blocklist();
-        let allowed = || avoid::allowed_config(gpu.info(), gpu.device().features(), blocklist);
-        let blocked = || PipelineError::Blocked { blocklist: blocklist.clone() };
-        let mut config = self.config.or_else(allowed).ok_or_else(blocked)?;
-        if config.family == (Family::SubgroupBroadcast { lanes: 4 }) {
-            config.family = Family::WorkgroupTiled;
-        }
+        let weights =
+            self.weights.of_network(&network.up_to(&network.layers()[of].name)?).map_err(PipelineError::from)?;
+        let config = avoid::backward_config(gpu, self.config)?;
         let limit = Memory::limit(gpu.device(), config.storage);
         let algorithms = &Algorithms::new();
         let lowering = Options { config, batch, precision: Default::default(), algorithms, limit, top: 0 };
@@ -133,7 +129,7 @@ impl<'a> LayerGradientBuilder<'a> {
             GradientProgram::lower(network, GradientOptions { lowering, of, by, rule }).map_err(PipelineError::from)?;
         requirements::check_program(gpu, &program.program, config)?;
         let scopes = Scopes::push(gpu.device());
-        let executable = Executable::load(gpu, &program.program, self.weights, gpu.checks(), None, || ())?;
+        let executable = Executable::load(gpu, &program.program, &weights, gpu.checks(), None, || ())?;
         match scopes.pop_now() {
             Some(error) => Err(PipelineError::from(error).into()),
             None => Ok(LayerGradient { gpu: gpu.clone(), program, executable }),

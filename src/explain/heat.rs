@@ -1,5 +1,7 @@
 //! A number for each pixel that a network sees.
 
+use crate::compare::add_resized;
+
 /// How much each pixel of a network's input matters to a class.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -20,23 +22,8 @@ impl Heat {
 
     /// Resizes it by bilinear interpolation between the middles of its pixels.
     pub(super) fn resized(&self, height: usize, width: usize) -> Self {
-        let place = |at: usize, from: usize, to: usize| {
-            let at = ((at as f32 + 0.5) * from as f32 / to as f32 - 0.5).clamp(0.0, (from - 1) as f32);
-            let before = at as usize;
-            (before, (before + 1).min(from - 1), at.fract())
-        };
-        let mut values = Vec::with_capacity(height * width);
-        for y in 0..height {
-            let (top, bottom, down) = place(y, self.height, height);
-            for x in 0..width {
-                let (left, right, along) = place(x, self.width, width);
-                let row = |y: usize| {
-                    let row = &self.values[y * self.width..];
-                    row[left] + (row[right] - row[left]) * along
-                };
-                values.push(row(top) + (row(bottom) - row(top)) * down);
-            }
-        }
+        let mut values = vec![0.0; height * width];
+        add_resized(&self.values, [self.height, self.width], &mut values, [height, width]);
         Self { height, width, values }
     }
 }

@@ -227,8 +227,8 @@ impl Explainer {
         let run = self.run(input, class, poller).await?;
         let Shape { height, width, .. } = self.gradient.shape();
         let mut values = vec![0.0; height * width];
-        let planes = |values: &'_ [f32]| values.chunks_exact(height * width).map(<[f32]>::to_vec).collect::<Vec<_>>();
-        for (map, gradient) in planes(&run.at).iter().zip(planes(&run.gradient)) {
+        let planes = |values| <[f32]>::chunks_exact(values, height * width);
+        for (map, gradient) in planes(&run.at).zip(planes(&run.gradient)) {
             let weight = gradient.iter().sum::<f32>() / gradient.len() as f32;
             values.iter_mut().zip(map).for_each(|(sum, v)| *sum += weight * v);
         }

@@ -3,11 +3,10 @@
 use crate::{
     activation::{BackwardRule, Below},
     kernels::activation_quads,
-    lower::from_chw,
+    lower::{activation_of, check_activation, lay_out, lower_forward},
     network::Network,
     program::{Array, ArrayId, Backward, Forward, MAX_BATCH, Options, Pass, Program, ProgramError, Role, Training},
     shape::Shape,
-    train::{activation_of, check_activation, lower_forward},
 };
 
 /// Which gradient is computed. Layers are counted from 0.
@@ -112,11 +111,6 @@ impl GradientProgram {
 
     /// Lays out images of CHW numbers as an array has them; missing ones are zero.
     pub fn lay_out(&self, values: Values, images: &[f32]) -> Vec<f32> {
-        let each = 4 * activation_quads(values.shape);
-        let mut laid_out = vec![0.0; each * self.batch];
-        for (image, out) in images.chunks_exact(values.shape.len()).zip(laid_out.chunks_exact_mut(each)) {
-            from_chw(image, values.shape, out);
-        }
-        laid_out
+        lay_out(&self.program, values.array, None, values.shape, images)
     }
 }

@@ -237,3 +237,29 @@ fn dreams_please_their_channel() {
         assert!(matches!(none, Err(ExplainError::Option { .. })), "{none:?}");
     }
 }
+
+/// Weights of other shapes, missing ones, and kernels that the adapter cannot run; what belongs to later layers is not needed.
+#[test]
+fn what_does_not_fit_is_an_error() {
+    let gpu = Gpu::for_tests();
+    let network = networks().remove(0);
+    let right = weights(&network);
+    let conv1 = right.of_network(&network.up_to("pool1").unwrap()).unwrap();
+    assert!(LayerGradient::builder(&gpu, &network, &conv1).of("pool1").build().is_ok());
+    let missing = LayerGradient::builder(&gpu, &network, &conv1).build();
+    assert!(matches!(missing, Err(ExplainError::Pipeline(PipelineError::Tensors(_)))), "{missing:?}");
+    for (name, shape) in [("conv2.weight", vec![12, 4, 3, 1]), ("conv1.bias", vec![7]), ("fc4.weight", vec![5, 9])] {
+        let mut wrong = right.clone();
+        wrong.insert(name, crate::Tensor::from_f32(shape.clone(), vec![0.5; shape.iter().product()]));
+        let gradient = LayerGradient::builder(&gpu, &network, &wrong).build();
+        assert!(matches!(gradient, Err(ExplainError::Pipeline(PipelineError::Tensors(_)))), "{name}: {gradient:?}");
+    }
+    let config = crate::KernelConfig::new(Family::SubgroupBroadcast { lanes: 5 }, crate::Storage::StorageBuffer);
+    let gradient = LayerGradient::builder(&gpu, &network, &right).kernel_config(config).build();
+    assert!(matches!(gradient, Err(ExplainError::Pipeline(PipelineError::KernelConfig { .. }))), "{gradient:?}");
+    let trainer = crate::train::Trainer::builder(&gpu, &network, &right).kernel_config(config).build();
+    let refused = |error: &crate::train::TrainError| {
+        matches!(error, crate::train::TrainError::Pipeline(PipelineError::KernelConfig { .. }))
+    };
+    assert!(trainer.as_ref().is_err_and(refused), "{trainer:?}");
+}

@@ -2,24 +2,41 @@
 
 use std::iter;
 
+use super::PipelineError;
 use crate::{
-    kernels::{Algorithm, KernelConfig},
+    gpu::Gpu,
+    kernels::{Algorithm, Family, KernelConfig},
     network::{Layer, Network},
     program::Algorithms,
-    select::{Blocklist, kernel_config, kernel_configs},
+    select::{Blocklist, kernel_config, kernel_configs, refusal},
 };
 
-/// The best kernel configuration for an adapter that is not blocked, if any.
-pub(crate) fn allowed_config(
-    info: &wgpu::AdapterInfo,
-    features: wgpu::Features,
-    blocklist: &Blocklist,
-) -> Option<KernelConfig> {
+/// The best kernel configuration for the adapter that is not blocked.
+pub(crate) fn allowed_config(gpu: &Gpu, blocklist: &Blocklist) -> Result<KernelConfig, PipelineError> {
+    let (info, features) = (gpu.info(), gpu.device().features());
     let best = kernel_config(info, features);
     let mut others = kernel_configs(info, features);
     // The family matters more than the storage.
     others.sort_by_key(|config| (config.family != best.family, config.storage != best.storage));
-    iter::once(best).chain(others).find(|&config| !blocklist.blocks(config))
+    let allowed = iter::once(best).chain(others).find(|&config| !blocklist.blocks(config));
+    allowed.ok_or_else(|| PipelineError::Blocked { blocklist: blocklist.clone() })
+}
+
+/// `given`, or the best kernel configuration, for a program with a backward pass. Broadcast kernels of four lanes have none:
+/// tiled ones stand in for them.
+pub(crate) fn backward_config(gpu: &Gpu, given: Option<KernelConfig>) -> Result<KernelConfig, PipelineError> {
+    let blocklist = gpu.blocklist();
+    let mut config = given.map_or_else(|| allowed_config(gpu, blocklist), Ok)?;
+    if let Some(reason) = refusal(gpu.info(), gpu.device().features(), config) {
+        return Err(PipelineError::KernelConfig { reason });
+    }
+    if config.family == (Family::SubgroupBroadcast { lanes: 4 }) {
+        config.family = Family::WorkgroupTiled;
+        if blocklist.blocks(config) {
+            return Err(PipelineError::Blocked { blocklist: blocklist.clone() });
+        }
+    }
+    Ok(config)
 }
 
 /// The best algorithm for `layer` in `config` that is not blocked.

@@ -145,9 +145,7 @@ impl<'a> PipelineBuilder<'a> {
             network.position(layer)?;
         }
         let blocklist = gpu.blocklist().and(&settings.blocklist);
-        let allowed = || avoid::allowed_config(gpu.info(), device.features(), &blocklist);
-        let blocked = || PipelineError::Blocked { blocklist: blocklist.clone() };
-        let config = settings.config.or_else(allowed).ok_or_else(blocked)?;
+        let config = settings.config.map_or_else(|| avoid::allowed_config(gpu, &blocklist), Ok)?;
         let mut algorithms = settings.algorithms.clone();
         avoid::avoid_algorithms(network, config, batch, &blocklist, &mut algorithms);
         requirements::check(gpu, network, &settings, config)?;

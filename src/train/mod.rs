@@ -19,9 +19,9 @@ mod trainer;
 
 pub use error::TrainError;
 pub use optimizer::{Optimizer, SgdForm};
+pub(crate) use program::without_softmax;
 #[cfg(test)]
 pub(crate) use program::{Place, TrainingOptions, TrainingProgram};
-pub(crate) use program::{activation_of, check_activation, lower_forward, without_softmax};
 pub use random::{Init, initial_weights};
 pub use report::{ImageResult, PassTime, PendingReport, StepReport};
 pub use trainer::{Trainer, TrainerBuilder, TrainerState};

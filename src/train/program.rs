@@ -4,18 +4,18 @@ use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
 use super::Optimizer;
 use crate::{
-    activation::{Activation, Below},
+    activation::Below,
     kernels::{
         Access, Packing, Precision, RowsLayout, Storage,
         binding::{ADDEND, BIAS_GRADIENT, GRADIENT, MASK, MOMENT1, MOMENT2, PARAMETERS, STEP, X, Y},
         gradients,
     },
     layers::Op,
-    lower::{self, lay_out},
+    lower::{self, activation_of, check_activation, lay_out, lower_forward},
     network::{Layer, Network},
     program::{
-        Array, ArrayId, Backward, Bound, Forward, Lowering, MAX_BATCH, Options, PackedWeights, Parameter, Pass,
-        Program, ProgramError, Role, Trained, Training, Vector, read, write,
+        Array, ArrayId, Backward, Bound, Forward, MAX_BATCH, Options, PackedWeights, Parameter, Pass, Program,
+        ProgramError, Role, Trained, Training, Vector, read, write,
     },
     shape::Shape,
 };
@@ -284,41 +284,4 @@ pub(crate) fn without_softmax(network: &Network) -> &[Layer] {
 /// Whether the layer has parameters that are trained. Those of a batch normalisation stay as they are.
 pub(crate) fn is_trainable(layer: &Layer) -> bool {
     matches!(layer.op, Op::Conv(_) | Op::Linear(_))
-}
-
-/// Adds the dispatches of a layer that a backward pass follows.
-pub(crate) fn lower_forward(
-    program: &mut Program,
-    options: Options<'_>,
-    layer: &Layer,
-    x: ArrayId,
-    training: Training,
-    input_layout: Option<RowsLayout>,
-) -> Result<Forward, ProgramError> {
-    let first = program.parameters.len();
-    let (name, shapes) = (&layer.name, [layer.input, layer.output]);
-    let mut lowering = Lowering::new(program, options, (name, shapes), Default::default(), x, input_layout);
-    lowering.training = Some(training);
-    layer.op.operation().lower(&mut lowering)?;
-    let kept = std::mem::take(&mut lowering.kept);
-    let y = lowering.finish();
-    Ok(Forward { x, y, kept, parameters: first..program.parameters.len(), input_layout })
-}
-
-/// The activation function in which the layer that wrote `array` ends.
-pub(crate) fn activation_of(layers: &[Layer], forward: &[Forward], array: ArrayId) -> Activation {
-    let writes = |forward: &Forward| forward.y == array && forward.x != array;
-    let writer = forward.iter().position(writes);
-    writer.map_or(Activation::None, |index| layers[index].op.activation())
-}
-
-/// Derivatives are computed from a function's values.
-pub(crate) fn check_activation(layer: &Layer, activation: Activation) -> Result<(), ProgramError> {
-    if activation.is_monotonic() {
-        return Ok(());
-    }
-    Err(ProgramError::Untrainable {
-        layer: layer.name.clone(),
-        reason: "it follows a leaky ReLU or an ELU with a negative factor".into(),
-    })
 }

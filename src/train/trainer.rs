@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     gpu::{Gpu, error_scopes::Scopes},
-    kernels::{Family, KernelConfig, Storage},
+    kernels::{KernelConfig, Storage},
     network::Network,
     program::{Algorithms, Options},
     runtime::{PipelineError, RunError, avoid, executable::Executable, memory::Memory, requirements, ticket::Ring},
@@ -197,13 +197,7 @@ impl<'a> TrainerBuilder<'a> {
         self.check()?;
         let weights = self.state.map_or(self.weights, |state| &state.weights);
         weights.check(network)?;
-        let blocklist = gpu.blocklist();
-        let allowed = || avoid::allowed_config(gpu.info(), gpu.device().features(), blocklist);
-        let blocked = || PipelineError::Blocked { blocklist: blocklist.clone() };
-        let mut config = self.config.or_else(allowed).ok_or_else(blocked)?;
-        if config.family == (Family::SubgroupBroadcast { lanes: 4 }) {
-            config.family = Family::WorkgroupTiled;
-        }
+        let config = avoid::backward_config(gpu, self.config)?;
         let at_once = self.at_once.unwrap_or(batch).min(batch);
         // The optimiser's arrays are in storage buffers, whatever the weights are in.
         let limit = |storage| Memory::limit(gpu.device(), storage);
