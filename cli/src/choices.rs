@@ -67,7 +67,7 @@ pub fn store(
     let key = Key::new(gpu, network, batch, precision);
     let mut kept: Vec<Tuned> = all().into_iter().filter(|tuned| tuned.key != key).collect();
     kept.push(Tuned { key, choice: choice.clone(), ms });
-    let cannot = |error: std::io::Error| Failure::run(format!("cannot write {}: {error}", place.display()));
+    let cannot = |error: std::io::Error| Failure::cannot_write(&place, error);
     if let Some(folder) = place.parent() {
         std::fs::create_dir_all(folder).map_err(cannot)?;
     }

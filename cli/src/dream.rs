@@ -95,7 +95,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     write_atomically(&args.output, |file| {
         alexnet_snapshots::write_png(picture.rgb(), [picture.width(), picture.height()], file)
     })
-    .map_err(|e| Failure::run(format!("cannot write {}: {e}", args.output.display())))?;
+    .map_err(|e| Failure::cannot_write(&args.output, e))?;
     let output = printable(&args.output.to_string_lossy());
     let (layer, channel) = (printable(&args.layer), args.channel);
     let told = format!("{layer}, channel {channel}: {:.2}, from {:.2} for noise: {output}", dream.after, dream.before);

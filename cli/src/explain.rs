@@ -147,7 +147,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
         }
         false => npy::write(file, &[heat.height, heat.width], &heat.values),
     })
-    .map_err(|e| Failure::run(format!("cannot write {}: {e}", args.output.display())))?;
+    .map_err(|e| Failure::cannot_write(&args.output, e))?;
     print(args, &model, class, explanation.score)?;
     Ok(ExitCode::SUCCESS)
 }

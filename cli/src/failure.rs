@@ -4,6 +4,7 @@ use std::{
     error::Error,
     fmt::Display,
     io::{self, Write},
+    path::Path,
     process::ExitCode,
 };
 
@@ -27,6 +28,11 @@ impl Failure {
     /// Any other error, in the command's own words.
     pub fn run(error: impl Display) -> Self {
         Self::Run(error.to_string())
+    }
+
+    /// A file that could not be written.
+    pub fn cannot_write(path: &Path, error: impl Display) -> Self {
+        Self::run(format!("cannot write {}: {error}", path.display()))
     }
 
     /// clap's message about the arguments, without the usage.

@@ -78,8 +78,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     };
     if let Some(output) = &args.write_network {
         let json = model.network.to_json()?;
-        write_atomically(output, |file| writeln!(file, "{json}"))
-            .map_err(|e| Failure::run(format!("cannot write {}: {e}", output.display())))?;
+        write_atomically(output, |file| writeln!(file, "{json}")).map_err(|e| Failure::cannot_write(output, e))?;
     }
     let size = path.as_deref().and_then(|path| Some(fs::metadata(path).ok()?.len()));
     let name = path.map(|path| path.display().to_string());

@@ -103,7 +103,7 @@ impl Output {
     }
 
     fn open(path: &Path) -> Result<Self, Failure> {
-        let cannot = |e: io::Error| Failure::run(format!("cannot write {}: {e}", path.display()));
+        let cannot = |e: io::Error| Failure::cannot_write(path, e);
         let is_file = path.metadata().map_or(true, |found| found.is_file());
         // Opening a pipe for reading too would not wait for its reader.
         let mut options = OpenOptions::new();
@@ -120,7 +120,7 @@ impl Output {
 
     fn cut(&mut self, length: u64) -> Result<(), Failure> {
         if let Some((path, file)) = &self.file {
-            cut(file, length).map_err(|e| Failure::run(format!("cannot write {}: {e}", path.display())))?;
+            cut(file, length).map_err(|e| Failure::cannot_write(path, e))?;
             self.length = Some(length);
             self.new = length == 0;
         }
@@ -154,7 +154,7 @@ impl Output {
         }
         written.map_err(|e| match e.kind() {
             io::ErrorKind::BrokenPipe => Failure::OutputClosed,
-            _ => Failure::run(format!("cannot write {}: {e}", path.display())),
+            _ => Failure::cannot_write(path, e),
         })
     }
 }

@@ -3,12 +3,12 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write},
+    io::{self, BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write},
     ops::Range,
     path::{Path, PathBuf},
 };
 
-use alexnet_wgpu::{Model, Precision, Preprocessing};
+use alexnet_wgpu::{Model, Precision, Preprocessing, write_atomically};
 use serde::{Deserialize, Serialize};
 use tempfile::SpooledTempFile;
 
@@ -90,7 +90,7 @@ impl Spool {
         precision: Precision,
         resume: bool,
     ) -> Result<Self, Failure> {
-        let cannot = |e: io::Error| Failure::run(format!("cannot write {}: {e}", path.display()));
+        let cannot = |e: io::Error| Failure::cannot_write(path, e);
         let file = loop {
             let file =
                 OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).map_err(cannot)?;
@@ -211,7 +211,7 @@ impl Spool {
             }
             (Err(e), Store::Beside(path, _)) => {
                 self.cut()?;
-                Err(Failure::run(format!("cannot write {}: {e}", path.display())))
+                Err(Failure::cannot_write(path, e))
             }
             (Err(e), Store::Temporary(_)) => Err(Failure::run(format!("cannot write a temporary file: {e}"))),
         }
@@ -222,7 +222,7 @@ impl Spool {
         match &self.store {
             Store::Beside(path, file) => {
                 let cut = output::cut(file, self.end);
-                cut.map_err(|e| Failure::run(format!("cannot write {}: {e}", path.display())))
+                cut.map_err(|e| Failure::cannot_write(path, e))
             }
             Store::Temporary(_) => Ok(()),
         }
@@ -290,13 +290,36 @@ impl Spool {
         (names.iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect(), names.iter().map(hex).collect())
     }
 
-    /// Whether the values are in a file that stays when the command ends.
-    pub fn is_beside(&self) -> bool {
-        matches!(self.store, Store::Beside(..))
+    /// Passes the output to `write`, and removes the file; it stays where the output is not to be written yet: not `all` pictures
+    /// are done, and what is done is not lost.
+    pub fn finish(
+        mut self,
+        output: Option<&Path>,
+        all: bool,
+        mut write: impl FnMut(&mut Self, &mut (dyn Write + Send)) -> io::Result<()>,
+    ) -> Result<(), Failure> {
+        if self.names.is_empty() {
+            self.remove();
+            return Ok(());
+        }
+        if !all && matches!(self.store, Store::Beside(..)) {
+            return Ok(());
+        }
+        let mut write = |out: &mut (dyn Write + Send)| {
+            let mut out = BufWriter::with_capacity(1 << 16, out);
+            write(&mut self, &mut out)?;
+            out.flush()
+        };
+        match output {
+            Some(path) => write_atomically(path, |file| write(file)).map_err(|e| Failure::cannot_write(path, e))?,
+            None => write(&mut io::stdout()).map_err(Failure::output)?,
+        }
+        self.remove();
+        Ok(())
     }
 
     /// Removes the file, when the output is there.
-    pub fn remove(self) {
+    fn remove(self) {
         if let Store::Beside(path, file) = self.store {
             // Where that fails, the next run with --resume finds all pictures in it and has nothing to compute.
             let _ = fs::remove_file(&path);

@@ -6,18 +6,7 @@ mod common;
 use std::{fs, path::Path};
 
 use alexnet_wgpu::{Model, Picture, Weights, reference, splitmix};
-use common::{Folder, alexnet, picture, tiny};
-
-/// Shape and numbers of an array that the command wrote.
-fn npy(path: &Path) -> (String, Vec<f32>) {
-    let bytes = fs::read(path).unwrap();
-    assert!(bytes.starts_with(b"\x93NUMPY\x01\x00"));
-    let length = usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));
-    let header = std::str::from_utf8(&bytes[10..10 + length]).unwrap();
-    let shape = header.strip_prefix("{'descr': '<f4', 'fortran_order': False, 'shape': ").unwrap();
-    let numbers = bytes[10 + length..].as_chunks::<4>().0.iter().map(|&b| f32::from_le_bytes(b)).collect();
-    (shape.split_once(", }").unwrap().0.to_string(), numbers)
-}
+use common::{Folder, alexnet, npy, picture, tiny};
 
 /// The array as numpy.save writes it.
 fn to_npy(shape: &str, numbers: &[f32]) -> Vec<u8> {

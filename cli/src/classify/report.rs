@@ -144,42 +144,32 @@ impl Report {
     pub fn finish(self, args: &OutputArgs, labels: &[String], all: bool) -> Result<(), Failure> {
         use crate::table::{self, Column, ROWS, Values};
 
-        let To::Spool(mut spool, top) = self.to else { return Ok(()) };
-        if spool.names.is_empty() {
-            spool.remove();
-            return Ok(());
-        }
-        if !all && spool.is_beside() {
-            return Ok(());
-        }
-        let mut begin = 0;
-        let next = || {
-            let pictures = begin..(begin + ROWS.div_ceil(top)).min(spool.names.len());
-            begin = pictures.end;
-            if pictures.is_empty() {
-                return Ok(None);
-            }
-            let each = |texts: Vec<String>| texts.into_iter().flat_map(|text| std::iter::repeat_n(text, top)).collect();
-            let (images, hex) = spool.texts(pictures.clone());
-            let classes = spool.numbers(pictures.clone(), 0..2 * top)?;
-            let indices: Vec<usize> = classes.iter().step_by(2).map(|&index| index as usize).collect();
-            let label = |&index: &usize| labels.get(index).cloned().unwrap_or_else(|| format!("class {index}"));
-            Ok(Some(vec![
-                Column::new("image", Values::Texts(each(images))),
-                Column::new("rank", Values::Indices(pictures.flat_map(|_| 1..=top).collect())),
-                Column::new("index", Values::Indices(indices.clone())),
-                Column::new("label", Values::Texts(indices.iter().map(label).collect())),
-                Column::new("probability", Values::Numbers(classes.into_iter().skip(1).step_by(2).collect())),
-                Column::new("image_hex", Values::Texts(each(hex))),
-            ]))
-        };
-        match args.file() {
-            Some(path) => alexnet_wgpu::write_atomically(path, |file| table::write(file, next))
-                .map_err(|e| Failure::run(format!("cannot write {}: {e}", path.display())))?,
-            None => table::write(std::io::stdout(), next).map_err(Failure::output)?,
-        }
-        spool.remove();
-        Ok(())
+        let To::Spool(spool, top) = self.to else { return Ok(()) };
+        spool.finish(args.file(), all, |spool, out| {
+            let mut begin = 0;
+            let next = || {
+                let pictures = begin..(begin + ROWS.div_ceil(top)).min(spool.names.len());
+                begin = pictures.end;
+                if pictures.is_empty() {
+                    return Ok(None);
+                }
+                let each =
+                    |texts: Vec<String>| texts.into_iter().flat_map(|text| std::iter::repeat_n(text, top)).collect();
+                let (images, hex) = spool.texts(pictures.clone());
+                let classes = spool.numbers(pictures.clone(), 0..2 * top)?;
+                let indices: Vec<usize> = classes.iter().step_by(2).map(|&index| index as usize).collect();
+                let label = |&index: &usize| labels.get(index).cloned().unwrap_or_else(|| format!("class {index}"));
+                Ok(Some(vec![
+                    Column::new("image", Values::Texts(each(images))),
+                    Column::new("rank", Values::Indices(pictures.flat_map(|_| 1..=top).collect())),
+                    Column::new("index", Values::Indices(indices.clone())),
+                    Column::new("label", Values::Texts(indices.iter().map(label).collect())),
+                    Column::new("probability", Values::Numbers(classes.into_iter().skip(1).step_by(2).collect())),
+                    Column::new("image_hex", Values::Texts(each(hex))),
+                ]))
+            };
+            table::write(out, next)
+        })
     }
 }
 

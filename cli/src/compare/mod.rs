@@ -187,8 +187,7 @@ fn compare(args: &Args) -> Result<ExitCode, Failure> {
     })?;
     report.finish().map_err(Failure::output)?;
     if let Some(path) = &args.output {
-        write_atomically(path, |file| file.write_all(&text))
-            .map_err(|e| Failure::run(format!("cannot write {}: {e}", path.display())))?;
+        write_atomically(path, |file| file.write_all(&text)).map_err(|e| Failure::cannot_write(path, e))?;
     }
     bar.finish_and_clear();
     Ok(ExitCode::from(if errors { 2 } else { u8::from(different) }))
@@ -318,6 +317,6 @@ impl Maps {
         };
         folder
             .and_then(|()| write_atomically(&path, |file| heat_map::write(map, file)))
-            .map_err(|e: io::Error| Failure::run(format!("cannot write {}: {e}", path.display())))
+            .map_err(|e: io::Error| Failure::cannot_write(&path, e))
     }
 }

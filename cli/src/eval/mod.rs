@@ -15,9 +15,9 @@ use std::{
 use alexnet_wgpu::{Model, Pipeline};
 use serde::Serialize;
 
-pub use self::pictures::{Labelled, find, folders};
-use self::{
-    judgements::Judgements,
+use self::judgements::Judgements;
+pub use self::{
+    pictures::{Labelled, find, folders},
     score::{Confused, Judged, Score},
 };
 use crate::{

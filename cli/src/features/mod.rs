@@ -4,12 +4,12 @@ mod arrays;
 mod layers;
 
 use std::{
-    io::{self, BufWriter, IsTerminal, Write},
+    io::{self, IsTerminal},
     path::{Path, PathBuf},
     process::ExitCode,
 };
 
-use alexnet_wgpu::{Model, Pipeline, write_atomically};
+use alexnet_wgpu::{Model, Pipeline};
 use clap::ValueEnum;
 
 use self::layers::Layers;
@@ -279,33 +279,15 @@ impl Target {
 
     /// Writes the arrays, where all pictures are done or what is done would be lost.
     fn finish(self, args: &Args, format: Format, layers: &Layers, single: bool, all: bool) -> Result<(), Failure> {
-        let Self::Arrays(mut spool) = self else { return Ok(()) };
-        if spool.names.is_empty() {
-            spool.remove();
-            return Ok(());
-        }
-        if !all && spool.is_beside() {
-            return Ok(());
-        }
+        let Self::Arrays(spool) = self else { return Ok(()) };
         let wanted = &layers.wanted;
-        let mut write = |out: &mut (dyn Write + Send)| {
-            let mut out = BufWriter::with_capacity(1 << 16, out);
-            match format {
-                Format::Npy => arrays::npy(&mut out, &mut spool, wanted, single)?,
-                Format::Npz => arrays::npz(&mut out, &mut spool, wanted)?,
-                Format::Safetensors => arrays::safetensors(&mut out, &mut spool, wanted, single)?,
-                #[cfg(feature = "parquet")]
-                Format::Parquet => arrays::parquet(&mut out, &mut spool, wanted)?,
-                Format::Csv => {}
-            }
-            out.flush()
-        };
-        match args.output.file() {
-            Some(path) => write_atomically(path, |file| write(file))
-                .map_err(|e| Failure::run(format!("cannot write {}: {e}", path.display())))?,
-            None => write(&mut io::stdout()).map_err(Failure::output)?,
-        }
-        spool.remove();
-        Ok(())
+        spool.finish(args.output.file(), all, |spool, mut out| match format {
+            Format::Npy => arrays::npy(&mut out, spool, wanted, single),
+            Format::Npz => arrays::npz(&mut out, spool, wanted),
+            Format::Safetensors => arrays::safetensors(&mut out, spool, wanted, single),
+            #[cfg(feature = "parquet")]
+            Format::Parquet => arrays::parquet(&mut out, spool, wanted),
+            Format::Csv => Ok(()),
+        })
     }
 }

@@ -16,5 +16,5 @@ pub fn npz(path: &Path, index: &Index, dims: usize) -> Result<(), Failure> {
         npz::add(&mut archive, "vectors", |mut out| npy::write(&mut out, &[index.len(), dims], &index.vectors))?;
         archive.finish().map(drop).map_err(std::io::Error::other)
     });
-    written.map_err(|e| Failure::run(format!("cannot write {}: {e}", path.display())))
+    written.map_err(|e| Failure::cannot_write(path, e))
 }

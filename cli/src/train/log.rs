@@ -28,7 +28,7 @@ impl Log {
     pub fn new(folder: &Path, files: &[LogFile], json: bool, goes_on: bool) -> Result<Self, Failure> {
         let csv = files.contains(&LogFile::Csv).then(|| metrics(folder, goes_on)).transpose()?;
         let events = files.contains(&LogFile::Tensorboard).then(|| Events::new(folder)).transpose();
-        let events = events.map_err(|e| cannot_write(&folder.join("events.out.tfevents"), e))?;
+        let events = events.map_err(|e| Failure::cannot_write(&folder.join("events.out.tfevents"), e))?;
         Ok(Self { bar: ProgressBar::hidden(), json, csv, events, start: Instant::now(), images: 0 })
     }
 
@@ -82,7 +82,7 @@ impl Log {
         ];
         if let Some(csv) = &mut self.csv {
             csv.write_record(record)?;
-            csv.flush().map_err(|e| cannot_write(Path::new("metrics.csv"), e))?;
+            csv.flush().map_err(|e| Failure::cannot_write(Path::new("metrics.csv"), e))?;
         }
         self.scalars(step, &[("loss/train", loss), ("accuracy/train", accuracy)])?;
         if let Some([loss, accuracy]) = held {
@@ -104,7 +104,7 @@ impl Log {
 
     fn scalars(&mut self, step: u64, scalars: &[(&str, f64)]) -> Result<(), Failure> {
         let Some(events) = &mut self.events else { return Ok(()) };
-        events.scalars(step, scalars).map_err(|e| cannot_write(Path::new("the event file"), e))
+        events.scalars(step, scalars).map_err(|e| Failure::cannot_write(Path::new("the event file"), e))
     }
 
     /// Prints a line for a person.
@@ -126,16 +126,12 @@ fn metrics(folder: &Path, goes_on: bool) -> Result<csv::Writer<File>, Failure> {
     let goes_on = goes_on && path.exists();
     let mut options = OpenOptions::new();
     options.create(true).write(true).append(goes_on).truncate(!goes_on);
-    let mut csv = csv::Writer::from_writer(options.open(&path).map_err(|e| cannot_write(&path, e))?);
+    let mut csv = csv::Writer::from_writer(options.open(&path).map_err(|e| Failure::cannot_write(&path, e))?);
     if !goes_on {
         let columns = ["epoch", "step", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "lr", "seconds"];
-        csv.write_record(columns).map_err(|e| cannot_write(&path, e.into()))?;
+        csv.write_record(columns).map_err(|e| Failure::cannot_write(&path, e))?;
     }
     Ok(csv)
-}
-
-fn cannot_write(path: &Path, error: io::Error) -> Failure {
-    Failure::run(format!("cannot write {}: {error}", path.display()))
 }
 
 fn line(text: &str) -> Result<(), Failure> {

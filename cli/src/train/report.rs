@@ -7,7 +7,11 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use minijinja::{AutoEscape, Environment};
 use serde::Serialize;
 
-use crate::{eval::Labelled, failure::Failure, files};
+use crate::{
+    eval::{Confused, Judged, Labelled, Score},
+    failure::Failure,
+    files,
+};
 
 /// The largest number of classes whose confusions are a table.
 const TABLE: usize = 30;
@@ -71,7 +75,7 @@ struct Row {
 
 #[derive(Serialize)]
 struct Cell {
-    count: usize,
+    count: u64,
     share: String,
     colour: &'static str,
 }
@@ -96,11 +100,13 @@ impl Report<'_> {
     /// Writes report.html beside metrics.csv, whose numbers it draws.
     pub fn write(self, folder: &Path) -> Result<(), Failure> {
         let path = folder.join("report.html");
-        let fail = |e: &dyn std::fmt::Display| Failure::run(format!("cannot write {}: {e}", path.display()));
         let mut templates = Environment::new();
         templates.set_auto_escape_callback(|_| AutoEscape::Html);
-        let html = templates.render_str(include_str!("report.html"), self.page(folder)).map_err(|e| fail(&e))?;
-        write_atomically(&path, |file| io::Write::write_all(file, html.as_bytes())).map_err(|e| fail(&e))
+        let html = templates
+            .render_str(include_str!("report.html"), self.page(folder))
+            .map_err(|e| Failure::cannot_write(&path, e))?;
+        write_atomically(&path, |file| io::Write::write_all(file, html.as_bytes()))
+            .map_err(|e| Failure::cannot_write(&path, e))
     }
 
     fn page(self, folder: &Path) -> Page {
@@ -116,14 +122,14 @@ impl Report<'_> {
             filters: self.filters(),
         };
         if let Some((epoch, pictures, results)) = self.held {
-            let right = results.iter().filter(|result| result.predicted == result.class).count();
-            let percent = percent(right, results.len());
-            page.held = Some(format!("{right} of {} are right ({percent}), after epoch {epoch}.", results.len()));
-            let counts = counts(results, self.labels.len());
+            let score = score(results, self.labels.len());
+            let (right, all) = (score.top1(), score.pictures());
+            page.held = Some(format!("{right} of {all} are right ({}), after epoch {epoch}.", percent(right, all)));
             if self.labels.len() <= TABLE {
-                page.matrix = self.labels.iter().zip(&counts).enumerate().map(row).collect();
+                page.matrix =
+                    (self.labels.iter().enumerate()).map(|(class, label)| row(&score, class, label)).collect();
             }
-            page.confusions = confusions(&counts, self.labels);
+            page.confusions = confusions(&score, self.labels);
             page.mistakes = mistakes(pictures, results, self.labels);
         }
         page
@@ -172,37 +178,32 @@ fn points(values: &[f64], high: f64) -> String {
 }
 
 /// How often each class got each answer.
-fn counts(results: &[ImageResult], classes: usize) -> Vec<Vec<usize>> {
-    let mut counts = vec![vec![0; classes]; classes];
-    results.iter().for_each(|result| counts[result.class][result.predicted] += 1);
-    counts
+fn score(results: &[ImageResult], classes: usize) -> Score {
+    let mut score = Score::new(classes);
+    for &ImageResult { class, predicted, .. } in results {
+        // Only the first answer is known.
+        score.add(class, Judged { taken_for: predicted, in_top5: predicted == class });
+    }
+    score
 }
 
-fn row((class, (label, counts)): (usize, (&String, &Vec<usize>))) -> Row {
-    let all: usize = counts.iter().sum();
-    let cell = |(answer, &count): (usize, &usize)| {
+fn row(score: &Score, class: usize, label: &str) -> Row {
+    let all = score.of(class);
+    let cell = |answer| {
+        let count = score.count(class, answer);
         let share = count as f64 / all.max(1) as f64;
         let colour = if answer == class { "43 123 214" } else { "224 60 29" };
         Cell { count, share: if count == 0 { String::new() } else { format!("{:.2}", 0.7 * share) }, colour }
     };
-    let cells = counts.iter().enumerate().map(cell).collect();
-    Row { label: label.clone(), cells, right: percent(counts[class], all) }
+    let cells = (0..score.classes()).map(cell).collect();
+    Row { label: label.into(), cells, right: percent(score.count(class, class), all) }
 }
 
-fn confusions(counts: &[Vec<usize>], labels: &[String]) -> Vec<String> {
-    let pairs = counts.iter().enumerate().flat_map(|(class, row)| {
-        row.iter()
-            .enumerate()
-            .filter(move |(answer, count)| *answer != class && **count > 0)
-            .map(move |(answer, &count)| (count, class, answer))
-    });
-    let mut pairs: Vec<(usize, usize, usize)> = pairs.collect();
-    pairs.sort_by_key(|&(count, class, answer)| (std::cmp::Reverse(count), class, answer));
-    let text = |&(count, class, answer): &(usize, usize, usize)| {
-        let all: usize = counts[class].iter().sum();
-        format!("{} for {}: {count} of {all}", labels[class], labels[answer])
+fn confusions(score: &Score, labels: &[String]) -> Vec<String> {
+    let text = |&Confused { class, taken_for, pictures }: &Confused| {
+        format!("{} for {}: {pictures} of {}", labels[class], labels[taken_for], score.of(class))
     };
-    pairs.iter().take(CONFUSIONS).map(text).collect()
+    score.confused().iter().take(CONFUSIONS).map(text).collect()
 }
 
 /// The pictures of which the network was surest that they are something else.
@@ -260,6 +261,6 @@ fn png(rgb: &[u8], size: [usize; 2]) -> Option<String> {
     Some(format!("data:image/png;base64,{}", BASE64_STANDARD.encode(png)))
 }
 
-fn percent(part: usize, whole: usize) -> String {
+fn percent(part: u64, whole: u64) -> String {
     format!("{:.1} %", 100.0 * part as f64 / whole.max(1) as f64)
 }

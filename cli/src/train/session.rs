@@ -11,7 +11,7 @@ use std::{
 };
 
 use alexnet_wgpu::{
-    Gpu, Tensor, splitmix,
+    Gpu, splitmix,
     train::{ImageResult, Optimizer, PendingReport, SgdForm, StepReport, Trainer, TrainerBuilder},
 };
 use serde_json::json;
@@ -186,10 +186,7 @@ impl<'a> Session<'a> {
     fn report(&self) -> Result<(), Failure> {
         let (plan, pictures) = (&self.plan, &self.examples);
         let facts = [
-            (
-                "network",
-                format!("{}, {} parameters trained", self.task.network.name(), self.task.parameters(self.args)),
-            ),
+            ("network", format!("{}, {} parameters trained", self.task.network.name(), self.task.parameters())),
             ("pictures", format!("{} trained on, {} held back", pictures.training.len(), pictures.held.len())),
             ("steps", format!("{} of {} pictures", self.trainer.steps(), plan.batch)),
             ("optimiser", format!("{}, learning rate {}", described(plan.optimizer), plan.rate)),
@@ -327,8 +324,7 @@ impl<'a> Session<'a> {
     /// Saves the training, unless numbers that are not finite would take the place of good ones.
     fn save(&mut self, is_best: bool) -> Result<(), Failure> {
         let state = self.trainer.state()?;
-        let is_finite = |tensor: &Tensor| tensor.to_f32().iter().all(|value| value.is_finite());
-        if !state.weights.iter().all(|(_, tensor)| is_finite(tensor)) {
+        if state.weights.check_finite().is_err() {
             return Err(self.diverged(state.steps));
         }
         let model = self.task.model(&state.weights, &self.labels)?;
@@ -348,7 +344,7 @@ pub fn builder<'a>(gpu: &'a Gpu, args: &Args, plan: &Plan, task: &'a Task, data:
         .biases(rate, decay)
         .dropout(args.dropout)
         .seed(args.seed);
-    for layer in task.frozen(args).unwrap_or_default() {
+    for layer in task.frozen() {
         builder = builder.rate(&layer.name, 0.0);
     }
     if let Some(images) = args.at_once {

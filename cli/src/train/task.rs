@@ -23,17 +23,19 @@ pub struct Task {
     /// The features that it gets in place of pictures, and their network.
     pub trunk: Option<Model>,
     pub preprocessing: Preprocessing,
+    /// The number of its first layers that keep their weights.
+    frozen: usize,
 }
 
 impl Task {
     pub fn new(args: &Args, plan: &Plan, labels: &[String]) -> Result<Self, Failure> {
         let given = args.weights.as_ref().map(|weights| open(weights, args)).transpose()?;
-        let task = match (args.recipe, given) {
+        let mut task = match (args.recipe, given) {
             (Recipe::Finetune, given) => Self::head(args, plan, labels.len(), given)?,
             (_, Some(given)) => Self::whole(args, plan, labels, given)?,
             (_, None) => Self::random(args, plan, labels.len())?,
         };
-        task.frozen(args)?;
+        task.frozen = task.up_to(args.freeze.as_deref())?;
         Ok(task)
     }
 
@@ -50,7 +52,7 @@ impl Task {
         let network = builder.linear("fc8", Linear::new(classes)).softmax("prob").build()?;
         let weights = initial_weights(&network, plan.init, args.seed);
         let preprocessing = trunk.preprocessing;
-        Ok(Self { network, weights, trunk: Some(trunk), preprocessing })
+        Ok(Self { network, weights, trunk: Some(trunk), preprocessing, frozen: 0 })
     }
 
     /// All layers of a model, the last one anew if the classes are others.
@@ -65,7 +67,7 @@ impl Task {
                 weights.insert(name, tensor);
             }
         }
-        Ok(Self { network, weights, trunk: None, preprocessing: model.preprocessing })
+        Ok(Self { network, weights, trunk: None, preprocessing: model.preprocessing, frozen: 0 })
     }
 
     /// A network with random weights.
@@ -98,19 +100,22 @@ impl Task {
                 }
             }
         }
-        Ok(Self { network, weights, trunk: None, preprocessing })
+        Ok(Self { network, weights, trunk: None, preprocessing, frozen: 0 })
     }
 
-    /// The layers that keep their weights: all up to the one that --freeze names.
-    pub fn frozen(&self, args: &Args) -> Result<&[Layer], Failure> {
-        let Some(last) = &args.freeze else { return Ok(&[]) };
+    /// The number of layers up to the one called `last`; 0 where it is one of the trunk.
+    fn up_to(&self, last: Option<&str>) -> Result<usize, Failure> {
+        let Some(last) = last else { return Ok(0) };
         if self.trunk.as_ref().is_some_and(|trunk| trunk.network.layer(last).is_ok()) {
-            return Ok(&[]);
+            return Ok(0);
         }
-        let last = &self.network.layer(last).map_err(|error| Failure::usage(format!("--freeze: {error}")))?.name;
-        let layers = self.network.layers();
-        let count = layers.iter().position(|layer| layer.name == *last).map_or(0, |index| index + 1);
-        Ok(&layers[..count])
+        let network = self.network.up_to(last).map_err(|error| Failure::usage(format!("--freeze: {error}")))?;
+        Ok(network.layers().len())
+    }
+
+    /// The layers that keep their weights.
+    pub fn frozen(&self) -> &[Layer] {
+        &self.network.layers()[..self.frozen]
     }
 
     /// The whole network with these weights of the trained one.
@@ -135,14 +140,14 @@ impl Task {
     }
 
     /// The number of parameters that are trained.
-    pub fn parameters(&self, args: &Args) -> usize {
-        let frozen = self.frozen(args).map_or(0, <[Layer]>::len);
-        let trained = self.network.layers()[frozen..].iter().flat_map(Layer::parameters);
-        trained.map(|(_, shape)| shape.iter().product::<usize>()).sum()
+    pub fn parameters(&self) -> usize {
+        let trained =
+            self.network.layers()[self.frozen..].iter().filter(|layer| matches!(layer.op, Op::Conv(_) | Op::Linear(_)));
+        trained.flat_map(Layer::parameters).map(|(_, shape)| shape.iter().product::<usize>()).sum()
     }
 
     pub fn describe(&self, args: &Args, plan: &Plan, data: &Data) -> Result<ExitCode, Failure> {
-        let parameters = self.parameters(args);
+        let parameters = self.parameters();
         let steps = data.training.len().div_ceil(plan.batch) as u64;
         let convolutions = self.network.layers().iter().filter(|layer| matches!(layer.op, Op::Conv(_))).count();
         let what = if convolutions == 0 { "layers on ImageNet's features" } else { "a whole network" };

@@ -153,3 +153,14 @@ pub fn tiny() -> Model {
 pub fn model(network: Network, options: ModelOptions) -> Model {
     Model::from_weights(Weights::random(&network, 1), &options.network(network)).unwrap()
 }
+
+/// Shape and numbers of an array that the command wrote.
+pub fn npy(path: &Path) -> (String, Vec<f32>) {
+    let bytes = fs::read(path).unwrap();
+    assert!(bytes.starts_with(b"\x93NUMPY\x01\x00"));
+    let length = usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));
+    let header = std::str::from_utf8(&bytes[10..10 + length]).unwrap();
+    let shape = header.strip_prefix("{'descr': '<f4', 'fortran_order': False, 'shape': ").unwrap();
+    let numbers = bytes[10 + length..].as_chunks::<4>().0.iter().map(|&b| f32::from_le_bytes(b)).collect();
+    (shape.split_once(", }").unwrap().0.to_string(), numbers)
+}
