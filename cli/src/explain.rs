@@ -81,7 +81,7 @@ enum MethodName {
 impl Args {
     fn method(&self) -> Result<Method, Failure> {
         if self.layer.is_some() && self.method != MethodName::GradCam {
-            return Err(Failure::usage("expected --layer with --method grad-cam only"));
+            return Err(Failure::usage("--layer is for --method grad-cam: leave it out, or choose that method"));
         }
         Ok(match self.method {
             MethodName::GradCam => Method::GradCam { layer: self.layer.clone() },

@@ -127,9 +127,8 @@ impl Dreamer {
         seeds[self.channel * maps..][..maps].fill(1.0 / maps as f32);
         let mean = |outputs: &[f32]| outputs[self.channel * maps..][..maps].iter().sum::<f32>() / maps as f32;
         let before = mean(&self.gradient.run_on(&input, None, poller).await?.output);
-        let moves = splitmix::uniform(seed ^ 1, 2 * steps, JITTER + 0.49);
-        let moves = moves.as_chunks::<2>().0.iter().map(|by| by.map(|by| by.round() as isize));
-        for (by, step_number) in moves.zip(1..) {
+        for number in 0..steps {
+            let by = jitter(seed, number);
             let moved = rolled(&input, shape, by);
             let gradient = self.gradient.run_on(&moved, Some(&seeds), poller).await?.gradient;
             let gradient = rolled(&gradient, shape, by.map(|by| -by));
@@ -137,7 +136,7 @@ impl Dreamer {
             let size = size(&step);
             input.iter_mut().zip(step).for_each(|(v, step)| *v = DECAY * *v + RATE * step / size);
             self.clamp(&mut input);
-            done(step_number);
+            done(number + 1);
         }
         let after = mean(&self.gradient.run_on(&input, None, poller).await?.output);
         let picture = self.preprocessing.picture(&input, shape).ok_or_else(|| ExplainError::Option {
@@ -156,6 +155,15 @@ impl Dreamer {
             plane.iter_mut().for_each(|v| *v = v.clamp(low, high));
         }
     }
+}
+
+/// How far the picture is moved down and to the right before a step: two numbers of a stream, drawn when the step comes, since
+/// there may be any number of them.
+fn jitter(seed: u64, step: usize) -> [isize; 2] {
+    // SplitMix64 adds this constant for each number.
+    let drawn = (step as u64).wrapping_mul(2).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    let draws = splitmix::uniform((seed ^ 1).wrapping_add(drawn), 2, JITTER + 0.49);
+    [draws[0], draws[1]].map(|draw| draw.round() as isize)
 }
 
 /// Each plane, moved down and to the right; what leaves on one side comes back on the other.
@@ -218,6 +226,14 @@ fn blurred(chw: &[f32], shape: Shape, radius: usize) -> Vec<f32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn moves_are_those_of_one_stream() {
+        let stream = splitmix::uniform(7 ^ 1, 200, JITTER + 0.49);
+        let moves: Vec<isize> = (0..100).flat_map(|step| jitter(7, step)).collect();
+        assert!(moves.iter().zip(&stream).all(|(&by, draw)| by == draw.round() as isize && by.abs() <= 8), "{moves:?}");
+        assert!(jitter(7, usize::MAX).iter().all(|by| by.abs() <= 8));
+    }
 
     #[test]
     fn what_is_moved_comes_back() {

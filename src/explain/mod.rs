@@ -296,7 +296,10 @@ impl Explainer {
 fn maps<'a>(network: &Network, layer: &'a str) -> Result<&'a str, ExplainError> {
     let output = network.layer(layer)?.output;
     match output.height * output.width {
-        1 => Err(ExplainError::Option { expected: "a layer of maps".into(), found: format!("`{layer}`, a vector") }),
+        1 => Err(ExplainError::Option {
+            expected: "a layer of maps".into(),
+            found: format!("`{layer}`, a vector: name a convolution or a pooling layer"),
+        }),
         _ => Ok(layer),
     }
 }

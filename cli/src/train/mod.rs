@@ -55,7 +55,7 @@ pub struct Args {
     #[arg(long, value_name = "NAME", default_value = "finetune")]
     recipe: Recipe,
     /// Weights to start from, or the name of fetched ones: finetune takes the layers before the first fully connected one as
-    /// they are, the other recipes train all of them. The last layer is new where the classes are others
+    /// they are, the other recipes train all of them. The last layer starts anew where the classes differ
     #[arg(long, value_name = "FILE|NAME", conflicts_with_all = ["width", "size"])]
     weights: Option<PathBuf>,
     /// The network that is trained from nothing, or that --weights belong to: ungrouped, paper, caffe, caffenet or torchvision,
