@@ -247,6 +247,7 @@ def damaged_jpegs(photo):
     rng, files = random.Random(19), {}
     image = photo.crop((100, 80, 164, 128))
     ways = [[], ["-restart", "2B"], ["-restart", "1"], ["-progressive"], ["-scans", "luma"], ["-scans", "refined"]]
+    ways += [["-arithmetic", *way] for way in ([], ["-restart", "2B"], ["-restart", "1"], ["-progressive"])]
     for index, way in enumerate(ways):
         whole = cjpeg(image, "-sample", "2x2" if index % 2 else "2x1", *way)
         count = 0
@@ -255,6 +256,8 @@ def damaged_jpegs(photo):
             scan = data.index(b"\xff\xda") + 14
             for _ in range(rng.choice([1, 3])):
                 data[rng.randrange(scan, len(data) - 2)] = rng.randrange(256)
+            if "-arithmetic" in way and "-progressive" not in way and count == 1:
+                data[-2] = 0xBC  # No end marker: two more bytes of data, which Pillow may not need.
             told = subprocess.run(["djpeg", "-outfile", "/dev/null"], input=bytes(data), capture_output=True).stderr
             if not told.startswith(b"Corrupt JPEG data"):
                 continue

@@ -123,6 +123,9 @@ impl Arithmetic {
 
     /// Decodes a block of a scan's part. After invalid data, nothing is read until the next restart.
     pub fn block(&mut self, bits: &mut Bits, block: &mut [i16; 64], index: usize, places: Places, band: Band) {
+        if bits.exhausted {
+            return;
+        }
         let result = match band {
             Band { progressive: false, .. } => self.dc(bits, index, places).and_then(|dc| {
                 block[0] = dc as i16;

@@ -343,7 +343,8 @@ pub(in crate::picture) fn decode(bytes: &[u8], header: Header) -> Result<Decoded
         let whole = !frame.coding.progressive && usize::from(body[0]) == channels.len();
         if bits.cut {
             // Arithmetic coding does not mark the end of its data, and omits zeros there.
-            cut = bits.exhausted || frame.coding.arithmetic && bits.starved || (!whole && !complete(&channels));
+            let short = if frame.coding.arithmetic { bits.starved } else { bits.exhausted };
+            cut = short || (!whole && !complete(&channels));
             break;
         }
         let mut marker = bits.marker;

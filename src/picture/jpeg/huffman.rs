@@ -11,7 +11,7 @@ pub(super) struct Bits<'a> {
     pub exhausted: bool,
     /// Whether the file ends where a marker should be.
     pub cut: bool,
-    /// Whether more bytes were requested than there are.
+    /// Whether more bytes were requested than the file has.
     pub starved: bool,
     /// The next bits, from the highest; zeros after them.
     buffer: u64,
@@ -57,7 +57,7 @@ impl<'a> Bits<'a> {
     pub fn byte(&mut self) -> u8 {
         if self.left < 8 {
             self.fill();
-            self.starved |= self.left < 8;
+            self.starved |= self.left < 8 && self.cut;
         }
         let byte = (self.buffer >> 56) as u8;
         self.buffer <<= 8;

@@ -84,7 +84,7 @@ pub(super) fn idct(block: &[i16; 64], quantisation: &[u16; 64], out: &mut [u8], 
     let (steps, _) = quantisation.as_chunks::<8>();
     let first: [i16; 8] = std::array::from_fn(|x| rows[0][x].wrapping_mul(steps[0][x] as i16));
     if rows[1..].iter().all(|row| *row == [0; 8]) {
-        middle = [first.map(|value| (i32::from(value) << 2).clamp(-32_768, 32_767) as i16); 8];
+        middle = [first.map(|value| value << 2); 8];
     } else {
         for x in 0..8 {
             let column = std::array::from_fn(|y| rows[y][x].wrapping_mul(steps[y][x] as i16));

@@ -122,9 +122,9 @@ pub(super) fn read(bits: &mut Bits, parts: &mut [Part], band: Band, restart_inte
             }
         }
         let skipped = bits.skip_to_marker();
-        if skipped > 0 && good == last && !bits.cut {
+        if skipped > 0 && good == last && (!bits.cut || state.arithmetic.is_some()) {
             // Data is left over, so something in the interval was misread. Padding that phones write in place of the end is
-            // not data.
+            // not data; they do not write arithmetic codes.
             good = first;
         }
         if last < units {
