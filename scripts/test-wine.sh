@@ -81,6 +81,6 @@ x86_64-w64-mingw32-gcc -O1 -o "$folder/fxc.exe" scripts/fxc.c
 (cd "$folder/shaders" && "$wine" "$folder/fxc.exe" ./*.fxc.hlsl)
 
 alexnet adapters
-alexnet doctor --quick --backend dx12
+alexnet doctor --backend dx12
 alexnet classify --backend dx12 examples/pictures/ankle-boot.png | tee "$folder/log"
 grep -q "Ankle boot" "$folder/log" || die "the boot was not seen to be one"

@@ -23,7 +23,7 @@ Examples:
   alexnet adapters
   alexnet adapters --json
   alexnet classify shoe.jpg --adapter nvidia --backend vulkan
-  alexnet classify shoe.jpg --adapter 1                 the second of this list, if two have the same name
+  alexnet classify shoe.jpg --adapter 1     the second of this list
 
 Exit codes: 0 an adapter can run networks; 1 none can; 2 invalid arguments.";
 

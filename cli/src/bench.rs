@@ -22,9 +22,10 @@ Examples:
   alexnet bench --network torchvision --batch 16
   alexnet bench --weights alexnet.safetensors --dtype f16 --json
 
-Times are for the whole batch, with the input on the device and the most likely class read back. Layers are measured one
-by one with timestamps, so their sum differs slightly from the whole. The roofline is the measured peak rate of the
-adapter, in multiply-adds or bytes read, whichever limits the layer. GB/s counts input, weights and output once each.
+Times are for the whole batch, with the input on the device and the most likely class read back. Layers are measured \
+one by one with timestamps, so their sum differs slightly from the whole. The peak is the \
+measured rate of the adapter, in multiply-adds or bytes read, whichever limits the layer (the roofline). GB/s counts \
+input, weights and output once each.
 
 Exit codes: 0 done; 1 it could not run; 2 invalid arguments.";
 
@@ -176,7 +177,7 @@ fn print(report: &Report<'_>, network: &Network, json: bool) -> io::Result<()> {
     let gflops = 2.0 * network.multiply_adds() as f64 * *batch as f64 / (median_ms * 1e6);
     writeln!(
         out,
-        "batch {batch}, {dtype}, {runs} runs: median {} ms ({} a picture, {gflops:.0} GFLOP/s), least {}, first {}",
+        "batch {batch}, {dtype}, {runs} runs: median {} ms ({} a picture, {gflops:.0} GFLOP/s),\n  fastest {}, first {}",
         ms(*median_ms),
         ms(median_ms / *batch as f64),
         ms(*min_ms),
@@ -187,13 +188,17 @@ fn print(report: &Report<'_>, network: &Network, json: bool) -> io::Result<()> {
         writeln!(out, "outputs differ from f32's by {error:.1e} (norm of the difference over norm)")?;
     }
     writeln!(out, "roofline: {:.0} GFLOP/s, {:.1} GB/s, measured", roofline.gflops, roofline.gbps)?;
+    if report.layers.is_empty() {
+        return writeln!(out, "no times of layers: the adapter has no timestamps");
+    }
+    writeln!(out, "  {:8} {:>9} {:>8} {:>7} {:>6}  kernel", "layer", "ms", "GFLOP/s", "GB/s", "% peak")?;
     for Layer { name, kernel, ms, rates } in &report.layers {
         let Rates { gflops, gbps, share_of_roofline } = rates;
         let share = 100.0 * share_of_roofline;
-        writeln!(out, "  {name:8} {ms:9.3} ms {gflops:7.1} GFLOP/s {gbps:6.1} GB/s {share:4.0} %  {kernel}")?;
+        writeln!(out, "  {name:8} {ms:9.3} {gflops:8.1} {gbps:7.1} {share:6.0}  {kernel}")?;
     }
-    if report.layers.is_empty() {
-        writeln!(out, "  no times of layers: the adapter has no timestamps")?;
+    if report.layers.iter().any(|layer| layer.rates.share_of_roofline > 1.0) {
+        writeln!(out, "over 100 %: Winograd needs fewer multiply-adds than are counted, or data came from a cache")?;
     }
     Ok(())
 }

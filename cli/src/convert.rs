@@ -23,15 +23,14 @@ const EXAMPLES: &str = "\
 Examples:
   alexnet convert alexnet-owt-7be5be79.pth alexnet.safetensors
   alexnet convert bvlcalexnet-12.onnx alexnet-int8.safetensors --dtype int8
-  alexnet convert mine.pth mine.safetensors --network ungrouped --labels labels.txt
+  alexnet convert mine.pth mine.safetensors --labels labels.txt
   alexnet convert mine.pth mine.safetensors --preprocessing caffe
 
 Needs no GPU. The output is complete or unchanged. The same input and options make the same bytes.
 
-Exit codes: 0 done; 1 a file failed; 2 invalid arguments, or the
-number of labels is not that of the classes.";
+Exit codes: 0 done; 1 a file failed; 2 invalid arguments, or the number of labels is not that of the classes.";
 
-/// Convert any weight file to one file with weights, network, preprocessing and labels
+/// Convert weights to a file with network, preprocessing and labels
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {

@@ -19,10 +19,9 @@ use crate::{
 const EXAMPLES: &str = "\
 Examples:
   alexnet dream --layer conv5 --channel 12 --output dream.png
-  alexnet dream --layer fc8 --channel 207 --output retriever.png --weights alexnet.safetensors
+  alexnet dream --layer fc8 --channel 207 --weights torchvision --output dog.png
 
-Exit codes: 0 done; 1 a file or the device failed;
-2 invalid arguments, or no such layer or channel.";
+Exit codes: 0 done; 1 a file or the device failed; 2 invalid arguments, or no such layer or channel.";
 
 /// Make the picture that a channel of a layer answers to most
 ///

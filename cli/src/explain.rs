@@ -20,13 +20,12 @@ use crate::{
 
 const EXAMPLES: &str = "\
 Examples:
-  alexnet explain shoe.jpg --output heat.png                         what the most likely class rests on
-  alexnet explain shoe.jpg --class sandal --output heat.png          what speaks for another one
-  alexnet explain dog.jpg --method guided --output heat.png --weights alexnet.safetensors
-  alexnet explain shoe.jpg --method integrated --output heat.npy     the numbers
+  alexnet explain shoe.jpg --output heat.png
+  alexnet explain shoe.jpg --class sandal --output heat.png
+  alexnet explain dog.jpg --weights torchvision --method guided --output dog.png
+  alexnet explain shoe.jpg --method integrated --output heat.npy
 
-Exit codes: 0 done; 1 the picture, a file or the device failed;
-2 invalid arguments, or no such class or layer.";
+Exit codes: 0 done; 1 the picture, a file or the device failed; 2 invalid arguments, or no such class or layer.";
 
 /// Show the pixels that a class rests on
 ///

@@ -3,9 +3,10 @@
 use std::{
     error::Error,
     fmt::Display,
-    io::{self, Write},
+    io::{self, IsTerminal, Write},
     path::Path,
     process::ExitCode,
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 /// The reason why the command ends early.
@@ -69,7 +70,37 @@ impl<E: Error> From<E> for Failure {
     }
 }
 
-/// Prints one line to standard error.
+/// Whether --quiet was given.
+static QUIET: AtomicBool = AtomicBool::new(false);
+
+/// Leaves out notes, warnings and progress from now on.
+pub fn be_quiet() {
+    QUIET.store(true, Ordering::Relaxed);
+}
+
+pub fn is_quiet() -> bool {
+    QUIET.load(Ordering::Relaxed)
+}
+
+/// Whether somebody watches standard error, who may be told what a log would not need.
+pub fn is_watched() -> bool {
+    io::stderr().is_terminal() && !is_quiet()
+}
+
+/// Prints how the command is used; there were no arguments.
+pub fn usage(text: &str) -> ExitCode {
+    let _ = writeln!(io::stderr(), "{text}");
+    ExitCode::from(2)
+}
+
+/// Prints a warning or a note of one line to standard error, unless --quiet was given.
+pub fn note(message: &str) {
+    if !is_quiet() {
+        complain(message);
+    }
+}
+
+/// Prints one line about an error to standard error.
 pub fn complain(message: &str) {
     // Where standard error is closed, there is nowhere to report to.
     let _ = writeln!(io::stderr(), "alexnet: {}", printable(message));

@@ -10,7 +10,7 @@ use alexnet_wgpu::{Picture, PictureError, Preprocessing, PreprocessingError};
 use etcetera::BaseStrategy;
 
 use crate::{
-    failure::{Failure, chain, complain},
+    failure::{Failure, chain, note},
     npy,
     pictures::is_standard_input,
 };
@@ -90,7 +90,7 @@ pub fn decode_picture(bytes: &[u8], name: &Path) -> Result<Picture, String> {
 
 fn tell_damage(picture: &Picture, name: &Path) {
     if let Some(damage) = picture.damage() {
-        complain(&named(name, &format!("{damage}: that part is missing or a guess")));
+        note(&named(name, &format!("{damage}: that part is missing or a guess")));
     }
 }
 

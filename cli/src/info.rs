@@ -26,12 +26,11 @@ Examples:
   alexnet info
   alexnet info alexnet-owt-7be5be79.pth
   alexnet info --json bvlcalexnet-12.onnx | jq .network.name
-  alexnet info lenet.onnx --write-network lenet.json     for a state dict: --network lenet.json
+  alexnet info lenet.onnx --write-network lenet.json
 
 Needs no GPU. If no network is recognised, the tensors are listed nonetheless.
 
-Exit codes: 0 done; 1 the file cannot be read, or no network is recognised in it;
-2 invalid arguments.";
+Exit codes: 0 done; 1 the file cannot be read, or no network is recognised in it; 2 invalid arguments.";
 
 /// Describe a weight file: its network, and how it was recognised
 #[derive(Debug, clap::Args)]

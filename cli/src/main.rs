@@ -19,6 +19,7 @@ mod files;
 mod index;
 mod info;
 mod labels;
+mod manual;
 mod network;
 mod npy;
 mod npz;
@@ -38,38 +39,71 @@ mod tune;
 
 use std::{env, path::Path, process::ExitCode};
 
-use clap::{Parser, Subcommand, error::ErrorKind};
+use clap::{ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::failure::Failure;
 
+/// What most people come for, shown where no command is given.
+const FIRST_STEPS: &str = "\
+AlexNet on any GPU
+
+  alexnet classify shoe.jpg              say what is in a picture
+  alexnet train pictures/                learn your own classes, from a folder for each
+  alexnet compare before.png after.png   measure how alike two pictures look
+
+`alexnet help` lists all commands, `alexnet help COMMAND` explains one.";
+
 const FOOTER: &str = "\
 Examples:
-  alexnet classify shoe.jpg                                classify a picture
-  alexnet compare expected.png actual.png                  measure how alike two pictures are
-  alexnet train pictures/                                  your own classes, from a folder for each
-  alexnet index photos/                                    make a folder of pictures searchable
-  alexnet search shoe.jpg photos/                          find look-alikes of a picture
-  alexnet explain shoe.jpg --output heat.png               the pixels that a class rests on
-  alexnet dream --layer conv5 --channel 12 --output d.png  the picture that a channel answers to most
-  alexnet features shoe.jpg --layer fc7 --output shoe.npy  write a layer's activation
-  alexnet adapters                                         list the adapters
-  alexnet bench                                            measure the speed
-  alexnet doctor                                           test the drivers
-  alexnet tune                                             choose the fastest kernels for this machine
-  alexnet info alexnet.pth                                 describe a weight file
-  alexnet convert alexnet.pth alexnet.safetensors          one file with network, preprocessing and labels
-  alexnet eval pictures/                                   measure the accuracy
-  alexnet fetch                                            list the published weights
+  alexnet classify shoe.jpg
+  alexnet train pictures/
+  alexnet classify cat.jpg --weights pictures-model/best.safetensors
+  alexnet compare expected.png actual.png
 
-`alexnet COMMAND --help` lists the options of a command.
-RUST_LOG=warn (or info, debug) prints the graphics library's log.";
+`alexnet help COMMAND` explains a command and lists its options. RUST_LOG=warn (or info, debug) prints the graphics \
+library's log.";
 
-/// AlexNet on any GPU: classifies pictures and reads any layer
+/// The commands by what they are for, as the help lists them.
+const GROUPS: [(&str, &[&str]); 5] = [
+    ("Pictures", &["classify", "compare", "features", "index", "search"]),
+    ("Your own classes", &["train", "eval"]),
+    ("Inside the network", &["explain", "dream"]),
+    ("Weights", &["fetch", "info", "convert"]),
+    ("This machine", &["adapters", "bench", "tune", "doctor", "completions", "man"]),
+];
+
+/// AlexNet on any GPU: classifies and compares pictures, learns classes, and reads any layer
 #[derive(Debug, Parser)]
-#[command(name = "alexnet", version, after_help = FOOTER)]
+#[command(name = "alexnet", version, after_help = FOOTER, disable_help_subcommand = true)]
 struct Cli {
+    /// Show no progress, notes or warnings; errors are still reported
+    #[arg(long, short, global = true, display_order = 900)]
+    quiet: bool,
+    /// When to use colours: auto, always or never
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", hide_default_value = true)]
+    #[arg(hide_possible_values = true, display_order = 901)]
+    color: ColorChoice,
     #[command(subcommand)]
     command: Command,
+}
+
+impl Cli {
+    /// The arguments' definition, with the commands in groups.
+    fn definition() -> clap::Command {
+        let definition = Self::command();
+        let about = |name: &&str| {
+            let about = definition.find_subcommand(name).and_then(clap::Command::get_about);
+            format!("  {name:11}  {}\n", about.map(ToString::to_string).unwrap_or_default())
+        };
+        let group = |&(title, names): &(&str, &[&str])| {
+            let lines: String = names.iter().map(about).collect();
+            format!("{title}:\n{lines}\n")
+        };
+        let groups: String = GROUPS.iter().map(group).collect();
+        definition.help_template(format!(
+            "{{about-with-newline}}\n{{usage-heading}} {{usage}}\n\n{groups}{{options}}{{after-help}}"
+        ))
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -90,6 +124,9 @@ enum Command {
     Eval(eval::Args),
     Train(train::Args),
     Fetch(fetch::Args),
+    Completions(manual::CompletionsArgs),
+    Man(manual::ManArgs),
+    Help(manual::HelpArgs),
 }
 
 impl Command {
@@ -111,6 +148,9 @@ impl Command {
             Self::Eval(args) => eval::run(args),
             Self::Train(args) => train::run(args),
             Self::Fetch(args) => fetch::run(args),
+            Self::Completions(args) => manual::completions(args, Cli::definition()),
+            Self::Man(args) => manual::man(args, Cli::definition()),
+            Self::Help(args) => manual::help(args, Cli::definition()),
         }
     }
 }
@@ -120,16 +160,39 @@ fn main() -> ExitCode {
     bus_error::explain();
     // Drivers log errors of mere attempts; the user gets the one that matters.
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("off")).init();
-    let result = match Cli::try_parse() {
-        Ok(cli) => cli.command.run(),
-        Err(asked_for)
-            if !asked_for.use_stderr() || asked_for.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand =>
-        {
-            asked_for.exit()
+    if env::args_os().len() < 2 {
+        return failure::usage(FIRST_STEPS);
+    }
+    let color = color();
+    color_of_output(color).write_global();
+    let parsed = Cli::definition().color(color).try_get_matches().and_then(|found| Cli::from_arg_matches(&found));
+    let result = match parsed {
+        Ok(cli) => {
+            if cli.quiet {
+                failure::be_quiet();
+            }
+            cli.command.run()
         }
+        Err(asked_for) if !asked_for.use_stderr() => asked_for.exit(),
         Err(error) => Err(Failure::arguments(&error)),
     };
     result.unwrap_or_else(Failure::report)
+}
+
+/// The value of --color, which is also wanted for messages about arguments that do not parse.
+fn color() -> ColorChoice {
+    let arguments: Vec<_> = env::args_os().collect();
+    let after = arguments.windows(2).find(|pair| pair[0] == "--color").and_then(|pair| pair[1].to_str());
+    let joined = || arguments.iter().filter_map(|argument| argument.to_str()?.strip_prefix("--color=")).next();
+    after.or_else(joined).and_then(|value| value.parse().ok()).unwrap_or_default()
+}
+
+fn color_of_output(choice: ColorChoice) -> anstream::ColorChoice {
+    match choice {
+        ColorChoice::Auto => anstream::ColorChoice::Auto,
+        ColorChoice::Always => anstream::ColorChoice::Always,
+        ColorChoice::Never => anstream::ColorChoice::Never,
+    }
 }
 
 /// Silences libwayland. Mesa's Vulkan layer that orders GPUs looks for a Wayland display, and libwayland complains on

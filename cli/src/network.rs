@@ -7,7 +7,7 @@ use std::{
 
 use alexnet_wgpu::{ModelOptions, Network, Shape, Variant};
 
-use crate::{failure::Failure, files};
+use crate::{failure::Failure, files, options::MODEL};
 
 /// The network that weights belong to, where their file does not give it.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -15,10 +15,10 @@ pub struct NetworkArgs {
     /// The network of the weights: ungrouped, paper, caffe, caffenet or torchvision; or any other as JSON, as written by
     /// `alexnet info --write-network`; or the .prototxt of a Caffe file. By default, the one named in the file or recognised
     /// from its tensors' shapes
-    #[arg(long, value_name = "NAME|FILE")]
+    #[arg(long, value_name = "NAME|FILE", help_heading = MODEL)]
     network: Option<NetworkArg>,
     /// The network's input, channels × height × width, for a Caffe file without it
-    #[arg(long, value_name = "CxHxW", value_parser = size)]
+    #[arg(long, value_name = "CxHxW", value_parser = size, help_heading = MODEL)]
     input_size: Option<Shape>,
 }
 

@@ -2,7 +2,7 @@
 
 use std::{
     env,
-    io::{self, IsTerminal, Write},
+    io::{self, Write},
     path::{Path, PathBuf},
 };
 
@@ -15,19 +15,24 @@ use clap::ValueEnum;
 
 use crate::{
     choices,
-    failure::{Failure, chain, complain, printable},
+    failure::{Failure, chain, is_watched, note, printable},
     fetch::Published,
     files, labels,
     network::NetworkArgs,
     progress,
 };
 
+/// The heading of these options in the help.
+pub const MODEL: &str = "Network and weights";
+/// The heading of these options in the help.
+pub const DEVICE: &str = "Device";
+
 /// A network with its weights.
 #[derive(Debug, clap::Args)]
 pub struct ModelArgs {
     /// Weights: PyTorch (.pth), ONNX, Caffe or safetensors, or the name of fetched ones (see `alexnet fetch`); by default,
-    /// the embedded model, which knows ten kinds of garment
-    #[arg(long, value_name = "FILE")]
+    /// the embedded model, which knows ten kinds of garment. Environment variable: ALEXNET_WEIGHTS
+    #[arg(long, value_name = "FILE|NAME", env = "ALEXNET_WEIGHTS", hide_env = true, help_heading = MODEL)]
     weights: Option<PathBuf>,
     #[command(flatten)]
     network: NetworkArgs,
@@ -40,7 +45,7 @@ pub struct ModelArgs {
 pub struct PreprocessingArgs {
     /// Preprocessing of pictures, in place of the weights' own: torchvision, caffe, a JSON file with the values, as printed
     /// by `alexnet info --json`, or Caffe's mean image (.binaryproto)
-    #[arg(long, value_name = "NAME|FILE")]
+    #[arg(long, value_name = "NAME|FILE", help_heading = MODEL)]
     preprocessing: Option<PathBuf>,
 }
 
@@ -137,7 +142,7 @@ impl ModelArgs {
         }
         self.network.apply(&mut options)?;
         let path = self.path()?;
-        if let Some(place) = self.not_taken().filter(|_| io::stderr().is_terminal()) {
+        if let Some(place) = self.not_taken().filter(|_| is_watched()) {
             let (name, place) = (path.as_deref().unwrap_or(&place).display(), place.display());
             let note = format!("{name} is the file of that name here; the fetched one is {place}");
             let _ = writeln!(io::stderr(), "{}", printable(&note));
@@ -169,7 +174,7 @@ impl ModelArgs {
             guessed.push(format!("the preprocessing is a guess: {how} (choose with --preprocessing)"));
         }
         if !guessed.is_empty() {
-            complain(&format!("{}: {}", path.display(), guessed.join("; ")));
+            note(&format!("{}: {}", path.display(), guessed.join("; ")));
         }
     }
 
@@ -211,10 +216,10 @@ fn embedded(options: &ModelOptions) -> Result<Model, WeightsError> {
 #[derive(Debug, clap::Args)]
 pub struct ComputeArgs {
     /// Type of the fully connected layers' weights on the device: f32, f16 or int8
-    #[arg(long, value_name = "TYPE", default_value_t)]
+    #[arg(long, value_name = "TYPE", default_value_t, help_heading = DEVICE)]
     dtype: Precision,
     /// Use the library's default choices, ignoring those of `alexnet tune`
-    #[arg(long)]
+    #[arg(long, help_heading = DEVICE)]
     untuned: bool,
 }
 
@@ -252,7 +257,7 @@ impl ComputeArgs {
 pub struct BatchArgs {
     /// Pictures per run [default: 16 on a processor, 32 on a GPU, fewer for few pictures and for networks of very large
     /// activations]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=MAX_BATCH as i64))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=MAX_BATCH as i64), help_heading = DEVICE)]
     batch: Option<u16>,
 }
 
@@ -283,13 +288,13 @@ impl BatchArgs {
 #[derive(Debug, clap::Args)]
 pub struct MeasuredArgs {
     /// Measure this network with random weights: ungrouped, paper, caffe, caffenet or torchvision
-    #[arg(long, value_name = "NAME", default_value = "ungrouped", conflicts_with = "weights")]
+    #[arg(long, value_name = "NAME", default_value = "ungrouped", conflicts_with = "weights", help_heading = MODEL)]
     network: Variant,
     /// Measure the network of this file, with its weights
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = MODEL)]
     weights: Option<PathBuf>,
     /// Pictures per run
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, help_heading = MODEL)]
     pub batch: usize,
 }
 
@@ -319,11 +324,11 @@ impl MeasuredArgs {
 #[derive(Debug, Default, clap::Args)]
 pub struct AdapterArgs {
     /// Only an adapter whose name, driver, PCI address or UUID contains TEXT (case-insensitive), or the one of this index;
-    /// see `alexnet adapters`. Environment variable: WGPU_ADAPTER_NAME
-    #[arg(long, value_name = "TEXT|INDEX")]
+    /// see `alexnet adapters`. Environment variables: ALEXNET_ADAPTER, WGPU_ADAPTER_NAME
+    #[arg(long, value_name = "TEXT|INDEX", help_heading = DEVICE)]
     adapter: Option<String>,
     /// Only an adapter of this graphics API. Environment variable: WGPU_BACKEND
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", help_heading = DEVICE)]
     backend: Option<Backend>,
 }
 
@@ -344,7 +349,9 @@ impl AdapterArgs {
             (None, None) => None,
         };
         Ok(GpuOptions::default()
-            .adapter(self.adapter.clone().or_else(|| variable("WGPU_ADAPTER_NAME")))
+            .adapter(
+                self.adapter.clone().or_else(|| variable("ALEXNET_ADAPTER")).or_else(|| variable("WGPU_ADAPTER_NAME")),
+            )
             .backends(backends))
     }
 }
@@ -356,7 +363,7 @@ pub struct GpuArgs {
     choice: AdapterArgs,
     /// Avoid a kernel variant that the driver gets wrong, as named by `alexnet doctor`; separate several with commas.
     /// Environment variable: ALEXNET_DENY
-    #[arg(long, value_name = "VARIANT", value_delimiter = ',')]
+    #[arg(long, value_name = "VARIANT", value_delimiter = ',', help_heading = DEVICE)]
     deny: Vec<BlockedVariant>,
 }
 

@@ -5,6 +5,8 @@ use std::time::Duration;
 use alexnet_wgpu::{Pipeline, PipelineBuilder, PipelineError};
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::failure::is_quiet;
+
 /// Shows a spinner until `work` is done.
 pub fn while_working<T>(message: impl Into<String>, work: impl FnOnce() -> T) -> T {
     let spinner = waiting(message);
@@ -29,9 +31,14 @@ const UPLOAD: &str = "{spinner} {msg} {bar:30} {bytes} of {total_bytes}";
 const COUNT: &str = "{bar:30} {pos} of {len} {msg}, {per_sec:1}, {eta} left";
 const DOWNLOAD: &str = "{msg} {bar:30} {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left";
 
+/// The bar, unless --quiet was given.
+fn shown(bar: ProgressBar) -> ProgressBar {
+    if is_quiet() { ProgressBar::hidden() } else { bar }
+}
+
 /// Shows an operation of unknown size: a bar without a length would look full.
 fn waiting(message: impl Into<String>) -> ProgressBar {
-    let bar = ProgressBar::new_spinner().with_message(message.into());
+    let bar = shown(ProgressBar::new_spinner()).with_message(message.into());
     bar.enable_steady_tick(Duration::from_millis(100));
     bar
 }
@@ -51,7 +58,7 @@ fn config(template: &str) -> ProgressStyle {
 /// A bar over steps, whose number is set later.
 pub fn steps(message: &'static str) -> ProgressBar {
     let config = ProgressStyle::with_template("{msg} {bar:30} {pos} of {len}, {eta} left");
-    ProgressBar::new(1).with_message(message).with_style(config.unwrap_or_else(|_| ProgressStyle::default_bar()))
+    shown(ProgressBar::new(1)).with_message(message).with_style(config.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
 /// A bar over `count` things, called `what`; a single one needs no bar.
@@ -59,7 +66,7 @@ pub fn bar(count: usize, what: &'static str) -> ProgressBar {
     if count < 2 {
         return ProgressBar::hidden();
     }
-    ProgressBar::new(count as u64).with_message(what).with_style(config(COUNT))
+    shown(ProgressBar::new(count as u64)).with_message(what).with_style(config(COUNT))
 }
 
 /// A bar over the bytes of a download.

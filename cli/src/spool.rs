@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use tempfile::SpooledTempFile;
 
 use crate::{
-    failure::{Failure, complain},
+    failure::{Failure, note},
     index::file::weights_hash,
     output,
     pictures::Done,
@@ -70,7 +70,7 @@ pub fn is_finished(output: &Path) -> bool {
     let finished = output.exists() && !place(output).exists();
     if finished {
         let output = output.display();
-        complain(&format!("{output} is complete, and stays as it is; without --resume it is computed again"));
+        note(&format!("{output} is complete, and stays as it is; without --resume it is computed again"));
     }
     finished
 }

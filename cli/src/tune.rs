@@ -25,7 +25,7 @@ Examples:
   alexnet tune --network torchvision --batch 16
   alexnet tune --weights alexnet.safetensors --dtype f16
 
-The fastest choice is kept for this adapter, driver, network, batch and dtype, and the other commands then use it. If
+The fastest choice is kept for this adapter, driver, network, batch and dtype, and the other commands then use it. If \
 timings are noisy, close other programs.
 
 Exit codes: 0 done; 1 it could not run; 2 invalid arguments.";

@@ -51,6 +51,7 @@ fn adapters_are_chosen_by_index_and_environment() {
                 .args(["classify", "--json"])
                 .args(arguments)
                 .arg(picture("bag.png"))
+                .env_remove("ALEXNET_ADAPTER")
                 .envs(variables.iter().copied()),
         )
     };
@@ -74,6 +75,10 @@ fn adapters_are_chosen_by_index_and_environment() {
     assert_eq!(of(run(&[], &[("WGPU_ADAPTER_NAME", name), ("WGPU_BACKEND", backend)])), expected);
     assert_eq!(of(run(&["--adapter", &index], &[("WGPU_ADAPTER_NAME", "Voodoo 2")])), expected);
     run(&[], &[("WGPU_ADAPTER_NAME", "Voodoo 2")]).failure(1, &["named `Voodoo 2`"]);
+    // The command's own variable takes precedence.
+    run(&[], &[("WGPU_ADAPTER_NAME", name), ("ALEXNET_ADAPTER", "Voodoo 3")]).failure(1, &["named `Voodoo 3`"]);
+    let chosen = [("WGPU_ADAPTER_NAME", "Voodoo 2"), ("ALEXNET_ADAPTER", name), ("WGPU_BACKEND", backend)];
+    assert_eq!(of(run(&[], &chosen)), expected);
     run(&[], &[("WGPU_BACKEND", "glide")]).failure(2, &["WGPU_BACKEND", "vulkan", "`glide`"]);
     // `adapters` tells which it would be.
     let json = Output::of(command().args(["adapters", "--json"]).env("WGPU_ADAPTER_NAME", &index)).success();

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 #[test]
 fn this_machine_is_healthy() {
-    let json = alexnet("doctor --quick --json", &[]).success();
+    let json = alexnet("doctor --json", &[]).success();
     let records: Vec<Value> = json.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let usable: Vec<&Value> = records.iter().filter(|r| !r["layers"].as_array().unwrap().is_empty()).collect();
     assert!(!usable.is_empty(), "{json}");

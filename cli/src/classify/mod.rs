@@ -3,7 +3,7 @@
 mod report;
 
 use std::{
-    io::{self, IsTerminal, Write},
+    io::{self, Write},
     path::PathBuf,
     process::ExitCode,
     time::{Duration, Instant},
@@ -14,7 +14,7 @@ use alexnet_wgpu::{Classifier, ClassifyError, Model, Prediction, RunError};
 use self::report::{Format, Report};
 use crate::{
     ahead,
-    failure::{Failure, complain},
+    failure::{Failure, complain, is_watched},
     files::{self, Crops},
     options::{BatchArgs, ComputeArgs, GpuArgs, ModelArgs},
     output::OutputArgs,
@@ -28,15 +28,15 @@ Examples:
   alexnet classify --weights alexnet.safetensors --top 10 dog.jpg
   alexnet classify photos/ --output labels.csv
   alexnet classify photos/ --output labels.csv --resume
-  find photos -newer labels.csv -name '*.jpg' -print0 | alexnet classify --from - -0 --json
+  find photos -mtime -1 -print0 | alexnet classify --from - -0 --json
   curl https://example.org/shoe.jpg | alexnet classify -
 
-A picture that fails is reported on standard error, and the others are still classified.
-Ctrl-C ends after the pictures that are under way; what is done is kept. With --output, --resume
-then goes on, when the arguments are the same. A picture that could not be read is tried again.
+A picture that fails is reported on standard error, and the others are still classified. Ctrl-C ends after the \
+pictures that are under way; what is done is kept. With --output, --resume then goes on, when the arguments are the \
+same. A picture that could not be read is tried again.
 
-Exit codes: 0 done; 1 a picture or the device failed; 130 stopped by Ctrl-C;
-2 invalid arguments, or the number of labels is not that of the classes.";
+Exit codes: 0 done; 1 a picture or the device failed; 130 stopped by Ctrl-C; 2 invalid arguments, or the number of \
+labels is not that of the classes.";
 
 /// Classify pictures: print labels, most likely first
 ///
@@ -101,7 +101,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     let model = args.model.open(args.labels.as_deref())?;
     args.model.warn(&model, true);
     let format = args.format();
-    if args.model.embedded() && format == Format::Text && io::stderr().is_terminal() {
+    if args.model.embedded() && format == Format::Text && is_watched() {
         let kinds = model.labels.len();
         let _ =
             writeln!(io::stderr(), "The embedded model knows {kinds} kinds of garment only; --weights takes others.");

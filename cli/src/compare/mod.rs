@@ -22,7 +22,7 @@ use self::{
     thresholds::{Cases, Thresholds},
 };
 use crate::{
-    failure::{Failure, chain, complain},
+    failure::{Failure, chain, complain, note},
     files,
     network::NetworkArgs,
     options::{GpuArgs, ModelArgs, PreprocessingArgs},
@@ -33,18 +33,18 @@ const EXAMPLES: &str = "\
 Examples:
   alexnet compare expected.png actual.png
   alexnet compare golden/ renders/ --fail-above 0.02 --fail-above-local 0.3
-  alexnet compare golden/ renders/ --format junit --output compare.xml --map maps/
+  alexnet compare golden/ renders/ --format junit --output out.xml --map maps/
 
-LPIPS (Zhang and others 2018, version 0.1, AlexNet) is 0 for pictures that look the same and about 0.7 for unrelated ones. It \
-tells a driver's rounding (0.001) from broken content (a missing row of dots: 0.05), and is blind to uniform changes of colour \
-and to tenths of a pixel: for those, look at PSNR and the largest difference. It is a mean, and thins out with a picture's area, \
-so --fail-above-local looks at the largest value of the map. Pictures that must be equal bit by bit need no LPIPS: their largest \
-difference is 0.
+LPIPS (Zhang and others 2018, version 0.1, AlexNet) is 0 for pictures that look the same and about 0.7 for unrelated \
+ones. It tells a driver's rounding (0.001) from broken content (a missing row of dots: 0.05), and is blind to uniform \
+changes of colour and to tenths of a pixel: for those, look at PSNR and the largest difference. It is a mean, and \
+thins out with a picture's area, so --fail-above-local looks at the largest value of the map. Pictures that must be \
+equal bit by bit need no LPIPS: their largest difference is 0.
 
 Exit codes: 0 all are alike, or no threshold is given; 1 some are different; 2 some could not be compared, or invalid \
 arguments.";
 
-/// Compare pictures as people see them: LPIPS, a map of where they differ, and PSNR
+/// Compare pictures as people see them: LPIPS, a map, and PSNR
 ///
 /// Compares two files, or the files of two folders that have the same names. The pictures must have the same size.
 #[derive(Debug, clap::Args)]
@@ -121,7 +121,7 @@ fn compare(args: &Args) -> Result<ExitCode, Failure> {
     let all = Thresholds { lpips: args.fail_above, local: args.fail_above_local };
     let cases = Cases::new(all, args.thresholds.as_deref())?;
     for name in cases.unknown(pairs.iter().map(|pair| pair.name.as_str())) {
-        complain(&format!("the thresholds name {name}, and there is no such pair"));
+        note(&format!("the thresholds name {name}, and there is no such pair"));
     }
     let folders = args.expected.is_dir();
     let maps = Maps::new(args.map.as_deref(), folders)?;

@@ -40,21 +40,20 @@ Examples:
   alexnet eval val/ --output judged.csv --resume
   find val -name '*.jpg' | alexnet eval --from -
 
-DIR has a folder for each class, named by its label or its index from 0 (only letters and
-digits are compared: t-shirt-top is T-shirt/top), with pictures at any depth. Or it is a
-text file with a picture, relative to that file, and a label or index on each line; in
-lists of --from, pictures are relative to the current folder. A picture without a label has
-that of its folder. For folders named by WordNet ids, pass labels with those ids (--labels
-imagenet_class_index.json or synset_words.txt); for any other names, a list of them in
-the order of the classes: ls val > ids.txt.
+DIR has a folder for each class, named by its label or its index from 0 (only letters and digits are compared: \
+t-shirt-top is T-shirt/top), with pictures at any depth. Or it is a text file with a picture, relative to that file, \
+and a label or index on each line; in lists of --from, pictures are relative to the current folder. A picture without \
+a label has that of its folder. For folders named by WordNet ids, pass labels with those ids (--labels \
+imagenet_class_index.json or synset_words.txt); for any other names, a list of them in the order of the classes: ls \
+val > ids.txt.
 
-Pictures that cannot be read are reported on standard error, counted and skipped. Ctrl-C
-ends early, with the figures of what is done; with --output, --resume then goes on.
+Pictures that cannot be read are reported on standard error, counted and skipped. Ctrl-C ends early, with the figures \
+of what is done; with --output, --resume then goes on.
 
-Exit codes: 0 done; 1 no picture could be read, or nothing could be run;
-2 the arguments are wrong, or a folder or a line names no class; 130 stopped by Ctrl-C.";
+Exit codes: 0 done; 1 no picture could be read, or nothing could be run; 2 the arguments are wrong, or a folder or a \
+line names no class; 130 stopped by Ctrl-C.";
 
-/// Measure the accuracy of a network on a folder of labelled pictures
+/// Measure a network's accuracy on a folder of labelled pictures
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 #[command(mut_arg("batch", |arg| arg.help(

@@ -1,5 +1,7 @@
 //! The layers that are asked for, and the network that ends in the last of them.
 
+use std::fmt::{self, Display, Formatter};
+
 use alexnet_wgpu::{Activation, BatchNorm, Layer, Model, Network, Op, Tensor, Weights};
 
 use crate::failure::Failure;
@@ -30,6 +32,18 @@ impl Wanted {
     /// The number of its values for one picture.
     pub fn len(&self) -> usize {
         self.dims.iter().product()
+    }
+}
+
+/// The layers with their dimensions for one picture, as in "pool5 (256 × 6 × 6)".
+impl Display for Layers {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        for (index, layer) in self.wanted.iter().enumerate() {
+            let dims: Vec<String> = layer.dims.iter().map(usize::to_string).collect();
+            let comma = if index > 0 { ", " } else { "" };
+            write!(f, "{comma}{} ({})", layer.name, dims.join(" × "))?;
+        }
+        Ok(())
     }
 }
 

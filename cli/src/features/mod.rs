@@ -4,7 +4,7 @@ mod arrays;
 mod layers;
 
 use std::{
-    io::{self, IsTerminal},
+    io::{self, IsTerminal, Write},
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -15,7 +15,7 @@ use clap::ValueEnum;
 use self::layers::Layers;
 use crate::{
     ahead,
-    failure::Failure,
+    failure::{Failure, is_watched, printable},
     files::{self, Crops},
     options::{BatchArgs, ComputeArgs, GpuArgs, ModelArgs},
     output::{Output, OutputArgs, csv_rows},
@@ -28,20 +28,19 @@ use crate::{
 const EXAMPLES: &str = "\
 Examples:
   alexnet features shoe.jpg --layer fc7 --output shoe.npy
-  alexnet features shoe.jpg --layer conv1 --output shoe.safetensors --weights alexnet.safetensors
+  alexnet features dog.jpg --weights torchvision --layer conv1 --output dog.npy
   alexnet features photos/ --layer pool5 --layer fc7 --output photos.npz
-  alexnet features photos/ --layer pool5 --layer fc7 --output photos.npz --resume
   alexnet features --from list.txt --layer fc6:pre --format csv > fc6.csv
   alexnet features --input tensor.npy --layer pool5 --output pool5.npy
 
-A picture that fails is reported on standard error, and has no row. Until all pictures are done,
-their values are in FILE.part (for .csv in FILE itself). After Ctrl-C or a crash, --resume goes
-on from there, when the arguments are the same; what could not be read is tried again.
+A picture that fails is reported on standard error, and has no row. Until all pictures are done, their values are in \
+FILE.part (for .csv in FILE itself). After Ctrl-C or a crash, --resume goes on from there, when the arguments are the \
+same; what could not be read is tried again.
 
-Exit codes: 0 done; 1 a picture, a file or the device failed; 130 stopped by Ctrl-C;
-2 invalid arguments, or no such layer.";
+Exit codes: 0 done; 1 a picture, a file or the device failed; 130 stopped by Ctrl-C; 2 invalid arguments, or no such \
+layer.";
 
-/// Write the activations of layers to a NumPy, safetensors or CSV file
+/// Write activations of layers to a NumPy, safetensors or CSV file
 ///
 /// float32, after the layer's ReLU where it has one. For one picture that is named, channels × rows × columns, or one dimension
 /// after the fully connected layers; for several, and always in .npz, an array with the pictures as its first dimension.
@@ -198,6 +197,10 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     tally.done += unread;
     tally.failed += unread;
     target.finish(args, format, &layers, pictures.single, tally.is_done())?;
+    if let Some(output) = args.output.file().filter(|_| tally.is_done() && is_watched()) {
+        let wrote = format!("wrote {layers} to {}", output.display());
+        let _ = writeln!(io::stderr(), "{}", printable(&wrote));
+    }
     Ok(tally.end(args.output.file().is_some()))
 }
 

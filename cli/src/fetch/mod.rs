@@ -5,7 +5,7 @@ mod proxy;
 mod published;
 
 use std::{
-    io::{self, IsTerminal, Write},
+    io::{self, Write},
     process::ExitCode,
     time::Duration,
 };
@@ -13,7 +13,7 @@ use std::{
 pub use self::published::Published;
 use self::{download::Download, proxy::Named, published::PUBLISHED};
 use crate::{
-    failure::{Failure, printable},
+    failure::{Failure, is_watched, printable},
     progress,
     text::megabytes,
 };
@@ -24,13 +24,13 @@ Examples:
   alexnet fetch torchvision            download once; resumes where it stopped
   alexnet classify dog.jpg --weights torchvision
 
-Files are kept in the user's cache folder, once their checksum is verified.
-HTTPS_PROXY is used for https URLs, HTTP_PROXY for http URLs, and ALL_PROXY if neither is
-set: http, https, socks4, socks4a, socks5 or socks5h. NO_PROXY lists the hosts to reach
-directly. http proxies are asked for a tunnel (CONNECT) for http URLs too, which some allow
-to port 443 only. SSL_CERT_FILE names a file of certificates (PEM) to trust instead of the
-built-in ones, for proxies that inspect TLS.
-The networks were trained on ImageNet, whose pictures are for research only.
+Files are kept in the user's cache folder, once their checksum is verified. The networks were trained on ImageNet, \
+whose pictures are for research only.
+
+HTTPS_PROXY is used for https URLs, HTTP_PROXY for http URLs, and ALL_PROXY if neither is set: http, https, socks4, \
+socks4a, socks5 or socks5h. NO_PROXY lists the hosts to reach directly. http proxies are asked for a tunnel (CONNECT) \
+for http URLs too, which some allow to port 443 only. SSL_CERT_FILE names a file of certificates (PEM) to trust \
+instead of the built-in ones, for proxies that inspect TLS.
 
 Exit codes: 0 done; 1 the file could not be fetched; 2 invalid arguments.";
 
@@ -84,7 +84,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
         done.map_err(Failure::run)?;
     }
     writeln!(io::stdout(), "{}", printable(&path.display().to_string())).map_err(Failure::output)?;
-    if io::stderr().is_terminal() {
+    if is_watched() {
         let option = if published.accuracy.is_some() { "--weights" } else { "compare --lpips" };
         let _ = writeln!(io::stderr(), "{name} is ready: {option} {name} uses this file.");
     }

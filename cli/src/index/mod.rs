@@ -35,12 +35,12 @@ Examples:
   alexnet search --duplicates photos/
   alexnet index photos/ --output photos.npz
 
-The index is a file in the folder, .alexnet-index.safetensors, or the one that --index names. Run this again when pictures were \
-added, changed or removed: only what is new is computed, by size and time of the files. It can be stopped at any time, and goes on \
-where it was.
+The index is a file in the folder, .alexnet-index.safetensors, or the one that --index names. Run this again when \
+pictures were added, changed or removed: only what is new is computed, by size and time of the files. It can be \
+stopped at any time, and goes on where it was.
 
-Exit codes: 0 done, also where some pictures could not be read (they are listed on standard error); 1 no picture was found, or a \
-file or the device failed; 2 invalid arguments; 130 stopped by Ctrl-C.";
+Exit codes: 0 done, also where some pictures could not be read (they are listed on standard error); 1 no picture was \
+found, or a file or the device failed; 2 invalid arguments; 130 stopped by Ctrl-C.";
 
 /// Compute the features of a folder's pictures, for `alexnet search`
 ///

@@ -12,7 +12,7 @@ use alexnet_wgpu::{FeatureExtractor, FeatureSpec, Model, nearest};
 use serde::Serialize;
 
 use crate::{
-    failure::{Failure, complain, printable},
+    failure::{Failure, note, printable},
     files,
     index::{
         self, BATCH,
@@ -32,14 +32,14 @@ Examples:
   alexnet search shoe.jpg boot.jpg photos/ --top 3 --json
   alexnet search --duplicates photos/
 
-The cosine is 1 for the same picture, about 0.99 for a recompressed or enlarged one, 0.96 for a mirrored, darker or lighter one or \
-one cropped to 90 %, 0.9 in shades of grey or reduced to a quarter, 0.87 when cropped to 70 %, and 0.5 for an unrelated picture. \
-Pictures of a series (icons, screenshots, frames of a film) are look-alikes too.
+The cosine is 1 for the same picture, about 0.99 for a recompressed or enlarged one, 0.96 for a mirrored, darker or \
+lighter one or one cropped to 90 %, 0.9 in shades of grey or reduced to a quarter, 0.87 when cropped to 70 %, and 0.5 \
+for an unrelated picture. Pictures of a series (icons, screenshots, frames of a film) are look-alikes too.
 
-Exit codes: 0 done, whatever was found; 1 there is no index or no such picture, or a file or the device failed; 2 invalid \
-arguments.";
+Exit codes: 0 done, whatever was found; 1 there is no index or no such picture, or a file or the device failed; 2 \
+invalid arguments.";
 
-/// Find look-alikes of a picture in a folder that `alexnet index` has seen
+/// Find look-alikes of a picture in a folder with an index
 ///
 /// Prints the nearest pictures with their cosine, nearest first. A picture that is in the folder itself is not found again.
 #[derive(Debug, clap::Args)]
@@ -130,7 +130,7 @@ fn current(index: Index, folder: &Path, again: &str) -> Result<Index, Failure> {
     let parts = [(new.len(), "new"), (changed.len(), "changed"), (gone.len(), "gone")];
     let parts = parts.into_iter().filter(|&(count, _)| count > 0);
     let parts: Vec<_> = parts.map(|(count, what)| format!("{} {what}", grouped(count as u64))).collect();
-    complain(&format!("the index is out of date ({}): run {again}", parts.join(", ")));
+    note(&format!("the index is out of date ({}): run {again}", parts.join(", ")));
     if gone.is_empty() {
         return Ok(index);
     }

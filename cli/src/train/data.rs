@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     eval::{Labelled, find, folders},
-    failure::{Failure, complain},
+    failure::{Failure, note},
 };
 
 /// The labelled pictures.
@@ -63,7 +63,7 @@ impl Data {
             .map(|(label, _)| label.as_str())
             .collect();
         if !empty.is_empty() {
-            complain(&format!(
+            note(&format!(
                 "no pictures to train on in {}: the model will not know {}",
                 empty.join(", "),
                 match empty.len() {
@@ -97,7 +97,7 @@ impl Data {
             println!("{classes} classes of {smallest} to {largest} pictures; {training} to train on, {held} held back");
         }
         if same > 0 {
-            complain(&format!(
+            note(&format!(
                 "{same} of the pictures held back are among those to train on too (the same bytes): the accuracy will look \
                  better than it is"
             ));

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     ahead,
     eval::Labelled,
-    failure::{Failure, chain, complain},
+    failure::{Failure, chain, complain, note},
     files, progress,
 };
 
@@ -110,7 +110,7 @@ fn left_out(count: usize) {
     } else {
         format!("{count} pictures could not be read, and are")
     };
-    complain(&format!("{what} left out"));
+    note(&format!("{what} left out"));
 }
 
 /// Those of the pictures that can be decoded, and their colours.

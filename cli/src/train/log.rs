@@ -2,7 +2,7 @@
 
 use std::{
     fs::{File, OpenOptions},
-    io::{self, IsTerminal, Write},
+    io::{self, Write},
     path::Path,
     time::Instant,
 };
@@ -12,7 +12,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
 use super::{LogFile, events::Events};
-use crate::failure::Failure;
+use crate::failure::{Failure, is_watched};
 
 /// Progress on a terminal, lines or JSON on standard output, and files.
 pub struct Log {
@@ -33,7 +33,7 @@ impl Log {
     }
 
     pub fn begin(&mut self, total: u64, done: u64) {
-        if self.json || !io::stderr().is_terminal() {
+        if self.json || !is_watched() {
             return;
         }
         let style = ProgressStyle::with_template("{bar:30} step {pos} of {len}, {msg}, {eta} left");

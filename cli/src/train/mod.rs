@@ -16,29 +16,31 @@ use alexnet_wgpu::train::{Init, Optimizer, SgdForm};
 use clap::ValueEnum;
 
 use self::{data::Data, examples::Examples, session::Session, task::Task};
-use crate::{failure::Failure, network::NetworkArg, options::GpuArgs};
+use crate::{
+    failure::Failure,
+    network::NetworkArg,
+    options::{GpuArgs, MODEL},
+};
 
 const EXAMPLES: &str = "\
 Examples:
-  alexnet train pictures/                        one folder a class: a model in pictures-model/
+  alexnet train pictures/              one folder a class: makes pictures-model/
   alexnet classify cat.jpg --weights pictures-model/best.safetensors
-  alexnet train pictures/ --dry-run              look at the pictures, train nothing
-  alexnet train pictures/ --resume               go on where it was stopped
-  alexnet train pictures/ --recipe paper --size 67 --width 0.5    a network from nothing
-  alexnet train pictures/ --weights pictures-model/best.safetensors --recipe torchvision --lr 0.0005 --freeze conv2
-                                                 go on with all layers but the first
+  alexnet train pictures/ --dry-run    look at the pictures, train nothing
+  alexnet train pictures/ --resume     go on where it was stopped
+  alexnet train pictures/ --recipe paper --size 67 --width 0.5
 
-The default recipe, finetune, keeps AlexNet's convolutions as ImageNet trained them and trains what follows: two fully
-connected layers on their features, which are computed once. The other recipes train a whole network from random weights, or
-from those that --weights names.
+The default recipe, finetune, keeps AlexNet's convolutions as ImageNet trained them and trains what follows: two fully \
+connected layers on their features, which are computed once. The other recipes train a whole network from random \
+weights, or from those that --weights names.
 
-The folder of the model gets best.safetensors (the best on the pictures held back), last.safetensors (from which --resume goes
-on), metrics.csv, and report.html: curves, what is taken for what, the worst mistakes.
+The folder of the model gets best.safetensors (the best on the pictures held back), last.safetensors (from which \
+--resume goes on), metrics.csv, and report.html: curves, what is taken for what, the worst mistakes.
 
-Exit codes: 0 done, or stopped by Ctrl-C with the last step saved; 1 the pictures, a file or the device failed;
-2 invalid arguments.";
+Exit codes: 0 done, or stopped by Ctrl-C with the last step saved; 1 the pictures, a file or the device failed; 2 \
+invalid arguments.";
 
-/// Train a network on a folder with a folder of pictures for each class
+/// Train a network on a folder with pictures of each class
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
@@ -46,7 +48,7 @@ pub struct Args {
     #[arg(value_name = "DIR")]
     folder: PathBuf,
     /// Pictures that are held back to measure the accuracy: a folder like DIR, or a share of DIR's (0 for none)
-    #[arg(long, value_name = "DIR|FRACTION", default_value = "0.2")]
+    #[arg(long, value_name = "DIR|FRACTION", default_value = "0.2", help_heading = "Pictures")]
     val: String,
     /// The folder of the model; by default DIR-model
     #[arg(long, value_name = "DIR")]
@@ -56,72 +58,72 @@ pub struct Args {
     recipe: Recipe,
     /// Weights to start from, or the name of fetched ones: finetune takes the layers before the first fully connected one as
     /// they are, the other recipes train all of them. The last layer starts anew where the classes differ
-    #[arg(long, value_name = "FILE|NAME", conflicts_with_all = ["width", "size"])]
+    #[arg(long, value_name = "FILE|NAME", conflicts_with_all = ["width", "size"], help_heading = MODEL)]
     weights: Option<PathBuf>,
     /// The network that is trained from nothing, or that --weights belong to: ungrouped, paper, caffe, caffenet or torchvision,
     /// or any other as JSON (see `alexnet info --write-network`), whose last layer gets an output for each class; by default
     /// ungrouped, or the one of the weights
-    #[arg(long, value_name = "NAME|FILE")]
+    #[arg(long, value_name = "NAME|FILE", help_heading = MODEL)]
     network: Option<NetworkArg>,
     /// Leave the layers up to this one as they are
-    #[arg(long, value_name = "LAYER")]
+    #[arg(long, value_name = "LAYER", help_heading = MODEL)]
     freeze: Option<String>,
     /// The filters of a named network and the outputs of its fc6 and fc7, as a factor of the published ones
-    #[arg(long, value_name = "FACTOR", default_value_t = 1.0)]
+    #[arg(long, value_name = "FACTOR", default_value_t = 1.0, help_heading = MODEL)]
     width: f64,
     /// Side of the network's input in pixels; by default its own
-    #[arg(long, value_name = "PIXELS")]
+    #[arg(long, value_name = "PIXELS", help_heading = MODEL)]
     size: Option<usize>,
     /// Outputs of the first of finetune's two layers; 0 for one layer only
-    #[arg(long, value_name = "N", default_value_t = 256)]
+    #[arg(long, value_name = "N", default_value_t = 256, help_heading = MODEL)]
     hidden: usize,
     /// Passes over the pictures
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", help_heading = "Training")]
     epochs: Option<u64>,
     /// Ends after so many steps
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", help_heading = "Training")]
     steps: Option<u64>,
     /// Ends after so many minutes
-    #[arg(long, value_name = "MINUTES")]
+    #[arg(long, value_name = "MINUTES", help_heading = "Training")]
     max_time: Option<f64>,
     /// Ends after so many epochs in which the pictures held back did not get better
-    #[arg(long, value_name = "EPOCHS")]
+    #[arg(long, value_name = "EPOCHS", help_heading = "Training")]
     patience: Option<u64>,
     /// Pictures in a step
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", help_heading = "Training")]
     batch: Option<usize>,
     /// Pictures computed at once, whose gradients are added up; by default the whole batch
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", help_heading = "Training")]
     at_once: Option<usize>,
     /// Learning rate
-    #[arg(long, value_name = "RATE")]
+    #[arg(long, value_name = "RATE", help_heading = "Training")]
     lr: Option<f32>,
     /// How the learning rate changes
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", help_heading = "Training")]
     schedule: Option<ScheduleName>,
     /// The optimiser
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", help_heading = "Training")]
     optimizer: Option<OptimizerName>,
     /// Momentum of SGD
-    #[arg(long, value_name = "SHARE", default_value_t = 0.9)]
+    #[arg(long, value_name = "SHARE", default_value_t = 0.9, help_heading = "Training")]
     momentum: f32,
     /// Weight decay
-    #[arg(long, value_name = "FACTOR")]
+    #[arg(long, value_name = "FACTOR", help_heading = "Training")]
     weight_decay: Option<f32>,
     /// The probability with which dropout drops a number
-    #[arg(long, value_name = "SHARE", default_value_t = 0.5)]
+    #[arg(long, value_name = "SHARE", default_value_t = 0.5, help_heading = "Training")]
     dropout: f32,
     /// Random changes of the pictures, for recipes that train a whole network; by default crop and flip, for the paper's pca too
-    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    #[arg(long, value_name = "LIST", value_delimiter = ',', help_heading = "Pictures")]
     augment: Vec<Augment>,
     /// Give each class the same weight, however many pictures it has
-    #[arg(long)]
+    #[arg(long, help_heading = "Pictures")]
     balance: bool,
     /// Seed of all random numbers
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Training")]
     seed: u64,
     /// The order of the pictures: random, anew in each epoch, or by path, one class after the other
-    #[arg(long, value_name = "ORDER", default_value = "random")]
+    #[arg(long, value_name = "ORDER", default_value = "random", help_heading = "Pictures")]
     order: Order,
     /// Steps between two saves of last.safetensors, which is saved at the end of an epoch too
     #[arg(long, value_name = "STEPS", default_value_t = 1000)]
@@ -187,7 +189,7 @@ enum Augment {
     Flip,
     /// Colours moved along the principal components of all pictures' colours, as in the paper
     Pca,
-    /// Neither
+    /// No changes
     None,
 }
 

@@ -25,7 +25,7 @@ use super::{
     report::Report,
 };
 use crate::{
-    failure::{Failure, complain},
+    failure::{Failure, note},
     signals,
 };
 
@@ -166,7 +166,7 @@ impl<'a> Session<'a> {
         self.report()?;
         let out = self.out.display();
         if self.stop.load(Ordering::Relaxed) {
-            complain(&format!(
+            note(&format!(
                 "stopped after step {}: `alexnet train {} --out {out} --resume` goes on, with the same options",
                 self.trainer.steps(),
                 self.args.folder.display()
@@ -276,7 +276,7 @@ impl<'a> Session<'a> {
             false => 0,
         };
         if self.progress.flat == FLAT {
-            complain(&format!(
+            note(&format!(
                 "the loss has stayed at ln({}) = {chance:.3} for {FLAT} steps, as for guesses: try another --lr, or \
                  --recipe finetune",
                 self.labels.len()
