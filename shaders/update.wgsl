@@ -25,6 +25,7 @@ struct Update {
   beta1: f32,
   beta2: f32,
   epsilon: f32,
+  max_norm: f32,  // CLIPS: where the norm of all gradients together is larger, they are scaled down to it
 }
 @group(0) @binding(2) var<uniform> p: Update;
 @group(0) @binding(6) var<storage, read> gradient: array<vec4f>;
@@ -39,6 +40,9 @@ struct Update {
 // 1 where a parameter is, and 0 where the packing has none.
 @group(0) @binding(14) var<storage, read> mask: array<vec4f>;
 //% endif
+//% if CLIPS
+@group(0) @binding(15) var<storage, read> squares: array<vec4f>;
+//% endif
 
 @compute @workgroup_size(${WORKGROUP})
 fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_index) thread: u32) {
@@ -50,6 +54,9 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
   let rate = current.rate * p.rate;
   var w = parameters[i];
   var g = gradient[i]{% if MASKED %} * mask[i]{% endif %};
+//% if CLIPS
+  g = g * min(1.0, p.max_norm / (sqrt(squares[0].x) + 1e-6));
+//% endif
 //% if OPTIMIZER == 2
   let m = p.beta1 * moment1[i] + (1.0 - p.beta1) * g;
   let v = p.beta2 * moment2[i] + (1.0 - p.beta2) * g * g;

@@ -5,6 +5,7 @@ use crate::{
     kernels::{
         RowsLayout, Storage, activation_quads,
         binding::{X, Y},
+        reduce::{self, Reduced},
         top_k,
     },
     network::{Layer, Network},
@@ -176,4 +177,23 @@ fn find_top(
     let entries = program.array(entries);
     program.dispatch("top", top_k(k, classes, batch), &[read(X, x), write(Y, entries)])?;
     Ok((entries, k))
+}
+
+/// Adds the reduction of `count` vec4s of an array, from `first` on, to one of `results`.
+pub(crate) fn reduce(
+    program: &mut Program,
+    (mut x, (mut first, mut count), mut of): (ArrayId, (usize, usize), Reduced),
+    (results, index): (ArrayId, usize),
+) -> Result<(), ProgramError> {
+    loop {
+        let runs = reduce::reduced(count);
+        if runs == 1 {
+            let work = reduce::reduce(first..first + count, index, of);
+            return program.dispatch("reduction", work, &[read(X, x), write(Y, results)]);
+        }
+        let y = program.array(Array::quads("partial", runs, Storage::StorageBuffer, Role::Temporary));
+        let work = reduce::reduce(first..first + count, 0, of);
+        program.dispatch("reduction", work, &[read(X, x), write(Y, y)])?;
+        (x, first, count, of) = (y, 0, runs, Reduced::Results);
+    }
 }

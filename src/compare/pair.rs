@@ -9,11 +9,12 @@ use crate::{
         KernelConfig, Precision, RowsLayout, Storage,
         binding::{BIAS, X, Y},
         compare::{self, LayerMap, PIXEL_RUN, Part},
+        reduce::Reduced,
     },
-    lower::{input_array, lower_layer},
+    lower::{self, input_array, lower_layer},
     network::{Network, NetworkError},
     picture::Preprocessing,
-    program::{Algorithms, Array, ArrayId, Options, Pass, Program, ProgramError, Role, read, write},
+    program::{Algorithms, Array, ArrayId, Options, Pass, Program, Role, read, write},
     shape::Shape,
 };
 
@@ -113,13 +114,17 @@ impl PairProgram {
         let PairLowering { mut program, tile_of } = lowering;
         for (index, map) in maps.iter().enumerate() {
             let quads = (map.first / 4, (map.height * map.width).div_ceil(4));
-            reduce(&mut program, (distances, quads, true), (results, index))?;
+            lower::reduce(&mut program, (distances, quads, Reduced::Scalars), (results, index))?;
         }
         let largest = program.array(Array::quads("map", size[0] * runs, Storage::StorageBuffer, Role::Temporary));
         let work = compare::lpips_map(size, &maps);
         program.dispatch("map", work, &[read(X, distances), write(Y, largest)])?;
         for (array, result) in [(largest, Self::MAP), (pixels, Self::PIXELS)] {
-            reduce(&mut program, (array, (0, size[0] * runs), false), (results, maps.len() + result))?;
+            lower::reduce(
+                &mut program,
+                (array, (0, size[0] * runs), Reduced::Results),
+                (results, maps.len() + result),
+            )?;
         }
         program.end_step(Pass::REDUCTION, network.layers().len() - 1);
         Ok(Self { program, network, preprocessing, size, tiles, input, layout, tile_of, maps, distances, results })
@@ -162,25 +167,6 @@ fn part_of(pieces: [&Piece; 2], size: [usize; 2], fields: [Field; 2], map: Layer
     });
     let first_out = map.first + y.1 * map.width + x.1;
     Part { first: [y.0, x.0], size: [y.2, x.2], first_out, out_width: map.width }
-}
-
-/// Adds the reduction of `count` vec4s of an array, from `first` on, to one of `results`.
-fn reduce(
-    program: &mut Program,
-    (mut x, (mut first, mut count), mut scalars): (ArrayId, (usize, usize), bool),
-    (results, index): (ArrayId, usize),
-) -> Result<(), ProgramError> {
-    loop {
-        let runs = compare::reduced(count);
-        if runs == 1 {
-            let work = compare::reduce(first..first + count, index, scalars);
-            return program.dispatch("reduction", work, &[read(X, x), write(Y, results)]);
-        }
-        let y = program.array(Array::quads("partial", runs, Storage::StorageBuffer, Role::Temporary));
-        let work = compare::reduce(first..first + count, 0, scalars);
-        program.dispatch("reduction", work, &[read(X, x), write(Y, y)])?;
-        (x, first, count, scalars) = (y, 0, runs, false);
-    }
 }
 
 /// The compared layers' maps, in order.

@@ -36,7 +36,7 @@ fn lower(
     config: KernelConfig,
     (batch, accumulates): (usize, bool),
     limit: u64,
-    optimizer: Optimizer,
+    (optimizer, clip): (Optimizer, Option<f32>),
 ) -> Result<TrainingProgram, ProgramError> {
     let algorithms = &Algorithms::new();
     let lowering = Options { config, batch, precision: Default::default(), algorithms, limit, top: 0 };
@@ -48,6 +48,7 @@ fn lower(
         bias_decay: 1.0,
         rates: &BTreeMap::new(),
         dropout: 0.5,
+        clip,
         accumulates,
     };
     TrainingProgram::lower(network, options)
@@ -86,7 +87,7 @@ fn lower_gradient(
     GradientProgram::lower(network, GradientOptions { lowering, of, by: None, rule })
 }
 
-/// With gradients that are added up and without, and with each optimiser.
+/// With gradients that are added up and clipped and without, and with each optimiser.
 fn steps() -> impl Iterator<Item = TrainingProgram> {
     let optimizers = [SgdForm::Caffe, SgdForm::Torch]
         .into_iter()
@@ -108,7 +109,7 @@ fn steps() -> impl Iterator<Item = TrainingProgram> {
             let passes = [(1, false), (3, true), (17, false)];
             let ways = passes.into_iter().flat_map(move |pass| blocks.map(|limit| (pass, limit)));
             let fits = move |(pass, limit): ((usize, bool), u64)| {
-                let lowered = lower(&network, config, pass, limit, optimizer);
+                let lowered = lower(&network, config, pass, limit, (optimizer, pass.1.then_some(1.0)));
                 // A block of weights may exceed the small binding.
                 assert!(lowered.is_ok() || limit < LIMIT, "{}", network.name());
                 lowered.ok()
@@ -156,7 +157,7 @@ pub(super) fn check(configs: impl IntoIterator<Item = KernelConfig>, mut run: im
             let (inputs, classes) = images(&network, 2);
             let wide: Vec<f64> = inputs.iter().map(|&v| v.into()).collect();
             let (expected, _) = reference::gradients(&network, &weights, &wide, &classes).unwrap();
-            let training = lower(&network, config, (2, true), LIMIT, Optimizer::SGD).unwrap();
+            let training = lower(&network, config, (2, true), LIMIT, (Optimizer::SGD, None)).unwrap();
             let job = Job::of_training(&training, &network, &weights, &inputs, &classes);
             let job = run(job).unwrap_or_else(|e| panic!("{config:?}: {e}"));
             let shapes: BTreeMap<String, Vec<usize>> = network.parameters().collect();

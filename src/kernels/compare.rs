@@ -1,14 +1,9 @@
 //! Comparison of two images: shaders/lpips_distance.wgsl, lpips_map.wgsl, pixel_difference.wgsl and reduce.wgsl.
 
-use std::ops::Range;
-
 use super::{Kernel, RowsLayout, WORKGROUP, Work};
 
 /// Pixels that an invocation reduces to one result.
 pub(crate) const PIXEL_RUN: usize = 16;
-
-/// vec4s that an invocation of a reduction reduces to one.
-const REDUCE_RUN: usize = 64;
 
 /// A range of positions in a map, and its place in the whole map.
 #[derive(Clone, Copy, Debug)]
@@ -109,17 +104,4 @@ pub(crate) fn pixel_difference(layout: RowsLayout, part: Part, scale: [f32; 3]) 
     let settings = [("WORKGROUP", WORKGROUP), ("RUN", PIXEL_RUN as u32)];
     let workgroups = [(columns.div_ceil(PIXEL_RUN) as u32).div_ceil(WORKGROUP), rows as u32, 1];
     Work::new(Kernel::new("pixel_difference", settings), bytemuck::bytes_of(&uniform), workgroups)
-}
-
-/// The number of results of a step of a reduction of `count` vec4s.
-pub(crate) fn reduced(count: usize) -> usize {
-    count.div_ceil(REDUCE_RUN)
-}
-
-/// One step of a reduction of these vec4s, of four values each where `scalars`. Results are written from `first_out` on.
-pub(crate) fn reduce(quads: Range<usize>, first_out: usize, scalars: bool) -> Work {
-    let uniform = [quads.start, quads.end, first_out].map(|n| n as u32);
-    let settings = [("WORKGROUP", WORKGROUP), ("RUN", REDUCE_RUN as u32), ("SCALARS", scalars.into())];
-    let workgroups = [(reduced(quads.len()) as u32).div_ceil(WORKGROUP), 1, 1];
-    Work::new(Kernel::new("reduce", settings), bytemuck::cast_slice(&uniform), workgroups)
 }

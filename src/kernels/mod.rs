@@ -6,6 +6,7 @@ mod gemm;
 pub(crate) mod gradients;
 mod grouped_conv;
 mod packing;
+pub(crate) mod reduce;
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) mod roofline;
 mod rows_layout;
@@ -65,6 +66,8 @@ pub(crate) mod binding {
     pub const MOMENT2: u32 = 13;
     /// Where a packing has parameters.
     pub const MASK: u32 = 14;
+    /// The squared norm of all gradients.
+    pub const NORM: u32 = 15;
 }
 
 /// How a kernel accesses an array that it binds.

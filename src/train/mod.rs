@@ -6,6 +6,8 @@
 
 #[cfg(not(target_arch = "wasm32"))]
 mod blocking;
+#[cfg(not(target_arch = "wasm32"))]
+mod dead;
 mod error;
 mod optimizer;
 mod program;
@@ -17,6 +19,8 @@ pub(crate) mod samples;
 mod tests;
 mod trainer;
 
+#[cfg(not(target_arch = "wasm32"))]
+pub use dead::DeadChannels;
 pub use error::TrainError;
 pub use optimizer::{Optimizer, SgdForm};
 pub(crate) use program::without_softmax;

@@ -83,9 +83,11 @@ impl Optimizer {
         }
     }
 
-    /// One step for `quads` vec4s of parameters (shaders/update.wgsl).
-    pub(super) fn update(self, quads: usize, rate: f32, decay: f32, is_masked: bool) -> Work {
-        let mut uniform = Uniform { quads: quads as u32, rate, decay, ..bytemuck::Zeroable::zeroed() };
+    /// One step for `quads` vec4s of parameters (shaders/update.wgsl), with factors of the rate and of the decay. `clip` is the
+    /// largest norm of all gradients together.
+    pub(super) fn update(self, quads: usize, [rate, decay]: [f32; 2], is_masked: bool, clip: Option<f32>) -> Work {
+        let max_norm = clip.unwrap_or(0.0);
+        let mut uniform = Uniform { quads: quads as u32, rate, decay, max_norm, ..bytemuck::Zeroable::zeroed() };
         let (number, has_momentum, nesterov) = match self {
             Self::Sgd { form, momentum, nesterov } => {
                 uniform.momentum = momentum;
@@ -102,6 +104,7 @@ impl Optimizer {
             ("MOMENTUM", has_momentum.into()),
             ("NESTEROV", nesterov.into()),
             ("MASKED", is_masked.into()),
+            ("CLIPS", clip.is_some().into()),
         ]);
         gradients::flat(kernel, bytemuck::bytes_of(&uniform), quads)
     }
@@ -118,4 +121,5 @@ struct Uniform {
     beta1: f32,
     beta2: f32,
     epsilon: f32,
+    max_norm: f32,
 }

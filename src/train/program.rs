@@ -7,8 +7,9 @@ use crate::{
     activation::Below,
     kernels::{
         Access, Packing, Precision, RowsLayout, Storage,
-        binding::{ADDEND, BIAS_GRADIENT, GRADIENT, MASK, MOMENT1, MOMENT2, PARAMETERS, STEP, X, Y},
+        binding::{ADDEND, BIAS_GRADIENT, GRADIENT, MASK, MOMENT1, MOMENT2, NORM, PARAMETERS, STEP, X, Y},
         gradients,
+        reduce::{self, Reduced},
     },
     layers::Op,
     lower::{self, activation_of, check_activation, lay_out, lower_forward},
@@ -33,6 +34,8 @@ pub(crate) struct TrainingOptions<'a> {
     /// Factors of single layers' rates; those with 0 are not trained.
     pub rates: &'a BTreeMap<String, f32>,
     pub dropout: f32,
+    /// The norm of all gradients together that they are scaled down to where it is larger.
+    pub clip: Option<f32>,
     /// Whether a step has several passes, whose gradients are added up.
     pub accumulates: bool,
 }
@@ -58,6 +61,18 @@ pub(crate) struct Master {
     pub gradient: ArrayId,
 }
 
+/// An array of parameters that is to be updated.
+#[derive(Debug)]
+struct Update {
+    master: Master,
+    /// Where the forward pass reads the parameters, if not in the master.
+    copy: Option<ArrayId>,
+    /// Which numbers are parameters, where some of the packing are none.
+    mask: Option<ArrayId>,
+    /// Factors of the rate and of the decay.
+    factors: [f32; 2],
+}
+
 /// What of a tensor an array holds.
 #[derive(Clone, Debug)]
 pub(crate) enum Place {
@@ -80,9 +95,11 @@ pub(crate) struct TrainingProgram {
     /// Of each image.
     pub results: ArrayId,
     pub masters: Vec<Master>,
+    /// Of each layer, the number of steps after which its output is complete, and the output.
+    pub outputs: Vec<(usize, ArrayId)>,
     /// The steps of the program that compute the loss; the others follow.
     pub evaluation: usize,
-    /// Those that compute the gradients. Where gradients are not added up, parameters are updated among them.
+    /// Those that compute the gradients. Where gradients are neither added up nor clipped, parameters are updated among them.
     pub backward: usize,
 }
 
@@ -106,7 +123,7 @@ impl TrainingProgram {
         let step = program.array(buffer("step", 2, Role::Input));
         let targets = program.array(buffer("targets", lowering.batch, Role::Input));
 
-        let mut forward: Vec<Forward> = Vec::new();
+        let (mut forward, mut outputs): (Vec<Forward>, Vec<(usize, ArrayId)>) = (vec![], vec![]);
         let mut x = input;
         for (index, layer) in layers.iter().enumerate() {
             let training = options.of_layer(step, index);
@@ -114,6 +131,7 @@ impl TrainingProgram {
                 lower_forward(&mut program, lowering, layer, x, training, input_layout.filter(|_| index == 0))?;
             program.end_step(Pass::FORWARD, index);
             x = passed.y;
+            outputs.push((program.steps.len(), x));
             forward.push(passed);
         }
         let classes = last.output.channels;
@@ -135,6 +153,7 @@ impl TrainingProgram {
             step,
             results,
             masters: vec![],
+            outputs,
             evaluation,
             backward: evaluation,
         };
@@ -181,37 +200,59 @@ impl TrainingProgram {
             layer.op.operation().lower_backward(&mut backward)?;
             let (trained, below) = (backward.trained, backward.input_gradient);
             self.program.end_step(Pass::BACKWARD, index);
-            if !options.accumulates {
-                self.lower_update(index, layer, passed, &trained, options)?;
+            let updates = self.updates(layer, passed, trained, options);
+            if options.accumulates || options.clip.is_some() {
+                pending.push((index, updates));
             } else {
-                pending.push((index, trained));
+                self.lower_updates(index, layer, updates, None, options)?;
             }
             gradient = below.unwrap_or(gradient);
         }
         self.backward = self.program.steps.len();
-        for (index, trained) in pending {
-            self.lower_update(index, &layers[index], &forward[index], &trained, options)?;
+        let norm = options.clip.map(|_| self.lower_norm(first, &pending)).transpose()?;
+        for (index, updates) in pending {
+            self.lower_updates(index, &layers[index], updates, norm, options)?;
         }
         Ok(())
     }
 
-    /// The optimiser's step for the parameters of a layer.
-    fn lower_update(
+    /// The squared norm of all gradients together.
+    fn lower_norm(&mut self, first: usize, pending: &[(usize, Vec<Update>)]) -> Result<ArrayId, ProgramError> {
+        let all = || pending.iter().flat_map(|(_, updates)| updates);
+        let quads = |program: &Program, update: &Update| program.get(update.master.gradient).len() as usize;
+        let sums = all().map(|update| reduce::reduced(quads(&self.program, update))).sum();
+        let buffer = |label, quads| Array::quads(label, quads, Storage::StorageBuffer, Role::Temporary);
+        let squares = self.program.array(buffer("squares", sums));
+        let norm = self.program.array(buffer("norm", 1));
+        let mut at = 0;
+        for update in all() {
+            let quads = quads(&self.program, update);
+            let work = reduce::reduce(0..quads, at, Reduced::Squares { masked: update.mask.is_some() });
+            let mut bound = vec![read(X, update.master.gradient), write(Y, squares)];
+            bound.extend(update.mask.map(|mask| read(MASK, mask)));
+            self.program.dispatch("norm", work, &bound)?;
+            at += reduce::reduced(quads);
+        }
+        lower::reduce(&mut self.program, (squares, (0, sums), Reduced::Results), (norm, 0))?;
+        self.program.end_step(Pass::UPDATE, first);
+        Ok(norm)
+    }
+
+    /// What is to be updated of a layer, with the optimiser's arrays.
+    fn updates(
         &mut self,
-        index: usize,
         layer: &Layer,
         forward: &Forward,
-        trained: &[Trained],
+        trained: Vec<Trained>,
         options: TrainingOptions<'_>,
-    ) -> Result<(), ProgramError> {
+    ) -> Vec<Update> {
         if trained.is_empty() {
-            return Ok(());
+            return vec![];
         }
         let factor = options.rates.get(&layer.name).copied().unwrap_or(1.0);
-        let Some((weights, masters)) = self.masters_of(forward) else { return Ok(()) };
-        for Trained { array, gradient, is_bias, has_gaps } in trained.iter().cloned() {
-            let (bytes, quads) = (self.program.get(array).bytes, self.program.get(array).len() as usize);
-            let master = masters.get(&array).copied().unwrap_or(array);
+        let Some((weights, masters)) = self.masters_of(forward) else { return vec![] };
+        let update = |Trained { array, gradient, is_bias, has_gaps }| {
+            let bytes = self.program.get(array).bytes;
             let buffer =
                 |label, role| Array { label, bytes, precision: Precision::F32, storage: Storage::StorageBuffer, role };
             let moments: Vec<ArrayId> =
@@ -221,27 +262,58 @@ impl TrainingProgram {
                 Some(blocks) if !is_bias => Place::Weight(weights.packing.clone(), blocks),
                 _ => Place::Bias(weights.packing.clone()),
             };
+            let mask = match &place {
+                Place::Weight(packing, blocks) if has_gaps => {
+                    let mask = self.program.array(buffer("mask", Role::Parameter));
+                    let (packing, blocks) = (packing.clone(), blocks.clone());
+                    let numbers = Arc::new(move |_: &_| Ok(packing.mask(blocks.clone())));
+                    self.program.parameters.push(Parameter::Vector(Vector { array: mask, numbers }));
+                    Some(mask)
+                }
+                _ => None,
+            };
             let (rate, decay) = match is_bias {
                 true => (options.bias_rate, options.bias_decay),
                 false => (1.0, 1.0),
             };
-            let updated = |number, array| Bound { number, access: Access::ReadWrite, array };
-            let mut bound = vec![read(GRADIENT, gradient), updated(PARAMETERS, master), read(STEP, self.step)];
-            bound.extend([MOMENT1, MOMENT2].into_iter().zip(&moments).map(|(number, &moment)| updated(number, moment)));
-            if master != array {
-                bound.push(write(Y, array));
-            }
-            if has_gaps && let Place::Weight(packing, blocks) = &place {
-                let mask = self.program.array(buffer("mask", Role::Parameter));
-                let (packing, blocks) = (packing.clone(), blocks.clone());
-                let numbers = Arc::new(move |_: &_| Ok(packing.mask(blocks.clone())));
-                self.program.parameters.push(Parameter::Vector(Vector { array: mask, numbers }));
-                bound.push(read(MASK, mask));
-            }
-            let work = options.optimizer.update(quads, factor * rate, decay * options.weight_decay, has_gaps);
-            self.program.dispatch(&layer.name, work, &bound)?;
             let tensor = format!("{}.{}", layer.name, if is_bias { "bias" } else { "weight" });
-            self.masters.push(Master { tensor, place, array: master, moments, gradient });
+            let master = masters.get(&array).copied().unwrap_or(array);
+            Update {
+                master: Master { tensor, place, array: master, moments, gradient },
+                copy: (master != array).then_some(array),
+                mask,
+                factors: [factor * rate, decay * options.weight_decay],
+            }
+        };
+        trained.into_iter().map(update).collect()
+    }
+
+    /// The optimiser's step for the parameters of a layer.
+    fn lower_updates(
+        &mut self,
+        index: usize,
+        layer: &Layer,
+        updates: Vec<Update>,
+        norm: Option<ArrayId>,
+        options: TrainingOptions<'_>,
+    ) -> Result<(), ProgramError> {
+        if updates.is_empty() {
+            return Ok(());
+        }
+        for Update { master, copy, mask, factors } in updates {
+            let updated = |number, array| Bound { number, access: Access::ReadWrite, array };
+            let mut bound =
+                vec![read(GRADIENT, master.gradient), updated(PARAMETERS, master.array), read(STEP, self.step)];
+            let moments = [MOMENT1, MOMENT2].into_iter().zip(&master.moments);
+            bound.extend(moments.map(|(number, &moment)| updated(number, moment)));
+            bound.extend(copy.map(|copy| write(Y, copy)));
+            bound.extend(mask.map(|mask| read(MASK, mask)));
+            bound.extend(norm.map(|norm| read(NORM, norm)));
+            let quads = self.program.get(master.array).len() as usize;
+            let clip = options.clip.filter(|_| norm.is_some());
+            let work = options.optimizer.update(quads, factors, mask.is_some(), clip);
+            self.program.dispatch(&layer.name, work, &bound)?;
+            self.masters.push(master);
         }
         self.program.end_step(Pass::UPDATE, index);
         Ok(())

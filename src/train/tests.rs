@@ -105,16 +105,23 @@ fn parameters_move_as_the_optimisers_say() {
     let (inputs, classes) = images(&network, 6);
     let decay = 0.01;
     for optimizer in optimizers {
-        for at_once in [6, 4] {
+        for (at_once, clip) in [(6, None), (4, None), (6, Some(0.5)), (4, Some(0.5))] {
             let start = weights(&network);
-            let builder = Trainer::builder(&gpu, &network, &start).batch(6).at_once(at_once).optimizer(optimizer);
+            let mut builder = Trainer::builder(&gpu, &network, &start).batch(6).at_once(at_once).optimizer(optimizer);
+            builder = clip.map_or(builder.clone(), |norm| builder.clip(norm));
             let mut trainer = builder.weight_decay(decay).biases(2.0, 0.0).build().unwrap();
             let mut twin = start.clone();
             let mut moments = std::collections::BTreeMap::<String, [Vec<f64>; 2]>::new();
             for (number, rate) in (1..).zip([0.05f32, 0.05, 0.01, 0.01]) {
                 let mut report = trainer.step(&inputs, &classes, rate).unwrap();
                 trainer.wait(&mut report).unwrap();
-                let (gradients, _) = reference::gradients(&network, &twin, &wide(&inputs), &classes).unwrap();
+                let (mut gradients, _) = reference::gradients(&network, &twin, &wide(&inputs), &classes).unwrap();
+                if let Some(clip) = clip {
+                    let norm = gradients.values().flatten().map(|g| g * g).sum::<f64>().sqrt();
+                    assert!(number > 1 || norm > 2.0 * f64::from(clip), "{norm}");
+                    let factor = (f64::from(clip) / (norm + 1e-6)).min(1.0);
+                    gradients.values_mut().flatten().for_each(|g| *g *= factor);
+                }
                 for (name, gradient) in gradients {
                     let (factor, decay) = if name.ends_with("bias") { (2.0, 0.0) } else { (1.0, f64::from(decay)) };
                     let rate = f64::from(rate) * factor;
@@ -155,10 +162,45 @@ fn parameters_move_as_the_optimisers_say() {
                 let moved: Vec<f64> = expected.iter().zip(start.iter()).map(|(a, b)| f64::from(a - b)).collect();
                 let by: Vec<f32> = found.iter().zip(start.iter()).map(|(a, b)| a - b).collect();
                 let error = reference::relative_error(&by, &moved);
-                assert!(error < 1e-4, "{optimizer:?}, {at_once} at once, {name}: {error:e}");
+                assert!(error < 1e-4, "{optimizer:?}, {at_once} at once, clipped at {clip:?}, {name}: {error:e}");
             }
         }
     }
+}
+
+#[test]
+fn dead_channels_are_counted() {
+    let gpu = Gpu::for_tests();
+    let network = networks().remove(0);
+    let mut start = weights(&network);
+    // One channel of conv1 and three outputs of fc3 get no input that is positive.
+    for (name, dead) in [("conv1.bias", &[2][..]), ("fc3.bias", &[0, 5, 9])] {
+        let mut bias = start.tensor(name).unwrap().to_f32().to_vec();
+        dead.iter().for_each(|&channel| bias[channel] = -1e3);
+        start.insert(name, Tensor::from_f32([bias.len()], bias));
+    }
+    let (inputs, classes) = images(&network, 5);
+    // What the f64 reference finds of the other channels.
+    let mut alive = std::collections::BTreeMap::<String, Vec<bool>>::new();
+    for input in inputs.chunks(network.input().len()) {
+        for (layer, output) in network.layers().iter().zip(reference::run(&network, &start, &wide(input)).unwrap()) {
+            let alive = alive.entry(layer.name.clone()).or_insert_with(|| vec![false; layer.output.channels]);
+            for (alive, map) in alive.iter_mut().zip(output.chunks(layer.output.height * layer.output.width)) {
+                *alive |= map.iter().any(|&value| value > 0.0);
+            }
+        }
+    }
+    let mut trainer = Trainer::builder(&gpu, &network, &start).batch(4).at_once(3).build().unwrap();
+    let found = trainer.dead_channels(&inputs).unwrap();
+    assert_eq!(found.iter().map(|found| &*found.layer).collect::<Vec<_>>(), ["conv1", "conv2", "fc3"]);
+    for DeadChannels { layer, dead, channels } in &found {
+        let alive = &alive[layer];
+        assert_eq!((*dead, *channels), (alive.iter().filter(|alive| !**alive).count(), alive.len()), "{layer}");
+    }
+    assert!(found[0].dead >= 1 && found[0].dead < 8 && found[2].dead >= 3 && found[2].dead < 10, "{found:?}");
+    // A step afterwards is as without.
+    let mut report = trainer.step(&inputs[..4 * network.input().len()], &classes[..4], 0.1).unwrap();
+    assert!(trainer.wait(&mut report).unwrap().loss.is_finite());
 }
 
 /// N + M steps are N steps, a state, and M steps, bit for bit; dropout too.
@@ -260,6 +302,7 @@ fn memory_is_planned() {
             bias_decay: 1.0,
             rates: &Default::default(),
             dropout: 0.5,
+            clip: None,
             accumulates,
         };
         let program = TrainingProgram::lower(&network, options).unwrap().program;

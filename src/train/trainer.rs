@@ -33,6 +33,7 @@ pub struct TrainerBuilder<'a> {
     bias_rate: f32,
     bias_decay: f32,
     dropout: f32,
+    clip: Option<f32>,
     seed: u64,
     rates: BTreeMap<String, f32>,
     class_weights: Vec<f32>,
@@ -155,6 +156,14 @@ impl<'a> TrainerBuilder<'a> {
         self
     }
 
+    /// Scales all gradients of a step down together where their norm is larger than this, as PyTorch's `clip_grad_norm_` does
+    /// (Pascanu, Mikolov, Bengio 2013, "On the difficulty of training recurrent neural networks", algorithm 1). They are all kept
+    /// until the last is there, which takes as much memory as the parameters. The default is not to.
+    pub fn clip(mut self, norm: f32) -> Self {
+        self.clip = Some(norm);
+        self
+    }
+
     /// Sets the seed of the dropout's random numbers. The default is 0.
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = seed;
@@ -212,6 +221,7 @@ impl<'a> TrainerBuilder<'a> {
             bias_decay: self.bias_decay,
             rates: &self.rates,
             dropout: self.dropout,
+            clip: self.clip,
             accumulates: at_once < batch,
         };
         let program = TrainingProgram::lower(network, options)?;
@@ -256,6 +266,9 @@ impl<'a> TrainerBuilder<'a> {
         if !(0.0..1.0).contains(&self.dropout) {
             return fail(format!("a dropout of at least 0 and less than 1, found {}", self.dropout));
         }
+        if let Some(found) = self.clip.filter(|norm| !(*norm > 0.0 && norm.is_finite())) {
+            return fail(format!("a norm above 0 to clip gradients at, found {found}"));
+        }
         if self.batch == 0 || self.at_once == Some(0) {
             return fail("at least one image at once, found 0".into());
         }
@@ -291,6 +304,7 @@ impl Trainer {
             bias_rate: 1.0,
             bias_decay: 1.0,
             dropout: 0.5,
+            clip: None,
             seed: 0,
             rates: BTreeMap::new(),
             class_weights: Vec::new(),

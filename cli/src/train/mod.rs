@@ -110,6 +110,9 @@ pub struct Args {
     /// Weight decay
     #[arg(long, value_name = "FACTOR", help_heading = "Training")]
     weight_decay: Option<f32>,
+    /// Scale the gradients down where the norm of all together is larger
+    #[arg(long, value_name = "NORM", help_heading = "Training")]
+    clip: Option<f32>,
     /// The probability with which dropout drops a number
     #[arg(long, value_name = "SHARE", default_value_t = 0.5, help_heading = "Training")]
     dropout: f32,

@@ -12,7 +12,7 @@ use std::{
 
 use alexnet_wgpu::{
     Gpu, splitmix,
-    train::{ImageResult, Optimizer, PendingReport, SgdForm, StepReport, Trainer, TrainerBuilder},
+    train::{DeadChannels, ImageResult, Optimizer, PendingReport, SgdForm, StepReport, Trainer, TrainerBuilder},
 };
 use serde_json::json;
 
@@ -163,7 +163,9 @@ impl<'a> Session<'a> {
             self.save(false)?;
         }
         self.log.end();
-        self.report()?;
+        let dead = self.dead_channels()?;
+        self.warn_of_dead(&dead);
+        self.report(&dead)?;
         let out = self.out.display();
         if self.stop.load(Ordering::Relaxed) {
             note(&format!(
@@ -183,14 +185,17 @@ impl<'a> Session<'a> {
     }
 
     /// Writes report.html.
-    fn report(&self) -> Result<(), Failure> {
+    fn report(&self, dead: &[DeadChannels]) -> Result<(), Failure> {
         let (plan, pictures) = (&self.plan, &self.examples);
+        let dead: Vec<String> =
+            dead.iter().map(|found| format!("{} {} of {}", found.layer, found.dead, found.channels)).collect();
         let facts = [
             ("network", format!("{}, {} parameters trained", self.task.network.name(), self.task.parameters())),
             ("pictures", format!("{} trained on, {} held back", pictures.training.len(), pictures.held.len())),
             ("steps", format!("{} of {} pictures", self.trainer.steps(), plan.batch)),
             ("optimiser", format!("{}, learning rate {}", described(plan.optimizer), plan.rate)),
             ("seed", self.args.seed.to_string()),
+            ("dead ReLUs", if dead.is_empty() { "there are no ReLUs".into() } else { dead.join(", ") }),
         ];
         let held = self.best.as_ref().map(|(epoch, results)| (*epoch, &pictures.held.pictures[..], &results[..]));
         let report = Report {
@@ -281,8 +286,31 @@ impl<'a> Session<'a> {
                  --recipe finetune",
                 self.labels.len()
             ));
+            let dead = self.dead_channels()?;
+            self.warn_of_dead(&dead);
         }
         Ok(())
+    }
+
+    /// The dead ReLUs of each layer, as some of the pictures show them.
+    fn dead_channels(&mut self) -> Result<Vec<DeadChannels>, Failure> {
+        let set = &self.examples.training;
+        let some: Vec<usize> = (0..set.len()).step_by(set.len().div_ceil(MEASURED).max(1)).collect();
+        let (inputs, _) = set.batch(&some, |_| 0);
+        Ok(self.trainer.dead_channels(&inputs)?)
+    }
+
+    fn warn_of_dead(&self, layers: &[DeadChannels]) {
+        let most = layers.iter().filter(|layer| 2 * layer.dead > layer.channels);
+        let named: Vec<String> =
+            most.map(|found| format!("{} of {} in {}", found.dead, found.channels, found.layer)).collect();
+        if !named.is_empty() {
+            note(&format!(
+                "most ReLUs are dead, which learn no more ({}): try a smaller learning rate than --lr {}",
+                named.join(", "),
+                self.plan.rate
+            ));
+        }
     }
 
     fn diverged(&self, step: u64) -> Failure {
@@ -350,6 +378,9 @@ pub fn builder<'a>(gpu: &'a Gpu, args: &Args, plan: &Plan, task: &'a Task, data:
     if let Some(images) = args.at_once {
         builder = builder.at_once(images);
     }
+    if let Some(norm) = args.clip {
+        builder = builder.clip(norm);
+    }
     if args.balance {
         let (counts, all) = (data.counts(), data.training.len() as f32);
         let classes = counts.iter().filter(|count| **count > 0).count() as f32;
@@ -379,6 +410,7 @@ fn settings(args: &Args, plan: &Plan, data: &Data, examples: &Examples) -> serde
         "recipe": format!("{:?}", args.recipe),
         "seed": args.seed,
         "order": format!("{:?}", args.order),
+        "clip": args.clip,
         "dropout": args.dropout,
         "balance": args.balance,
         "at_once": args.at_once,
