@@ -3,14 +3,14 @@
 use alexnet_snapshots::heat_map;
 use alexnet_wgpu::{Comparison, Lpips};
 use eframe::egui::{
-    self, Color32, CursorIcon, FontId, Mesh, Rect, Role, Sense, Slider, Stroke, TextureHandle, TextureId, Ui, Vec2,
+    self, Color32, CursorIcon, FontId, Rect, Role, Sense, Slider, Stroke, TextureHandle, TextureId, Ui, Vec2,
     WidgetInfo, pos2, vec2,
 };
 
 use crate::{
     app::App,
     entry::{Entry, Pixels},
-    look,
+    legend, look,
     views::waiting,
     worker::{Compared, PictureId},
 };
@@ -203,22 +203,10 @@ fn distances(ui: &mut Ui, map: TextureId, size: Vec2) {
     let painter = ui.painter();
     painter.image(map, rect, WHOLE, Color32::WHITE);
     let bar = Rect::from_min_size(rect.left_bottom() + vec2(0.0, 4.0), vec2(rect.width(), 8.0));
-    let mut mesh = Mesh::default();
-    let steps = 64;
-    for step in 0..=steps {
-        let share = step as f32 / steps as f32;
+    legend::gradient(painter, bar, |share| {
         let [r, g, b] = heat_map::colour(share * share);
-        let x = bar.left() + share * bar.width();
-        for y in [bar.top(), bar.bottom()] {
-            mesh.colored_vertex(pos2(x, y), Color32::from_rgb(r, g, b));
-        }
-        if step > 0 {
-            let last = 2 * step as u32;
-            mesh.add_triangle(last - 2, last - 1, last);
-            mesh.add_triangle(last - 1, last, last + 1);
-        }
-    }
-    painter.add(mesh);
+        Color32::from_rgb(r, g, b)
+    });
     let mut free = bar.left();
     for tick in heat_map::TICKS {
         let galley = painter.layout_no_wrap(tick.to_string(), FontId::proportional(10.0), ui.visuals().text_color());

@@ -5,10 +5,12 @@ use eframe::egui::{self, Align, Align2, Button, Layout, Role, ScrollArea, Sense,
 
 use crate::{
     app::{App, Times},
-    look,
-    maps::Contrast,
+    legend, look,
+    maps::{self, Contrast},
+    numbers,
     settings::View,
     tiles,
+    worker::Drawn,
 };
 
 impl App {
@@ -67,18 +69,29 @@ impl App {
             waiting(ui);
             return;
         };
-        let (shape, tiles) = (maps.shape, maps.tiles);
-        let vector = tiles.count == 1 && shape.channels > 1;
-        let what = if vector {
-            format!("{}: {} numbers", maps.layer, shape.channels)
-        } else {
-            format!("{}: {} maps of {}×{}", maps.layer, shape.channels, shape.height, shape.width)
+        let shape = maps.shape;
+        let (tiles, texture) = match (&maps.drawn, texture) {
+            (Drawn::Maps(_, tiles), Some(texture)) => (tiles, *texture),
+            (Drawn::Maps(..), None) => return,
+            (Drawn::Numbers(values), _) => {
+                let what = format!("{}: {} numbers", maps.layer, shape.channels);
+                let [least, most] = numbers::range(values);
+                ui.horizontal(|ui| {
+                    ui.label(format!("{what} between {least:.3} and {most:.3}"));
+                    if !new {
+                        look::busy(ui, 14.0);
+                    }
+                });
+                numbers::view(ui, &what, values, self.labels_of(values));
+                return;
+            }
         };
+        let what = format!("{}: {} maps of {}×{}", maps.layer, shape.channels, shape.height, shape.width);
         let contrast = &mut self.settings.contrast;
         let mut choice = |ui: &mut Ui| {
             for (this, text, hint) in [
-                (Contrast::Map, "Each map", "White is the largest number of each map"),
-                (Contrast::Layer, "Whole layer", "White is the largest number of the layer"),
+                (Contrast::Map, "Each map", "Colours relative to the largest magnitude of each map"),
+                (Contrast::Layer, "Whole layer", "Colours relative to the largest magnitude of the layer"),
             ] {
                 if ui.add(Button::selectable(*contrast == this, text)).on_hover_text(hint).clicked() {
                     *contrast = this;
@@ -91,18 +104,23 @@ impl App {
             if !new {
                 look::busy(ui, 14.0);
             }
-            if !vector && !narrow {
+            if !narrow {
                 let width = 204.0;
                 ui.add_space(ui.available_width() - width);
                 ui.label("Scale");
                 choice(ui);
             }
         });
-        if !vector && narrow {
-            ui.horizontal(choice);
+        if narrow {
+            ui.horizontal(|ui| {
+                choice(ui);
+                scale_of_maps(ui);
+            });
+        } else {
+            scale_of_maps(ui);
         }
         let name = |tile: usize| format!("{}, map {tile}", maps.layer);
-        tiles::grid(ui, *texture, &tiles, &what, name, &mut self.chosen_map);
+        tiles::grid(ui, texture, tiles, &what, name, &mut self.chosen_map);
     }
 
     fn filters_view(&mut self, ui: &mut Ui) {
@@ -155,6 +173,12 @@ impl App {
             self.measure_again();
         }
     }
+}
+
+/// The meaning of the maps' colours.
+fn scale_of_maps(ui: &mut Ui) {
+    legend::scale(ui, ["Negative", "Positive"], true, maps::colour)
+        .on_hover_text("Black is 0. The ends are the largest magnitude of each map, or of the whole layer.");
 }
 
 pub(crate) fn waiting(ui: &mut Ui) {
