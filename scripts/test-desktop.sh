@@ -49,7 +49,7 @@ start() {
     stop
     : > "$folder/log"
     env -u WAYLAND_DISPLAY XDG_DATA_HOME="$folder" RUST_LOG=warn,alexnet_desktop=debug RUST_BACKTRACE=1 "$@" \
-        "$program" examples/pictures/{ankle-boot,bag,coat,dress,sandal,sneaker,t-shirt,trouser,coffee}.png \
+        "$program" examples/pictures/{ankle-boot,bag,dress,sandal,sneaker,t-shirt,trouser,coffee}.png \
         2> "$folder/log" &
     app=$!
 }

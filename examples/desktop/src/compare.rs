@@ -88,7 +88,7 @@ impl App {
         let other = self.other();
         let mut chosen = None;
         ui.horizontal(|ui| {
-            let label = ui.label("Compared with").id;
+            let label = ui.label("Compare with").id;
             let name = |index: usize| look::shortened(&self.entries[index].name, 32);
             let text = other.map_or("choose a picture".into(), name);
             let choice = egui::ComboBox::from_id_salt("other").selected_text(text).show_ui(ui, |ui| {
@@ -105,7 +105,7 @@ impl App {
             self.compare.with = chosen;
         }
         let Some(other) = other else {
-            ui.label("There is no other picture of this size: open one.");
+            ui.label("There is no other picture of this size. Open one to compare.");
             return;
         };
         if let Some(reason) = &self.compare.failed {
@@ -234,13 +234,18 @@ fn numbers(ui: &mut Ui, comparison: &Comparison) {
         ui.spacing_mut().item_spacing.x = 18.0;
         for (name, value, hint) in [
             ("LPIPS", format!("{:.4}", comparison.lpips), parts.as_str()),
-            ("largest", format!("{:.4}", comparison.largest), "The largest value of the map"),
+            ("Largest distance", format!("{:.4}", comparison.largest), "The largest value of the map"),
             ("PSNR", psnr, "Peak signal-to-noise ratio of the pixels"),
-            ("off by", comparison.max_difference.to_string(), "The largest difference between two samples, 0 to 255"),
-            ("differing", format!("{:.2} %", 100.0 * comparison.differing), "The share of pixels that differ"),
+            (
+                "Largest pixel difference",
+                comparison.max_difference.to_string(),
+                "The largest difference between two samples, 0 to 255",
+            ),
+            ("Differing pixels", format!("{:.2} %", 100.0 * comparison.differing), "The share of pixels that differ"),
         ] {
             let text = format!("{name} {value}");
-            let response = ui.label(egui::RichText::new(&text).strong());
+            // A number stays with its name where the line ends.
+            let response = ui.add(egui::Label::new(egui::RichText::new(&text).strong()).extend());
             response.widget_info(|| WidgetInfo::labeled(Role::Label, true, &text));
             response.on_hover_text(hint);
         }

@@ -41,8 +41,8 @@ impl Method {
         match self {
             Self::Occlusion => "How the class's probability falls when a patch is covered, one patch after the other",
             Self::GradCam => "The last convolution's maps, each weighted with the mean of its gradient",
-            Self::Guided => "Pixels that raise the class's score on a way where all gradients are positive",
-            Self::Integrated => "Each pixel's part in the class's score, from the mean colour to the picture",
+            Self::Guided => "Pixels that raise the class's score through positive gradients only",
+            Self::Integrated => "Each pixel's share of the class's score, summed from the mean colour to the picture",
         }
     }
 

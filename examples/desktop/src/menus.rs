@@ -19,7 +19,7 @@ impl App {
             if ui.button("Open").on_hover_text("Open pictures (Ctrl+O)").clicked() {
                 self.ask_for_pictures();
             }
-            if ui.button("Paste").on_hover_text("A picture, or the path of one (Ctrl+V)").clicked() {
+            if ui.button("Paste").on_hover_text("Paste a picture or the path of one (Ctrl+V)").clicked() {
                 self.wait_for_paste();
                 ui.send_viewport_cmd(ViewportCommand::RequestPaste);
             }
@@ -102,7 +102,7 @@ impl App {
             entry(ui, current.clone(), current);
         }
         ui.separator();
-        ui.label(RichText::new("Fetched").small().weak());
+        ui.label(RichText::new("Downloaded").small().weak());
         ScrollArea::vertical().max_height(300.0).show(ui, |ui| {
             for path in &fetched {
                 entry(ui, Source::File(path.clone()), current);
@@ -110,10 +110,14 @@ impl App {
         });
         if fetched.is_empty() {
             let place = folder.map(|folder| folder.display().to_string()).unwrap_or_default();
-            ui.small("none yet: `alexnet fetch` gets some").on_hover_text(format!("Looked for in {place}"));
+            ui.small("None yet: run `alexnet fetch torchvision`").on_hover_text(format!("The folder is {place}"));
         }
         ui.separator();
-        if ui.button("Open a file").on_hover_text("PyTorch, ONNX, Caffe or safetensors; or drop it").clicked() {
+        if ui
+            .button("Open weights…")
+            .on_hover_text("A file of PyTorch, ONNX, Caffe or safetensors; you can also drop it on the window")
+            .clicked()
+        {
             self.ask_for_weights();
             ui.close();
         }
@@ -127,8 +131,10 @@ impl App {
         ui.set_min_width(300.0);
         self.list_adapters();
         let mut choice = None;
-        let shared = ui.add(Button::selectable(self.settings.adapter == Adapter::Window, "The window's own"));
-        if shared.on_hover_text("One device for the window and the network: layers are drawn where they are").clicked()
+        let shared = ui.add(Button::selectable(self.settings.adapter == Adapter::Window, "The window's adapter"));
+        if shared
+            .on_hover_text("The window and the network share one device: layers are drawn without a copy")
+            .clicked()
         {
             choice = Some(Adapter::Window);
         }

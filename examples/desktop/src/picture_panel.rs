@@ -37,8 +37,11 @@ impl App {
             let shown = shown.filter(|heat| Some(heat.class) == class && heat.method == method);
             let progress = shown.map_or(0.0, Heat::progress);
             if let Some(heat) = shown.filter(|_| progress >= 1.0) {
-                let ends =
-                    if heat.is_signed() { ["Against the class", "For it"] } else { ["No part in it", "For the class"] };
+                let ends = if heat.is_signed() {
+                    ["Against the class", "For the class"]
+                } else {
+                    ["No influence", "For the class"]
+                };
                 legend::scale(ui, ends, heat.is_signed(), heat::colour).on_hover_text(method.hint());
             }
             ui.allocate_ui_with_layout(vec2(width, 26.0), Layout::left_to_right(Align::Center), |ui| {
@@ -46,7 +49,7 @@ impl App {
                     class.is_some(),
                     egui::Button::selectable(self.heat, "Heat map").frame_when_inactive(true),
                 );
-                if toggle.on_hover_text("Which parts of the picture the class rests on (H)").clicked() {
+                if toggle.on_hover_text("Show which parts of the picture the class depends on (H)").clicked() {
                     self.heat = !self.heat;
                 }
                 if !self.heat {

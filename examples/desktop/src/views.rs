@@ -129,12 +129,14 @@ impl App {
             return;
         };
         let (Some(filters), Some(texture)) = (&loaded.filters, &self.filters) else {
-            ui.label("The first layer of this network does not look at colours, so its filters are no pictures.");
+            ui.label(
+                "The first layer of this network does not take colours, so its filters cannot be shown as pictures.",
+            );
             return;
         };
         let tiles = filters.tiles;
         let what = format!("{}: {} filters of {}×{} pixels", filters.layer, tiles.count, tiles.height, tiles.width);
-        ui.label(&what).on_hover_text("Grey is zero; each filter is as bright as it can be");
+        ui.label(&what).on_hover_text("Grey is 0. Each filter is stretched to the full range of brightness.");
         let name = |tile: usize| format!("{}, filter {tile}", filters.layer);
         tiles::grid(ui, texture.id(), &tiles, &what, name, &mut self.chosen_filter);
     }
@@ -164,7 +166,7 @@ impl App {
         let total: f64 = times.iter().map(|time| time.ms).sum();
         let mut again = false;
         ui.horizontal(|ui| {
-            ui.label(format!("{total:.2} ms in all layers; medians of one picture"));
+            ui.label(format!("All layers: {total:.2} ms for one picture (median)"));
             ui.with_layout(Layout::right_to_left(Align::Center), |ui| again = ui.button("Measure again").clicked());
         });
         ui.add_space(4.0);
@@ -206,6 +208,6 @@ fn time_bars(ui: &mut Ui, times: &[LayerTime], total: f64) {
         let number = format!("{:.2} ms", time.ms);
         painter.text(rect.right_center(), Align2::RIGHT_CENTER, number, font.clone(), colour);
         let share = 100.0 * time.ms / total.max(f64::MIN_POSITIVE);
-        response.on_hover_text(format!("{share:.1} % of all layers\n{}", time.kernel));
+        response.on_hover_text(format!("{share:.1} % of the time of all layers\n{}", time.kernel));
     }
 }

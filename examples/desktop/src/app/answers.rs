@@ -221,10 +221,10 @@ impl App {
             return;
         }
         if self.loaded_at.elapsed() > WORTH_A_TRY {
-            self.say(format!("{name} was lost; the network was put on it anew"));
+            self.say(format!("{name} was lost: the network was loaded on it again"));
             self.load(self.settings.source.clone(), self.settings.adapter.clone());
         } else {
-            self.say(format!("{name} was lost; the network runs on the window's adapter now"));
+            self.say(format!("{name} was lost: the network now runs on the window's adapter"));
             self.load(self.settings.source.clone(), Adapter::Window);
         }
     }

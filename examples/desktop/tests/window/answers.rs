@@ -65,5 +65,5 @@ fn a_click_on_a_class_shows_its_heat_map_and_marks_it() {
     wait(&mut harness, "heat map", |app| app.heat_progress() == Some(1.0));
     let marked = marked(&harness);
     assert!(marked.len() == 1 && marked[0].starts_with("Sneaker: "), "{marked:?}");
-    assert!(shows(&harness, "Colours from Against the class to For it"));
+    assert!(shows(&harness, "Colours from Against the class to For the class"));
 }
