@@ -34,7 +34,8 @@ cleanup() {
 }
 trap cleanup EXIT
 
-Xvfb -displayfd 3 -screen 0 "${size}x24" -nolisten tcp 3> "$folder/display" 2> "$folder/server.log" &
+# It stays when its last window goes, for the next one.
+Xvfb -displayfd 3 -noreset -screen 0 "${size}x24" -nolisten tcp 3> "$folder/display" 2> "$folder/server.log" &
 server=$!
 for _ in $(seq 100); do
     [ ! -s "$folder/display" ] || break
