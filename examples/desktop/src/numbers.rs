@@ -29,16 +29,19 @@ fn name(index: usize, labels: Option<&[String]>) -> String {
     }
 }
 
-/// The smallest and the largest of the numbers and 0.
+/// The smallest and the largest of the finite numbers and 0.
 pub(crate) fn range(values: &[f32]) -> [f32; 2] {
-    let (least, most) =
-        values.iter().fold((0.0f32, 0.0f32), |(least, most), &value| (least.min(value), most.max(value)));
+    let (least, most) = values
+        .iter()
+        .filter(|value| value.is_finite())
+        .fold((0.0f32, 0.0f32), |(least, most), &value| (least.min(value), most.max(value)));
     if most > least { [least, most] } else { [least, least + 1.0] }
 }
 
 /// Where a number lies in its range, 0 to 1.
 fn share(value: f32, [least, most]: [f32; 2]) -> f32 {
-    ((value - least) / (most - least)).clamp(0.0, 1.0)
+    let share = (value - least) / (most - least);
+    if share.is_nan() { 0.0 } else { share.clamp(0.0, 1.0) }
 }
 
 fn colour(ui: &Ui, value: f32) -> Color32 {
@@ -139,6 +142,9 @@ mod tests {
         assert_eq!(range(&[-3.0, -1.0]), [-3.0, 0.0]);
         assert_eq!(range(&[0.0, 0.0]), [0.0, 1.0]);
         assert_eq!(share(-1.0, [-3.0, 1.0]), 0.5);
+        // What overflowed in the network is drawn all the same.
+        assert_eq!(range(&[f32::NAN, f32::INFINITY, 2.0]), [0.0, 2.0]);
+        assert_eq!([f32::NAN, f32::INFINITY, f32::NEG_INFINITY].map(|value| share(value, [0.0, 2.0])), [0.0, 1.0, 0.0]);
         assert_eq!(name(2, Some(&["a".into(), "b".into()])), "2");
         assert_eq!(name(1, Some(&["a".into(), "b".into()])), "1 b");
     }
