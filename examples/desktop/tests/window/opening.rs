@@ -151,6 +151,8 @@ fn a_hundred_files_at_once_are_opened_but_for_the_broken_one() {
             harness.input_mut().dropped_files.push(Arc::new(Dropped(broken.clone())));
         }
     }
+    harness.step();
+    assert!(shows(&harness, "Opening ") && shows(&harness, " of 101"));
     wait(&mut harness, "dropped pictures", |app| app.pictures().count() == 100 && !app.messages().is_empty());
     settle(&mut harness);
     let messages = harness.state_mut().app().messages();
@@ -160,9 +162,11 @@ fn a_hundred_files_at_once_are_opened_but_for_the_broken_one() {
     let inside = |harness: &Harness<'_, Window>, name| {
         harness.ctx.content_rect().contains_rect(harness.get_by_label(name).rect())
     };
-    for (key, seen, unseen) in [(Key::End, "099.png", "000.png"), (Key::Home, "000.png", "099.png")] {
+    let ends = [(Key::End, "099.png", "000.png", "100 of 100"), (Key::Home, "000.png", "099.png", "1 of 100")];
+    for (key, seen, unseen, position) in ends {
         harness.key_press(key);
         settle(&mut harness);
+        assert!(shows(&harness, &format!("{seen} · 28×28 · {position}")));
         // It gets there smoothly.
         harness.run_steps(60);
         assert!(inside(&harness, seen) && !inside(&harness, unseen), "{seen}");
