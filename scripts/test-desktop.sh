@@ -34,7 +34,8 @@ cleanup() {
 }
 trap cleanup EXIT
 
-Xvfb -displayfd 3 -screen 0 "${size}x24" -nolisten tcp 3> "$folder/display" 2> "$folder/server.log" &
+# It stays when its last window goes, for the next one.
+Xvfb -displayfd 3 -noreset -screen 0 "${size}x24" -nolisten tcp 3> "$folder/display" 2> "$folder/server.log" &
 server=$!
 for _ in $(seq 100); do
     [ ! -s "$folder/display" ] || break
@@ -49,7 +50,7 @@ start() {
     stop
     : > "$folder/log"
     env -u WAYLAND_DISPLAY XDG_DATA_HOME="$folder" RUST_LOG=warn,alexnet_desktop=debug RUST_BACKTRACE=1 "$@" \
-        "$program" examples/pictures/{ankle-boot,bag,coat,dress,sandal,sneaker,t-shirt,trouser,coffee}.png \
+        "$program" examples/pictures/{ankle-boot,bag,dress,sandal,sneaker,t-shirt,trouser,coffee}.png \
         2> "$folder/log" &
     app=$!
 }

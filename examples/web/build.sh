@@ -16,6 +16,6 @@ if [ -n "${CI-}" ]; then cargo clippy --locked --target wasm32-unknown-unknown -
 cargo build --locked --profile web --target wasm32-unknown-unknown -p alexnet-web
 rm -rf "$target/web-page"
 cargo run --locked --quiet -p page-bindings -- "$target/wasm32-unknown-unknown/web/alexnet_web.wasm" "$target/web-page"
-cp examples/web/page/* "$target/web-page/"
+cp examples/web/page/* examples/pictures/{ankle-boot,bag,trouser}.png "$target/web-page/"
 # Fetched by the page when it compares.
 cp weights/imagenet-trunk-f16.safetensors "$target/web-page/imagenet.safetensors"

@@ -29,6 +29,7 @@ use eframe::{
 };
 
 use crate::{
+    about::Help,
     compare::Compare,
     entry::{Classes, Decoded, Entry, Pixels},
     heat::Method,
@@ -37,10 +38,16 @@ use crate::{
     messages::Messages,
     pictures::{self, Arrival, Incoming, Loader, Opened},
     settings::{SPLIT, Settings, View},
+    undo::Removal,
     weights::{self, Source},
-    worker::{Adapter, Answer, LoadId, Loaded, Maps, PictureId, Request, Work, Worker, megabytes},
+    worker::{Adapter, Answer, LoadId, Loaded, Maps, PictureId, Request, SOON, Work, Worker, megabytes},
+    zoom::Zoom,
 };
 
+/// The time that a frame spends on pictures that have come.
+const TAKING_IN: Duration = Duration::from_millis(8);
+/// So many classes are asked for ahead: the worker does not wait for a frame between two pictures.
+const AHEAD: usize = 32;
 /// Decoded pictures, all together, are at most so many bytes; those not used for longest are decoded again when needed.
 const PICTURE_BYTES: usize = 768 << 20;
 const NOTHING_TO_PASTE: &str = "the clipboard holds no picture, nor the path of one";
@@ -59,9 +66,11 @@ pub(crate) enum Times {
 }
 
 /// What a file dialog came back with.
-enum Chosen {
+pub(crate) enum Chosen {
     Picture(PathBuf),
     Weights(PathBuf),
+    /// A place to save something, and what came of that.
+    Written(Result<(), String>),
     /// Nothing, at once: there is no dialog here.
     NoDialog,
 }
@@ -80,7 +89,7 @@ pub struct Session {
 /// Everything in the window. It knows nothing of eframe but its render state, so that tests can drive it.
 pub struct App {
     ctx: Context,
-    screen: RenderState,
+    pub(crate) screen: RenderState,
     pub(crate) worker: Worker,
     loader: Loader,
     /// A second one, for pictures that are known: they do not wait until a folder is read.
@@ -108,8 +117,11 @@ pub struct App {
     loaded_at: Instant,
     pub(crate) loaded: Option<Box<Loaded>>,
     pub(crate) entries: Vec<Entry>,
+    /// What was removed from them, oldest first.
+    pub(crate) removed: Vec<Removal>,
     /// Which of them is shown; in range while there are any.
     pub(crate) selected: usize,
+    pub(crate) zoom: Zoom,
     /// It is to be seen in the strip.
     pub(crate) scroll_strip: bool,
     next_id: PictureId,
@@ -120,9 +132,10 @@ pub struct App {
     to_select: Option<usize>,
     /// Whether the next picture that is new is shown: the first of those asked for last.
     show_next: bool,
-    classifying: Option<PictureId>,
+    /// Those whose classes the worker was asked for.
+    classifying: Vec<PictureId>,
     asked_maps: Option<(PictureId, String, crate::maps::Contrast)>,
-    pub(crate) maps: Option<(PictureId, Maps, TextureId)>,
+    pub(crate) maps: Option<(PictureId, Maps, Option<TextureId>)>,
     /// Why those asked for do not come.
     pub(crate) maps_failed: Option<String>,
     pub(crate) chosen_map: Option<usize>,
@@ -137,7 +150,7 @@ pub struct App {
     pub(crate) adapters: Option<Vec<AdapterSummary>>,
     asked_adapters: bool,
     messages: Messages,
-    pub(crate) help: bool,
+    pub(crate) help: Option<Help>,
 }
 
 impl App {
@@ -150,8 +163,7 @@ impl App {
         look::apply(ctx);
         let wake = |ctx: &Context| {
             let ctx = ctx.clone();
-            // One frame; a request for one at once is two of them.
-            move || ctx.request_repaint_after(Duration::from_millis(1))
+            move |within| ctx.request_repaint_after(within)
         };
         // By default, wgpu ends the program on such an error.
         let (report, device_errors) = mpsc::channel();
@@ -162,7 +174,7 @@ impl App {
             let text = if text.is_empty() { format!("{reason:?}") } else { text };
             log::warn!("the window's device is lost: {text}");
             let _ = report_lost.set(text);
-            wake_for_loss();
+            wake_for_loss(SOON);
         });
         let resize_refused = Mutex::new(None::<Instant>);
         screen.device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
@@ -179,7 +191,7 @@ impl App {
                 log::error!("{text}");
                 let _ = report.send(format!("the graphics device refused something: {text}"));
             }
-            wake_for_error();
+            wake_for_error(SOON);
         }));
         let worker = Worker::spawn(screen.device.clone(), screen.queue.clone(), wake(ctx))?;
         let asked_load = (settings.source.clone(), settings.adapter.clone());
@@ -205,14 +217,16 @@ impl App {
             loaded_at: Instant::now(),
             loaded: None,
             entries: Vec::new(),
+            removed: Vec::new(),
             selected: 0,
+            zoom: Zoom::default(),
             scroll_strip: false,
             next_id: 0,
             clock: 0,
             picture_bytes: PICTURE_BYTES,
             to_select: None,
             show_next: false,
-            classifying: None,
+            classifying: Vec::new(),
             asked_maps: None,
             maps: None,
             maps_failed: None,
@@ -227,7 +241,7 @@ impl App {
             adapters: None,
             asked_adapters: false,
             messages: Messages::default(),
-            help: false,
+            help: None,
         })
     }
 
@@ -271,7 +285,7 @@ impl App {
 
     /// The most likely classes of the picture that is shown, once they are known.
     pub fn classes(&self) -> Option<&[Prediction]> {
-        self.entries.get(self.selected)?.known()
+        Some(&self.entry()?.known()?.classes)
     }
 
     /// Whether nothing is under way.
@@ -286,7 +300,7 @@ impl App {
                 || self.asked_maps.is_none()
                 || self.maps_failed.is_some()
                 || self.maps_are_new())
-            && !self.loader.is_busy()
+            && self.loader.progress().is_none()
             && !matches!(self.times, Times::Asked)
             && self.sorting.is_none()
             && (self.compare.asked.is_none() || self.compare.failed.is_some() || self.compare.is_known())
@@ -347,6 +361,7 @@ impl App {
     /// Puts other weights on an adapter.
     pub fn load(&mut self, source: Source, adapter: Adapter) {
         self.tried.clear();
+        self.messages.dismiss_loads();
         self.ask_for((source, adapter));
     }
 
@@ -395,7 +410,7 @@ impl App {
         });
     }
 
-    fn wait_for_dialog(&self, wait: impl FnOnce() -> Vec<Chosen> + Send + 'static) {
+    pub(crate) fn wait_for_dialog(&self, wait: impl FnOnce() -> Vec<Chosen> + Send + 'static) {
         // One at a time.
         if self.asking.swap(true, Ordering::Relaxed) {
             return;
@@ -437,6 +452,12 @@ impl App {
         Some(&remembered.or(layers.first())?.name)
     }
 
+    /// The labels of a layer's numbers, where they are the classes'.
+    pub(crate) fn labels_of(&self, values: &[f32]) -> Option<&[String]> {
+        let labels = &self.loaded.as_ref()?.labels;
+        (labels.len() == values.len()).then_some(labels)
+    }
+
     pub(crate) fn measure_again(&mut self) {
         self.times = Times::Unknown;
     }
@@ -445,12 +466,5 @@ impl App {
     pub(crate) fn select(&mut self, index: usize) {
         self.selected = index.min(self.entries.len().saturating_sub(1));
         self.scroll_strip = true;
-    }
-
-    pub(crate) fn remove(&mut self, index: usize) {
-        if index < self.entries.len() {
-            self.entries.remove(index);
-            self.select(self.selected - usize::from(self.selected > index));
-        }
     }
 }

@@ -3,14 +3,14 @@
 use alexnet_snapshots::heat_map;
 use alexnet_wgpu::{Comparison, Lpips};
 use eframe::egui::{
-    self, Color32, CursorIcon, FontId, Mesh, Rect, Role, Sense, Slider, Stroke, TextureHandle, TextureId, Ui, Vec2,
+    self, Color32, CursorIcon, FontId, Rect, Role, Sense, Slider, Stroke, TextureHandle, TextureId, Ui, Vec2,
     WidgetInfo, pos2, vec2,
 };
 
 use crate::{
     app::App,
     entry::{Entry, Pixels},
-    look,
+    legend, look,
     views::waiting,
     worker::{Compared, PictureId},
 };
@@ -88,7 +88,7 @@ impl App {
         let other = self.other();
         let mut chosen = None;
         ui.horizontal(|ui| {
-            let label = ui.label("Compared with").id;
+            let label = ui.label("Compare with").id;
             let name = |index: usize| look::shortened(&self.entries[index].name, 32);
             let text = other.map_or("choose a picture".into(), name);
             let choice = egui::ComboBox::from_id_salt("other").selected_text(text).show_ui(ui, |ui| {
@@ -105,7 +105,7 @@ impl App {
             self.compare.with = chosen;
         }
         let Some(other) = other else {
-            ui.label("There is no other picture of this size: open one.");
+            ui.label("There is no other picture of this size. Open one to compare.");
             return;
         };
         if let Some(reason) = &self.compare.failed {
@@ -203,22 +203,10 @@ fn distances(ui: &mut Ui, map: TextureId, size: Vec2) {
     let painter = ui.painter();
     painter.image(map, rect, WHOLE, Color32::WHITE);
     let bar = Rect::from_min_size(rect.left_bottom() + vec2(0.0, 4.0), vec2(rect.width(), 8.0));
-    let mut mesh = Mesh::default();
-    let steps = 64;
-    for step in 0..=steps {
-        let share = step as f32 / steps as f32;
+    legend::gradient(painter, bar, |share| {
         let [r, g, b] = heat_map::colour(share * share);
-        let x = bar.left() + share * bar.width();
-        for y in [bar.top(), bar.bottom()] {
-            mesh.colored_vertex(pos2(x, y), Color32::from_rgb(r, g, b));
-        }
-        if step > 0 {
-            let last = 2 * step as u32;
-            mesh.add_triangle(last - 2, last - 1, last);
-            mesh.add_triangle(last - 1, last, last + 1);
-        }
-    }
-    painter.add(mesh);
+        Color32::from_rgb(r, g, b)
+    });
     let mut free = bar.left();
     for tick in heat_map::TICKS {
         let galley = painter.layout_no_wrap(tick.to_string(), FontId::proportional(10.0), ui.visuals().text_color());
@@ -246,13 +234,18 @@ fn numbers(ui: &mut Ui, comparison: &Comparison) {
         ui.spacing_mut().item_spacing.x = 18.0;
         for (name, value, hint) in [
             ("LPIPS", format!("{:.4}", comparison.lpips), parts.as_str()),
-            ("largest", format!("{:.4}", comparison.largest), "The largest value of the map"),
+            ("Largest distance", format!("{:.4}", comparison.largest), "The largest value of the map"),
             ("PSNR", psnr, "Peak signal-to-noise ratio of the pixels"),
-            ("off by", comparison.max_difference.to_string(), "The largest difference between two samples, 0 to 255"),
-            ("differing", format!("{:.2} %", 100.0 * comparison.differing), "The share of pixels that differ"),
+            (
+                "Largest pixel difference",
+                comparison.max_difference.to_string(),
+                "The largest difference between two samples, 0 to 255",
+            ),
+            ("Differing pixels", format!("{:.2} %", 100.0 * comparison.differing), "The share of pixels that differ"),
         ] {
             let text = format!("{name} {value}");
-            let response = ui.label(egui::RichText::new(&text).strong());
+            // A number stays with its name where the line ends.
+            let response = ui.add(egui::Label::new(egui::RichText::new(&text).strong()).extend());
             response.widget_info(|| WidgetInfo::labeled(Role::Label, true, &text));
             response.on_hover_text(hint);
         }

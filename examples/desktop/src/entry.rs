@@ -74,23 +74,53 @@ impl Decoded {
 pub(crate) enum Classes {
     Unknown,
     Asked,
-    /// They, and how long they took.
-    Known(Vec<Prediction>, Duration),
+    Known(Known),
     Failed(String),
 }
 
+/// A network's answer for a picture.
+pub(crate) struct Known {
+    /// The most likely classes; none where the network names none.
+    pub classes: Vec<Prediction>,
+    /// Whether the classes' numbers are probabilities; else they are scores of any size.
+    pub probabilities: bool,
+    /// The time from the decoded picture to the classes.
+    pub took: Duration,
+}
+
+impl Known {
+    /// Whether all other classes together are more likely than the first one.
+    pub fn is_unsure(&self) -> bool {
+        self.probabilities && self.classes.first().is_some_and(|class| class.probability < 0.5)
+    }
+
+    /// A class's number as text.
+    pub fn number(&self, class: &Prediction) -> String {
+        if self.probabilities {
+            format!("{:.1} %", 100.0 * class.probability)
+        } else {
+            format!("{:.3}", class.probability)
+        }
+    }
+}
+
 impl Entry {
-    /// Its most likely classes, once they are known.
-    pub fn known(&self) -> Option<&[Prediction]> {
+    /// The network's answer, once it is known.
+    pub fn known(&self) -> Option<&Known> {
         match &self.classes {
-            Classes::Known(classes, _) => Some(classes),
+            Classes::Known(known) => Some(known),
             _ => None,
         }
     }
 
+    /// The most likely class, once it is known and where there is one.
+    pub fn best(&self) -> Option<&Prediction> {
+        self.known()?.classes.first()
+    }
+
     /// The class that the heat map is about.
     pub fn class(&self) -> Option<usize> {
-        self.explained.or_else(|| Some(self.known()?.first()?.index))
+        self.explained.or_else(|| Some(self.best()?.index))
     }
 
     /// Its decoded picture, while it is here.

@@ -41,8 +41,8 @@ impl Method {
         match self {
             Self::Occlusion => "How the class's probability falls when a patch is covered, one patch after the other",
             Self::GradCam => "The last convolution's maps, each weighted with the mean of its gradient",
-            Self::Guided => "Pixels that raise the class's score on a way where all gradients are positive",
-            Self::Integrated => "Each pixel's part in the class's score, from the mean colour to the picture",
+            Self::Guided => "Pixels that raise the class's score through positive gradients only",
+            Self::Integrated => "Each pixel's share of the class's score, summed from the mean colour to the picture",
         }
     }
 
@@ -87,8 +87,12 @@ impl Heat {
         self.size[0] * self.size[1]
     }
 
-    /// One texel a value: yellow and red where the class rests on it, blue where it speaks against the class,
-    /// transparent where it does not matter or is not known.
+    /// Whether some part of the picture speaks against the class.
+    pub fn is_signed(&self) -> bool {
+        self.values.iter().any(|&value| value < 0.0)
+    }
+
+    /// One texel a value, in the colours of [`colour`]; transparent where it is not known.
     pub fn image(&self) -> ColorImage {
         let mut sizes: Vec<f32> = self.values.iter().map(|value| value.abs()).collect();
         let largest = match self.method {
@@ -97,16 +101,19 @@ impl Heat {
             // A few pixels are far above the rest.
             _ => percentile(&mut sizes, 0.995).unwrap_or_default().max(f32::MIN_POSITIVE),
         };
-        let colour = |&value: &f32| {
-            let t = (value.abs() / largest).min(1.0);
-            let alpha = (255.0 * t.sqrt()) as u8;
-            let [r, g, b] = if value > 0.0 { [255, (t * t * 220.0) as u8, 0] } else { [30, 110, 255] };
-            Color32::from_rgba_unmultiplied(r, g, b, alpha)
-        };
-        let mut pixels: Vec<Color32> = self.values.iter().map(colour).collect();
+        let mut pixels: Vec<Color32> = self.values.iter().map(|value| colour(value / largest)).collect();
         pixels.resize(self.len(), Color32::TRANSPARENT);
         ColorImage::new([self.size[1], self.size[0]], pixels)
     }
+}
+
+/// The colour of a value from −1 to 1: yellow and red where the class rests on it, blue where it speaks against the class,
+/// transparent where it does not matter.
+pub fn colour(value: f32) -> Color32 {
+    let t = value.abs().min(1.0);
+    let alpha = (255.0 * t.sqrt()) as u8;
+    let [r, g, b] = if value > 0.0 { [255, (t * t * 220.0) as u8, 0] } else { [30, 110, 255] };
+    Color32::from_rgba_unmultiplied(r, g, b, alpha)
 }
 
 /// The part of a picture that the network sees, in 0…1 of its width and height; it reaches beyond where the picture

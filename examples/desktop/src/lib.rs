@@ -3,23 +3,31 @@
 //! [`App`] is everything in the window and knows nothing of how the window is made; `main.rs` gives it one. The network
 //! lives on a thread of its own ([`worker`]), and what it computes is drawn by the GPU where it lies ([`maps`]).
 
+mod about;
 mod app;
+mod classes;
 mod compare;
 mod entry;
+mod export;
 mod filters;
 pub mod heat;
+mod legend;
 mod likeness;
 mod look;
 pub mod maps;
 mod menus;
 mod messages;
+mod numbers;
 mod picture_panel;
 pub mod pictures;
 mod settings;
+mod strip;
 pub mod tiles;
+mod undo;
 mod views;
 pub mod weights;
 pub mod worker;
+mod zoom;
 
 pub use app::{App, Session};
 pub use filters::Filters;

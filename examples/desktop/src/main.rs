@@ -1,4 +1,4 @@
-//! The window. `alexnet-desktop [PICTURE, FOLDER or WEIGHTS]...`
+//! The window, and its arguments.
 
 use std::{
     env,
@@ -14,6 +14,7 @@ use alexnet_desktop::{
     App, Session, Settings, device_descriptor,
     pictures::{Incoming, SAMPLES},
 };
+use clap::Parser;
 use eframe::{
     egui::{self, ViewportBuilder},
     egui_wgpu::{WgpuConfiguration, WgpuSetup, WgpuSetupCreateNew},
@@ -30,6 +31,15 @@ const SAMPLE: &str = "sample:";
 const LOSE_DEVICE: &str = "ALEXNET_DESKTOP_LOSE_DEVICE";
 /// A window that breaks down sooner than this is not opened anew.
 const WORTH_A_TRY: Duration = Duration::from_secs(5);
+
+/// See what AlexNet sees: the classes of pictures, every layer's feature maps, and heat maps
+#[derive(Parser)]
+#[command(version)]
+struct Args {
+    /// Pictures, folders of pictures, or a weight file
+    #[arg(value_name = "FILE")]
+    paths: Vec<PathBuf>,
+}
 
 /// What a window that broke down leaves to the next one.
 #[derive(Default)]
@@ -163,6 +173,16 @@ fn show(
     eframe::run_native("alexnet-wgpu", options, Box::new(create))
 }
 
+/// Says that there is no display, without winit's paths of source files; then there are no dialogs either.
+fn no_display(error: &dyn std::error::Error) -> ExitCode {
+    log::debug!("{error}");
+    eprintln!(
+        "alexnet-desktop: expected a display to open a window on, found none: start this program in a desktop session (there, \
+         DISPLAY or WAYLAND_DISPLAY is set), or use the `alexnet` command, which needs no display"
+    );
+    ExitCode::FAILURE
+}
+
 /// Says something for the last time, where there is no window to say it in.
 fn give_up(reason: &str) -> ExitCode {
     eprintln!("alexnet-desktop: {reason}");
@@ -185,7 +205,7 @@ fn take_over(session: Session, mut reason: String) -> std::io::Result<ExitCode> 
     let selected = arguments.iter().take(session.selected).flatten().count();
     let handed = serde_json::to_string(&Handed { reason, selected, settings: session.settings })?;
     let mut command = Command::new(env::current_exe()?);
-    command.args(arguments.into_iter().flatten()).env(TAKES_OVER, handed).env_remove(LOSE_DEVICE);
+    command.arg("--").args(arguments.into_iter().flatten()).env(TAKES_OVER, handed).env_remove(LOSE_DEVICE);
     Ok(if command.status()?.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -202,8 +222,8 @@ fn taken_over(arguments: &[PathBuf]) -> Option<(Session, String)> {
 
 fn main() -> ExitCode {
     let mut start = Instant::now();
+    let Args { paths } = Args::parse();
     env_logger::init();
-    let paths: Vec<PathBuf> = env::args_os().skip(1).map(PathBuf::from).collect();
     let mut before = taken_over(&paths);
     loop {
         let left = Arc::<Mutex<Left>>::default();
@@ -215,9 +235,11 @@ fn main() -> ExitCode {
                 "if that happens again, choose another adapter or smaller weights, or look for a newer driver",
             ),
             (Ok(Ok(())), None) => return ExitCode::SUCCESS,
-            (Ok(Err(e)), None) => {
+            (Ok(Err(eframe::Error::Winit(error))), None) => return no_display(error),
+            (Ok(Err(eframe::Error::WinitEventLoop(error))), None) => return no_display(error),
+            (Ok(Err(error)), None) => {
                 return give_up(&format!(
-                    "no window: {e}; it needs a display, and a GPU driver or Mesa's software Vulkan"
+                    "no window: {error}; it needs a GPU driver, or Mesa's software Vulkan, that can draw a window"
                 ));
             }
             (Err(_), None) => (

@@ -4,6 +4,7 @@ use alexnet_wgpu::{
     Shape,
     wgpu::{self, util::DeviceExt},
 };
+use eframe::egui::Color32;
 use serde::{Deserialize, Serialize};
 
 use crate::tiles::Tiles;
@@ -16,6 +17,19 @@ pub enum Contrast {
     Map,
     /// The largest number of the layer.
     Layer,
+}
+
+/// The colour of a number from −1 to 1, as in maps.wgsl.
+pub fn colour(number: f32) -> Color32 {
+    let smoothstep = |from: f32, to: f32, x: f32| {
+        let t = ((x - from) / (to - from)).clamp(0.0, 1.0);
+        t * t * (3.0 - 2.0 * t)
+    };
+    let t = number.abs().min(1.0);
+    let [low, middle, high] = [(0.0, 0.55), (0.3, 0.85), (0.75, 1.05)].map(|(from, to)| smoothstep(from, to, t));
+    let rgb = if number >= 0.0 { [low, middle, high + 0.35 * t * (1.0 - t)] } else { [high, middle, low] };
+    let [r, g, b] = rgb.map(|share| (255.0 * share.min(1.0)).round() as u8);
+    Color32::from_rgb(r, g, b)
 }
 
 /// How an activation lies in its buffer.
@@ -95,14 +109,12 @@ impl MapPainter {
     ) -> Option<(wgpu::TextureView, Tiles)> {
         let largest = self.device.limits().max_texture_dimension_2d as usize;
         let tiles = Tiles::of(shape).filter(|tiles| tiles.size().iter().all(|&side| side <= largest))?;
-        let vector = shape.height * shape.width == 1;
         let channels = shape.channels.next_multiple_of(4);
         let (row_stride, column_stride, map_stride) = match order {
-            _ if vector => (tiles.width, 1, 0),
             Order::ChannelsLast => (shape.width * channels, channels, 1),
             Order::ChannelsFirst => (shape.width, 1, shape.height * shape.width),
         };
-        let len = if vector { shape.channels } else { shape.height * shape.width };
+        let len = shape.height * shape.width;
         let own_scale = usize::from(contrast == Contrast::Map);
         // Padded to whole vec4s, as uniforms are.
         let uniform = [
@@ -165,5 +177,36 @@ impl MapPainter {
         pass.dispatch_workgroups(width.div_ceil(8), height.div_ceil(8), 1);
         drop(pass);
         Some((view, tiles))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use alexnet_wgpu::{Gpu, GpuOptions};
+
+    use super::*;
+    use crate::export::read;
+
+    #[test]
+    fn the_legend_has_the_colours_of_the_maps() {
+        let gpu = Gpu::open_blocking(&GpuOptions::default()).unwrap();
+        let numbers: Vec<f32> = (-20..=20).map(|number| number as f32 / 20.0).collect();
+        let buffer = gpu.device().create_buffer_init(&wgpu::util::BufferInitDescriptor {
+            label: None,
+            contents: bytemuck::cast_slice(&numbers),
+            usage: wgpu::BufferUsages::STORAGE,
+        });
+        let mut encoder = gpu.device().create_command_encoder(&Default::default());
+        let (shape, painter) = (Shape::new(1, 1, numbers.len()), MapPainter::new(gpu.device()));
+        let painted = painter.paint(&mut encoder, &buffer, shape, Order::ChannelsFirst, Contrast::Map).unwrap();
+        gpu.queue().submit([encoder.finish()]);
+        let drawn = read(gpu.device(), gpu.queue(), painted.0.texture()).unwrap();
+        assert_eq!(drawn.width() as usize, numbers.len());
+        for (number, pixel) in numbers.iter().zip(drawn.pixels()) {
+            let off = colour(*number).to_array().iter().zip(pixel.0).map(|(a, b)| a.abs_diff(b)).max();
+            assert!(off <= Some(1), "{number}: {:?}, drawn {pixel:?}", colour(*number));
+        }
     }
 }

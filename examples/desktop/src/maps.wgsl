@@ -13,7 +13,7 @@ struct Layout {
     row_stride: u32,
     column_stride: u32,
     map_stride: u32,
-    // Numbers of one map; the last row of a vector's map may be short.
+    // Numbers of one map.
     len: u32,
     // Whether each map has a scale of its own.
     own_scale: u32,
@@ -68,7 +68,7 @@ fn draw(@builtin(global_invocation_id) id: vec3u) {
         return;
     }
     var texel = vec4f(0.0);
-    if map < tiles.maps && row * tiles.width + column < tiles.len {
+    if map < tiles.maps {
         let peak = bitcast<f32>(atomicLoad(&peaks[select(tiles.maps, map, tiles.own_scale != 0u)]));
         // A map of zeros is black.
         texel = vec4f(colour(value(map, row, column) / max(peak, 1e-30)), 1.0);

@@ -1,31 +1,17 @@
-//! The bar at the top: pictures, weights, adapters, light and dark; and the window with the keys.
+//! The bar at the top: pictures, weights, adapters, theme and help.
 
 use alexnet_wgpu::wgpu::DeviceType;
 use eframe::egui::{self, Align, Button, Layout, RichText, ScrollArea, ThemePreference, Ui, ViewportCommand};
 
 use crate::{
+    about::Help,
     app::App,
+    entry::Entry,
+    export::Export,
     look,
     weights::{self, Source},
     worker::Adapter,
 };
-
-/// The keys and what they do.
-const KEYS: [(&str, &str); 13] = [
-    ("Ctrl O", "open pictures"),
-    ("Ctrl V", "paste a picture or a path"),
-    ("Left, Right", "the picture before, the next one"),
-    ("Home, End", "the first picture, the last one"),
-    ("Up, Down", "the layer before, the next one"),
-    ("1, 2, 3, 4", "layers, filters, timing, comparison"),
-    ("H", "heat map"),
-    ("Delete", "remove the picture"),
-    ("Tab, Space", "move through the buttons, press one"),
-    ("Arrows, Space", "in the maps: from one to the next, show one alone"),
-    ("Esc", "leave one map, the heat map, a message"),
-    ("Ctrl +, Ctrl −", "everything larger, smaller (Ctrl 0: as it was)"),
-    ("F1", "these keys"),
-];
 
 impl App {
     pub(crate) fn menus(&mut self, ui: &mut Ui) {
@@ -33,10 +19,11 @@ impl App {
             if ui.button("Open").on_hover_text("Open pictures (Ctrl+O)").clicked() {
                 self.ask_for_pictures();
             }
-            if ui.button("Paste").on_hover_text("A picture, or the path of one (Ctrl+V)").clicked() {
+            if ui.button("Paste").on_hover_text("Paste a picture or the path of one (Ctrl+V)").clicked() {
                 self.wait_for_paste();
                 ui.send_viewport_cmd(ViewportCommand::RequestPaste);
             }
+            ui.menu_button("Pictures", |ui| self.pictures_menu(ui));
             ui.separator();
             // As much of the names as there is room for.
             let room = ((ui.available_width() - 290.0) / 14.4).clamp(8.0, 40.0) as usize;
@@ -49,12 +36,52 @@ impl App {
             let adapter = format!("Adapter: {}", look::shortened(adapter, room));
             ui.menu_button(adapter, |ui| self.adapter_menu(ui));
             ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
-                if ui.button("Keys").on_hover_text("What the keyboard does (F1)").clicked() {
-                    self.help = !self.help;
-                }
+                ui.menu_button("Help", |ui| {
+                    for (text, help) in [("Keys (F1)", Help::Keys), ("About", Help::About)] {
+                        if ui.button(text).clicked() {
+                            self.help = Some(help);
+                            ui.close();
+                        }
+                    }
+                });
                 ui.menu_button("Theme", theme_menu);
             });
         });
+    }
+
+    fn pictures_menu(&mut self, ui: &mut Ui) {
+        let entry = |ui: &mut Ui, possible: bool, text: &str| {
+            let clicked = ui.add_enabled(possible, Button::new(text)).clicked();
+            if clicked {
+                ui.close();
+            }
+            clicked
+        };
+        let any = !self.entries.is_empty();
+        if entry(ui, !self.removed.is_empty(), "Undo removal (Ctrl+Z)") {
+            self.undo();
+        }
+        if entry(ui, any, "Remove picture (Delete)") {
+            self.remove(self.selected);
+        }
+        if entry(ui, any, "Remove all pictures") {
+            self.remove_all();
+        }
+        ui.separator();
+        let label = self.entry().and_then(Entry::best).map(|best| best.label.clone());
+        if entry(ui, label.is_some(), "Copy label") {
+            ui.ctx().copy_text(label.unwrap_or_default());
+        }
+        ui.separator();
+        for (what, text) in [
+            (Export::HeatMap, "Save heat map…"),
+            (Export::Layer, "Save layer…"),
+            (Export::Classes, "Save classes of all pictures…"),
+        ] {
+            if entry(ui, self.can_save(what), text) {
+                self.save(what);
+            }
+        }
     }
 
     fn weights_menu(&mut self, ui: &mut Ui) {
@@ -75,7 +102,7 @@ impl App {
             entry(ui, current.clone(), current);
         }
         ui.separator();
-        ui.label(RichText::new("Fetched").small().weak());
+        ui.label(RichText::new("Downloaded").small().weak());
         ScrollArea::vertical().max_height(300.0).show(ui, |ui| {
             for path in &fetched {
                 entry(ui, Source::File(path.clone()), current);
@@ -83,10 +110,14 @@ impl App {
         });
         if fetched.is_empty() {
             let place = folder.map(|folder| folder.display().to_string()).unwrap_or_default();
-            ui.small("none yet: `alexnet fetch` gets some").on_hover_text(format!("Looked for in {place}"));
+            ui.small("None yet: run `alexnet fetch torchvision`").on_hover_text(format!("The folder is {place}"));
         }
         ui.separator();
-        if ui.button("Open a file").on_hover_text("PyTorch, ONNX, Caffe or safetensors; or drop it").clicked() {
+        if ui
+            .button("Open weights…")
+            .on_hover_text("A file of PyTorch, ONNX, Caffe or safetensors; you can also drop it on the window")
+            .clicked()
+        {
             self.ask_for_weights();
             ui.close();
         }
@@ -100,8 +131,10 @@ impl App {
         ui.set_min_width(300.0);
         self.list_adapters();
         let mut choice = None;
-        let shared = ui.add(Button::selectable(self.settings.adapter == Adapter::Window, "The window's own"));
-        if shared.on_hover_text("One device for the window and the network: layers are drawn where they are").clicked()
+        let shared = ui.add(Button::selectable(self.settings.adapter == Adapter::Window, "The window's adapter"));
+        if shared
+            .on_hover_text("The window and the network share one device: layers are drawn without a copy")
+            .clicked()
         {
             choice = Some(Adapter::Window);
         }
@@ -138,19 +171,6 @@ impl App {
             self.load(self.settings.source.clone(), adapter);
             ui.close();
         }
-    }
-
-    pub(crate) fn help_window(&mut self, ui: &mut Ui) {
-        let window = egui::Window::new("Keys").open(&mut self.help).collapsible(false).resizable(false);
-        window.anchor(egui::Align2::CENTER_CENTER, [0.0, 0.0]).show(ui.ctx(), |ui| {
-            egui::Grid::new("keys").num_columns(2).spacing([24.0, 6.0]).show(ui, |ui| {
-                for (key, what) in KEYS {
-                    ui.strong(key);
-                    ui.label(what);
-                    ui.end_row();
-                }
-            });
-        });
     }
 }
 

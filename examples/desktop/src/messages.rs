@@ -9,6 +9,8 @@ const MOST: usize = 30;
 #[derive(Default)]
 pub(crate) struct Messages {
     all: Vec<String>,
+    /// Those among them that say why a model was not loaded.
+    loads: Vec<String>,
     /// The newest one is to be seen.
     scroll: bool,
 }
@@ -24,6 +26,18 @@ impl Messages {
         self.all.drain(..many);
     }
 
+    /// Why a model was not loaded: of interest until another one is asked for.
+    pub fn say_of_load(&mut self, message: String) {
+        self.loads.push(message.clone());
+        self.say(message);
+    }
+
+    /// Dismisses what was said of models that were not loaded.
+    pub fn dismiss_loads(&mut self) {
+        let loads = std::mem::take(&mut self.loads);
+        self.all.retain(|message| !loads.contains(message));
+    }
+
     pub fn all(&self) -> &[String] {
         &self.all
     }
@@ -35,7 +49,7 @@ impl Messages {
     /// All of them, with what dismisses them.
     pub fn show(&mut self, ui: &mut Ui) {
         let (mut dismissed, mut all) = (None, false);
-        let newest = std::mem::take(&mut self.scroll).then(|| self.all.len() - 1);
+        let newest = std::mem::take(&mut self.scroll).then(|| self.all.len().saturating_sub(1));
         let (fill, text) = if ui.visuals().dark_mode {
             (Color32::from_rgb(88, 28, 28), Color32::from_rgb(255, 225, 220))
         } else {

@@ -1,22 +1,24 @@
 //! Pictures on their way into the window: decoded and made small on a thread of their own.
 
 use std::{
+    collections::VecDeque,
     fmt, fs,
     panic::{self, AssertUnwindSafe},
     path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
-        mpsc::{self, Receiver, Sender},
+        mpsc::{self, Receiver, Sender, TrySendError},
     },
     thread,
+    time::Duration,
 };
 
 use alexnet_wgpu::Picture;
 use eframe::egui::ColorImage;
-use image::{ImageBuffer, Rgb, imageops};
+use image::{ImageBuffer, Rgb, RgbImage, imageops};
 
-use crate::worker::{PictureId, broken};
+use crate::worker::{LATER, PictureId, SOON, broken};
 
 /// The longest side that is shown; the network gets the whole picture.
 pub(crate) const SHOWN: u32 = 2048;
@@ -28,14 +30,14 @@ const THUMBNAIL: u32 = 96;
 pub const EXTENSIONS: [&str; 13] =
     ["bmp", "gif", "jfif", "jpeg", "jpg", "pbm", "pgm", "png", "pnm", "ppm", "tif", "tiff", "webp"];
 
-/// Pictures that the embedded model knows, for a first look.
+/// Pictures that the embedded model names rightly, for a first look.
 pub const SAMPLES: [(&str, &[u8]); 6] = [
     ("ankle-boot.png", include_bytes!("../../pictures/ankle-boot.png")),
     ("bag.png", include_bytes!("../../pictures/bag.png")),
-    ("coat.png", include_bytes!("../../pictures/coat.png")),
     ("dress.png", include_bytes!("../../pictures/dress.png")),
     ("sandal.png", include_bytes!("../../pictures/sandal.png")),
     ("t-shirt.png", include_bytes!("../../pictures/t-shirt.png")),
+    ("trouser.png", include_bytes!("../../pictures/trouser.png")),
 ];
 
 /// Where a picture comes from.
@@ -83,68 +85,98 @@ pub struct Arrival {
 /// The window's end of the channels.
 #[derive(Debug)]
 pub struct Loader {
-    incoming: Sender<(Option<PictureId>, Incoming)>,
+    incoming: Sender<Item>,
     arrivals: Receiver<Arrival>,
-    /// How many of those asked for have not come, folders counted once.
-    unfinished: Arc<AtomicUsize>,
+    counts: Arc<Counts>,
 }
 
+/// How far the loader is.
+#[derive(Debug, Default)]
+struct Counts {
+    /// How many pictures were asked for since there were none to wait for; a folder is one until it was looked into.
+    asked: AtomicUsize,
+    /// How many of these have come.
+    come: AtomicUsize,
+}
+
+/// Something to open, and which known picture it is.
+type Item = (Option<PictureId>, Incoming);
+
 impl Loader {
-    /// Starts the thread; `wake` is called with each picture.
+    /// Starts the thread; `wake` is called with each picture, and within which time the window should take it in.
     ///
     /// # Errors
     ///
     /// Where no thread can be started.
-    pub fn spawn(wake: impl Fn() + Send + 'static) -> std::io::Result<Self> {
+    pub fn spawn(wake: impl Fn(Duration) + Send + 'static) -> std::io::Result<Self> {
         Self::spawn_with(open, wake)
     }
 
     fn spawn_with(
-        open: impl Fn(Incoming) -> Box<dyn Iterator<Item = Result<Opened, String>>> + Send + 'static,
-        wake: impl Fn() + Send + 'static,
+        open: impl Fn(Incoming) -> Result<Opened, String> + Copy + Send + 'static,
+        wake: impl Fn(Duration) + Send + 'static,
     ) -> std::io::Result<Self> {
-        let (incoming, inbox) = mpsc::channel::<(Option<PictureId>, Incoming)>();
+        let (incoming, inbox) = mpsc::channel::<Item>();
         let (outbox, arrivals) = mpsc::sync_channel(WAITING);
-        let unfinished = Arc::<AtomicUsize>::default();
-        let count = unfinished.clone();
+        let counts = Arc::<Counts>::default();
+        let count = counts.clone();
+        let at_once = at_once();
         thread::Builder::new().name("pictures".into()).spawn(move || {
-            for (known, incoming) in inbox {
-                let name = incoming.to_string();
-                // A decoder that panics costs one picture: the message says which, and the next one is opened.
-                let caught = |payload: Box<dyn std::any::Any + Send>| Err(format!("{name}: {}", broken(&*payload)));
-                let mut results = match panic::catch_unwind(AssertUnwindSafe(|| open(incoming))) {
-                    Ok(results) => results,
-                    Err(payload) => Box::new(std::iter::once(caught(payload))),
-                };
-                loop {
-                    let next = panic::catch_unwind(AssertUnwindSafe(|| results.next()));
-                    let (result, last) = match next {
-                        Ok(None) => break,
-                        Ok(Some(result)) => (result, false),
-                        Err(payload) => (caught(payload), true),
-                    };
-                    if outbox.send(Arrival { known, result }).is_err() {
-                        return;
-                    }
-                    wake();
-                    if last {
-                        break;
+            let (mut items, mut under_way) = (VecDeque::<Item>::new(), VecDeque::new());
+            loop {
+                if items.is_empty() && under_way.is_empty() {
+                    // Only when the window is gone.
+                    let Ok(item) = inbox.recv() else { return };
+                    items.push_back(item);
+                }
+                items.extend(inbox.try_iter());
+                while under_way.len() < at_once
+                    && let Some((known, incoming)) = items.pop_front()
+                {
+                    match folder(&incoming) {
+                        Some(files) if !files.is_empty() => {
+                            count.asked.fetch_add(files.len() - 1, Ordering::Relaxed);
+                            for file in files.into_iter().rev() {
+                                items.push_front((known, Incoming::Path(file)));
+                            }
+                        }
+                        _ => under_way.push_back((known, decode(incoming, open))),
                     }
                 }
-                count.fetch_sub(1, Ordering::Relaxed);
-                wake();
+                // In the order in which they were asked for.
+                let Some((known, result)) = under_way.pop_front() else { continue };
+                let result = result.recv().unwrap_or_else(|_| Err("no thread could be started".into()));
+                let arrival = match outbox.try_send(Arrival { known, result }) {
+                    Ok(()) => None,
+                    Err(TrySendError::Full(arrival)) => Some(arrival),
+                    Err(TrySendError::Disconnected(_)) => return,
+                };
+                if let Some(arrival) = arrival {
+                    wake(SOON);
+                    if outbox.send(arrival).is_err() {
+                        return;
+                    }
+                }
+                let come = 1 + count.come.fetch_add(1, Ordering::Relaxed);
+                let last = come == count.asked.load(Ordering::Relaxed);
+                wake(if come == 1 || last { SOON } else { LATER });
             }
         })?;
-        Ok(Self { incoming, arrivals, unfinished })
+        Ok(Self { incoming, arrivals, counts })
     }
 
-    /// Whether pictures are still to come.
-    pub fn is_busy(&self) -> bool {
-        self.unfinished.load(Ordering::Relaxed) > 0
+    /// How many pictures have come, and of how many, while some are still to come.
+    pub fn progress(&self) -> Option<(usize, usize)> {
+        let [come, asked] = [&self.counts.come, &self.counts.asked].map(|count| count.load(Ordering::Relaxed));
+        (come < asked).then_some((come, asked))
     }
 
     fn ask(&self, known: Option<PictureId>, incoming: Incoming) {
-        self.unfinished.fetch_add(1, Ordering::Relaxed);
+        if self.progress().is_none() {
+            self.counts.asked.store(0, Ordering::Relaxed);
+            self.counts.come.store(0, Ordering::Relaxed);
+        }
+        self.counts.asked.fetch_add(1, Ordering::Relaxed);
         // The thread ends with the window only.
         let _ = self.incoming.send((known, incoming));
     }
@@ -165,6 +197,26 @@ impl Loader {
     }
 }
 
+/// How many pictures are decoded at once: large ones take hundreds of megabytes.
+fn at_once() -> usize {
+    thread::available_parallelism().map_or(1, |cores| cores.get().min(4))
+}
+
+/// Decodes on a thread of its own. A decoder that panics costs one picture: the message says which.
+fn decode(
+    incoming: Incoming,
+    open: impl Fn(Incoming) -> Result<Opened, String> + Send + 'static,
+) -> Receiver<Result<Opened, String>> {
+    let (send, result) = mpsc::channel();
+    // Where no thread starts, the sender is dropped.
+    let _ = thread::Builder::new().name("decoder".into()).spawn(move || {
+        let name = incoming.to_string();
+        let opened = panic::catch_unwind(AssertUnwindSafe(|| open(incoming)));
+        let _ = send.send(opened.unwrap_or_else(|payload| Err(format!("{name}: {}", broken(&*payload)))));
+    });
+    result
+}
+
 impl fmt::Display for Incoming {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -175,20 +227,20 @@ impl fmt::Display for Incoming {
     }
 }
 
-fn open(incoming: Incoming) -> Box<dyn Iterator<Item = Result<Opened, String>>> {
-    if let Incoming::Path(path) = &incoming
-        && path.is_dir()
-    {
-        let files = files(path);
-        if files.is_empty() {
-            return Box::new(std::iter::once(Err(format!("{}: no pictures in this folder", path.display()))));
-        }
-        return Box::new(files.into_iter().map(|file| open_one(Incoming::Path(file))));
+/// The pictures in a folder; `None` where it is none.
+fn folder(incoming: &Incoming) -> Option<Vec<PathBuf>> {
+    match incoming {
+        Incoming::Path(path) if path.is_dir() => Some(files(path)),
+        _ => None,
     }
-    Box::new(std::iter::once_with(|| open_one(incoming)))
 }
 
-fn open_one(origin: Incoming) -> Result<Opened, String> {
+fn open(origin: Incoming) -> Result<Opened, String> {
+    if let Incoming::Path(path) = &origin
+        && path.is_dir()
+    {
+        return Err(format!("{}: no pictures in this folder", path.display()));
+    }
     // Of a pipe or a device nobody knows whether anything ever comes.
     if let Incoming::Path(path) = &origin
         && path.metadata().is_ok_and(|found| !found.is_file())
@@ -222,22 +274,32 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 
 impl Opened {
     fn new(origin: Incoming, picture: Picture) -> Self {
-        let whole = ImageBuffer::<Rgb<u8>, &[u8]>::from_raw(picture.width(), picture.height(), picture.rgb())
-            .expect("three bytes a pixel");
-        let small = |longest: u32| {
-            let (width, height) = whole.dimensions();
-            if width.max(height) <= longest {
-                return ColorImage::from_rgb([width as usize, height as usize], whole.as_raw());
-            }
-            let scale = f64::from(longest) / f64::from(width.max(height));
-            let [width, height] = [width, height].map(|side| ((f64::from(side) * scale) as u32).max(1));
-            let small = imageops::thumbnail(&whole, width, height);
-            ColorImage::from_rgb([width as usize, height as usize], small.as_raw())
+        let (width, height) = (picture.width(), picture.height());
+        let whole = ImageBuffer::<Rgb<u8>, &[u8]>::from_raw(width, height, picture.rgb()).expect("three bytes a pixel");
+        let sides = |longest: u32| {
+            let scale = (f64::from(longest) / f64::from(width.max(height))).min(1.0);
+            [width, height].map(|side| ((f64::from(side) * scale) as u32).max(1))
         };
-        let longest = whole.width().max(whole.height());
-        let mut shown = vec![small(SHOWN)];
-        shown.extend([SHOWN / 2, SHOWN / 4].into_iter().filter(|&side| side < longest).map(small));
-        let thumbnail = small(THUMBNAIL);
+        let colours = |size: [u32; 2], rgb: &[u8]| ColorImage::from_rgb(size.map(|side| side as usize), rgb);
+        let mut shown = Vec::new();
+        // Each is made of the one before, which has a quarter of the pixels.
+        let mut last: Option<RgbImage> = None;
+        for longest in [SHOWN, SHOWN / 2, SHOWN / 4, THUMBNAIL] {
+            let [w, h] = sides(longest);
+            let same = last.as_ref().map_or((width, height), RgbImage::dimensions) == (w, h);
+            if !same {
+                last = Some(match &last {
+                    Some(last) => imageops::thumbnail(last, w, h),
+                    None => imageops::thumbnail(&whole, w, h),
+                });
+            } else if !shown.is_empty() {
+                continue;
+            }
+            shown.push(colours([w, h], last.as_ref().map_or(picture.rgb(), |last| last.as_raw())));
+        }
+        // The smallest is for the strip; a picture that is as small is shown by the same pixels.
+        let thumbnail = if shown.len() > 1 { shown.pop() } else { shown.first().cloned() };
+        let thumbnail = thumbnail.unwrap_or_default();
         Self { name: origin.to_string(), origin, picture: Arc::new(picture), shown, thumbnail }
     }
 }
@@ -258,39 +320,43 @@ mod tests {
         assert_eq!(opened.thumbnail.size, [96, 1]);
     }
 
+    /// What a thread gives for what it is asked for.
+    fn arrivals(loader: &Loader, count: usize) -> Vec<Arrival> {
+        let timeout = Duration::from_secs(60);
+        (0..count).map(|_| loader.arrivals.recv_timeout(timeout).unwrap()).collect()
+    }
+
     #[test]
     fn a_folder_gives_its_pictures_and_their_errors() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("b.png"), "not a picture").unwrap();
         fs::write(folder.path().join("a.png"), SAMPLES[0].1).unwrap();
         fs::write(folder.path().join("notes.txt"), "").unwrap();
-        let results: Vec<_> = open(Incoming::Path(folder.path().into())).collect();
-        assert_eq!(results.len(), 2);
-        assert_eq!(results[0].as_ref().unwrap().name, "a.png");
-        assert!(results[1].as_ref().unwrap_err().starts_with("b.png: "));
+        let loader = Loader::spawn(|_| ()).unwrap();
+        loader.open(Incoming::Path(folder.path().into()));
+        loader.open(Incoming::sample("c.png", SAMPLES[1].1));
+        let came = arrivals(&loader, 3);
+        assert_eq!(came[0].result.as_ref().unwrap().name, "a.png");
+        assert!(came[1].result.as_ref().unwrap_err().starts_with("b.png: "));
+        assert_eq!(came[2].result.as_ref().unwrap().name, "c.png");
     }
 
     #[test]
     fn an_empty_folder_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
-        let results: Vec<_> = open(Incoming::Path(folder.path().into())).collect();
-        assert!(results[0].as_ref().unwrap_err().contains("no pictures"));
-    }
-
-    /// What a thread gives for what it is asked for.
-    fn arrivals(loader: &Loader, count: usize) -> Vec<Arrival> {
-        let timeout = std::time::Duration::from_secs(60);
-        (0..count).map(|_| loader.arrivals.recv_timeout(timeout).unwrap()).collect()
+        let loader = Loader::spawn(|_| ()).unwrap();
+        loader.open(Incoming::Path(folder.path().into()));
+        assert!(arrivals(&loader, 1)[0].result.as_ref().unwrap_err().contains("no pictures"));
     }
 
     #[test]
     fn a_decoder_that_panics_is_a_message_and_the_next_picture_comes() {
-        let decode = |incoming: Incoming| {
+        let evil = |incoming: Incoming| {
             let panics = matches!(&incoming, Incoming::Bytes(name, _) if name == "evil.png");
             assert!(!panics, "index out of bounds");
             open(incoming)
         };
-        let loader = Loader::spawn_with(decode, || ()).unwrap();
+        let loader = Loader::spawn_with(evil, |_| ()).unwrap();
         loader.open_again(7, Incoming::Bytes("evil.png".into(), [].into()));
         loader.open(Incoming::Bytes("good.png".into(), SAMPLES[0].1.into()));
         let came = arrivals(&loader, 2);
@@ -302,23 +368,22 @@ mod tests {
 
     #[test]
     fn a_folder_is_not_decoded_faster_than_it_is_taken_in() {
+        static DECODED: AtomicUsize = AtomicUsize::new(0);
         let folder = tempfile::tempdir().unwrap();
-        for at in 0..3 * WAITING {
+        let count = 3 * (WAITING + at_once());
+        for at in 0..count {
             fs::write(folder.path().join(format!("{at:02}.png")), SAMPLES[0].1).unwrap();
         }
-        let decoded = Arc::new(std::sync::atomic::AtomicUsize::new(0));
-        let count = decoded.clone();
-        let decode = move |incoming| -> Box<dyn Iterator<Item = _>> {
-            let count = count.clone();
-            Box::new(open(incoming).inspect(move |_| {
-                count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-            }))
+        let counted = |incoming| {
+            DECODED.fetch_add(1, Ordering::Relaxed);
+            open(incoming)
         };
-        let loader = Loader::spawn_with(decode, || ()).unwrap();
+        let loader = Loader::spawn_with(counted, |_| ()).unwrap();
         loader.open(Incoming::Path(folder.path().into()));
-        thread::sleep(std::time::Duration::from_millis(300));
-        let ahead = decoded.load(std::sync::atomic::Ordering::Relaxed);
-        assert!(ahead <= WAITING + 1, "{ahead} pictures wait in memory");
-        assert_eq!(arrivals(&loader, 3 * WAITING).len(), 3 * WAITING);
+        thread::sleep(Duration::from_millis(300));
+        let ahead = DECODED.load(Ordering::Relaxed);
+        assert!(ahead <= WAITING + at_once() + 1, "{ahead} pictures wait in memory");
+        assert_eq!(loader.progress(), Some((WAITING, count)));
+        assert_eq!(arrivals(&loader, count).len(), count);
     }
 }

@@ -31,18 +31,19 @@ impl Tiles {
         tiles.size().iter().all(|side| (1..=MAX_SIDE).contains(side)).then_some(tiles)
     }
 
-    /// One tile a map of an activation; a vector is one tile, its numbers row by row in a square.
+    /// One tile a map of an activation.
     pub fn of(shape: Shape) -> Option<Self> {
-        if shape.height * shape.width == 1 {
-            let side = (shape.channels as f64).sqrt().ceil() as usize;
-            return Self::new(1, shape.channels.div_ceil(side.max(1)), side);
-        }
         Self::new(shape.channels, shape.height, shape.width)
     }
 
     /// Columns and rows of the texture.
     pub fn size(&self) -> [usize; 2] {
         [self.columns * self.width, self.count.div_ceil(self.columns) * self.height]
+    }
+
+    /// The column and the row of a tile's first texel.
+    pub fn corner(&self, tile: usize) -> [usize; 2] {
+        [tile % self.columns * self.width, tile / self.columns * self.height]
     }
 
     /// Where a tile lies in the texture.
@@ -147,7 +148,7 @@ pub fn grid(
 }
 
 /// Which tile of a grid with the focus the keyboard is at, and whether that has changed.
-fn walk(ui: &Ui, grid: &Response, columns: usize, count: usize) -> (usize, bool) {
+pub(crate) fn walk(ui: &Ui, grid: &Response, columns: usize, count: usize) -> (usize, bool) {
     let arrows = EventFilter { horizontal_arrows: true, vertical_arrows: true, ..Default::default() };
     ui.memory_mut(|memory| memory.set_focus_lock_filter(grid.id, arrows));
     let before = ui.data(|data| data.get_temp::<usize>(grid.id));
@@ -182,10 +183,6 @@ mod tests {
         let conv1 = Tiles::of(Shape::new(96, 55, 55)).expect("fits");
         assert_eq!(conv1.columns, 10);
         assert_eq!(conv1.size(), [550, 550]);
-        let fc6 = Tiles::of(Shape::vector(4096)).expect("fits");
-        assert_eq!((fc6.count, fc6.size()), (1, [64, 64]));
-        let ten = Tiles::of(Shape::vector(10)).expect("fits");
-        assert_eq!((ten.height, ten.width), (3, 4));
         assert_eq!(Tiles::new(4096, 500, 500), None);
     }
 

@@ -5,10 +5,12 @@ use eframe::egui::{self, Align, Align2, Button, Layout, Role, ScrollArea, Sense,
 
 use crate::{
     app::{App, Times},
-    look,
-    maps::Contrast,
+    legend, look,
+    maps::{self, Contrast},
+    numbers,
     settings::View,
     tiles,
+    worker::Drawn,
 };
 
 impl App {
@@ -67,18 +69,29 @@ impl App {
             waiting(ui);
             return;
         };
-        let (shape, tiles) = (maps.shape, maps.tiles);
-        let vector = tiles.count == 1 && shape.channels > 1;
-        let what = if vector {
-            format!("{}: {} numbers", maps.layer, shape.channels)
-        } else {
-            format!("{}: {} maps of {}×{}", maps.layer, shape.channels, shape.height, shape.width)
+        let shape = maps.shape;
+        let (tiles, texture) = match (&maps.drawn, texture) {
+            (Drawn::Maps(_, tiles), Some(texture)) => (tiles, *texture),
+            (Drawn::Maps(..), None) => return,
+            (Drawn::Numbers(values), _) => {
+                let what = format!("{}: {} numbers", maps.layer, shape.channels);
+                let [least, most] = numbers::range(values);
+                ui.horizontal(|ui| {
+                    ui.label(format!("{what} between {least:.3} and {most:.3}"));
+                    if !new {
+                        look::busy(ui, 14.0);
+                    }
+                });
+                numbers::view(ui, &what, values, self.labels_of(values));
+                return;
+            }
         };
+        let what = format!("{}: {} maps of {}×{}", maps.layer, shape.channels, shape.height, shape.width);
         let contrast = &mut self.settings.contrast;
         let mut choice = |ui: &mut Ui| {
             for (this, text, hint) in [
-                (Contrast::Map, "Each map", "White is the largest number of each map"),
-                (Contrast::Layer, "Whole layer", "White is the largest number of the layer"),
+                (Contrast::Map, "Each map", "Colours relative to the largest magnitude of each map"),
+                (Contrast::Layer, "Whole layer", "Colours relative to the largest magnitude of the layer"),
             ] {
                 if ui.add(Button::selectable(*contrast == this, text)).on_hover_text(hint).clicked() {
                     *contrast = this;
@@ -91,18 +104,23 @@ impl App {
             if !new {
                 look::busy(ui, 14.0);
             }
-            if !vector && !narrow {
+            if !narrow {
                 let width = 204.0;
                 ui.add_space(ui.available_width() - width);
                 ui.label("Scale");
                 choice(ui);
             }
         });
-        if !vector && narrow {
-            ui.horizontal(choice);
+        if narrow {
+            ui.horizontal(|ui| {
+                choice(ui);
+                scale_of_maps(ui);
+            });
+        } else {
+            scale_of_maps(ui);
         }
         let name = |tile: usize| format!("{}, map {tile}", maps.layer);
-        tiles::grid(ui, *texture, &tiles, &what, name, &mut self.chosen_map);
+        tiles::grid(ui, texture, tiles, &what, name, &mut self.chosen_map);
     }
 
     fn filters_view(&mut self, ui: &mut Ui) {
@@ -111,12 +129,14 @@ impl App {
             return;
         };
         let (Some(filters), Some(texture)) = (&loaded.filters, &self.filters) else {
-            ui.label("The first layer of this network does not look at colours, so its filters are no pictures.");
+            ui.label(
+                "The first layer of this network does not take colours, so its filters cannot be shown as pictures.",
+            );
             return;
         };
         let tiles = filters.tiles;
         let what = format!("{}: {} filters of {}×{} pixels", filters.layer, tiles.count, tiles.height, tiles.width);
-        ui.label(&what).on_hover_text("Grey is zero; each filter is as bright as it can be");
+        ui.label(&what).on_hover_text("Grey is 0. Each filter is stretched to the full range of brightness.");
         let name = |tile: usize| format!("{}, filter {tile}", filters.layer);
         tiles::grid(ui, texture.id(), &tiles, &what, name, &mut self.chosen_filter);
     }
@@ -146,7 +166,7 @@ impl App {
         let total: f64 = times.iter().map(|time| time.ms).sum();
         let mut again = false;
         ui.horizontal(|ui| {
-            ui.label(format!("{total:.2} ms in all layers; medians of one picture"));
+            ui.label(format!("All layers: {total:.2} ms for one picture (median)"));
             ui.with_layout(Layout::right_to_left(Align::Center), |ui| again = ui.button("Measure again").clicked());
         });
         ui.add_space(4.0);
@@ -155,6 +175,12 @@ impl App {
             self.measure_again();
         }
     }
+}
+
+/// The meaning of the maps' colours.
+fn scale_of_maps(ui: &mut Ui) {
+    legend::scale(ui, ["Negative", "Positive"], true, maps::colour)
+        .on_hover_text("Black is 0. The ends are the largest magnitude of each map, or of the whole layer.");
 }
 
 pub(crate) fn waiting(ui: &mut Ui) {
@@ -182,6 +208,6 @@ fn time_bars(ui: &mut Ui, times: &[LayerTime], total: f64) {
         let number = format!("{:.2} ms", time.ms);
         painter.text(rect.right_center(), Align2::RIGHT_CENTER, number, font.clone(), colour);
         let share = 100.0 * time.ms / total.max(f64::MIN_POSITIVE);
-        response.on_hover_text(format!("{share:.1} % of all layers\n{}", time.kernel));
+        response.on_hover_text(format!("{share:.1} % of the time of all layers\n{}", time.kernel));
     }
 }

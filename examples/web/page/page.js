@@ -9,12 +9,13 @@ const video = element("video");
 function say(text, trouble = false) {
   element("status").textContent = text;
   element("status").classList.toggle("trouble", trouble);
+  if (trouble) element("progress").hidden = true;
 }
 
 /** What keeps this browser from running the network, or the adapter. */
 async function findAdapter() {
   if (!window.isSecureContext) {
-    throw new Error("Browsers offer WebGPU to pages from https:// or localhost only: open this page from there.");
+    throw new Error("Browsers offer WebGPU only to pages from https:// or localhost: open this page from there.");
   }
   if (!navigator.gpu) {
     throw new Error(
@@ -37,7 +38,33 @@ function nameOf({ description, vendor, architecture }) {
   return description || [vendor, architecture].filter(Boolean).join(" ") || "an adapter without a name";
 }
 
+/** The bytes of one of the page's files, as a response that shows how much of it has come. */
+async function load(file, what, type) {
+  const response = await fetch(new URL(file, import.meta.url));
+  if (!response.ok) throw new Error(`${file}: the server answers ${response.status}`);
+  // A compressed file's length is not that of what comes out.
+  const total = response.headers.has("content-encoding") ? 0 : Number(response.headers.get("content-length"));
+  const megabytes = (bytes) => (bytes / 1e6).toFixed(1);
+  const bar = element("progress");
+  bar.hidden = false;
+  let come = 0;
+  const count = new TransformStream({
+    transform(chunk, out) {
+      come += chunk.length;
+      if (total) bar.value = come / total;
+      say(`Loading ${what}: ${megabytes(come)} ${total ? `of ${megabytes(total)} ` : ""}MB`);
+      out.enqueue(chunk);
+    },
+    flush() {
+      bar.hidden = true;
+      bar.removeAttribute("value");
+    },
+  });
+  return new Response(response.body.pipeThrough(count), { headers: { "content-type": type } });
+}
+
 function show(classes) {
+  element("doubt").hidden = !(classes[0]?.probability < 0.5);
   element("classes").replaceChildren(
     ...classes.map(({ label, probability }) => {
       const item = document.createElement("li");
@@ -54,6 +81,7 @@ function show(classes) {
 
 function draw(source, width, height, name, canvas = element("picture")) {
   const scale = Math.min(1, 640 / Math.max(width, height));
+  canvas.hidden = false;
   canvas.width = Math.max(1, Math.round(width * scale));
   canvas.height = Math.max(1, Math.round(height * scale));
   canvas.getContext("2d", { willReadFrequently: true }).drawImage(source, 0, 0, canvas.width, canvas.height);
@@ -88,21 +116,36 @@ function run(number, classify) {
 async function classifyFile(file) {
   stopCamera();
   const number = ++shown;
-  element("classes").replaceChildren();
+  show([]);
+  canvas.hidden = true;
   element("facts").textContent = "";
+  element("name").textContent = file.name;
+  say("Classifying…");
   try {
     const bytes = new Uint8Array(await file.arrayBuffer());
-    // The library reads formats that the browser may not.
-    createImageBitmap(file).then(
-      (b) => number === shown && draw(b, b.width, b.height, file.name),
-      () => number === shown && canvas.setAttribute("aria-label", file.name),
-    );
+    // The library reads formats that the browser may not: such a picture is classified and not shown.
+    createImageBitmap(file).then((b) => number === shown && draw(b, b.width, b.height, file.name), () => {});
     const classes = await run(number, () => classifier.classifyFile(bytes));
     if (number === shown) say("Ready.");
     return classes;
   } catch (error) {
-    if (number === shown) say(`${file.name}: ${error.message}`, true);
+    if (number === shown) {
+      canvas.hidden = true;
+      element("name").textContent = "";
+      say(`${file.name}: ${error.message}`, true);
+    }
     return null;
+  }
+}
+
+/** Classifies one of the pictures that come with the page. */
+async function trySample(name) {
+  try {
+    const response = await fetch(new URL(name, import.meta.url));
+    if (!response.ok) throw new Error(`the server answers ${response.status}`);
+    await classifyFile(new File([await response.blob()], name));
+  } catch (error) {
+    say(`${name}: ${error.message}`, true);
   }
 }
 
@@ -114,9 +157,7 @@ let compared = 0;
 
 /** Fetches the weights that only comparisons need. */
 async function loadComparer() {
-  say("Loading the weights of the comparison…");
-  const response = await fetch("imagenet.safetensors");
-  if (!response.ok) throw new Error(`imagenet.safetensors: the server answers ${response.status}`);
+  const response = await load("imagenet.safetensors", "the weights of the comparison", "application/octet-stream");
   const made = classifier.comparer(new Uint8Array(await response.arrayBuffer()));
   say("Comparing…");
   return made;
@@ -157,10 +198,10 @@ async function takePicture(file, place) {
 function showComparison(found, took) {
   const rows = [
     ["LPIPS", found.lpips.toFixed(4)],
-    ["Largest of the map", found.largest.toFixed(4)],
+    ["Largest distance", found.largest.toFixed(4)],
     ["PSNR", Number.isFinite(found.psnr) ? `${found.psnr.toFixed(1)} dB` : "∞"],
-    ["Largest difference of two samples", String(found.maxDifference)],
-    ["Pixels that differ", `${(100 * found.differing).toFixed(2)} %`],
+    ["Largest pixel difference", String(found.maxDifference)],
+    ["Differing pixels", `${(100 * found.differing).toFixed(2)} %`],
   ];
   const cell = (name, text) => Object.assign(document.createElement(name), { textContent: text });
   element("numbers").replaceChildren(...rows.flatMap(([name, value]) => [cell("dt", name), cell("dd", value)]));
@@ -192,7 +233,7 @@ function choose(next) {
   element("title").textContent = comparing ? "How alike are these?" : "What is this?";
   element("intro").textContent = comparing
     ? "AlexNet's features tell how different two pictures look, on your own GPU."
-    : "AlexNet tells garments apart, on your own GPU.";
+    : "AlexNet names garments, on your own GPU.";
   for (const button of element("modes").children) {
     button.setAttribute("aria-pressed", String(button.dataset.mode === mode));
   }
@@ -203,10 +244,11 @@ function choose(next) {
 let stream = null;
 
 function stopCamera() {
+  // Its last picture stays, with its answer.
+  if (stream) canvas.hidden = false;
   stream?.getTracks().forEach((track) => track.stop());
   stream = null;
   video.hidden = true;
-  canvas.hidden = false;
   element("camera").setAttribute("aria-pressed", "false");
   element("camera").textContent = "Use the camera";
 }
@@ -221,17 +263,20 @@ async function startCamera() {
   video.srcObject = stream;
   video.hidden = false;
   canvas.hidden = true;
+  canvas.width = canvas.height = 1;
   element("camera").setAttribute("aria-pressed", "true");
   element("camera").textContent = "Stop the camera";
   await video.play();
   say("The camera is on.");
   const mine = stream;
   const number = ++shown;
-  element("classes").replaceChildren();
+  show([]);
+  element("name").textContent = "";
   try {
     while (stream === mine) {
       if (video.videoWidth > 0) {
         draw(video, video.videoWidth, video.videoHeight, "The camera's picture");
+        canvas.hidden = stream !== null;
         const { width, height } = canvas;
         const { data } = canvas.getContext("2d").getImageData(0, 0, width, height);
         await run(number, () => classifier.classifyPixels(width, height, new Uint8Array(data.buffer)));
@@ -267,17 +312,27 @@ function listen() {
   for (const button of element("modes").children) {
     button.addEventListener("click", () => choose(button.dataset.mode));
   }
-  // Without this, a picture that misses the frame replaces the page.
-  for (const kind of ["dragover", "drop"]) window.addEventListener(kind, (event) => event.preventDefault());
-  const take = (data) => {
-    if (mode === "compare") takePictures([...(data?.files ?? [])]);
-    else if (data?.files[0]) classifyFile(data.files[0]);
-  };
-  for (const drop of [element("drop"), element("compare")]) {
-    drop.addEventListener("dragover", () => drop.classList.add("over"));
-    for (const kind of ["dragleave", "drop"]) drop.addEventListener(kind, () => drop.classList.remove("over"));
-    drop.addEventListener("drop", (event) => take(event.dataTransfer));
+  for (const button of element("samples").children) {
+    button.addEventListener("click", () => trySample(button.dataset.file));
   }
+  const take = (data) => {
+    const files = [...(data?.files ?? [])];
+    if (!files.length) say("Expected a picture or its file, found neither: save the picture, then choose its file.", true);
+    else if (mode === "compare") takePictures(files);
+    else classifyFile(files[0]);
+  };
+  const over = (is) => document.body.classList.toggle("over", is);
+  window.addEventListener("dragover", (event) => {
+    // Without this, the browser leaves the page for what is dropped.
+    event.preventDefault();
+    over(true);
+  });
+  window.addEventListener("dragleave", ({ relatedTarget }) => relatedTarget || over(false));
+  window.addEventListener("drop", (event) => {
+    event.preventDefault();
+    over(false);
+    take(event.dataTransfer);
+  });
   window.addEventListener("paste", (event) => take(event.clipboardData));
 }
 
@@ -299,8 +354,9 @@ const query = new URLSearchParams(location.search);
 try {
   const adapter = await findAdapter();
   adapterName = nameOf(adapter.info);
-  say("Loading the model…");
-  await start();
+  const module = await load("alexnet_web_bg.wasm", "the model", "application/wasm");
+  await start({ module_or_path: module });
+  say("Preparing the network…");
   classifier = await Classifier.create(query.get("deny") ?? "");
   listen();
   element("modes").hidden = false;

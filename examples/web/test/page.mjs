@@ -21,7 +21,7 @@ console.log(files.map((f, i) => `${f} ${sizes[i]}`).join(", "), `: ${total} byte
 assert.ok(later > 0 && later <= 5e6, `expected at most 5000000 bytes of weights, found ${later}`);
 assert.ok(total <= MOST_BYTES, `expected at most ${MOST_BYTES} bytes compressed, found ${total}`);
 
-const types = { ".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".wasm": "application/wasm", ".safetensors": "application/octet-stream" };
+const types = { ".png": "image/png", ".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".wasm": "application/wasm", ".safetensors": "application/octet-stream" };
 const server = http.createServer((request, response) => {
   const file = path.join(site, path.normalize(request.url.replace(/\?.*/, "").replace(/^\/$/, "/index.html")));
   if (!fs.existsSync(file)) return response.writeHead(404).end();
@@ -64,9 +64,42 @@ async function classes(page) {
   );
 }
 
+/** Drops or pastes files or text on the page. */
+const give = (page, kind, files, text) =>
+  page.evaluate(
+    ([kind, files, text]) => {
+      const transfer = new DataTransfer();
+      for (const [name, file] of files) {
+        transfer.items.add(new File([Uint8Array.from(atob(file), (c) => c.charCodeAt(0))], name, { type: "image/png" }));
+      }
+      if (text) transfer.setData("text/plain", text);
+      const [Event, data] = kind === "drop" ? [DragEvent, "dataTransfer"] : [ClipboardEvent, "clipboardData"];
+      document.body.dispatchEvent(new Event(kind, { [data]: transfer, bubbles: true, cancelable: true }));
+    },
+    [kind, files.map((file) => [path.basename(file), fs.readFileSync(file).toString("base64")]), text],
+  );
+
 try {
-  const { page, complaints } = await open();
+  const { page, complaints } = await open(() => {
+    window.said = new Set();
+    const note = () => window.said.add(document.getElementById("status")?.textContent);
+    new MutationObserver(note).observe(document, { childList: true, subtree: true });
+  });
   assert.equal(await status(page), "Ready.");
+  const said = await page.evaluate(() => [...window.said]);
+  assert.ok(said.some((text) => /^Loading the model: \d+\.\d of \d+\.\d MB$/.test(text)), said.join("; "));
+  assert.ok(await page.isHidden("#progress"));
+  // No empty frame for a picture that is not there.
+  assert.ok(await page.isHidden("#picture"));
+  await page.screenshot({ path: path.join(work, "start.png"), fullPage: true });
+
+  // The samples.
+  for (const [button, label] of [["ankle-boot", "Ankle boot"], ["bag", "Bag"], ["trouser", "Trouser"]]) {
+    await page.click(`[data-file="${button}.png"]`);
+    await page.waitForFunction((name) => document.getElementById("name").textContent === name, `${button}.png`);
+    assert.equal((await classes(page))[0][0], label);
+    assert.ok((await page.isVisible("#picture")) && (await page.isHidden("#doubt")));
+  }
   console.log(await page.textContent("#facts"), await page.getAttribute("body", "data-kernels"));
 
   let most = 0;
@@ -88,17 +121,27 @@ try {
   console.log(await page.textContent("#facts"));
   await page.screenshot({ path: path.join(work, "page.png") });
 
-  // A dropped file.
+  // A file dropped anywhere, and a pasted one.
   const boot = expected.find(({ image }) => image.includes("ankle-boot"));
-  const bytes = [...fs.readFileSync(boot.image)];
-  const left = await page.evaluate((bytes) => {
-    const transfer = new DataTransfer();
-    transfer.items.add(new File([new Uint8Array(bytes)], "boot.png"));
-    document.getElementById("drop").dispatchEvent(new DragEvent("drop", { dataTransfer: transfer, bubbles: true }));
-    return document.querySelectorAll("#classes li").length;
-  }, bytes);
-  assert.equal(left, 0, "the old answer is under the new picture");
-  assert.equal((await classes(page))[0][0], boot.top[0].label);
+  for (const kind of ["drop", "paste"]) {
+    await give(page, kind, [boot.image]);
+    // Until its own answer comes, there is none under it.
+    const left = await page.$$eval("#classes li", (items) => items.map((item) => item.textContent));
+    assert.ok(!left.length || left[0].startsWith(boot.top[0].label), `${left}`);
+    assert.equal((await classes(page))[0][0], boot.top[0].label);
+    await page.waitForFunction(() => document.getElementById("status").textContent === "Ready.");
+    // Text is no picture, and what is shown stays.
+    await give(page, kind, [], "https://example.org/boot.png");
+    assert.match(await status(page), /^Expected a picture/);
+    assert.equal((await classes(page))[0][0], boot.top[0].label);
+  }
+  // An answer that the other classes outweigh.
+  const cat = expected.find(({ image }) => image.includes("chelsea"));
+  assert.ok(cat.top[0].probability < 0.5);
+  await page.setInputFiles("#file", cat.image);
+  await classes(page);
+  assert.ok(await page.isVisible("#doubt"));
+  await page.screenshot({ path: path.join(work, "unsure.png"), fullPage: true });
 
   // Of two at once, only the answer of the one that is shown.
   const bag = expected.find(({ image }) => image.includes("bag"));
@@ -120,6 +163,7 @@ try {
   await page.setInputFiles("#file", { name: "notes.png", mimeType: "image/png", buffer: Buffer.from("no picture") });
   await page.waitForFunction(() => document.getElementById("status").textContent.startsWith("notes.png: "));
   assert.equal(await page.getAttribute("#status", "class"), "trouble");
+  assert.ok(await page.isHidden("#picture"), "the message is over another picture");
   await page.setInputFiles("#file", boot.image);
   assert.equal((await classes(page))[0][0], boot.top[0].label);
   await page.waitForFunction(() => document.getElementById("status").textContent === "Ready.");
@@ -151,16 +195,7 @@ try {
   await page.waitForFunction(() => document.getElementById("status").textContent === "Ready.");
   await page.screenshot({ path: path.join(work, "compare.png"), fullPage: true });
   // Both at once, and of different sizes: told, with no numbers of another pair left.
-  await page.evaluate(
-    ([a, b]) => {
-      const transfer = new DataTransfer();
-      for (const [name, file] of [["a.png", a], ["b.png", b]]) {
-        transfer.items.add(new File([Uint8Array.from(atob(file), (c) => c.charCodeAt(0))], name));
-      }
-      document.getElementById("compare").dispatchEvent(new DragEvent("drop", { dataTransfer: transfer, bubbles: true }));
-    },
-    shown.map((file) => fs.readFileSync(file).toString("base64")),
-  );
+  await give(page, "drop", shown);
   await page.waitForSelector("#status.trouble");
   assert.match(await status(page), /expected pictures of the same size, found 451×300 and 600×400/);
   assert.equal(await page.$$eval("#numbers dd", (cells) => cells.length), 0);
@@ -204,6 +239,34 @@ try {
   assert.match(await status(without.page), /no WebGPU.*Chrome/);
   assert.ok(await without.page.isHidden("#drop"));
   assert.deepEqual(without.complaints, []);
+
+  // What keeps the page from starting is said in it.
+  const started = async (address, options, prepare) => {
+    const page = await (await browser.newContext(options)).newPage();
+    if (prepare) await prepare(page);
+    await page.goto(address);
+    return page;
+  };
+  const missing = (file) => (page) => page.route(`**/${file}`, (route) => route.fulfill({ status: 404 }));
+  for (const [address, prepare, expected] of [
+    [`file://${path.resolve(site)}/index.html`, undefined, /needs a web server/],
+    [url, missing("page.js"), /did not load/],
+    [url, missing("alexnet_web.js"), /did not load/],
+    [url, missing("alexnet_web_bg.wasm"), /^alexnet_web_bg.wasm: the server answers 404/],
+  ]) {
+    const page = await started(address, {}, prepare);
+    await page.waitForSelector("#status.trouble");
+    assert.match(await status(page), expected);
+  }
+  const plain = await started(url, { javaScriptEnabled: false });
+  assert.ok(await plain.isVisible("noscript p"));
+  // No script runs but the page's own.
+  const guarded = await started(url);
+  const ran = await guarded.evaluate(() => {
+    document.body.append(Object.assign(document.createElement("script"), { textContent: "window.injected = true" }));
+    return window.injected ?? false;
+  });
+  assert.equal(ran, false);
 
   const headless = await open(() => (GPU.prototype.requestAdapter = async () => null));
   assert.match(await status(headless.page), /finds no graphics adapter/);

@@ -1,23 +1,28 @@
 //! What the worker and the decoder answer, and what they are asked for next.
 
 use super::*;
-use crate::heat::Heat;
+use crate::{entry::Known, heat::Heat, worker::Drawn};
 
 impl App {
     /// Takes in what came since the last frame: answers, pictures, files chosen.
     pub(super) fn receive(&mut self) {
-        // One a frame: making textures of many takes a while.
-        if let Some(arrival) = self.reloader.arrival().or_else(|| self.loader.arrival()) {
+        let start = Instant::now();
+        while let Some(arrival) = self.reloader.arrival().or_else(|| self.loader.arrival()) {
             self.arrived(arrival);
-            self.ctx.request_repaint();
+            if start.elapsed() > TAKING_IN {
+                self.ctx.request_repaint();
+                break;
+            }
         }
         while let Ok(chosen) = self.dialogs.1.try_recv() {
             match chosen {
                 Chosen::Picture(path) => self.open_picture(Incoming::Path(path)),
                 Chosen::Weights(path) => self.load(Source::File(path), self.settings.adapter.clone()),
+                Chosen::Written(Ok(())) => {}
+                Chosen::Written(Err(message)) => self.say(message),
                 Chosen::NoDialog => self.say(
-                    "no file dialog could be opened (it needs a desktop portal or zenity): drop files on the window, paste \
-                     a path, or name them on the command line"
+                    "no file dialog could be opened (it needs a desktop portal or zenity): to open files, drop them on the \
+                     window, paste a path, or name them on the command line; to save results, use the `alexnet` command"
                         .into(),
                 ),
             }
@@ -108,15 +113,17 @@ impl App {
                 self.chosen_map = None;
                 self.chosen_filter = None;
                 self.times = Times::Unknown;
-                for entry in &mut self.entries {
+                let removed = self.removed.iter_mut().flatten().map(|(_, entry)| entry);
+                for entry in self.entries.iter_mut().chain(removed) {
                     (entry.classes, entry.explained, entry.heat) = (Classes::Unknown, None, None);
                 }
                 self.forget_questions();
             }
             Answer::Classified(id, classes, took) => {
-                self.classifying = self.classifying.filter(|&asked| asked != id);
+                self.classifying.retain(|&asked| asked != id);
+                let probabilities = self.loaded.as_ref().is_some_and(|loaded| loaded.probabilities);
                 if let Some(entry) = self.by_id(id) {
-                    entry.classes = Classes::Known(classes, took);
+                    entry.classes = Classes::Known(Known { classes, probabilities, took });
                 }
             }
             Answer::Maps(id, maps) => {
@@ -127,10 +134,13 @@ impl App {
                         min_filter: wgpu::FilterMode::Linear,
                         ..Default::default()
                     };
-                    let mut renderer = self.screen.renderer.write();
-                    let device = &self.screen.device;
-                    let texture = renderer.register_native_texture_with_sampler_options(device, &maps.view, sampler);
-                    drop(renderer);
+                    let texture = match &maps.drawn {
+                        Drawn::Maps(view, _) => {
+                            let (device, mut renderer) = (&self.screen.device, self.screen.renderer.write());
+                            Some(renderer.register_native_texture_with_sampler_options(device, view, sampler))
+                        }
+                        Drawn::Numbers(_) => None,
+                    };
                     self.maps = Some((id, maps, texture));
                 }
             }
@@ -165,13 +175,13 @@ impl App {
                     // What was asked for before was dropped.
                     self.forget_questions();
                 }
-                self.say(reason);
+                self.messages.say_of_load(reason);
                 if self.loaded.is_none() && id == self.load_id {
                     self.fall_back();
                 }
             }
             Work::Classes(id) => {
-                self.classifying = self.classifying.filter(|&asked| asked != id);
+                self.classifying.retain(|&asked| asked != id);
                 let Some(entry) = self.by_id(id) else { return };
                 entry.classes = Classes::Failed(reason.clone());
                 let message = format!("{}: {reason}", entry.name);
@@ -211,17 +221,17 @@ impl App {
             return;
         }
         if self.loaded_at.elapsed() > WORTH_A_TRY {
-            self.say(format!("{name} was lost; the network was put on it anew"));
+            self.say(format!("{name} was lost: the network was loaded on it again"));
             self.load(self.settings.source.clone(), self.settings.adapter.clone());
         } else {
-            self.say(format!("{name} was lost; the network runs on the window's adapter now"));
+            self.say(format!("{name} was lost: the network now runs on the window's adapter"));
             self.load(self.settings.source.clone(), Adapter::Window);
         }
     }
 
     /// What was asked for and not answered is asked for again, if it is still wanted.
     pub(super) fn forget_questions(&mut self) {
-        self.classifying = None;
+        self.classifying.clear();
         self.asked_maps = None;
         self.maps_failed = None;
         self.asked_heat = None;
@@ -255,7 +265,7 @@ impl App {
     }
 
     pub(super) fn forget_maps(&mut self) {
-        if let Some((_, _, texture)) = self.maps.take() {
+        if let Some((_, _, Some(texture))) = self.maps.take() {
             self.screen.renderer.write().free_texture(&texture);
         }
     }
@@ -289,25 +299,40 @@ impl App {
         self.give_up_pixels();
     }
 
-    pub(super) fn ask_worker(&mut self) {
-        if self.classifying.is_none() {
-            // The picture that is shown comes first, then those that are decoded.
-            let (before, from) = self.entries.split_at_mut(self.selected);
-            let mut unknown: Vec<_> =
-                from.iter_mut().chain(before).filter(|entry| matches!(entry.classes, Classes::Unknown)).collect();
-            if let Some(entry) = unknown.iter_mut().find(|entry| entry.picture().is_some()) {
-                if let Some(picture) = entry.picture().cloned() {
+    /// Asks for classes: of the picture that is shown at once, of a few others ahead of their turn.
+    fn ask_for_classes(&mut self) {
+        let (before, from) = self.entries.split_at_mut(self.selected);
+        let mut shown = from.iter().next().map(|entry| entry.id);
+        let mut decoding = false;
+        let mut gone = None;
+        for entry in from.iter_mut().chain(before) {
+            let is_shown = shown.take() == Some(entry.id);
+            if !matches!(entry.classes, Classes::Unknown) {
+                continue;
+            }
+            match &entry.pixels {
+                Pixels::Here(decoded) if is_shown || self.classifying.len() < AHEAD => {
+                    let picture = decoded.picture.clone();
+                    let request = if is_shown { Request::Classify } else { Request::ClassifyAhead };
+                    self.worker.ask(request(entry.id, picture));
                     entry.classes = Classes::Asked;
-                    self.classifying = Some(entry.id);
-                    self.worker.ask(Request::Classify(entry.id, picture));
+                    self.classifying.push(entry.id);
                 }
-            } else if unknown.iter().all(|entry| !matches!(entry.pixels, Pixels::Asked))
-                && let Some(entry) = unknown.iter_mut().find(|entry| matches!(entry.pixels, Pixels::Gone))
-            {
-                self.reloader.open_again(entry.id, entry.origin.clone());
-                entry.pixels = Pixels::Asked;
+                Pixels::Here(_) => return,
+                Pixels::Asked => decoding = true,
+                Pixels::Gone => gone = gone.or(Some(entry)),
+                Pixels::Lost(_) => {}
             }
         }
+        // One at a time, so that memory stays bounded.
+        if let Some(entry) = gone.filter(|_| !decoding && self.classifying.is_empty()) {
+            self.reloader.open_again(entry.id, entry.origin.clone());
+            entry.pixels = Pixels::Asked;
+        }
+    }
+
+    pub(super) fn ask_worker(&mut self) {
+        self.ask_for_classes();
         self.ask_for_features();
         if matches!((self.settings.view, &self.times), (View::Timing, Times::Unknown)) {
             self.times = Times::Asked;

@@ -36,10 +36,13 @@ impl App {
             self.ask_for_pictures();
         }
         if pressed(Modifiers::NONE, Key::F1) {
-            self.help = !self.help;
+            self.help = if self.help == Some(Help::Keys) { None } else { Some(Help::Keys) };
         }
         if egui::Popup::is_any_open(&self.ctx) {
             return;
+        }
+        if pressed(Modifiers::COMMAND, Key::Z) {
+            self.undo();
         }
         if pressed(Modifiers::NONE, Key::Delete) {
             self.remove(self.selected);
@@ -104,8 +107,8 @@ impl App {
 
     /// Leaves what was entered last: help, one map alone, the heat map, a message.
     pub(super) fn leave(&mut self) {
-        if self.help {
-            self.help = false;
+        if self.help.is_some() {
+            self.help = None;
         } else if self.settings.view == View::Layers && self.chosen_map.is_some() {
             self.chosen_map = None;
         } else if self.settings.view == View::Filters && self.chosen_filter.is_some() {

@@ -77,9 +77,12 @@ impl App {
                 ui.small(format!("{loading}…"));
                 return;
             }
-            if self.loader.is_busy() {
+            if let Some((come, of)) = self.loader.progress() {
                 look::busy(ui, 14.0);
-                ui.small("Opening pictures…");
+                ui.small(format!("Opening {} of {of}", (come + 1).min(of)));
+            } else if let Some((known, of)) = self.classified() {
+                look::busy(ui, 14.0);
+                ui.small(format!("Classifying {} of {of}", (known + 1).min(of)));
             }
             if let Some(known) = self.sorted_share() {
                 look::busy(ui, 14.0);
@@ -87,9 +90,9 @@ impl App {
             }
             let Some(loaded) = &self.loaded else { return };
             ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
-                if let Some(Classes::Known(_, took)) = self.entry().map(|entry| &entry.classes) {
-                    ui.small(format!("{:.0} ms", took.as_secs_f64() * 1e3))
-                        .on_hover_text("From the decoded picture to its classes");
+                if let Some(known) = self.entry().and_then(Entry::known) {
+                    ui.small(format!("Classified in {:.0} ms", known.took.as_secs_f64() * 1e3))
+                        .on_hover_text("The time from the decoded picture to its classes");
                 }
                 ui.with_layout(Layout::left_to_right(Align::Center), |ui| {
                     let text = format!(
@@ -106,6 +109,14 @@ impl App {
                 });
             });
         });
+    }
+
+    /// How many pictures are classified, and of how many, while there are some to come.
+    fn classified(&self) -> Option<(usize, usize)> {
+        let waiting = |entry: &&Entry| matches!(entry.classes, Classes::Unknown | Classes::Asked);
+        let waiting = self.entries.iter().filter(waiting).count();
+        // A single one says so itself.
+        (self.loaded.is_some() && waiting > 1).then_some((self.entries.len() - waiting, self.entries.len()))
     }
 
     pub(super) fn welcome(&mut self, ui: &mut Ui) {

@@ -9,6 +9,7 @@ use egui_kittest::{
 };
 
 use super::{input::pasted_path, *};
+use crate::export::{self, Export};
 
 /// The samples in a window, classified.
 fn window() -> Harness<'static, Option<App>> {
@@ -70,7 +71,7 @@ fn classes_that_failed_say_so_and_can_be_tried_again() {
     let this = app(&mut harness);
     let id = this.entries[0].id;
     this.entries[0].classes = Classes::Asked;
-    this.classifying = Some(id);
+    this.classifying = vec![id];
     this.take(Answer::Failed(Work::Classes(id), "no memory".into()));
     rest(&mut harness, |app| app.messages() == ["ankle-boot.png: no memory"]);
     assert!(shows(&harness, "no memory") && shows(&harness, "Try again"));
@@ -173,4 +174,76 @@ fn file_uris_are_paths() {
     let root = if cfg!(windows) { "" } else { "/" };
     assert_eq!(path("file:///home/me/a%20b%C3%A9.png"), format!("{root}home/me/a bé.png"));
     assert_eq!(path("file://localhost/a%2.png%"), format!("{root}a%2.png%"));
+}
+
+#[test]
+fn removed_pictures_come_back_in_their_places() {
+    let mut harness = window();
+    let names = |app: &App| app.pictures().map(String::from).collect::<Vec<_>>();
+    let all = names(app(&mut harness));
+    app(&mut harness).select(2);
+    for index in [2, 0] {
+        app(&mut harness).remove(index);
+    }
+    rest(&mut harness, |app| app.entries.len() == all.len() - 2);
+    app(&mut harness).remove_all();
+    rest(&mut harness, |app| app.entries.is_empty());
+    // Other weights answer anew.
+    app(&mut harness).load(Source::ImageNet, Adapter::Window);
+    rest(&mut harness, |app| app.loading.is_none());
+    app(&mut harness).load(Source::Embedded, Adapter::Window);
+    for _ in 0..3 {
+        harness.key_press_modifiers(Modifiers::COMMAND, Key::Z);
+        harness.run_steps(2);
+    }
+    rest(&mut harness, |app| app.entries.iter().all(|entry| entry.best().is_some()));
+    assert_eq!(names(app(&mut harness)), all);
+    assert_eq!(app(&mut harness).selected, 2);
+    // There is nothing more to undo.
+    harness.key_press_modifiers(Modifiers::COMMAND, Key::Z);
+    rest(&mut harness, |app| app.entries.len() == all.len() && app.messages().is_empty());
+}
+
+#[test]
+fn results_are_saved() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut harness = window();
+    let save = |app: &App, what| {
+        let (name, contents) = app.contents(what).unwrap();
+        export::write(&folder.path().join(&name), contents).unwrap();
+        name
+    };
+    let text = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
+    let size = |name: &str| {
+        let picture = alexnet_wgpu::Picture::open(folder.path().join(name)).unwrap();
+        (picture.width(), picture.height())
+    };
+    assert!(app(&mut harness).contents(Export::HeatMap).is_none());
+    let name = save(app(&mut harness), Export::Classes);
+    let classes = text(&name);
+    let lines: Vec<&str> = classes.lines().collect();
+    assert_eq!((name.as_str(), lines.len(), lines[0]), ("classes.csv", 31, "image,rank,index,label,probability"));
+    assert!(lines[1].starts_with("ankle-boot.png,1,9,Ankle boot,0.8"), "{}", lines[1]);
+
+    let name = save(app(&mut harness), Export::Layer);
+    assert_eq!((name.as_str(), size(&name)), ("ankle-boot-conv1.png", (7 * 55, 7 * 55)));
+    app(&mut harness).chosen_map = Some(8);
+    let name = save(app(&mut harness), Export::Layer);
+    assert_eq!((name.as_str(), size(&name)), ("ankle-boot-conv1-8.png", (55, 55)));
+
+    app(&mut harness).settings.layer = "prob".into();
+    app(&mut harness).settings.method = Method::GradCam;
+    app(&mut harness).heat = true;
+    rest(&mut harness, |app| app.heat_progress() == Some(1.0));
+    let name = save(app(&mut harness), Export::Layer);
+    let numbers = text(&name);
+    assert_eq!((name.as_str(), numbers.lines().count()), ("ankle-boot-prob.csv", 11));
+    assert!(numbers.contains("\n9,Ankle boot,0.8"), "{numbers}");
+    let name = save(app(&mut harness), Export::HeatMap);
+    assert_eq!((name.as_str(), size(&name)), ("ankle-boot-Ankle-boot.png", (448, 448)));
+
+    // What cannot be written is said, and leaves nothing.
+    let (_, contents) = app(&mut harness).contents(Export::Classes).unwrap();
+    let refused = export::write(&folder.path().join("missing/classes.csv"), contents).unwrap_err();
+    assert!(refused.contains("not saved"), "{refused}");
 }

@@ -1,6 +1,7 @@
 //! The worker's thread: it keeps the newest request of each kind and does the most urgent first.
 
 use std::{
+    collections::VecDeque,
     panic::{self, AssertUnwindSafe},
     sync::{
         Arc,
@@ -13,7 +14,7 @@ use std::{
 
 use alexnet_wgpu::{Classifier, Comparer, FeatureExtractor, Gpu, Model, Picture, Pipeline, explain::Explainer, wgpu};
 
-use super::{Adapter, Answer, Answers, LoadId, PictureId, Request, Work, jobs::NO_NETWORK};
+use super::{Adapter, Answer, Answers, LATER, LoadId, PictureId, Request, SOON, Work, jobs::NO_NETWORK};
 use crate::{
     heat::{Heat, Method},
     maps::{Contrast, MapPainter},
@@ -34,6 +35,9 @@ struct Pending {
     describe: Option<(PictureId, Arc<Picture>)>,
     profile: bool,
     explain: Option<Explanation>,
+    ahead: VecDeque<(PictureId, Arc<Picture>)>,
+    /// Whether a step of the heat map was done last: it and the pictures ahead take turns.
+    explained: bool,
 }
 
 pub(super) struct Explanation {
@@ -56,6 +60,7 @@ impl Pending {
                 *self = Self { load: Some((id, source, adapter)), adapters: self.adapters, ..Self::default() };
             }
             Request::Classify(id, picture) => self.classify = Some((id, picture)),
+            Request::ClassifyAhead(id, picture) => self.ahead.push_back((id, picture)),
             Request::Maps(id, picture, layer, contrast) => self.maps = Some((id, picture, layer, contrast)),
             Request::Explain(picture, pixels, class, method) => {
                 let heat = Heat::new(class, method);
@@ -76,8 +81,14 @@ impl Pending {
             && self.compare.is_none()
             && self.describe.is_none()
             && self.explain.is_none()
+            && self.ahead.is_empty()
             && !self.profile
             && !self.adapters
+    }
+
+    /// The next picture to be classified ahead, unless it is the heat map's turn.
+    fn next_ahead(&mut self) -> Option<(PictureId, Arc<Picture>)> {
+        if self.explain.is_some() && !self.explained { None } else { self.ahead.pop_front() }
     }
 }
 
@@ -171,6 +182,18 @@ impl Desk {
         }
     }
 
+    fn classify(&mut self, id: PictureId, picture: &Picture, within: Duration) -> Result<(), String> {
+        self.doing = Some(Work::Classes(id));
+        let engine = self.engine.as_ref().ok_or(NO_NETWORK)?;
+        let start = Instant::now();
+        let classes = match engine.has_classes() {
+            true => engine.classifier.classify_blocking(picture).map_err(|e| e.to_string())?,
+            false => Vec::new(),
+        };
+        self.answer.send_within(Answer::Classified(id, classes, start.elapsed()), within);
+        Ok(())
+    }
+
     fn work(&mut self) -> Result<(), String> {
         if let Some((id, source, adapter)) = self.pending.load.take() {
             self.doing = Some(Work::Load(id));
@@ -180,14 +203,7 @@ impl Desk {
             self.doing = Some(Work::Adapters);
             self.answer.send(Answer::Adapters(Gpu::adapters_blocking(None)));
         } else if let Some((id, picture)) = self.pending.classify.take() {
-            self.doing = Some(Work::Classes(id));
-            let engine = self.engine.as_ref().ok_or(NO_NETWORK)?;
-            let start = Instant::now();
-            let classes = match engine.has_classes() {
-                true => engine.classifier.classify_blocking(&picture).map_err(|e| e.to_string())?,
-                false => Vec::new(),
-            };
-            self.answer.send(Answer::Classified(id, classes, start.elapsed()));
+            self.classify(id, &picture, SOON)?;
         } else if let Some((id, picture, layer, contrast)) = self.pending.maps.take() {
             self.doing = Some(Work::Maps(id, layer.clone(), contrast));
             let maps = self.maps(&picture, layer, contrast)?;
@@ -204,7 +220,11 @@ impl Desk {
             self.doing = Some(Work::Times);
             let times = self.profile()?;
             self.answer.send(Answer::Times(times));
+        } else if let Some((id, picture)) = self.pending.next_ahead() {
+            self.pending.explained = false;
+            self.classify(id, &picture, if self.pending.ahead.is_empty() { SOON } else { LATER })?;
         } else if let Some(mut explanation) = self.pending.explain.take() {
+            self.pending.explained = true;
             let (picture, heat) = (explanation.picture, &explanation.heat);
             self.doing = Some(Work::Heat(picture, heat.class, heat.method));
             self.explain(&mut explanation)?;
@@ -243,7 +263,7 @@ mod tests {
     fn desk() -> (Desk, Receiver<Answer>) {
         let gpu = Gpu::open_blocking(&GpuOptions::default()).unwrap();
         let (outbox, answers) = mpsc::channel();
-        let answer = Answers { outbox, wake: Box::new(|| ()) };
+        let answer = Answers { outbox, wake: Box::new(|_| ()) };
         (Desk::new(gpu.device().clone(), gpu.queue().clone(), answer), answers)
     }
 

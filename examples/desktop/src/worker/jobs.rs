@@ -17,7 +17,7 @@ use alexnet_wgpu::{
 };
 
 use super::{
-    Adapter, Answer, Compared, LayerSummary, Loaded, Maps, TOP,
+    Adapter, Answer, Compared, Drawn, LayerSummary, Loaded, Maps, TOP,
     desk::{Desk, Engine, Explanation, Input},
     megabytes,
 };
@@ -124,6 +124,10 @@ impl Desk {
         let pipeline = engine.classifier.pipeline();
         let shape = pipeline.network().layer(&layer).map_err(|e| e.to_string())?.output;
         let input = engine.classifier.preprocess(picture).map_err(|e| e.to_string())?;
+        if shape.height * shape.width == 1 {
+            let run = pipeline.run_layers_blocking(&input, &[&layer]).map_err(|e| e.to_string())?;
+            return Ok(Maps { layer, contrast, shape, drawn: Drawn::Numbers(run.concat()) });
+        }
         let mut encoder = self.device.create_command_encoder(&Default::default());
         let (buffer, order) = match engine.adapter {
             Adapter::Window => {
@@ -155,7 +159,7 @@ impl Desk {
         // The window's next frame comes after this on the queue anyhow; waiting keeps more than one from queueing up.
         wait(&self.device, &self.queue)?;
         log::debug!("{layer} drawn");
-        Ok(Maps { layer, contrast, shape, view, tiles })
+        Ok(Maps { layer, contrast, shape, drawn: Drawn::Maps(view, tiles) })
     }
 
     pub(super) fn compare(&mut self, pictures: &[Arc<Picture>; 2]) -> Result<Compared, String> {

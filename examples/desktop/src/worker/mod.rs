@@ -1,7 +1,7 @@
 //! The thread that owns the network. It reads weights, runs pictures and waits for the GPU, so that the window does not.
 //!
-//! Requests come through a channel, and only the newest of each kind counts. Long work (a heat map of covered patches) is done in steps,
-//! and the channel is read after each.
+//! Requests come through a channel, and only the newest of each kind counts, but for classes that are asked for ahead. Long work (a
+//! heat map of covered patches) is done in steps, and the channel is read after each.
 
 mod desk;
 mod jobs;
@@ -31,6 +31,10 @@ use crate::{
     weights::Source,
 };
 
+/// Within which time the window takes in what is waited for: one frame. (A request for one at once is two of them.)
+pub(crate) const SOON: Duration = Duration::from_millis(1);
+/// Within which time it takes in one of many: where software draws, a frame costs more than a picture.
+pub(crate) const LATER: Duration = Duration::from_millis(200);
 /// The number of classes shown.
 pub const TOP: usize = 5;
 /// Identifies the picture of a request or an answer.
@@ -70,8 +74,10 @@ impl Adapter {
 pub enum Request {
     /// Reads weights and uploads them to an adapter. All earlier requests are dropped without an answer.
     Load(LoadId, Source, Adapter),
-    /// The most likely classes.
+    /// The most likely classes, at once.
     Classify(PictureId, Arc<Picture>),
+    /// The same, for a picture whose turn is after everything else; none of these is dropped for a newer one.
+    ClassifyAhead(PictureId, Arc<Picture>),
     /// A layer's activation, drawn.
     Maps(PictureId, Arc<Picture>, String, Contrast),
     /// What a class rests on.
@@ -174,7 +180,7 @@ pub struct LayerSummary {
     pub shape: Shape,
 }
 
-/// A layer's activation, drawn.
+/// A layer's activation, to be shown.
 #[derive(Clone, Debug)]
 pub struct Maps {
     /// The layer.
@@ -183,10 +189,17 @@ pub struct Maps {
     pub contrast: Contrast,
     /// The shape of its output.
     pub shape: Shape,
-    /// The drawn maps, on the window's device.
-    pub view: wgpu::TextureView,
-    /// The position of each map.
-    pub tiles: Tiles,
+    /// What is shown of it.
+    pub drawn: Drawn,
+}
+
+/// What is shown of an activation.
+#[derive(Clone, Debug)]
+pub enum Drawn {
+    /// Its maps, drawn on the window's device, and where each is.
+    Maps(wgpu::TextureView, Tiles),
+    /// The numbers of a vector.
+    Numbers(Vec<f32>),
 }
 
 /// The differences between two pictures.
@@ -206,7 +219,7 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Starts the thread; `wake` is called with each answer.
+    /// Starts the thread; `wake` is called with each answer, and within which time the window should take it in.
     ///
     /// # Errors
     ///
@@ -214,7 +227,7 @@ impl Worker {
     pub fn spawn(
         device: wgpu::Device,
         queue: wgpu::Queue,
-        wake: impl Fn() + Send + Sync + 'static,
+        wake: impl Fn(Duration) + Send + Sync + 'static,
     ) -> std::io::Result<Self> {
         let (requests, inbox) = mpsc::channel();
         let (outbox, answers) = mpsc::channel();
@@ -239,13 +252,17 @@ impl Worker {
 
 struct Answers {
     outbox: Sender<Answer>,
-    wake: Box<dyn Fn() + Send + Sync>,
+    wake: Box<dyn Fn(Duration) + Send + Sync>,
 }
 
 impl Answers {
     fn send(&self, answer: Answer) {
+        self.send_within(answer, SOON);
+    }
+
+    fn send_within(&self, answer: Answer, within: Duration) {
         let _ = self.outbox.send(answer);
-        (self.wake)();
+        (self.wake)(within);
     }
 }
 
