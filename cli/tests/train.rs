@@ -270,6 +270,7 @@ fn what_cannot_be_trained_is_told() {
         ("--batch 0", "at least one"),
         ("--lr=-1", "above 0"),
         ("--dropout 1", "dropout"),
+        ("--clip 0", "a norm above 0"),
         ("--max-time nan", "at least 0 minutes"),
     ] {
         let output = alexnet(&format!("train {wrong}"), &[&pictures]);
@@ -284,6 +285,13 @@ fn what_cannot_be_trained_is_told() {
         let is_finite = |tensor: &Tensor| tensor.to_f32().iter().all(|value| value.is_finite());
         assert!(weights.is_err() || weights.unwrap().iter().all(|(_, tensor)| is_finite(tensor)), "{name}");
     }
+    // A rate at which layers die.
+    let out = folder.path("dead");
+    let options = "train --recipe paper --size 67 --width 0.1 --steps 8 --lr 100 --clip 1 --batch 8 --val 0 --out";
+    let output = alexnet(options, &[&out, &pictures]);
+    assert!(output.stderr.contains("most ReLUs are dead") && output.stderr.contains("--lr 100"), "{output:?}");
+    let page = fs::read_to_string(out.join("report.html")).unwrap();
+    assert!(page.contains("dead ReLUs") && page.contains("fc6 "), "{page}");
     // Too small for the layers.
     alexnet("train --recipe paper --size 20", &[&pictures]).failure(2, &["--size 20"]);
 }
