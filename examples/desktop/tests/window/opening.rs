@@ -145,7 +145,13 @@ fn a_hundred_files_at_once_are_opened_but_for_the_broken_one() {
     settle(&mut harness);
     for at in 0..100 {
         let file = folder.path().join(format!("{at:03}.png"));
-        fs::copy(picture(if at % 2 == 0 { "bag.png" } else { "coat.png" }), &file).unwrap();
+        let name = match at {
+            // Large ones, which take longer than a frame.
+            10..90 => "coffee.png",
+            _ if at % 2 == 0 => "bag.png",
+            _ => "coat.png",
+        };
+        fs::copy(picture(name), &file).unwrap();
         harness.input_mut().dropped_files.push(Arc::new(Dropped(file)));
         if at == 50 {
             harness.input_mut().dropped_files.push(Arc::new(Dropped(broken.clone())));
