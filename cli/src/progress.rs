@@ -1,9 +1,9 @@
 //! Progress of long operations on standard error, where that is a terminal; nothing elsewhere.
 
-use std::time::Duration;
+use std::{fmt::Write, time::Duration};
 
 use alexnet_wgpu::{Pipeline, PipelineBuilder, PipelineError};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{HumanDuration, ProgressBar, ProgressState, ProgressStyle};
 
 use crate::failure::is_quiet;
 
@@ -28,7 +28,8 @@ pub fn build(message: impl Into<String>, builder: PipelineBuilder<'_>) -> Result
 }
 
 const UPLOAD: &str = "{spinner} {msg} {bar:30} {bytes} of {total_bytes}";
-const COUNT: &str = "{bar:30} {pos} of {len} {msg}, {per_sec:1}, {eta} left";
+const COUNT: &str = "{bar:30} {pos} of {len} {msg}, {per_sec:1}{left}";
+const STEPS: &str = "{msg} {bar:30} {pos} of {len}{left}";
 const DOWNLOAD: &str = "{msg} {bar:30} {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left";
 
 /// The bar, unless --quiet was given.
@@ -52,13 +53,23 @@ fn sized(bar: &ProgressBar, total: u64, template: &str) {
 }
 
 fn config(template: &str) -> ProgressStyle {
-    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    style.with_key("left", |state: &ProgressState, out: &mut dyn Write| {
+        if let Some(left) = left(state.elapsed(), state.pos(), state.len().unwrap_or(0)) {
+            let _ = write!(out, ", {} left", HumanDuration(left));
+        }
+    })
+}
+
+/// The time that is left if what comes takes as long as what is done. The first ones say little: many take no time, or compile.
+fn left(elapsed: Duration, done: u64, of: u64) -> Option<Duration> {
+    let says_something = elapsed >= Duration::from_secs(2) && 20 * done >= of && done > 0;
+    says_something.then(|| elapsed.mul_f64(of.saturating_sub(done) as f64 / done as f64))
 }
 
 /// A bar over steps, whose number is set later.
 pub fn steps(message: &'static str) -> ProgressBar {
-    let config = ProgressStyle::with_template("{msg} {bar:30} {pos} of {len}, {eta} left");
-    shown(ProgressBar::new(1)).with_message(message).with_style(config.unwrap_or_else(|_| ProgressStyle::default_bar()))
+    shown(ProgressBar::new(1)).with_message(message).with_style(config(STEPS))
 }
 
 /// A bar over `count` things, called `what`; a single one needs no bar.
@@ -130,6 +141,14 @@ mod tests {
         fn flush(&self) -> io::Result<()> {
             Ok(())
         }
+    }
+
+    #[test]
+    fn the_time_left_is_told_once_it_is_known() {
+        let left = |seconds, done, of| left(Duration::from_secs(seconds), done, of).map(|left| left.as_secs());
+        assert_eq!([left(1, 50, 100), left(60, 0, 100), left(60, 4, 100)], [None; 3]);
+        assert_eq!([left(60, 5, 100), left(60, 50, 100), left(60, 100, 100)], [Some(1140), Some(60), Some(0)]);
+        assert_eq!(left(60, 3, 2), Some(0));
     }
 
     #[test]
