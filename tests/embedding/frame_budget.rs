@@ -32,7 +32,7 @@ fn are_measured_where_something_is_drawn() {
             ..Default::default()
         }));
     });
-    // Medians: other tests run meanwhile, and a timestamp that is late is charged to the wrong layer.
+    // Lower quartiles: other tests run meanwhile, which adds to any layer, and a timestamp that is late is charged to the wrong one.
     let mut runs: Vec<Vec<LayerTime>> = Vec::new();
     for _ in 0..9 {
         let start = Instant::now();
@@ -45,7 +45,7 @@ fn are_measured_where_something_is_drawn() {
         let time = |run: &Vec<LayerTime>| run.iter().find(|time| time.layer == layer).unwrap().ms;
         let mut times: Vec<f64> = runs.iter().map(time).collect();
         times.sort_by(f64::total_cmp);
-        times[times.len() / 2]
+        times[times.len() / 4]
     };
     for (long, short) in [("conv1", "pool1"), ("conv3", "pool2"), ("conv5", "pool5"), ("fc6", "prob")] {
         assert!(of(long) > 2.0 * of(short), "{long} {} ms, {short} {} ms", of(long), of(short));
