@@ -100,23 +100,18 @@ fn train(
         for last in (1..order.len()).rev() {
             order.swap(last, ((f64::from(draws[last]) + 0.5) * (last + 1) as f64) as usize % (last + 1));
         }
-        // The errors of an epoch are those of its steps: two are under way at once.
+        let mut reports: Vec<PendingReport> = Vec::new();
+        for step in order.chunks(BATCH) {
+            let pixels = step.iter().flat_map(|&image| &images.pixels[image * len..][..len]);
+            let inputs: Vec<f32> = pixels.copied().collect();
+            let classes: Vec<usize> = step.iter().map(|&image| images.classes[image]).collect();
+            reports.push(trainer.step(&inputs, &classes, rate)?);
+        }
+        // The error of an epoch is that of its steps.
         let mut wrong = 0;
-        let mut pending: Vec<PendingReport> = Vec::new();
-        let mut steps = order.chunks(BATCH);
-        loop {
-            let step = steps.next();
-            if let Some(step) = step {
-                let inputs: Vec<f32> =
-                    step.iter().flat_map(|&image| &images.pixels[image * len..][..len]).copied().collect();
-                let classes: Vec<usize> = step.iter().map(|&image| images.classes[image]).collect();
-                pending.push(trainer.step(&inputs, &classes, rate)?);
-            }
-            if pending.len() > 1 || step.is_none() {
-                let Some(mut report) = (!pending.is_empty()).then(|| pending.remove(0)) else { break };
-                let report = trainer.wait(&mut report)?;
-                wrong += report.images.len() - report.correct;
-            }
+        for mut report in reports {
+            let report = trainer.wait(&mut report)?;
+            wrong += report.images.len() - report.correct;
         }
         let error = wrong as f64 / order.len() as f64;
         tell(epoch, error);

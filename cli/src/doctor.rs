@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use crate::{
     adapters,
-    failure::{Failure, is_watched, printable},
+    failure::{Failure, printable, tell},
     options::{self, AdapterArgs},
     progress,
 };
@@ -86,8 +86,8 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     for (i, examination) in examinations.iter().enumerate() {
         examination.print(args, i == 0).map_err(Failure::output)?;
     }
-    if !args.full && is_watched() {
-        let _ = writeln!(io::stderr(), "--full checks the layers of all AlexNets too, which takes minutes.");
+    if !args.full {
+        tell("--full checks the layers of all AlexNets too, which takes minutes.");
     }
     // An adapter that is too small computes nothing wrong; if it is the only one, nothing runs.
     let healthy = examinations.iter().filter(|e| e.gpu.is_ok()).all(|e| e.verdict().healthy);

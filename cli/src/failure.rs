@@ -87,10 +87,11 @@ pub fn is_watched() -> bool {
     io::stderr().is_terminal() && !is_quiet()
 }
 
-/// Prints how the command is used; there were no arguments.
-pub fn usage(text: &str) -> ExitCode {
-    let _ = writeln!(io::stderr(), "{text}");
-    ExitCode::from(2)
+/// Prints one line to standard error for somebody who watches.
+pub fn tell(message: &str) {
+    if is_watched() {
+        let _ = writeln!(io::stderr(), "{}", printable(message));
+    }
 }
 
 /// Prints a warning or a note of one line to standard error, unless --quiet was given.

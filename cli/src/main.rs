@@ -37,7 +37,12 @@ mod text;
 mod train;
 mod tune;
 
-use std::{env, path::Path, process::ExitCode};
+use std::{
+    env,
+    io::{self, Write},
+    path::Path,
+    process::ExitCode,
+};
 
 use clap::{ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand};
 
@@ -161,7 +166,9 @@ fn main() -> ExitCode {
     // Drivers log errors of mere attempts; the user gets the one that matters.
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("off")).init();
     if env::args_os().len() < 2 {
-        return failure::usage(FIRST_STEPS);
+        // Where standard error is closed, there is nowhere to show them.
+        let _ = writeln!(io::stderr(), "{FIRST_STEPS}");
+        return ExitCode::from(2);
     }
     let color = color();
     color_of_output(color).write_global();
@@ -183,7 +190,7 @@ fn main() -> ExitCode {
 fn color() -> ColorChoice {
     let arguments: Vec<_> = env::args_os().collect();
     let after = arguments.windows(2).find(|pair| pair[0] == "--color").and_then(|pair| pair[1].to_str());
-    let joined = || arguments.iter().filter_map(|argument| argument.to_str()?.strip_prefix("--color=")).next();
+    let joined = || arguments.iter().find_map(|argument| argument.to_str()?.strip_prefix("--color="));
     after.or_else(joined).and_then(|value| value.parse().ok()).unwrap_or_default()
 }
 
@@ -204,5 +211,21 @@ fn quiet_wayland() {
     if cfg!(target_os = "linux") && !named {
         // SAFETY: first in `main`, while no other thread is there to read the environment.
         unsafe { env::set_var(FOLDER, "/") };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_command_is_in_a_group() {
+        let definition = Cli::definition();
+        let mut commands: Vec<&str> = definition.get_subcommands().map(clap::Command::get_name).collect();
+        commands.retain(|name| *name != "help");
+        let mut grouped: Vec<&str> = GROUPS.iter().flat_map(|(_, names)| names.iter().copied()).collect();
+        commands.sort_unstable();
+        grouped.sort_unstable();
+        assert_eq!(commands, grouped);
     }
 }

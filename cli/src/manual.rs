@@ -2,15 +2,14 @@
 
 use std::{
     io::{self, Write},
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::ExitCode,
 };
 
+use alexnet_wgpu::write_atomically;
 use clap::Command;
 use clap_complete::Shell;
 use clap_mangen::Man;
-
-use alexnet_wgpu::write_atomically;
 
 use crate::failure::Failure;
 
@@ -83,7 +82,7 @@ pub fn man(args: &ManArgs, mut definition: Command) -> Result<ExitCode, Failure>
         write(&name, command.clone().name(name.clone()))?;
     }
     write("alexnet", definition)?;
-    println!("{}", Path::new(folder).join("alexnet.1").display());
+    writeln!(io::stdout(), "{}", folder.join("alexnet.1").display()).map_err(Failure::output)?;
     Ok(ExitCode::SUCCESS)
 }
 

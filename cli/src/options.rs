@@ -2,7 +2,6 @@
 
 use std::{
     env,
-    io::{self, Write},
     path::{Path, PathBuf},
 };
 
@@ -15,7 +14,7 @@ use clap::ValueEnum;
 
 use crate::{
     choices,
-    failure::{Failure, chain, is_watched, note, printable},
+    failure::{Failure, chain, note, tell},
     fetch::Published,
     files, labels,
     network::NetworkArgs,
@@ -142,10 +141,9 @@ impl ModelArgs {
         }
         self.network.apply(&mut options)?;
         let path = self.path()?;
-        if let Some(place) = self.not_taken().filter(|_| is_watched()) {
+        if let Some(place) = self.not_taken() {
             let (name, place) = (path.as_deref().unwrap_or(&place).display(), place.display());
-            let note = format!("{name} is the file of that name here; the fetched one is {place}");
-            let _ = writeln!(io::stderr(), "{}", printable(&note));
+            tell(&format!("{name} is the file of that name here; the fetched one is {place}"));
         }
         let opened = match &path {
             Some(path) => Model::open(path, &options),

@@ -112,7 +112,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     };
     print(&report, &tuning, &network, args.json).map_err(Failure::output)?;
     if let (Some(place), false) = (kept, args.json) {
-        println!("kept in {}; --untuned ignores it", place.display());
+        writeln!(io::stdout(), "kept in {}; --untuned ignores it", place.display()).map_err(Failure::output)?;
     }
     Ok(ExitCode::SUCCESS)
 }

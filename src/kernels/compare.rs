@@ -1,4 +1,4 @@
-//! Comparison of two images: shaders/lpips_distance.wgsl, lpips_map.wgsl, pixel_difference.wgsl and reduce.wgsl.
+//! Comparison of two images: shaders/lpips_distance.wgsl, lpips_map.wgsl and pixel_difference.wgsl.
 
 use super::{Kernel, RowsLayout, WORKGROUP, Work};
 

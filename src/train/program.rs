@@ -310,8 +310,7 @@ impl TrainingProgram {
             bound.extend(mask.map(|mask| read(MASK, mask)));
             bound.extend(norm.map(|norm| read(NORM, norm)));
             let quads = self.program.get(master.array).len() as usize;
-            let clip = options.clip.filter(|_| norm.is_some());
-            let work = options.optimizer.update(quads, factors, mask.is_some(), clip);
+            let work = options.optimizer.update(quads, factors, mask.is_some(), options.clip);
             self.program.dispatch(&layer.name, work, &bound)?;
             self.masters.push(master);
         }

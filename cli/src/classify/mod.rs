@@ -3,7 +3,6 @@
 mod report;
 
 use std::{
-    io::{self, Write},
     path::PathBuf,
     process::ExitCode,
     time::{Duration, Instant},
@@ -14,7 +13,7 @@ use alexnet_wgpu::{Classifier, ClassifyError, Model, Prediction, RunError};
 use self::report::{Format, Report};
 use crate::{
     ahead,
-    failure::{Failure, complain, is_watched},
+    failure::{Failure, complain, tell},
     files::{self, Crops},
     options::{BatchArgs, ComputeArgs, GpuArgs, ModelArgs},
     output::OutputArgs,
@@ -101,10 +100,9 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     let model = args.model.open(args.labels.as_deref())?;
     args.model.warn(&model, true);
     let format = args.format();
-    if args.model.embedded() && format == Format::Text && is_watched() {
+    if args.model.embedded() && format == Format::Text {
         let kinds = model.labels.len();
-        let _ =
-            writeln!(io::stderr(), "The embedded model knows {kinds} kinds of garment only; --weights takes others.");
+        tell(&format!("The embedded model knows {kinds} kinds of garment only; --weights takes others."));
     }
     let mut pictures = args.pictures.find()?;
     if let Some(output) = args.output.file() {

@@ -4,7 +4,7 @@ mod arrays;
 mod layers;
 
 use std::{
-    io::{self, IsTerminal, Write},
+    io::{self, IsTerminal},
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -15,7 +15,7 @@ use clap::ValueEnum;
 use self::layers::Layers;
 use crate::{
     ahead,
-    failure::{Failure, is_watched, printable},
+    failure::{Failure, tell},
     files::{self, Crops},
     options::{BatchArgs, ComputeArgs, GpuArgs, ModelArgs},
     output::{Output, OutputArgs, csv_rows},
@@ -197,9 +197,8 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     tally.done += unread;
     tally.failed += unread;
     target.finish(args, format, &layers, pictures.single, tally.is_done())?;
-    if let Some(output) = args.output.file().filter(|_| tally.is_done() && is_watched()) {
-        let wrote = format!("wrote {layers} to {}", output.display());
-        let _ = writeln!(io::stderr(), "{}", printable(&wrote));
+    if let Some(output) = args.output.file().filter(|_| tally.is_done()) {
+        tell(&format!("wrote {layers} to {}", output.display()));
     }
     Ok(tally.end(args.output.file().is_some()))
 }

@@ -13,7 +13,7 @@ use std::{
 pub use self::published::Published;
 use self::{download::Download, proxy::Named, published::PUBLISHED};
 use crate::{
-    failure::{Failure, is_watched, printable},
+    failure::{Failure, printable, tell},
     progress,
     text::megabytes,
 };
@@ -84,10 +84,8 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
         done.map_err(Failure::run)?;
     }
     writeln!(io::stdout(), "{}", printable(&path.display().to_string())).map_err(Failure::output)?;
-    if is_watched() {
-        let option = if published.accuracy.is_some() { "--weights" } else { "compare --lpips" };
-        let _ = writeln!(io::stderr(), "{name} is ready: {option} {name} uses this file.");
-    }
+    let option = if published.accuracy.is_some() { "--weights" } else { "compare --lpips" };
+    tell(&format!("{name} is ready: {option} {name} uses this file."));
     Ok(ExitCode::SUCCESS)
 }
 

@@ -2,7 +2,8 @@
 
 use std::{
     collections::HashMap,
-    fs, io,
+    fs,
+    io::{self, Write},
     path::{Path, PathBuf},
 };
 
@@ -90,11 +91,12 @@ impl Data {
             let found = serde_json::json!({
                 "classes": self.labels, "training": training, "held_back": held, "on_both_sides": same,
             });
-            println!("{found}");
+            writeln!(io::stdout(), "{found}").map_err(Failure::output)?;
         } else {
             let largest = self.counts().into_iter().max().unwrap_or_default();
             let smallest = self.counts().into_iter().min().unwrap_or_default();
-            println!("{classes} classes of {smallest} to {largest} pictures; {training} to train on, {held} held back");
+            let found = format!("{classes} classes of {smallest} to {largest} pictures");
+            writeln!(io::stdout(), "{found}; {training} to train on, {held} held back").map_err(Failure::output)?;
         }
         if same > 0 {
             note(&format!(

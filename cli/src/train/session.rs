@@ -163,11 +163,13 @@ impl<'a> Session<'a> {
             self.save(false)?;
         }
         self.log.end();
-        let dead = self.dead_channels()?;
-        self.warn_of_dead(&dead);
-        self.report(&dead)?;
+        // Who stops it does not wait for more.
+        let is_stopped = self.stop.load(Ordering::Relaxed);
+        let dead = if is_stopped { None } else { Some(self.dead_channels()?) };
+        self.warn_of_dead(dead.as_deref().unwrap_or_default());
+        self.report(dead.as_deref())?;
         let out = self.out.display();
-        if self.stop.load(Ordering::Relaxed) {
+        if is_stopped {
             note(&format!(
                 "stopped after step {}: `alexnet train {} --out {out} --resume` goes on, with the same options",
                 self.trainer.steps(),
@@ -185,22 +187,23 @@ impl<'a> Session<'a> {
     }
 
     /// Writes report.html.
-    fn report(&self, dead: &[DeadChannels]) -> Result<(), Failure> {
+    fn report(&self, dead: Option<&[DeadChannels]>) -> Result<(), Failure> {
         let (plan, pictures) = (&self.plan, &self.examples);
-        let dead: Vec<String> =
-            dead.iter().map(|found| format!("{} {} of {}", found.layer, found.dead, found.channels)).collect();
-        let facts = [
+        let mut facts = vec![
             ("network", format!("{}, {} parameters trained", self.task.network.name(), self.task.parameters())),
             ("pictures", format!("{} trained on, {} held back", pictures.training.len(), pictures.held.len())),
             ("steps", format!("{} of {} pictures", self.trainer.steps(), plan.batch)),
             ("optimiser", format!("{}, learning rate {}", described(plan.optimizer), plan.rate)),
             ("seed", self.args.seed.to_string()),
-            ("dead ReLUs", if dead.is_empty() { "there are no ReLUs".into() } else { dead.join(", ") }),
         ];
+        if let Some(dead) = dead.filter(|dead| !dead.is_empty()) {
+            let layer = |found: &DeadChannels| format!("{} {} of {}", found.layer, found.dead, found.channels);
+            facts.push(("dead ReLUs", dead.iter().map(layer).collect::<Vec<_>>().join(", ")));
+        }
         let held = self.best.as_ref().map(|(epoch, results)| (*epoch, &pictures.held.pictures[..], &results[..]));
         let report = Report {
             title: format!("Training of {}", self.out.display()),
-            facts: facts.map(|(name, value)| (name.to_string(), value)).to_vec(),
+            facts: facts.into_iter().map(|(name, value)| (name.to_string(), value)).collect(),
             labels: &self.labels,
             held,
             network: &self.task.network,

@@ -1,6 +1,10 @@
 //! What is trained: a network, its first weights, and the features before it.
 
-use std::{path::Path, process::ExitCode};
+use std::{
+    io::{self, Write},
+    path::Path,
+    process::ExitCode,
+};
 
 use alexnet_wgpu::{
     AlexNet, Layer, Linear, Model, Network, Op, Preprocessing, Resize, Shape, Tensor, Variant, Weights,
@@ -151,12 +155,13 @@ impl Task {
         let steps = data.training.len().div_ceil(plan.batch) as u64;
         let convolutions = self.network.layers().iter().filter(|layer| matches!(layer.op, Op::Conv(_))).count();
         let what = if convolutions == 0 { "layers on ImageNet's features" } else { "a whole network" };
-        println!(
+        let told = format!(
             "{what}: {parameters} parameters; {} epochs of {steps} steps of {} pictures; the model would be in {}",
             plan.epochs,
             plan.batch,
             args.out().display()
         );
+        writeln!(io::stdout(), "{told}").map_err(Failure::output)?;
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -32,10 +32,11 @@ pub(crate) enum Help {
 impl App {
     pub(crate) fn help_window(&mut self, ui: &mut Ui) {
         let Some(help) = self.help else { return };
-        let (title, mut open) = match help {
-            Help::Keys => ("Keys", true),
-            Help::About => ("About", true),
+        let title = match help {
+            Help::Keys => "Keys",
+            Help::About => "About",
         };
+        let mut open = true;
         let window = egui::Window::new(title).open(&mut open).collapsible(false).resizable(false);
         window.anchor(Align2::CENTER_CENTER, [0.0, 0.0]).show(ui.ctx(), |ui| match help {
             Help::Keys => {
