@@ -1,8 +1,8 @@
 // One step of a reduction: x and y are summed and z is the largest, over runs of ${RUN} vec4s.
 //
-// SCALARS = 1: x has four values per vec4; y gets their sum and the largest.
-// SCALARS = 2: y gets the sum of their squares; where MASKED, of those that the mask has.
-// SCALARS = 0: x has the results of another step.
+// OF = 0: x has the results of another step.
+// OF = 1: x has four values per vec4; y gets their sum and the largest.
+// OF = 2: y gets the sum of their squares; where MASKED, of those that the mask has.
 // One invocation per run. Workgroups: (runs / ${WORKGROUP}, 1, 1).
 
 //% include "input.wgsl"
@@ -32,10 +32,10 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
   var result = vec4f(0.0);
   for (var i = first; i < min(first + ${RUN}u, p.end); i++) {
     let value = load_x(i){% if MASKED %} * mask[i]{% endif %};
-//% if SCALARS == 1
+//% if OF == 1
     result.x += value.x + value.y + value.z + value.w;
     result.z = max(result.z, max(max(value.x, value.y), max(value.z, value.w)));
-//% elif SCALARS == 2
+//% elif OF == 2
     result.x += dot(value, value);
 //% else
     result = vec4f(result.x + value.x, result.y + value.y, max(result.z, value.z), 0.0);

@@ -57,7 +57,8 @@
 //! [`Pipeline::encode_slice`] spreads a run over frames, and [`Pipeline::rebuild`] recovers from a lost device.
 //! [`mod@reference`] computes the same in double precision, for checks.
 //!
-//! [`Comparer`] measures how alike two pictures look. [`FeatureExtractor`] makes a vector of each picture, and [`nearest`] finds
+//! [`Comparer`] measures how alike two pictures look, and [`LpipsGradient`] tells which way pixels must change to look more alike.
+//! [`FeatureExtractor`] makes a vector of each picture, and [`nearest`] finds
 //! look-alikes among them.
 //!
 //! # Features
@@ -70,7 +71,7 @@
 //! | `caffe` | Caffe's weight files | prost |
 //! | `decoders` | image files: BMP, GIF, JPEG, PNG, PNM, TIFF, WebP | image, gif, fax, flate2, weezl |
 //! | `doctor` | the module `doctor`, with reference vectors of 0.1 MB | none |
-//! | `embedded` | `Model::embedded`: a model of ten classes, 4.4 MB | none |
+//! | `embedded` | `Model::embedded`: a model of ten classes, `imagenet`'s convolutions with a head of 2.4 MB | alexnet-weights |
 //! | `imagenet` | AlexNet's convolutions trained on ImageNet and LPIPS's weights, 4.9 MB: `Model::imagenet_trunk`, `Comparer::new`, `FeatureExtractor::imagenet` | alexnet-weights |
 //! | `onnx` | ONNX models | prost |
 //! | `torch` | PyTorch's checkpoints | rawzip, flate2 |
@@ -124,8 +125,8 @@ mod window;
 pub use activation::Activation;
 pub use classify::{Classifier, ClassifyError, Prediction};
 pub use compare::{
-    CompareError, Comparer, Comparison, DistanceMap, Lpips, ReferenceComparison, TexturePair, percentile,
-    reference as compare_reference,
+    CompareError, Comparer, Comparison, DistanceMap, Lpips, LpipsGradient, LpipsSlope, ReferenceComparison,
+    TexturePair, percentile, reference as compare_reference,
 };
 #[cfg(not(target_arch = "wasm32"))]
 pub use files::write_atomically;

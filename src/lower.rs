@@ -1,7 +1,7 @@
 //! Lowering of a network to a program.
 
 use crate::{
-    activation::Activation,
+    activation::{Activation, Below},
     kernels::{
         RowsLayout, Storage, activation_quads,
         binding::{X, Y},
@@ -10,7 +10,8 @@ use crate::{
     },
     network::{Layer, Network},
     program::{
-        Array, ArrayId, Forward, Lowering, MAX_BATCH, Options, Pass, Program, ProgramError, Role, Training, read, write,
+        Array, ArrayId, Backward, Forward, Lowering, MAX_BATCH, Options, Pass, Program, ProgramError, Role, Training,
+        read, write,
     },
     shape::Shape,
 };
@@ -140,6 +141,38 @@ pub(crate) fn activation_of(layers: &[Layer], forward: &[Forward], array: ArrayI
     let writes = |forward: &Forward| forward.y == array && forward.x != array;
     let writer = forward.iter().position(writes);
     writer.map_or(Activation::None, |index| layers[index].op.activation())
+}
+
+/// Adds the backward pass of a layer whose parameters stay as they are. Returns the gradient of its input, from that of its output.
+pub(crate) fn lower_input_gradient(
+    program: &mut Program,
+    options: Options<'_>,
+    layer: &Layer,
+    (forward, training): (&Forward, Training),
+    (gradient, below): (ArrayId, Below),
+) -> Result<ArrayId, ProgramError> {
+    if forward.x == forward.y {
+        return Ok(gradient);
+    }
+    check_activation(layer, below.activation)?;
+    let mut backward = Backward {
+        options,
+        name: &layer.name,
+        input: layer.input,
+        output: layer.output,
+        forward,
+        gradient,
+        below,
+        training,
+        is_trained: false,
+        wants_input: true,
+        accumulates: false,
+        input_gradient: None,
+        trained: vec![],
+        program,
+    };
+    layer.op.operation().lower_backward(&mut backward)?;
+    Ok(backward.input_gradient.unwrap_or(gradient))
 }
 
 /// Derivatives are computed from a function's values.

@@ -128,7 +128,7 @@ pub fn layer_gradient(
 }
 
 /// The gradients of a layer with input `x` and output `y`.
-fn backward(
+pub(crate) fn backward(
     layer: &Layer,
     weights: &Weights,
     [x, y]: [&[f64]; 2],

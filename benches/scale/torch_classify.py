@@ -19,7 +19,18 @@ from safetensors.torch import load_file
 from torch import nn
 
 BATCH, THREADS = 16, 2
-MODEL = Path(__file__).parents[2] / "assets/fashion-mnist.safetensors"
+ROOT = Path(__file__).parents[2]
+
+
+def weights():
+    """The embedded model's convolutions, in f16, and its head, in int8 with a scale for each row."""
+    tensors = {name: t for name, t in load_file(ROOT / "weights/imagenet-trunk-f16.safetensors").items() if name.startswith("conv")}
+    head = load_file(ROOT / "assets/fashion-mnist-head.safetensors")
+    for name, tensor in head.items():
+        if not name.endswith(".scale"):
+            scale = head.get(f"{name}.scale")
+            tensors[name] = tensor.float() if scale is None else tensor.float() * scale.reshape(-1, 1)
+    return tensors
 
 
 def network(tensors):
@@ -27,7 +38,7 @@ def network(tensors):
     linear = lambda name: nn.Linear(*reversed(tensors[f"{name}.weight"].shape))
     pool = lambda: nn.MaxPool2d(3, 2)
     layers = {
-        "conv1": conv("conv1", stride=4), "relu1": nn.ReLU(), "pool1": pool(),
+        "conv1": conv("conv1", stride=4, padding=2), "relu1": nn.ReLU(), "pool1": pool(),
         "conv2": conv("conv2", padding=2), "relu2": nn.ReLU(), "pool2": pool(),
         "conv3": conv("conv3", padding=1), "relu3": nn.ReLU(),
         "conv4": conv("conv4", padding=1), "relu4": nn.ReLU(),
@@ -44,7 +55,8 @@ def network(tensors):
 
 def read(file):
     image = Image.open(file).convert("RGB").resize((227, 227), Image.BILINEAR)
-    return (np.asarray(image, np.float32).transpose(2, 0, 1) / 255 - 0.5) / 0.25
+    mean, std = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
+    return ((np.asarray(image, np.float32) / 255 - mean) / std).transpose(2, 0, 1).astype(np.float32)
 
 
 def main():
@@ -52,7 +64,7 @@ def main():
     files = files[: int(sys.argv[2])] if len(sys.argv) > 2 else files
     torch.set_num_threads(THREADS)
     wall, processor = time.perf_counter(), time.process_time()
-    net = network(load_file(MODEL))
+    net = network(weights())
     classes = []
     with torch.inference_mode(), ThreadPoolExecutor(THREADS) as threads:
         batches = [files[i : i + BATCH] for i in range(0, len(files), BATCH)]

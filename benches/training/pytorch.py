@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""Compares gradients with PyTorch's autograd in float64, and times PyTorch's training step on the CPU.
+"""Compares gradients and losses with PyTorch's, and times PyTorch's training step on the CPU.
 
-    pytorch.py gradients FILE.safetensors NETWORK   a file of `training-step --save`; ‖error‖ / ‖gradient‖ of each parameter
+    pytorch.py gradients FILE.safetensors NETWORK   a file of `training-step --save`; ‖error‖ / ‖gradient‖ of each parameter, in float64
+    pytorch.py losses FILE.safetensors NETWORK      a file of `training-step --losses`; the losses of the same steps
     pytorch.py speed [BATCH [WIDTH [SIDE]]]         a step of `ungrouped`: float32, fused SGD, two threads
 
 It needs torch, numpy and safetensors; nothing is installed.
@@ -11,6 +12,7 @@ import statistics
 import sys
 import time
 
+import numpy as np
 import torch
 from safetensors.torch import load_file
 from torch import nn
@@ -62,6 +64,59 @@ def gradients(file, name):
     sys.exit(worst > 1e-5)
 
 
+def philox(counter, key):
+    """Philox 4x32-10 of arrays of uint32 (shaders/dropout.wgsl)."""
+    c, key = [np.asarray(v, np.uint64) for v in counter], [np.uint64(k) for k in key]
+    low = np.uint64(0xFFFFFFFF)
+    for _ in range(10):
+        m0, m1 = c[0] * np.uint64(0xD2511F53), c[2] * np.uint64(0xCD9E8D57)
+        c = [(m1 >> np.uint64(32)) ^ c[1] ^ key[0], m1 & low, (m0 >> np.uint64(32)) ^ c[3] ^ key[1], m0 & low]
+        key = [(key[0] + np.uint64(0x9E3779B9)) & low, (key[1] + np.uint64(0xBB67AE85)) & low]
+    return c
+
+
+def mask(layer, shape, batch, number, seed):
+    """What is kept, times two: [batch][channels][rows][columns]."""
+    channels, height, width = shape
+    quads = -(-channels // 4)
+    quad, image = np.arange(height * width * quads), np.arange(batch)[:, None]
+    random = philox([quad[None] + 0 * image, image + 0 * quad, number + 0 * (quad + image), layer + 0 * (quad + image)], [seed, 0])
+    kept = np.stack(random, -1) >= 1 << 31
+    return torch.from_numpy(2.0 * kept.reshape(batch, height, width, 4 * quads)[..., :channels].transpose(0, 3, 1, 2))
+
+
+def losses(file, name):
+    tensors = load_file(file)
+    batch, rate, decay, seed = tensors["numbers"].tolist()
+    batch = int(batch)
+    inputs, classes = tensors["inputs"], tensors["classes"].long()
+    net = network(name, tensors["fc7.weight"].shape[0] / 4096, tensors["fc8.weight"].shape[0], inputs.shape[-1])
+    names = iter(["conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8"])
+    names = [next(names) if isinstance(m, (nn.Conv2d, nn.Linear)) else None for m in net]
+    with torch.no_grad():
+        for layer, module in zip(names, net):
+            if layer:
+                module.weight.copy_(tensors[f"{layer}.weight"])
+                module.bias.copy_(tensors[f"{layer}.bias"])
+    optimizer = torch.optim.SGD(net.parameters(), rate, momentum=0.9, weight_decay=decay)
+    worst = [0.0, 0.0]
+    for step, expected in enumerate(tensors["losses"].tolist()):
+        first = step % (len(classes) // batch) * batch
+        x = inputs[first : first + batch]
+        for layer, module in zip(names, net):
+            if f"dropout.{layer}" in tensors:
+                place, *shape = [int(v) for v in tensors[f"dropout.{layer}"]]
+                x = x * mask(place, shape, batch, step + 1, int(seed)).reshape(x.shape).float()
+            x = module(x)
+        loss = nn.functional.cross_entropy(x, classes[first : first + batch])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        worst[step >= 50] = max(worst[step >= 50], abs(loss.item() - expected))
+    print(f"{name}: losses off by at most {worst[0]:.1e} in the first 50 steps, {worst[1]:.1e} after; the last is {loss.item():.4f}")
+    sys.exit(worst[0] > 1e-3)
+
+
 def speed(batch=16, width=1.0, side=227):
     torch.set_num_threads(2)
     net = network("ungrouped", width, side=side).train()
@@ -80,6 +135,8 @@ def speed(batch=16, width=1.0, side=227):
 if __name__ == "__main__":
     if sys.argv[1:2] == ["gradients"] and len(sys.argv) == 4:
         gradients(*sys.argv[2:])
+    elif sys.argv[1:2] == ["losses"] and len(sys.argv) == 4:
+        losses(*sys.argv[2:])
     elif sys.argv[1:2] == ["speed"]:
         convert = [int, float, int]
         speed(*[f(a) for f, a in zip(convert, sys.argv[2:])])

@@ -3,10 +3,11 @@
 //! ```text
 //! cargo run --example training-step -- [NETWORK] [BATCH] [WIDTH] [SIDE]
 //! cargo run --example training-step -- NETWORK BATCH WIDTH SIDE --save FILE.safetensors
+//! cargo run --example training-step -- NETWORK BATCH WIDTH SIDE --losses FILE.safetensors
 //! ```
 //!
 //! With `--save`, the parameters, the images, their classes and the gradients of a step without dropout go to a file, for
-//! pytorch.py to compare with.
+//! pytorch.py to compare with. With `--losses`, it is the losses of a hundred steps with dropout.
 
 use std::{
     env,
@@ -15,17 +16,25 @@ use std::{
 };
 
 use alexnet_wgpu::{
-    Algorithm, Gpu, GpuOptions, Network, Pipeline, Shape, Tensor, Variant, Weights, splitmix,
+    Algorithm, Gpu, GpuOptions, Network, Op, Pipeline, Shape, Tensor, Variant, Weights, splitmix,
     train::{Init, Optimizer, Trainer, initial_weights},
 };
 
 /// Steps that are counted.
 const RUNS: usize = 9;
+/// Steps whose losses are compared, the batches from which they take turns, and how they learn.
+const STEPS: usize = 100;
+const BATCHES: usize = 4;
+const RATE: f32 = 0.01;
+const WEIGHT_DECAY: f32 = 5e-4;
+const SEED: u64 = 7;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let (arguments, save) = match arguments.split_last() {
-        Some((file, [arguments @ .., option])) if option == "--save" => (arguments.to_vec(), Some(file.clone())),
+        Some((file, [arguments @ .., option])) if ["--save", "--losses"].contains(&option.as_str()) => {
+            (arguments.to_vec(), Some((option.clone(), file.clone())))
+        }
         _ => (arguments, None),
     };
     let argument = |index: usize, default: &str| arguments.get(index).cloned().unwrap_or(default.into());
@@ -40,8 +49,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     let gpu = Gpu::open_blocking(&GpuOptions::default())?;
     let inputs = splitmix::uniform(1, batch * network.input().len(), 1.0);
     let classes: Vec<usize> = (0..batch).map(|image| image * 37 % 1000).collect();
-    if let Some(file) = save {
-        return save_gradients(&gpu, &network, &weights, &inputs, &classes, &file);
+    match save {
+        Some((option, file)) if option == "--save" => {
+            return save_gradients(&gpu, &network, &weights, &inputs, &classes, &file);
+        }
+        Some((_, file)) => return save_losses(&gpu, &network, &weights, batch, &file),
+        None => {}
     }
 
     let mut forward = Pipeline::builder(&gpu, &network, &weights).batch(batch).top(1);
@@ -99,12 +112,49 @@ fn save_gradients(
     let mut trainer = trainer.build()?;
     let mut report = trainer.step(inputs, classes, 0.0)?;
     println!("loss {}", trainer.wait(&mut report)?.loss);
-    let mut all = weights.clone();
-    let Shape { channels, height, width, .. } = network.input();
-    all.insert("inputs", Tensor::from_f32([batch, channels, height, width], inputs.to_vec()));
-    all.insert("classes", Tensor::from_f32([batch], classes.iter().map(|&class| class as f32).collect()));
+    let mut all = with_images(weights, network, inputs, classes);
     for (name, gradient) in trainer.gradients()?.ok_or("a batch of at least two images keeps gradients")? {
         all.insert(format!("gradient.{name}"), gradient);
     }
     Ok(all.save(file)?)
+}
+
+fn save_losses(
+    gpu: &Gpu,
+    network: &Network,
+    weights: &Weights,
+    batch: usize,
+    file: &str,
+) -> Result<(), Box<dyn Error>> {
+    let len = network.input().len();
+    let inputs = splitmix::uniform(2, BATCHES * batch * len, 1.0);
+    let classes: Vec<usize> = (0..BATCHES * batch).map(|image| image * 37 % 1000).collect();
+    let trainer = Trainer::builder(gpu, network, weights).batch(batch).optimizer(Optimizer::SGD);
+    let mut trainer = trainer.weight_decay(WEIGHT_DECAY).dropout(0.5).seed(SEED).build()?;
+    let mut losses = Vec::new();
+    for step in 0..STEPS {
+        let first = step % BATCHES * batch;
+        let mut report = trainer.step(&inputs[first * len..][..batch * len], &classes[first..][..batch], RATE)?;
+        losses.push(trainer.wait(&mut report)?.loss as f32);
+    }
+    println!("losses from {} to {}", losses[0], losses[STEPS - 1]);
+    let mut all = with_images(weights, network, &inputs, &classes);
+    all.insert("losses", Tensor::from_f32([STEPS], losses));
+    let numbers = [batch as f32, RATE, WEIGHT_DECAY, SEED as f32];
+    all.insert("numbers", Tensor::from_f32([numbers.len()], numbers.to_vec()));
+    // Where numbers are dropped: the layer's index and shape, under the name of the layer that reads what is left.
+    for (index, pair) in network.layers().windows(2).enumerate().filter(|(_, pair)| pair[0].op == Op::Dropout) {
+        let Shape { channels, height, width, .. } = pair[0].input;
+        let place = [index, channels, height, width].map(|v| v as f32);
+        all.insert(format!("dropout.{}", pair[1].name), Tensor::from_f32([4], place.to_vec()));
+    }
+    Ok(all.save(file)?)
+}
+
+fn with_images(weights: &Weights, network: &Network, inputs: &[f32], classes: &[usize]) -> Weights {
+    let mut all = weights.clone();
+    let Shape { channels, height, width, .. } = network.input();
+    all.insert("inputs", Tensor::from_f32([classes.len(), channels, height, width], inputs.to_vec()));
+    all.insert("classes", Tensor::from_f32([classes.len()], classes.iter().map(|&class| class as f32).collect()));
+    all
 }

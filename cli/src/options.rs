@@ -49,7 +49,8 @@ pub struct PreprocessingArgs {
 }
 
 impl PreprocessingArgs {
-    fn given(&self) -> Result<Option<GivenPreprocessing>, Failure> {
+    /// The preprocessing, if one is given.
+    pub fn given(&self) -> Result<Option<GivenPreprocessing>, Failure> {
         let Some(path) = &self.preprocessing else { return Ok(None) };
         let unknown = match path.to_string_lossy().parse() {
             Ok(given) => return Ok(Some(given)),

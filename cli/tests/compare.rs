@@ -98,8 +98,8 @@ fn what_cannot_be_compared_is_told() {
 #[test]
 fn weights_of_other_networks_are_refused() {
     let coffee = picture("coffee.png");
-    alexnet("compare --weights", &[&embedded(), &coffee, &coffee])
-        .failure(2, &["fashion-mnist", "torchvision's AlexNet"]);
+    alexnet("compare --weights", &[&fixture("zoo.onnx"), &coffee, &coffee])
+        .failure(2, &["zoo.onnx", "torchvision's AlexNet"]);
     alexnet("compare --lpips", &[&embedded(), &coffee, &coffee]).failure(2, &["fashion-mnist", "alex.pth"]);
     let trunk = Path::new(env!("CARGO_MANIFEST_DIR")).join("../weights/imagenet-trunk-f16.safetensors");
     let folder = Folder::new();

@@ -80,7 +80,7 @@ fn layers_of_a_picture_are_right_in_either_format() {
 #[test]
 fn the_embedded_models_layers_have_alexnets_shapes() {
     let folder = Folder::new();
-    for (layer, shape) in [("conv1", "(48, 55, 55)"), ("pool5", "(128, 6, 6)"), ("prob", "(10,)")] {
+    for (layer, shape) in [("conv1", "(64, 56, 56)"), ("pool5", "(256, 6, 6)"), ("prob", "(10,)")] {
         let output = folder.path("output.npy");
         let arguments = format!("features --layer {layer} --output");
         alexnet(&arguments, &[&output, &picture("bag.png")]).success();

@@ -22,21 +22,21 @@ fn the_embedded_model() {
     let text = info(&[], &[]).success();
     for part in [
         "the embedded model: safetensors\n",
-        "network        ungrouped: ",
+        "network        garments: ",
         "input          3×227×227\n",
-        "preprocessing  whole picture to 227×227, centre 227×227, RGB, (x / 255 - 0.5) / 0.25\n",
+        "preprocessing  whole picture to 227×227, centre 227×227, RGB, (x / 255 - [0.485, 0.456, 0.406]) / ",
         "classes        10: T-shirt/top, Trouser, Pullover, Dress, …\n",
-        "parameters     2,194,122\n",
-        "weights        8.8 MB as f32, 4.4 MB as f16, 2.2 MB as int8\n",
+        "parameters     4,897,610\n",
+        "weights        19.6 MB as f32, 9.8 MB as f16, 4.9 MB as int8\n",
         "convolution 11×11, stride 4, ReLU\n",
-        "conv1.weight      48×3×11×11  f16         34,848\n",
+        "conv1.weight      64×3×11×11  f16         46,464\n",
     ] {
         assert!(text.contains(part), "expected {part:?} in\n{text}");
     }
     assert!(!text.contains('\u{1b}'), "no colours where nobody sees them");
     let json = json_of(&[]);
     assert_eq!(json["file"], Value::Null);
-    assert_eq!((&json["parameters"], &json["classes"]), (&json!(2_194_122), &json!(10)));
+    assert_eq!((&json["parameters"], &json["classes"]), (&json!(4_897_610), &json!(10)));
     assert_eq!(json["tensors"].as_array().unwrap().len(), 16);
 }
 

@@ -5,7 +5,7 @@ mod common;
 
 use std::{fs, path::Path, process::Stdio, time::Duration};
 
-use alexnet_wgpu::{Tensor, Weights};
+use alexnet_wgpu::{Model, ModelOptions, Shape, Tensor, Weights};
 use serde_json::Value;
 
 use crate::common::{Folder, alexnet, command};
@@ -77,6 +77,35 @@ fn a_folder_becomes_a_model() {
     assert!(evaluated.stdout.contains("stripes") || evaluated.code == Some(0), "{evaluated:?}");
 }
 
+/// Features are computed once, whether the training is stopped or not; sizes and hidden layers are those of the options.
+#[test]
+fn features_are_kept_until_the_end() {
+    let folder = Folder::new();
+    let (pictures, out) = (classes(&folder), folder.path("model"));
+    let options = "train --epochs 2 --batch 8 --hidden 6,5 --size 99 --preprocessing";
+    let preprocessing = folder.file(
+        "preprocessing.json",
+        r#"{"resize": {"warp": [99, 99]}, "crop": [99, 99], "channels": "rgb", "scale": 1, "mean": [9, 9, 9], "std": [99, 99, 99]}"#,
+    );
+    let train = |more: &str| {
+        let output = alexnet(&format!("{options} {}{more} --out", preprocessing.display()), &[&out, &pictures]);
+        assert_eq!(output.code, Some(0), "{output:?}");
+        output.stderr
+    };
+    train(" --max-time 0");
+    assert!(out.join("features.bin").exists());
+    assert!(train(" --resume").contains("the features of 36 pictures are known from before"));
+    assert!(!out.join("features.bin").exists());
+    let model = Model::open(out.join("last.safetensors"), &ModelOptions::default()).unwrap();
+    assert_eq!(model.network.input(), Shape::new(3, 99, 99));
+    assert_eq!(model.preprocessing.mean, [9.0; 3]);
+    let outputs = ["fc6", "fc7", "fc8"].map(|layer| model.network.layer(layer).unwrap().output.channels);
+    assert_eq!(outputs, [6, 5, 3]);
+    for (hidden, parts) in [("1,2,3", "[1, 2, 3]"), ("4,0", "[4, 0]")] {
+        alexnet(&format!("train --hidden {hidden}"), &[&pictures]).failure(2, &["--hidden", parts]);
+    }
+}
+
 #[test]
 fn a_killed_training_goes_on_as_if_nothing_had_happened() {
     let folder = Folder::new();
@@ -93,7 +122,9 @@ fn a_killed_training_goes_on_as_if_nothing_had_happened() {
     std::thread::sleep(Duration::from_millis(150));
     let _ = child.kill();
     child.wait().unwrap();
-    let resumed = lines(&alexnet(options, &[&out, &pictures, Path::new("--resume")]).success());
+    let resumed = alexnet(options, &[&out, &pictures, Path::new("--resume")]);
+    assert!(resumed.code == Some(0) && resumed.stderr.contains("are known from before"), "{resumed:?}");
+    let resumed = lines(&resumed.stdout);
     assert!(resumed.iter().all(|event| event["step"] != 1), "it began anew");
     alexnet(options, &[&whole, &pictures]).success();
     for name in ["best.safetensors", "last.safetensors"] {

@@ -17,5 +17,3 @@ cargo build --locked --profile web --target wasm32-unknown-unknown -p alexnet-we
 rm -rf "$target/web-page"
 cargo run --locked --quiet -p page-bindings -- "$target/wasm32-unknown-unknown/web/alexnet_web.wasm" "$target/web-page"
 cp examples/web/page/* examples/pictures/{ankle-boot,bag,trouser}.png "$target/web-page/"
-# Fetched by the page when it compares.
-cp weights/imagenet-trunk-f16.safetensors "$target/web-page/imagenet.safetensors"

@@ -1,6 +1,7 @@
 //! Perceptual comparison of two pictures: LPIPS with AlexNet's features, and differences between pixels.
 
 mod error;
+mod gradient;
 mod lpips;
 mod map;
 mod pair;
@@ -13,6 +14,9 @@ use wgpu::{Extent3d, Origin3d, TexelCopyBufferLayout, TexelCopyTextureInfo, Text
 
 pub use error::CompareError;
 use error::size_of_both;
+#[cfg(all(test, feature = "doctor"))]
+pub(crate) use gradient::LpipsGradientProgram;
+pub use gradient::{LpipsGradient, LpipsSlope};
 pub use lpips::Lpips;
 pub(crate) use map::add_resized;
 pub use map::{DistanceMap, percentile};

@@ -170,7 +170,7 @@ fn part_of(pieces: [&Piece; 2], size: [usize; 2], fields: [Field; 2], map: Layer
 }
 
 /// The compared layers' maps, in order.
-fn maps(lpips: &Lpips, size: [usize; 2]) -> Result<Vec<LayerMap>, NetworkError> {
+pub(super) fn maps(lpips: &Lpips, size: [usize; 2]) -> Result<Vec<LayerMap>, NetworkError> {
     let mut shape = Shape::new(3, size[0], size[1]);
     let mut maps: Vec<LayerMap> = Vec::new();
     for layer in lpips.network.layers() {

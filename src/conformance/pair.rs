@@ -2,10 +2,10 @@
 
 use super::job::{Job, LIMIT};
 use crate::{
-    compare::{Comparison, Lpips, MAX_PIXELS, PairOptions, PairProgram, reference},
+    compare::{Comparison, Lpips, LpipsGradientProgram, MAX_PIXELS, PairOptions, PairProgram, reference},
     kernels::{Family, KernelConfig, Storage},
     picture::Picture,
-    program::{Algorithms, Allocation},
+    program::{Algorithms, Allocation, Program},
     weights::splitmix,
 };
 
@@ -26,6 +26,11 @@ pub(super) fn programs(config: KernelConfig) -> impl Iterator<Item = PairProgram
         ([2160, 3840], MAX_PIXELS),
     ];
     sizes.into_iter().map(move |(size, max_pixels)| program(&lpips, size, config, max_pixels))
+}
+
+/// The gradient of LPIPS for a small picture.
+pub(super) fn gradient(config: KernelConfig) -> Program {
+    LpipsGradientProgram::lower(&Lpips::random(1), [33, 45], config, LIMIT).unwrap().program
 }
 
 /// A small comparison in several kernel configurations: what `run` computes, against the f64 twin.

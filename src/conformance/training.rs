@@ -54,9 +54,9 @@ fn lower(
     TrainingProgram::lower(network, options)
 }
 
-/// Training steps and gradients of layers in every kernel configuration.
+/// Training steps, and gradients of layers and of LPIPS, in every kernel configuration.
 pub(super) fn programs() -> impl Iterator<Item = Program> {
-    steps().map(|training| training.program).chain(gradients())
+    steps().map(|training| training.program).chain(gradients()).chain(configs().map(super::pair::gradient))
 }
 
 /// Gradients with respect to the input, by each rule.

@@ -247,11 +247,8 @@ impl LayerGradient {
                 // A temporary is overwritten by later steps.
                 self.executable.encode(encoder, done..values.steps, None);
                 done = values.steps;
-                let (memory, quads) =
-                    (self.executable.memory(values.array), self.program.program.get(values.array).len());
-                let buffer = readback::buffer(&self.gpu, memory.copy_size(quads));
-                memory.copy_to(encoder, quads, &buffer);
-                buffers.push(buffer);
+                let program = (&self.executable, &self.program.program);
+                buffers.push(readback::copy(&self.gpu, encoder, program, values.array));
             }
             Ok(buffers)
         });

@@ -3,9 +3,9 @@
 use crate::{
     activation::{BackwardRule, Below},
     kernels::activation_quads,
-    lower::{activation_of, check_activation, lay_out, lower_forward},
+    lower::{activation_of, lay_out, lower_forward, lower_input_gradient},
     network::Network,
-    program::{Array, ArrayId, Backward, Forward, MAX_BATCH, Options, Pass, Program, ProgramError, Role, Training},
+    program::{Array, ArrayId, Forward, MAX_BATCH, Options, Pass, Program, ProgramError, Role, Training},
     shape::Shape,
 };
 
@@ -80,25 +80,8 @@ impl GradientProgram {
             let activation = activation_of(layers, &forward, passed.x);
             // The gradient is wanted after the activation function of the last layer that it reaches.
             let below = if passed.x == end { Below::default() } else { Below { activation, rule } };
-            check_activation(layer, below.activation)?;
-            let mut backward = Backward {
-                options: lowering,
-                name: &layer.name,
-                input: layer.input,
-                output: layer.output,
-                forward: passed,
-                gradient,
-                below,
-                training: training(index),
-                is_trained: false,
-                wants_input: true,
-                accumulates: false,
-                input_gradient: None,
-                trained: vec![],
-                program: &mut program,
-            };
-            layer.op.operation().lower_backward(&mut backward)?;
-            gradient = backward.input_gradient.unwrap_or(gradient);
+            let (passed, gradients) = ((passed, training(index)), (gradient, below));
+            gradient = lower_input_gradient(&mut program, lowering, layer, passed, gradients)?;
             program.end_step(Pass::BACKWARD, index);
         }
         let by = by.map(|by| outputs[by]);

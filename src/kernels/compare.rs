@@ -1,4 +1,4 @@
-//! Comparison of two images: shaders/lpips_distance.wgsl, lpips_map.wgsl and pixel_difference.wgsl.
+//! Comparison of two images: shaders/lpips_distance.wgsl, lpips_gradient.wgsl, lpips_map.wgsl and pixel_difference.wgsl.
 
 use super::{Kernel, RowsLayout, WORKGROUP, Work};
 
@@ -47,6 +47,31 @@ pub(crate) fn lpips_distance([height, width, quads]: [usize; 3], part: Part) -> 
     };
     let workgroups = [(columns as u32).div_ceil(WORKGROUP), rows as u32, 1];
     Work::new(Kernel::pointwise("lpips_distance"), bytemuck::bytes_of(&uniform), workgroups)
+}
+
+/// The uniform of lpips_gradient.wgsl.
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+struct Gradient {
+    positions: u32,
+    quads: u32,
+    first_out: u32,
+    share: f32,
+}
+
+/// The distances between the features of two images, of which `map` says where they go, and the gradient of their mean. `added`
+/// is whether a gradient from the layers after it is added.
+pub(crate) fn lpips_gradient(map: LayerMap, quads: usize, added: bool) -> Work {
+    let positions = map.height * map.width;
+    let uniform = Gradient {
+        positions: positions as u32,
+        quads: quads as u32,
+        first_out: map.first as u32,
+        share: 1.0 / positions as f32,
+    };
+    let mut kernel = Kernel::pointwise("lpips_gradient");
+    kernel.settings.push(("ADDED", added.into()));
+    Work::new(kernel, bytemuck::bytes_of(&uniform), [(positions as u32).div_ceil(WORKGROUP), 1, 1])
 }
 
 /// One layer's map of distances in the array of all.

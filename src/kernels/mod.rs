@@ -68,6 +68,8 @@ pub(crate) mod binding {
     pub const MASK: u32 = 14;
     /// The squared norm of all gradients.
     pub const NORM: u32 = 15;
+    /// The features that LPIPS compares with.
+    pub const OTHERS: u32 = 16;
 }
 
 /// How a kernel accesses an array that it binds.

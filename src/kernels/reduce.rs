@@ -26,12 +26,12 @@ pub(crate) enum Reduced {
 /// One step of a reduction of these vec4s. Results are written from `first_out` on.
 pub(crate) fn reduce(quads: Range<usize>, first_out: usize, of: Reduced) -> Work {
     let uniform = [quads.start, quads.end, first_out].map(|n| n as u32);
-    let (scalars, masked) = match of {
+    let (number, masked) = match of {
         Reduced::Results => (0, false),
         Reduced::Scalars => (1, false),
         Reduced::Squares { masked } => (2, masked),
     };
-    let settings = [("WORKGROUP", WORKGROUP), ("RUN", RUN as u32), ("SCALARS", scalars), ("MASKED", masked.into())];
+    let settings = [("WORKGROUP", WORKGROUP), ("RUN", RUN as u32), ("OF", number), ("MASKED", masked.into())];
     let workgroups = [(reduced(quads.len()) as u32).div_ceil(WORKGROUP), 1, 1];
     Work::new(Kernel::new("reduce", settings), bytemuck::cast_slice(&uniform), workgroups)
 }

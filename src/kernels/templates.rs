@@ -42,6 +42,7 @@ const SHADERS: &[(&str, &str)] = shaders![
     "local_response_norm_ratio",
     "local_response_norm_scale",
     "lpips_distance",
+    "lpips_gradient",
     "lpips_map",
     "matvec_broadcast",
     "matvec_quads",

@@ -108,16 +108,20 @@ impl Model {
         Self::from_tensors(None, weights, Notes::default(), options)
     }
 
-    /// The small model embedded in the library: a half-width `ungrouped` AlexNet trained on Fashion-MNIST's ten kinds of
-    /// garment (`assets/MODEL.md` has its accuracy).
+    /// The model embedded in the library: [`Model::imagenet_trunk`] for pictures of 227×227, with three fully connected layers
+    /// trained on Fashion-MNIST's ten kinds of garment (`assets/MODEL.md` has its accuracy).
     ///
     /// # Errors
     ///
     /// None in a library that passes its tests.
     #[cfg(feature = "embedded")]
     pub fn embedded() -> Result<Self, WeightsError> {
-        let bytes: &'static [u8] = include_bytes!("../../assets/fashion-mnist.safetensors");
-        Self::from_bytes(bytes, &ModelOptions::default())
+        let mut weights =
+            Weights::from_bytes(include_bytes!("../../assets/fashion-mnist-head.safetensors").as_slice())?;
+        let trunk = Weights::from_bytes(alexnet_weights::IMAGENET_TRUNK)?;
+        let convolutions = trunk.iter().filter(|(name, _)| name.starts_with("conv"));
+        weights.extend(convolutions.map(|(name, tensor)| (name.to_string(), tensor.clone())));
+        Self::from_tensors(Some(Format::Safetensors), weights, Notes::default(), &ModelOptions::default())
     }
 
     /// AlexNet's features trained on ImageNet, from the crate `alexnet-weights`: torchvision's network up to pool5, for

@@ -13,8 +13,8 @@ impl Model {
     /// The correlation of neighbouring weights in the filters of the first layer, where it is as low as that of random
     /// numbers; `None` where the weights were trained, or are too few to tell.
     ///
-    /// Filters trained on pictures are smooth: torchvision's AlexNet has a correlation of about 0.56, and the embedded model,
-    /// trained on garments of 28×28 pixels, 0.12. Random numbers stay within 3 / √pairs of 0, which is 0.015 for AlexNet.
+    /// Filters trained on pictures are smooth: torchvision's AlexNet has a correlation of about 0.56, and a network trained on
+    /// garments of 28×28 pixels had 0.12. Random numbers stay within 3 / √pairs of 0, which is 0.015 for AlexNet.
     pub fn looks_untrained(&self) -> Option<f64> {
         let first = self.network.layers().iter().find(|layer| layer.parameters().next().is_some())?;
         let Op::Conv(conv) = first.op else { return None };

@@ -3,8 +3,11 @@
 use futures::channel::oneshot;
 use wgpu::{Buffer, BufferUsages, CommandEncoder};
 
-use super::{RunError, wait::Poller};
-use crate::gpu::{Gpu, error_scopes::Scopes};
+use super::{RunError, executable::Executable, wait::Poller};
+use crate::{
+    gpu::{Gpu, error_scopes::Scopes},
+    program::{ArrayId, Program},
+};
 
 /// A buffer that is being read.
 pub(crate) struct Reading {
@@ -54,6 +57,19 @@ pub(crate) fn buffer(gpu: &Gpu, size: u64) -> Buffer {
         usage: BufferUsages::MAP_READ | BufferUsages::COPY_DST,
         mapped_at_creation: false,
     })
+}
+
+/// Copies an array of a program to a buffer from which it is read.
+pub(crate) fn copy(
+    gpu: &Gpu,
+    encoder: &mut CommandEncoder,
+    (executable, program): (&Executable, &Program),
+    array: ArrayId,
+) -> Buffer {
+    let (memory, quads) = (executable.memory(array), program.get(array).len());
+    let buffer = buffer(gpu, memory.copy_size(quads));
+    memory.copy_to(encoder, quads, &buffer);
+    buffer
 }
 
 /// Waits for the buffers to be mapped, while `poller` polls the device.

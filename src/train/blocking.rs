@@ -144,13 +144,10 @@ impl Trainer {
     }
 
     fn read_array(&self, array: ArrayId) -> Result<Vec<f32>, TrainError> {
-        let (gpu, quads) = (&self.gpu, self.program.program.get(array).len());
-        let memory = self.executable.memory(array);
+        let gpu = &self.gpu;
         let read = async {
             let reading = readback::submit(gpu, |encoder| {
-                let buffer = readback::buffer(gpu, memory.copy_size(quads));
-                memory.copy_to(encoder, quads, &buffer);
-                Ok(vec![buffer])
+                Ok(vec![readback::copy(gpu, encoder, (&self.executable, &self.program.program), array)])
             });
             readback::read(gpu, reading.await?, Poller::Caller).await
         };
@@ -168,6 +165,7 @@ impl Trainer {
             Err(error) => Err(device(error.to_string())),
         }
     }
+
     /// Takes a free readback buffer, and waits for one while all are taken.
     pub(super) fn reserve(&self) -> Result<Reserved<Vec<[f32; 4]>>, TrainError> {
         loop {

@@ -65,10 +65,7 @@ impl Trainer {
                 let (end, array) = self.program.outputs[index];
                 self.executable.encode(encoder, done..end, None);
                 done = done.max(end);
-                let (memory, quads) = (self.executable.memory(array), self.program.program.get(array).len());
-                let buffer = readback::buffer(&self.gpu, memory.copy_size(quads));
-                memory.copy_to(encoder, quads, &buffer);
-                buffer
+                readback::copy(&self.gpu, encoder, (&self.executable, &self.program.program), array)
             };
             Ok(layers.map(copy).collect())
         });

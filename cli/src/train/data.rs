@@ -1,7 +1,7 @@
 //! The pictures of a training: those that are trained on, and those that are held back.
 
 use std::{
-    collections::HashMap,
+    collections::HashSet,
     fs,
     io::{self, Write},
     path::{Path, PathBuf},
@@ -111,23 +111,16 @@ impl Data {
     fn on_both_sides(&self) -> usize {
         // Only files of equal size can be equal. Opening a pipe would wait for its writer.
         let size = |path: &Path| fs::metadata(path).ok().filter(fs::Metadata::is_file).map(|file| file.len());
-        let mut by_size: HashMap<u64, Vec<&PathBuf>> = HashMap::new();
-        for picture in &self.training {
-            if let Some(size) = size(&picture.path) {
-                by_size.entry(size).or_default().push(&picture.path);
-            }
-        }
-        let hash = |path: &Path| Some(Sha256::digest(fs::read(path).ok()?));
-        let mut hashes: HashMap<&PathBuf, Option<_>> = HashMap::new();
-        let mut same = 0;
-        for picture in &self.held {
-            let Some(candidates) = size(&picture.path).and_then(|size| by_size.get(&size)) else { continue };
-            let Some(this) = hash(&picture.path) else { continue };
-            let mut candidates = candidates.iter().copied();
-            let found = candidates.any(|path| *hashes.entry(path).or_insert_with(|| hash(path)) == Some(this));
-            same += usize::from(found);
-        }
-        same
+        let files = |pictures: &[Labelled]| -> Vec<(u64, PathBuf)> {
+            pictures.iter().filter_map(|picture| Some((size(&picture.path)?, picture.path.clone()))).collect()
+        };
+        let (training, held) = (files(&self.training), files(&self.held));
+        let sizes = |files: &[(u64, PathBuf)]| files.iter().map(|(size, _)| *size).collect::<HashSet<_>>();
+        let both: HashSet<u64> = sizes(&training).intersection(&sizes(&held)).copied().collect();
+        let hash = |(_, path): &(u64, PathBuf)| Some(Sha256::digest(fs::read(path).ok()?));
+        let candidates = |files: Vec<(u64, PathBuf)>| files.into_iter().filter(|(size, _)| both.contains(size));
+        let known: HashSet<_> = candidates(training).filter_map(|file| hash(&file)).collect();
+        candidates(held).filter_map(|file| hash(&file)).filter(|hash| known.contains(hash)).count()
     }
 }
 

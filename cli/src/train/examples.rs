@@ -1,25 +1,23 @@
 //! What the network gets of each picture: its features, computed once, or its pixels, read each time.
 
-use std::sync::atomic::AtomicBool;
+use std::{path::Path, sync::atomic::AtomicBool};
 
-use alexnet_wgpu::{ChannelOrder, Gpu, Picture, Pipeline, Preprocessing, splitmix};
-use half::f16;
-use indicatif::ProgressBar;
+use alexnet_wgpu::{ChannelOrder, Gpu, Picture, Preprocessing, splitmix};
+use half::{f16, slice::HalfFloatSliceExt};
 
 use super::{
     Args, Augment, Task,
     colour::{Components, Sums},
     data::Data,
+    features::{self, Features, left_out},
 };
 use crate::{
     ahead,
     eval::Labelled,
-    failure::{Failure, chain, complain, note},
+    failure::{Failure, chain, complain},
     files, progress,
 };
 
-/// Pictures whose features are computed at once.
-const BATCH: usize = 16;
 /// Preprocessed pictures that wait for the device.
 const WAITING: usize = 64;
 
@@ -43,8 +41,16 @@ pub struct Set {
 }
 
 impl Examples {
-    /// Computes features, if the network gets some. Pictures that cannot be read are counted and left out.
-    pub fn new(gpu: &Gpu, task: &Task, data: &Data, args: &Args) -> Result<Self, Failure> {
+    /// Computes features, if the network gets some; they are kept in `folder`. Pictures that cannot be read are counted and left
+    /// out. `None` after `stop`.
+    pub fn new(
+        gpu: &Gpu,
+        task: &Task,
+        data: &Data,
+        args: &Args,
+        folder: &Path,
+        stop: &AtomicBool,
+    ) -> Result<Option<Self>, Failure> {
         let augment = args.augment();
         let (len, preprocessing) = (task.network.input().len(), task.preprocessing);
         let set = |pictures: Vec<Labelled>, features, augment| Set {
@@ -59,58 +65,13 @@ impl Examples {
             let (training, colours) = readable(&data.training);
             let mut training = set(training, None, augment);
             training.colours = Some(Components::of(&colours)).filter(|_| training.augment.contains(&Augment::Pca));
-            return Ok(Self { training, held: set(readable(&data.held).0, None, vec![]) });
+            return Ok(Some(Self { training, held: set(readable(&data.held).0, None, vec![]) }));
         };
-        let message = format!("uploading ImageNet's features to {}", gpu.info().name);
-        let builder = Pipeline::builder(gpu, &trunk.network, &trunk.weights).batch(BATCH);
-        let pipeline = progress::build(message, builder)?;
-        let bar = progress::bar(data.training.len() + data.held.len(), "features of pictures");
-        let mut unreadable = 0;
-        let mut compute = |pictures: &[Labelled]| features(&pipeline, pictures, &preprocessing, &bar, &mut unreadable);
-        let (training, held) = (compute(&data.training)?, compute(&data.held)?);
-        bar.finish_and_clear();
-        if unreadable > 0 {
-            left_out(unreadable);
-        }
-        Ok(Self { training: set(training.0, Some(training.1), vec![]), held: set(held.0, Some(held.1), vec![]) })
+        let lists = [&data.training[..], &data.held];
+        let Some([training, held]) = features::compute(gpu, trunk, lists, folder, stop)? else { return Ok(None) };
+        let set = |found: Features| set(found.pictures, Some(found.values), vec![]);
+        Ok(Some(Self { training: set(training), held: set(held) }))
     }
-}
-
-/// Features of all pictures that can be read, in order.
-fn features(
-    pipeline: &Pipeline,
-    pictures: &[Labelled],
-    preprocessing: &Preprocessing,
-    bar: &ProgressBar,
-    unreadable: &mut usize,
-) -> Result<(Vec<Labelled>, Vec<f16>), Failure> {
-    let len = pipeline.network().output().len();
-    let (mut known, mut features) = (Vec::new(), Vec::with_capacity(pictures.len() * len));
-    let read = |picture: &Labelled| {
-        files::expect_regular(&picture.path)?;
-        files::picture(&picture.path, preprocessing, files::Crops::One)
-    };
-    let run = |pipeline: &&Pipeline, batch: &[(&Labelled, Vec<f32>)]| {
-        Ok(pipeline.run_blocking(&ahead::padded(batch.iter().map(|(_, input)| input), BATCH))?)
-    };
-    let take = |_: &&Pipeline, batch: &[(&Labelled, Vec<f32>)], outputs: Vec<f32>| {
-        features.extend(outputs[..batch.len() * len].iter().map(|&v| f16::from_f32(v)));
-        known.extend(batch.iter().map(|&(picture, _)| picture.clone()));
-        Ok(())
-    };
-    let failed = |_: &Labelled, _| *unreadable += 1;
-    let bar = (bar, &AtomicBool::new(false));
-    ahead::in_batches(pictures, BATCH, bar, read, || Ok((BATCH, pipeline)), run, (take, failed))?;
-    Ok((known, features))
-}
-
-fn left_out(count: usize) {
-    let what = if count == 1 {
-        "1 picture could not be read, and is".into()
-    } else {
-        format!("{count} pictures could not be read, and are")
-    };
-    note(&format!("{what} left out"));
 }
 
 /// Those of the pictures that can be decoded, and their colours.
@@ -148,8 +109,11 @@ impl Set {
     pub fn batch(&self, indices: &[usize], draw: impl Fn(usize) -> u64) -> (Vec<f32>, Vec<usize>) {
         let classes = indices.iter().map(|&index| self.pictures[index].class).collect();
         if let Some(features) = &self.features {
-            let input = |&index: &usize| features[index * self.len..][..self.len].iter().map(|v| v.to_f32());
-            return (indices.iter().flat_map(input).collect(), classes);
+            let mut inputs = vec![0.0; indices.len() * self.len];
+            for (&index, input) in indices.iter().zip(inputs.chunks_exact_mut(self.len)) {
+                features[index * self.len..][..self.len].convert_to_f32_slice(input);
+            }
+            return (inputs, classes);
         }
         let draws: Vec<(usize, u64)> = indices.iter().enumerate().map(|(i, &index)| (index, draw(i))).collect();
         let read = |&(index, draw): &(usize, u64)| self.read(&self.pictures[index], draw);

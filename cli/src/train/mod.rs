@@ -5,6 +5,7 @@ mod colour;
 mod data;
 mod events;
 mod examples;
+mod features;
 mod log;
 mod report;
 mod session;
@@ -19,7 +20,8 @@ use self::{data::Data, examples::Examples, session::Session, task::Task};
 use crate::{
     failure::Failure,
     network::NetworkArg,
-    options::{GpuArgs, MODEL},
+    options::{GpuArgs, MODEL, PreprocessingArgs},
+    signals,
 };
 
 const EXAMPLES: &str = "\
@@ -74,9 +76,9 @@ pub struct Args {
     /// Side of the network's input in pixels; by default its own
     #[arg(long, value_name = "PIXELS", help_heading = MODEL)]
     size: Option<usize>,
-    /// Outputs of the first of finetune's two layers; 0 for one layer only
-    #[arg(long, value_name = "N", default_value_t = 256, help_heading = MODEL)]
-    hidden: usize,
+    /// Outputs of the one or two layers before finetune's last one, as in 256 or 256,256; 0 for the last one only
+    #[arg(long, value_name = "N", value_delimiter = ',', default_values_t = [256], help_heading = MODEL)]
+    hidden: Vec<usize>,
     /// Passes over the pictures
     #[arg(long, value_name = "N", help_heading = "Training")]
     epochs: Option<u64>,
@@ -143,6 +145,8 @@ pub struct Args {
     /// Print a JSON object for each step and each epoch
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    preprocessing: PreprocessingArgs,
     #[command(flatten)]
     gpu: GpuArgs,
 }
@@ -308,8 +312,10 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     }
     let gpu = args.gpu.open()?;
     session::builder(&gpu, args, &plan, &task, &data).check()?;
-    let examples = Examples::new(&gpu, &task, &data, args)?;
-    Session::new(args, plan, task, data, examples, out, &gpu)?.run()
+    std::fs::create_dir_all(&out).map_err(|e| Failure::run(format!("cannot make {}: {e}", out.display())))?;
+    let stop = signals::stop();
+    let Some(examples) = Examples::new(&gpu, &task, &data, args, &out, &stop)? else { return Ok(ExitCode::SUCCESS) };
+    Session::new(args, plan, task, data, examples, out, stop, &gpu)?.run()
 }
 
 fn check(args: &Args) -> Result<(), Failure> {
@@ -328,6 +334,9 @@ fn check(args: &Args) -> Result<(), Failure> {
     }
     if args.recipe == Recipe::Finetune && args.weights.is_none() && args.network.is_some() {
         return fail("--network with --weights, or with a recipe other than finetune, found neither".into());
+    }
+    if args.hidden.len() > 2 || args.hidden.len() == 2 && args.hidden.contains(&0) {
+        return fail(format!("--hidden with one or two numbers of outputs, or 0, found {:?}", args.hidden));
     }
     if !args.folder.is_dir() {
         return Err(Failure::run(format!("{}: expected a folder, found none", args.folder.display())));

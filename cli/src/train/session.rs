@@ -21,13 +21,11 @@ use super::{
     checkpoint::{self, Progress},
     data::Data,
     examples::{Examples, Set},
+    features,
     log::Log,
     report::Report,
 };
-use crate::{
-    failure::{Failure, note},
-    signals,
-};
+use crate::failure::{Failure, note};
 
 /// Pictures of a measurement that are read at once.
 const MEASURED: usize = 256;
@@ -91,10 +89,10 @@ impl<'a> Session<'a> {
         data: Data,
         examples: Examples,
         out: PathBuf,
+        stop: Arc<AtomicBool>,
         gpu: &Gpu,
     ) -> Result<Self, Failure> {
-        std::fs::create_dir_all(&out).map_err(|e| Failure::run(format!("cannot make {}: {e}", out.display())))?;
-        let settings = settings(args, &plan, &data, &examples);
+        let settings = settings(args, &plan, &data, &task, &examples);
         let (state, progress) = match args.resume {
             true => {
                 checkpoint::load(&out, &task.network, &settings).map(|(state, progress)| (Some(state), progress))?
@@ -110,7 +108,6 @@ impl<'a> Session<'a> {
         }
         let trainer = builder.build()?;
         let log = Log::new(&out, &args.log, args.json, args.resume)?;
-        let stop = signals::stop();
         Ok(Self {
             args,
             plan,
@@ -135,6 +132,7 @@ impl<'a> Session<'a> {
         self.log.begin(total, self.trainer.steps());
         let mut sums = Sums::default();
         let mut pending: Vec<(PendingReport, u64)> = Vec::new();
+        let mut stopped_early = false;
         while self.trainer.steps() < total && !self.is_stopped() {
             let step = self.trainer.steps();
             let (epoch, in_epoch) = (step / steps, step % steps);
@@ -151,6 +149,7 @@ impl<'a> Session<'a> {
                 self.save(better)?;
                 if self.args.patience.is_some_and(|patience| self.progress.stalled >= patience) {
                     self.log.say("the pictures held back did not get better: stopped early")?;
+                    stopped_early = true;
                     break;
                 }
             } else if (step + 1).is_multiple_of(self.args.save_every.max(1)) {
@@ -176,6 +175,9 @@ impl<'a> Session<'a> {
                 self.args.folder.display()
             ));
         } else {
+            if stopped_early || self.trainer.steps() >= total {
+                features::forget(&self.out);
+            }
             let model = checkpoint::best(&self.out);
             let model = model.display();
             self.log.say(&match self.progress.best {
@@ -406,7 +408,7 @@ fn described(optimizer: Optimizer) -> String {
 }
 
 /// What must be the same for a training to go on as it was.
-fn settings(args: &Args, plan: &Plan, data: &Data, examples: &Examples) -> serde_json::Value {
+fn settings(args: &Args, plan: &Plan, data: &Data, task: &Task, examples: &Examples) -> serde_json::Value {
     json!({
         "plan": format!("{plan:?}"),
         "steps": args.steps,
@@ -419,6 +421,7 @@ fn settings(args: &Args, plan: &Plan, data: &Data, examples: &Examples) -> serde
         "at_once": args.at_once,
         "freeze": args.freeze,
         "augment": format!("{:?}", args.augment()),
+        "preprocessing": format!("{:?}", task.preprocessing),
         "labels": data.labels,
         "pictures": examples.training.len(),
     })

@@ -7,15 +7,15 @@ use std::{
 };
 
 use alexnet_wgpu::{
-    AlexNet, Layer, Linear, Model, Network, Op, Preprocessing, Resize, Shape, Tensor, Variant, Weights,
-    train::initial_weights,
+    AlexNet, Layer, Linear, Model, ModelOptions, Network, Op, Preprocessing, Resize, Shape, Tensor, Variant, Weights,
+    WeightsError, train::initial_weights,
 };
 
 use super::{Args, Plan, Recipe, data::Data};
 use crate::{
-    failure::Failure,
+    failure::{Failure, chain},
     network::{NetworkArg, NetworkArgs},
-    options::{ModelArgs, PreprocessingArgs},
+    options::ModelArgs,
 };
 
 /// The network that is trained, and what comes before it.
@@ -39,6 +39,7 @@ impl Task {
             (_, Some(given)) => Self::whole(args, plan, labels, given)?,
             (_, None) => Self::random(args, plan, labels.len())?,
         };
+        task.preprocess(args)?;
         task.frozen = task.up_to(args.freeze.as_deref())?;
         Ok(task)
     }
@@ -47,11 +48,12 @@ impl Task {
     fn head(args: &Args, plan: &Plan, classes: usize, given: Option<Model>) -> Result<Self, Failure> {
         let trunk = match given {
             Some(model) => features(model)?,
-            None => Model::imagenet_trunk()?,
+            None => imagenet(args)?,
         };
         let mut builder = Network::builder("head", trunk.network.output()).dropout("drop6");
-        if args.hidden > 0 {
-            builder = builder.linear("fc6", Linear::new(args.hidden).relu()).dropout("drop7");
+        let hidden = args.hidden.iter().copied().filter(|&outputs| outputs > 0);
+        for (outputs, (layer, dropout)) in hidden.zip([("fc6", "drop7"), ("fc7", "drop8")]) {
+            builder = builder.linear(layer, Linear::new(outputs).relu()).dropout(dropout);
         }
         let network = builder.linear("fc8", Linear::new(classes)).softmax("prob").build()?;
         let weights = initial_weights(&network, plan.init, args.seed);
@@ -105,6 +107,22 @@ impl Task {
             }
         }
         Ok(Self { network, weights, trunk: None, preprocessing, frozen: 0 })
+    }
+
+    /// Takes the preprocessing of the arguments, if there is one, in place of the network's own. Weights of a file have it already.
+    fn preprocess(&mut self, args: &Args) -> Result<(), Failure> {
+        let Some(given) = args.preprocessing.given()?.filter(|_| args.weights.is_none()) else { return Ok(()) };
+        let (network, weights) = match &self.trunk {
+            Some(trunk) => (trunk.network.clone(), trunk.weights.clone()),
+            None => (self.network.clone(), self.weights.clone()),
+        };
+        let options = ModelOptions::default().network(network).preprocessing(given);
+        let fail = |error: WeightsError| Failure::usage(chain(&error));
+        self.preprocessing = Model::from_weights(weights, &options).map_err(fail)?.preprocessing;
+        if let Some(trunk) = &mut self.trunk {
+            trunk.preprocessing = self.preprocessing;
+        }
+        Ok(())
     }
 
     /// The number of layers up to the one called `last`; 0 where it is one of the trunk.
@@ -169,10 +187,19 @@ impl Task {
 /// The model of the file or the fetched weights that --weights names.
 fn open(weights: &Path, args: &Args) -> Result<Model, Failure> {
     let network = NetworkArgs::of(args.network.clone());
-    let model = ModelArgs::new(Some(weights.to_path_buf()), network, PreprocessingArgs::default());
+    let model = ModelArgs::new(Some(weights.to_path_buf()), network, args.preprocessing.clone());
     let opened = model.open(None)?;
     model.warn(&opened, true);
     Ok(opened)
+}
+
+/// The built-in features, for pictures of the options' size.
+fn imagenet(args: &Args) -> Result<Model, Failure> {
+    let trunk = Model::imagenet_trunk()?;
+    let Some(side) = args.size.filter(|&side| side != trunk.network.input().width) else { return Ok(trunk) };
+    let network = sized(&trunk.network, side)?;
+    let preprocessing = sized_preprocessing(trunk.preprocessing, trunk.network.input().width, side);
+    Ok(Model::new(network, trunk.weights, preprocessing, vec![])?)
 }
 
 /// The layers of a model before its first fully connected one.
@@ -224,10 +251,12 @@ fn named(args: &Args, variant: Variant, classes: usize) -> Result<(Network, Prep
     let (network, preprocessing) = (alexnet.network()?, variant.preprocessing());
     match args.size.filter(|side| *side != variant.input_size()) {
         None => Ok((network, preprocessing)),
-        Some(side) => {
-            // As much of the picture as at the published size.
-            let shorter = (side * 256).div_ceil(variant.input_size());
-            Ok((sized(&network, side)?, preprocessing.resize(Resize::ShorterSide(shorter)).cropped(side, side)))
-        }
+        Some(side) => Ok((sized(&network, side)?, sized_preprocessing(preprocessing, variant.input_size(), side))),
     }
+}
+
+/// A preprocessing that shows as much of a picture at one size as at the published one.
+fn sized_preprocessing(preprocessing: Preprocessing, published: usize, side: usize) -> Preprocessing {
+    let shorter = (side * 256).div_ceil(published);
+    preprocessing.resize(Resize::ShorterSide(shorter)).cropped(side, side)
 }

@@ -6,6 +6,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
+    sync::OnceLock,
 };
 
 use alexnet_wgpu::{
@@ -79,9 +80,15 @@ pub fn picture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/pictures").join(name)
 }
 
-/// The embedded model's file.
+/// The embedded model as a file.
 pub fn embedded() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../assets/fashion-mnist.safetensors")
+    static FILE: OnceLock<PathBuf> = OnceLock::new();
+    let write = || {
+        let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join("fashion-mnist.safetensors");
+        Model::embedded().unwrap().to_weights().unwrap().save(&file).unwrap();
+        file
+    };
+    FILE.get_or_init(write).clone()
 }
 
 /// A weight file that another tool wrote.

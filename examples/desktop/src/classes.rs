@@ -81,25 +81,26 @@ pub(crate) fn bars(ui: &mut Ui, entry: &Entry, explaining: bool) -> Option<Wish>
     wish
 }
 
-/// Where the network is unsure: that it is, what it knows at all, and which weights know more.
+/// What the embedded model knows, since it is sure of what it does not know too. Of any network: that it is unsure, and which weights
+/// know more.
 pub(crate) fn doubt(ui: &mut Ui, known: &Known, loaded: &Loaded) {
-    if !known.is_unsure() {
-        return;
-    }
     let count = loaded.labels.len();
-    let verdict = "Unsure: no class reaches 50 %.";
-    let mut text = String::from(verdict);
-    if loaded.source == Source::Embedded {
-        text += &format!(" This model knows {count} kinds of garment only.");
-    } else if count > 0 {
-        text += &format!(" This model knows {count} classes only.");
-    }
+    let unsure = known.is_unsure().then(|| "Unsure: no class reaches 50 %.".to_string());
+    let knows = match loaded.source {
+        Source::Embedded => Some(format!("This model knows {count} kinds of garment only.")),
+        _ if unsure.is_some() && count > 0 => Some(format!("This model knows {count} classes only.")),
+        _ => None,
+    };
+    let parts: Vec<String> = unsure.iter().cloned().chain(knows).collect();
+    let Some(verdict) = parts.first().cloned() else { return };
+    let mut text = parts.join(" ");
     if count < 1000 {
         text += " For ImageNet's 1000 classes, run `alexnet fetch torchvision` and choose the file under Weights.";
     }
     // Where there is little room, the picture gets it.
-    let shown = if ui.available_height() < 240.0 { verdict } else { &text };
-    let shown = RichText::new(shown).small().color(ui.visuals().warn_fg_color);
+    let shown = if ui.available_height() < 240.0 { &verdict } else { &text };
+    let colour = if unsure.is_some() { ui.visuals().warn_fg_color } else { ui.visuals().weak_text_color() };
+    let shown = RichText::new(shown).small().color(colour);
     let response = ui.add(egui::Label::new(shown).wrap());
     if count <= 40 {
         text += &format!("\nIt knows: {}.", loaded.labels.join(", "));

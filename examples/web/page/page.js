@@ -63,7 +63,57 @@ async function load(file, what, type) {
   return new Response(response.body.pipeThrough(count), { headers: { "content-type": type } });
 }
 
+/** The picture file that is shown, and its most likely class. */
+let answered = null;
+
+function hideHeat() {
+  for (const id of ["heat", "legend"]) element(id).hidden = true;
+  element("why").setAttribute("aria-pressed", "false");
+  element("why").textContent = "Show why";
+}
+
+/** Shows on which parts of the picture the answer rests, or hides it. */
+async function toggleHeat() {
+  if (element("why").getAttribute("aria-pressed") === "true") return hideHeat();
+  const { file, top } = answered;
+  element("why").setAttribute("aria-pressed", "true");
+  element("why").textContent = "Hide why";
+  say("Looking for the parts that matter…");
+  try {
+    const bytes = new Uint8Array(await file.arrayBuffer());
+    const mine = turn.then(() => classifier.explain(bytes, top.index));
+    turn = mine.catch(() => {});
+    const heat = await mine;
+    if (answered?.file === file && element("why").getAttribute("aria-pressed") === "true") {
+      drawHeat(heat);
+      element("explained").textContent = top.label;
+      for (const id of ["heat", "legend"]) element(id).hidden = false;
+    }
+    heat.free();
+    say("Ready.");
+  } catch (error) {
+    hideHeat();
+    say(error.message, true);
+  }
+}
+
+function drawHeat({ width, height, values }) {
+  const largest = values.reduce((most, value) => Math.max(most, Math.abs(value)), Number.MIN_VALUE);
+  const image = new ImageData(width, height);
+  for (const [i, value] of values.entries()) {
+    const t = Math.min(Math.abs(value) / largest, 1);
+    image.data.set([255, 230 * t * t, 0, 230 * t], 4 * i);
+  }
+  const canvas = element("heat");
+  Object.assign(canvas, { width, height, values: [...values] });
+  canvas.getContext("2d").putImageData(image, 0, 0);
+  canvas.setAttribute("aria-label", "Heat map");
+}
+
 function show(classes) {
+  hideHeat();
+  answered = null;
+  element("why").hidden = true;
   element("doubt").hidden = !(classes[0]?.probability < 0.5);
   element("classes").replaceChildren(
     ...classes.map(({ label, probability }) => {
@@ -126,7 +176,11 @@ async function classifyFile(file) {
     // The library reads formats that the browser may not: such a picture is classified and not shown.
     createImageBitmap(file).then((b) => number === shown && draw(b, b.width, b.height, file.name), () => {});
     const classes = await run(number, () => classifier.classifyFile(bytes));
-    if (number === shown) say("Ready.");
+    if (number === shown) {
+      answered = { file, top: classes[0] };
+      element("why").hidden = false;
+      say("Ready.");
+    }
     return classes;
   } catch (error) {
     if (number === shown) {
@@ -155,14 +209,6 @@ const pair = [null, null];
 // Only the newest comparison's answer is shown.
 let compared = 0;
 
-/** Fetches the weights that only comparisons need. */
-async function loadComparer() {
-  const response = await load("imagenet.safetensors", "the weights of the comparison", "application/octet-stream");
-  const made = classifier.comparer(new Uint8Array(await response.arrayBuffer()));
-  say("Comparing…");
-  return made;
-}
-
 /** Takes a file as the first or the second picture, and compares the two once both are there. */
 async function takePicture(file, place) {
   pair[place] = file;
@@ -182,7 +228,7 @@ async function takePicture(file, place) {
   try {
     const bytes = await Promise.all(pair.map(async (file) => new Uint8Array(await file.arrayBuffer())));
     const mine = turn.then(async () => {
-      comparer ??= await loadComparer();
+      comparer ??= classifier.comparer();
       const begin = performance.now();
       return { found: await comparer.compare(...bytes), took: performance.now() - begin };
     });
@@ -294,6 +340,7 @@ function listen() {
     if (target.files[0]) classifyFile(target.files[0]);
     target.value = "";
   });
+  element("why").addEventListener("click", toggleHeat);
   element("camera").addEventListener("click", () => {
     if (!stream) return startCamera();
     stopCamera();

@@ -4,10 +4,13 @@
 //! Everything is asynchronous and on one thread; pictures are decoded and preprocessed here too, so that a page sees the
 //! same numbers as the command does.
 
+use std::{cell::RefCell, rc::Rc};
+
 use alexnet_snapshots::heat_map;
 use alexnet_wgpu::{
-    Blocklist, Gpu, GpuOptions, Lpips, Model, Picture, Weights,
+    Blocklist, Gpu, GpuOptions, Model, Picture,
     doctor::{self, Case, Vectors},
+    explain::{self, Explainer, Method},
 };
 use serde::Serialize;
 use wasm_bindgen::prelude::*;
@@ -15,7 +18,12 @@ use wasm_bindgen::prelude::*;
 /// A model on the browser's adapter.
 #[wasm_bindgen]
 #[derive(Debug)]
-pub struct Classifier(alexnet_wgpu::Classifier);
+pub struct Classifier {
+    classifier: alexnet_wgpu::Classifier,
+    model: Model,
+    /// Made when it is first asked for.
+    explainer: RefCell<Option<Rc<Explainer>>>,
+}
 
 #[derive(Serialize)]
 struct Class<'a> {
@@ -43,22 +51,22 @@ impl Classifier {
     pub async fn create(deny: String) -> Result<Self, JsError> {
         let gpu = open(&deny).await?;
         let model = Model::embedded().map_err(error)?;
-        alexnet_wgpu::Classifier::new(&gpu, &model, 5).map(Self).map_err(error)
+        let classifier = alexnet_wgpu::Classifier::new(&gpu, &model, 5).map_err(error)?;
+        Ok(Self { classifier, model, explainer: RefCell::default() })
     }
 
-    /// Makes a comparer on the same device, with the file of the crate `alexnet-weights`.
+    /// Makes a comparer on the same device.
     ///
     /// # Errors
     ///
-    /// The bytes are not that file.
-    pub fn comparer(&self, weights: Vec<u8>) -> Result<Comparer, JsError> {
-        let lpips = Lpips::from_weights(&Weights::from_bytes(weights).map_err(error)?).map_err(error)?;
-        Ok(Comparer(alexnet_wgpu::Comparer::with_lpips(self.0.pipeline().gpu(), lpips)))
+    /// None in a library that passes its tests.
+    pub fn comparer(&self) -> Result<Comparer, JsError> {
+        alexnet_wgpu::Comparer::new(self.classifier.pipeline().gpu()).map(Comparer).map_err(error)
     }
 
     /// Which kernels run.
     pub fn kernels(&self) -> String {
-        format!("{:?}", self.0.pipeline().kernel_config())
+        format!("{:?}", self.classifier.pipeline().kernel_config())
     }
 
     /// What the bytes of a picture file show: JSON, an array of objects with index, label and probability.
@@ -81,12 +89,45 @@ impl Classifier {
         self.classify(&Picture::from_rgba8(width, height, rgba).map_err(error)?).await
     }
 
+    /// The parts of a picture file on which a class rests, by Grad-CAM.
+    ///
+    /// # Errors
+    ///
+    /// No picture, no such class, or the device is lost.
+    pub async fn explain(&self, bytes: Vec<u8>, class: usize) -> Result<Heat, JsError> {
+        let input = self.model.preprocessing.apply(&Picture::decode(&bytes).map_err(error)?).map_err(error)?;
+        let known = self.explainer.borrow().clone();
+        let explainer = match known {
+            Some(explainer) => explainer,
+            None => {
+                let Model { network, weights, .. } = &self.model;
+                let method = Method::GradCam { layer: None };
+                let made = Explainer::new(self.classifier.pipeline().gpu(), network, weights, method).map_err(error)?;
+                self.explainer.borrow_mut().insert(Rc::new(made)).clone()
+            }
+        };
+        let explain::Heat { width, height, values, .. } = explainer.explain(&input, class).await.map_err(error)?.heat;
+        Ok(Heat { width, height, values })
+    }
+
     async fn classify(&self, picture: &Picture) -> Result<String, JsError> {
-        let predictions = self.0.classify(picture).await.map_err(error)?;
+        let predictions = self.classifier.classify(picture).await.map_err(error)?;
         let classes: Vec<Class<'_>> =
             predictions.iter().map(|p| Class { index: p.index, label: &p.label, probability: p.probability }).collect();
         serde_json::to_string(&classes).map_err(error)
     }
+}
+
+/// How much each part of a picture speaks for a class.
+#[wasm_bindgen(getter_with_clone)]
+#[derive(Debug)]
+pub struct Heat {
+    /// Numbers in a row.
+    pub width: usize,
+    /// Rows.
+    pub height: usize,
+    /// Row by row; they cover the whole picture.
+    pub values: Vec<f32>,
 }
 
 /// Compares pictures of one size.

@@ -18,5 +18,6 @@ touch "$target/web-test/$playwright"
 examples/web/build.sh
 ALEXNET_PAIRS=$(realpath "$target")/web-test/pairs ./x test --quiet --test comparison lpips_is_that_of_pytorch
 ./x classify --json examples/pictures/*.[jp][pn]g > "$target/web-test/expected.jsonl"
+./x explain examples/pictures/ankle-boot.png --output "$target/web-test/boot.npy" > /dev/null
 cp examples/web/test/page.mjs "$target/web-test/"
 CHROMIUM=$browser node "$target/web-test/page.mjs" "$target/web-page" "$target/web-test"

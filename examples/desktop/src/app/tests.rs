@@ -62,7 +62,7 @@ fn maps_that_failed_say_so_and_can_be_tried_again() {
     assert!(shows(&harness, "too large"));
     harness.get_by_label("Try again").click();
     rest(&mut harness, App::maps_are_new);
-    assert!(!shows(&harness, "too large") && shows(&harness, "48 maps"));
+    assert!(!shows(&harness, "too large") && shows(&harness, "64 maps"));
 }
 
 #[test]
@@ -229,7 +229,7 @@ fn results_are_saved() {
     assert_eq!((name.as_str(), size(&name)), ("ankle-boot-conv1.png", (7 * 55, 7 * 55)));
     app(&mut harness).chosen_map = Some(8);
     let name = save(app(&mut harness), Export::Layer);
-    assert_eq!((name.as_str(), size(&name)), ("ankle-boot-conv1-8.png", (55, 55)));
+    assert_eq!((name.as_str(), size(&name)), ("ankle-boot-conv1-8.png", (56, 56)));
 
     app(&mut harness).settings.layer = "prob".into();
     app(&mut harness).settings.method = Method::GradCam;

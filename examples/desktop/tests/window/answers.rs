@@ -26,7 +26,8 @@ fn an_answer_below_one_half_is_unsure_and_says_what_the_model_knows() {
     let mut harness = standard();
     open(&mut harness, &["ankle-boot.png"]);
     assert!(!shows(&harness, "Unsure"));
-    harness.state_mut().app().open(picture("chelsea.png"));
+    assert!(shows(&harness, "This model knows 10 kinds of garment only."));
+    harness.state_mut().app().open(picture("rocket.jpg"));
     wait(&mut harness, "second picture", |app| app.pictures().count() == 2);
     settle(&mut harness);
     let probability = harness.state_mut().app().classes().unwrap()[0].probability;

@@ -26,7 +26,7 @@ fn everything_has_its_place_in_small_and_large_windows() {
             assert!(over.is_none(), "{size}: {button} lies over {over:?}");
         }
         // The picture and the maps take most of the window, whatever its size.
-        let [shown, maps] = ["coffee.png: ", "conv1: 48 maps"].map(|name| {
+        let [shown, maps] = ["coffee.png: ", "conv1: 64 maps"].map(|name| {
             let nodes = harness.query_all_by(|node| {
                 node.role() == Role::Image && node.label().is_some_and(|label| label.contains(name))
             });

@@ -184,7 +184,7 @@ fn a_map_is_shown_alone_and_left_again() {
     let mut harness = standard();
     open(&mut harness, &["ankle-boot.png"]);
     let maps = harness
-        .get_all_by_label_contains("conv1: 48 maps")
+        .get_all_by_label_contains("conv1: 64 maps")
         .map(|node| node.rect())
         .max_by(|a, b| a.area().total_cmp(&b.area()));
     let corner = maps.unwrap().min + vec2(8.0, 8.0);
