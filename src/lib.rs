@@ -154,3 +154,26 @@ pub use similar::{
 pub use weights::{DType, Tensor, Weights, WeightsError, splitmix};
 pub use wgpu;
 pub use window::{Padding, Window};
+
+/// The programs of the guide, which are tests.
+#[cfg(doctest)]
+mod guide {
+    #[doc = include_str!("../docs/guide/src/first.md")]
+    mod first {}
+    #[doc = include_str!("../docs/guide/src/weights.md")]
+    mod weights {}
+    #[doc = include_str!("../docs/guide/src/frame.md")]
+    mod frame {}
+    #[doc = include_str!("../docs/guide/src/train.md")]
+    mod train {}
+    #[doc = include_str!("../docs/guide/src/inside.md")]
+    mod inside {}
+    #[doc = include_str!("../docs/guide/src/browser.md")]
+    mod browser {}
+    #[doc = include_str!("../docs/guide/src/many.md")]
+    mod many {}
+    #[doc = include_str!("../docs/guide/src/alexnet.md")]
+    mod alexnet {}
+    #[doc = include_str!("../docs/guide/src/kernels.md")]
+    mod kernels {}
+}

@@ -38,3 +38,8 @@ pub fn write_png(rgb: &[u8], [width, height]: [u32; 2], out: &mut dyn Write) -> 
     PngEncoder::new(&mut png).write_image(rgb, width, height, ExtendedColorType::Rgb8).map_err(io::Error::other)?;
     out.write_all(png.get_ref())
 }
+
+/// The programs of the guide's chapter on comparing, which are tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/guide/src/compare.md")]
+mod guide {}

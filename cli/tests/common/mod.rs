@@ -51,7 +51,11 @@ impl Output {
 
 /// The command, in an environment without what changes its output.
 pub fn command() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_alexnet"));
+    shielded(Command::new(env!("CARGO_BIN_EXE_alexnet")))
+}
+
+/// A program in that environment.
+pub fn shielded(mut command: Command) -> Command {
     // Nothing that was tuned or fetched on this machine.
     command.env("XDG_CACHE_HOME", env!("CARGO_TARGET_TMPDIR")).env("HOME", env!("CARGO_TARGET_TMPDIR"));
     command.env_remove("XDG_RUNTIME_DIR").env_remove("RUST_LOG").env_remove("NO_COLOR").env_remove("CLICOLOR_FORCE");
