@@ -51,7 +51,7 @@ BOOLEAN WINAPI SystemFunction036(PVOID, ULONG);
 __declspec(dllexport) BOOL WINAPI ProcessPrng(PBYTE bytes, SIZE_T count) { return SystemFunction036(bytes, (ULONG)count); }
 EOF
 # Only the library itself has much to compute.
-CARGO_PROFILE_DEV_DEBUG=0 cargo build --locked -p alexnet-cli --target "$target" --target-dir target/wine \
+CARGO_PROFILE_DEV_DEBUG=0 cargo build --locked -p alexnet --target "$target" --target-dir target/wine \
     --config 'profile.dev.package."*".opt-level=0'
 cp "target/wine/$target/debug/alexnet.exe" "$folder"
 

@@ -47,7 +47,7 @@ for peer in ${slow:+burn wonnx}; do
     CARGO_TARGET_DIR=$peers/cargo cargo build --quiet --release --manifest-path "$here/$peer/Cargo.toml"
 done
 if [ -z "${OURS-}" ]; then
-    cargo build --quiet --release -p alexnet-cli
+    cargo build --quiet --release -p alexnet
     OURS="${CARGO_TARGET_DIR:-target}/release/alexnet bench --json --network ungrouped --batch $batch"
 fi
 

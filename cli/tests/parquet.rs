@@ -1,4 +1,4 @@
-//! Parquet files: pictures in, results out. `cargo test -p alexnet-cli --features parquet --test parquet`.
+//! Parquet files: pictures in, results out. `cargo test -p alexnet --features parquet --test parquet`.
 #![cfg(feature = "parquet")]
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
