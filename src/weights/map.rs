@@ -162,6 +162,24 @@ mod tests {
         assert!(bytes.len() as u64 == SMALL + 1 && bytes.starts_with(b"beginning"));
     }
 
+    /// Released bytes are in the file still, and bytes outside the map are left alone.
+    #[cfg(unix)]
+    #[test]
+    fn released_bytes_are_read_again() {
+        let numbers: Vec<u8> = (0..=SMALL).map(|i| (i % 251) as u8).collect();
+        let file = file(9);
+        std::fs::write(file.path(), &numbers).unwrap();
+        let (bytes, map) = map(file.path()).unwrap();
+        let Some(map) = map else { return println!("temporary files are on another machine here") };
+        for part in [0..100, 5_000_000..6_000_000, 0..numbers.len()] {
+            release(&map, &bytes[part]);
+            assert!(bytes == numbers);
+        }
+        release(&map, &numbers);
+        release(&map, &[]);
+        assert!(bytes == numbers);
+    }
+
     /// A file truncated while it is read gives its beginning; the reader of its format reports the rest as missing.
     #[test]
     fn a_copy_ends_where_the_file_does() {

@@ -92,6 +92,8 @@ impl Download<'_> {
         let agent = Agent::config_builder()
             .tls_config(tls)
             .http_status_as_error(false)
+            // Nobody leads from TLS to a place without.
+            .https_only(self.url.starts_with("https:"))
             .proxy(self.proxy.as_ref().map(|named| named.proxy.clone()))
             .timeout_connect(Some(self.timeout))
             .timeout_recv_response(Some(self.timeout))
