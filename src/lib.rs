@@ -80,6 +80,8 @@
 //! Vulkan and OpenGL ES elsewhere. As features they would be the same for every target, since Cargo's defaults are: OpenGL
 //! ES would be built on Windows too. A program can add one by depending on wgpu itself, with its feature.
 #![warn(missing_docs)]
+// docs.rs marks what a feature adds.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(
     any(
         target_arch = "wasm32",

@@ -1,4 +1,6 @@
 #![doc = include_str!("../README.md")]
+// docs.rs marks what a feature adds.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod heat_map;
 #[cfg(all(feature = "assert", not(target_arch = "wasm32")))]
