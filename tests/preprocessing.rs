@@ -417,9 +417,12 @@ fn bombs() {
 #[test]
 fn pictures_of_one_colour() {
     for (name, bytes) in files("dense") {
-        let picture = Picture::decode(&bytes).unwrap_or_else(|e| panic!("{name}: {e}"));
+        let (picture, largest) = largest_block(|| Picture::decode(&bytes));
+        let picture = picture.unwrap_or_else(|e| panic!("{name}: {e}"));
         let pixels = u64::from(picture.width()) * u64::from(picture.height());
         assert!(pixels >= 2 * Picture::SMALL && pixels > 1024 * bytes.len() as u64, "{name}: {picture:?}");
+        // As many as the picture itself has, or an opacity more.
+        assert!(largest as u64 <= 4 * pixels, "{name}: a block of {largest} bytes for {pixels} pixels");
         let first = &picture.rgb()[..3];
         assert!(picture.rgb().chunks_exact(3).all(|pixel| pixel == first), "{name}");
     }
