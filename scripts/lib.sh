@@ -7,9 +7,12 @@ adapters=$PWD/target/adapters
 say() { printf '%s\n' "$*" >&2; }
 die() { say "${0##*/}: $*"; exit 1; }
 
-# unpack NAME SUITE PACKAGE...: the packages' files under target/adapters/NAME, kept from one run to the next.
+# unpack [--whole] NAME SUITE PACKAGE...: the packages' files under target/adapters/NAME, kept from one run to the next. Whole:
+# with all that they depend on, so that NAME is a system's root.
 unpack() {
-    local name=$1 suite=$2 debs=$adapters/debs-$1 mirror deb
+    local get=(download)
+    [ "$1" != --whole ] || { get=(install --yes --no-install-recommends --download-only) && shift; }
+    local name=$1 suite=$2 debs=$adapters/debs-$1 mirror
     shift 2
     [ -d "$adapters/$name" ] && return
     # The packages were built against this release's libraries.
@@ -32,6 +35,7 @@ Dir::State::lists "$debs/lists";
 Dir::State::status "/dev/null";
 Dir::Cache "$debs/cache";
 APT::Sandbox::User "root";
+Debug::NoLocking "true";
 Acquire::Languages "none";
 Acquire::IndexTargets::deb::DEP-11::DefaultEnabled "false";
 #clear APT::Update::Post-Invoke;
@@ -41,8 +45,8 @@ EOF
     (
         cd "$debs" || exit
         apt-get -qq -c apt.conf update
-        apt-get -qq -c apt.conf -t "$suite" download "$@"
-        for deb in *.deb; do dpkg -x "$deb" root; done
+        apt-get -qq -c apt.conf -t "$suite" "${get[@]}" "$@"
+        find . -name '*.deb' -print0 | xargs -0 -I '{}' dpkg -x '{}' root
         mv root "$adapters/$name"
     ) >&2
     rm -rf "$debs"
