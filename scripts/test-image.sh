@@ -1,0 +1,117 @@
+#!/usr/bin/env bash
+# The container image of docker/Dockerfile, made without Docker: its steps run in a root of Debian, and its command classifies and
+# compares in what comes of them. Prints the size, and fails above 250 MB.
+#   scripts/test-image.sh ARCHIVE     a release's for this machine's processor
+# For root, with debootstrap, which it installs from Debian's or Ubuntu's packages. Exit 3 where these are not there.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. scripts/lib.sh
+
+archive=$1 images=$adapters/images most=250000000
+lack() { say "${0##*/}: $*"; exit 3; }
+[ "$(id -u)" = 0 ] || lack "this needs root"
+command -v debootstrap > /dev/null || { apt-get update -q; apt-get install -y --no-install-recommends debootstrap; } >&2 \
+    || lack "this needs debootstrap"
+# What it mounts goes with it.
+if [ "${2-}" != inside ]; then
+    unshare --mount true || lack "no namespaces can be made here"
+    exec unshare --mount "$0" "$archive" inside
+fi
+
+# Each instruction on a line.
+instructions=$(sed '/^#/d; /^$/d' docker/Dockerfile | sed -e ':a' -e '/\\$/N; s/ *\\\n */ /; ta')
+
+# debian SUITE FOLDER: a root much as Debian's slim image of the suite.
+debian() {
+    local suite=$1 base=$adapters/debian-$1-slim
+    if [ ! -e "$base" ]; then
+        rm -rf "$base.new"
+        mkdir -p "$base.new"
+        debootstrap --variant=minbase "$suite" "$base.new" http://deb.debian.org/debian >&2 || lack "no mirror of Debian's packages"
+        # As there, documentation and translations are left out of what is installed later, and packages are not kept.
+        {
+            printf 'path-exclude /usr/share/%s/*\n' doc groff info linda lintian locale man
+            echo 'path-include /usr/share/doc/*/copyright'
+        } > "$base.new/etc/dpkg/dpkg.cfg.d/docker"
+        echo 'DPkg::Post-Invoke { "rm -f /var/cache/apt/archives/*.deb /var/cache/apt/*.bin"; };' \
+            > "$base.new/etc/apt/apt.conf.d/docker-clean"
+        mv "$base.new" "$base"
+    fi
+    cp -a "$base" "$2"
+}
+
+# system FOLDER: what the host lends to it.
+system() {
+    mkdir -p "$1"/{proc,dev,etc}
+    mount --rbind /proc "$1/proc"
+    mount --rbind /dev "$1/dev"
+    local file
+    for file in hosts resolv.conf; do
+        touch "$1/etc/$file"
+        mount --bind "/etc/$file" "$1/etc/$file"
+    done
+}
+
+case $(uname -m) in
+    x86_64) TARGETARCH=amd64 ;;
+    aarch64) TARGETARCH=arm64 ;;
+    *) lack "there is no image for $(uname -m)" ;;
+esac
+context=$(mktemp -d)
+trap 'rm -rf "$context"' EXIT
+mkdir "$context/$TARGETARCH"
+tar -xzf "$archive" --strip-components 1 -C "$context/$TARGETARCH"
+
+# Stages are folders by their names; the last has none.
+rm -rf "$images"
+mkdir -p "$images"
+while read -r instruction arguments; do
+    case $instruction in
+        FROM)
+            read -r from _ stage <<< "$arguments"
+            folder=$images/${stage:-last} environment=(PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin)
+            workdir=/ user=0:0 entry=()
+            case $from in
+                scratch) mkdir "$folder" ;;
+                debian:*-slim)
+                    from=${from#debian:}
+                    debian "${from%-slim}" "$folder"
+                    system "$folder"
+                    ;;
+                *) die "$from is an image that this script does not know" ;;
+            esac
+            ;;
+        ARG) ;;
+        RUN) chroot "$folder" env -i "${environment[@]}" DEBIAN_FRONTEND=noninteractive sh -c "$arguments" >&2 ;;
+        COPY)
+            source=$context
+            case $arguments in
+                --from=*)
+                    source=$images/${arguments#--from=} && source=${source%% *}
+                    arguments=${arguments#* }
+                    ;;
+            esac
+            read -r from to <<< "${arguments//\$\{TARGETARCH\}/$TARGETARCH}"
+            mkdir -p "$folder$to"
+            cp -a "$source/${from#/}." "$folder$to"
+            ;;
+        ENV) read -ra variables <<< "$arguments" && environment+=("${variables[@]}") ;;
+        WORKDIR) workdir=$arguments && mkdir -p "$folder$workdir" ;;
+        USER) user=$arguments ;;
+        ENTRYPOINT) read -ra entry < <(python3 -c 'import json, sys; print(*json.loads(sys.argv[1]))' "$arguments") ;;
+        *) die "$instruction is an instruction that this script does not know" ;;
+    esac
+done <<< "$instructions"
+size=$(du -s --apparent-size --block-size=1 "$folder" | cut -f 1)
+
+# run ARGUMENTS...: as `docker run IMAGE ARGUMENTS...`.
+run() { chroot --userspec="$user" "$folder" /bin/env -i "${environment[@]}" sh -c "cd $workdir && exec \"\$@\"" sh "${entry[@]}" "$@"; }
+system "$folder"
+mount --bind examples/pictures "$folder$workdir"
+run --version
+run adapters
+run classify ankle-boot.png | tee "$context/classes"
+grep -q "Ankle boot" "$context/classes" || die "the boot was not seen to be one"
+run compare --fail-above 0 coffee.png coffee.png
+echo "the image has $size bytes: $((size / 1000000)) MB"
+[ "$size" -le $most ] || die "an image may have $most bytes"
