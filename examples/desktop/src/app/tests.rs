@@ -223,10 +223,10 @@ fn results_are_saved() {
     let classes = text(&name);
     let lines: Vec<&str> = classes.lines().collect();
     assert_eq!((name.as_str(), lines.len(), lines[0]), ("classes.csv", 31, "image,rank,index,label,probability"));
-    assert!(lines[1].starts_with("ankle-boot.png,1,9,Ankle boot,0.8"), "{}", lines[1]);
+    assert!(lines[1].starts_with("ankle-boot.png,1,9,Ankle boot,0.99"), "{}", lines[1]);
 
     let name = save(app(&mut harness), Export::Layer);
-    assert_eq!((name.as_str(), size(&name)), ("ankle-boot-conv1.png", (7 * 55, 7 * 55)));
+    assert_eq!((name.as_str(), size(&name)), ("ankle-boot-conv1.png", (8 * 56, 8 * 56)));
     app(&mut harness).chosen_map = Some(8);
     let name = save(app(&mut harness), Export::Layer);
     assert_eq!((name.as_str(), size(&name)), ("ankle-boot-conv1-8.png", (56, 56)));
@@ -238,7 +238,7 @@ fn results_are_saved() {
     let name = save(app(&mut harness), Export::Layer);
     let numbers = text(&name);
     assert_eq!((name.as_str(), numbers.lines().count()), ("ankle-boot-prob.csv", 11));
-    assert!(numbers.contains("\n9,Ankle boot,0.8"), "{numbers}");
+    assert!(numbers.contains("\n9,Ankle boot,0.99"), "{numbers}");
     let name = save(app(&mut harness), Export::HeatMap);
     assert_eq!((name.as_str(), size(&name)), ("ankle-boot-Ankle-boot.png", (448, 448)));
 

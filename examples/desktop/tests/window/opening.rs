@@ -11,7 +11,7 @@ fn samples_are_classified() {
     settle(&mut harness);
     assert_eq!(best(&mut harness), "Ankle boot");
     // A bar a class, with its percentage.
-    assert!(shows(&harness, "Ankle boot: 8"));
+    assert!(shows(&harness, "Ankle boot: 100"));
     assert_eq!(harness.state_mut().app().classes().unwrap().len(), 5);
 }
 

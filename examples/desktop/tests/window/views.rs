@@ -271,7 +271,7 @@ fn help_shows_the_keys_and_what_this_is() {
     harness.get_by_label("About").click();
     harness.run_steps(3);
     let adapter = harness.state().screen.adapter.get_info().name;
-    for text in [env!("CARGO_PKG_VERSION"), "MIT or Apache-2.0", adapter.as_str(), "2.2 M parameters"] {
+    for text in [env!("CARGO_PKG_VERSION"), "MIT or Apache-2.0", adapter.as_str(), "4.9 M parameters"] {
         assert!(shows(&harness, text), "{text}");
     }
     harness.key_press(Key::Escape);
