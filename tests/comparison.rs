@@ -345,7 +345,8 @@ fn other_weights_are_recognised_and_checked() {
     assert_eq!(found, compare(&a, &b));
 
     // Another network, and channels of another one.
-    let other = Model::embedded().unwrap();
+    let ungrouped = AlexNet::UNGROUPED.width(0.25).head(8, 8).classes(10).network().unwrap();
+    let other = Model::from_weights(Weights::random(&ungrouped, 1), &ModelOptions::default()).unwrap();
     let error = lpips.with_trunk(&other).unwrap_err();
     assert!(matches!(error, CompareError::Trunk { .. }), "{error}");
     let mut vgg = Weights::default();

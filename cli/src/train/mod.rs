@@ -315,7 +315,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     std::fs::create_dir_all(&out).map_err(|e| Failure::run(format!("cannot make {}: {e}", out.display())))?;
     let stop = signals::stop();
     let Some(examples) = Examples::new(&gpu, &task, &data, args, &out, &stop)? else { return Ok(ExitCode::SUCCESS) };
-    Session::new(args, plan, task, data, examples, out, stop, &gpu)?.run()
+    Session::new(args, plan, task, data, examples, (out, stop), &gpu)?.run()
 }
 
 fn check(args: &Args) -> Result<(), Failure> {

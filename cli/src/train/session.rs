@@ -88,8 +88,7 @@ impl<'a> Session<'a> {
         task: Task,
         data: Data,
         examples: Examples,
-        out: PathBuf,
-        stop: Arc<AtomicBool>,
+        (out, stop): (PathBuf, Arc<AtomicBool>),
         gpu: &Gpu,
     ) -> Result<Self, Failure> {
         let settings = settings(args, &plan, &data, &task, &examples);
