@@ -142,6 +142,8 @@ try {
   const known = heat.map((_, i) => npy.readFloatLE(start + 4 * i));
   const unlike = Math.sqrt(heat.reduce((sum, v, i) => sum + (v - known[i]) ** 2, 0) / known.reduce((sum, v) => sum + v * v, 0));
   assert.ok(unlike < 1e-4, `heat maps differ by ${unlike}`);
+  const [over, under] = await Promise.all(["#heat", "#picture"].map((id) => page.locator(id).boundingBox()));
+  for (const side of ["x", "y", "width", "height"]) assert.ok(Math.abs(over[side] - under[side]) < 1, "the map is not on the picture");
   await page.screenshot({ path: path.join(work, "why.png"), fullPage: true });
   await page.click("#why");
   assert.ok(await page.isHidden("#heat"));
