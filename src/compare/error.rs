@@ -80,6 +80,15 @@ pub(super) fn size_of_both(expected: [u32; 2], found: [u32; 2]) -> Result<[usize
     if expected != found {
         return Err(CompareError::Size { expected, found });
     }
+    size_of(found)
+}
+
+/// The size of a picture, rows and columns, from its width and height.
+///
+/// # Errors
+///
+/// [`CompareError::TooSmall`].
+pub(super) fn size_of(found: [u32; 2]) -> Result<[usize; 2], CompareError> {
     let found = found.map(|side| side as usize);
     if found.iter().any(|&side| side < CompareError::SMALLEST) {
         return Err(CompareError::TooSmall { found });

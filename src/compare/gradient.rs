@@ -1,6 +1,10 @@
 //! The gradient of LPIPS with respect to a picture.
 
-use super::{CompareError, Lpips, error::size_of_both, pair::maps};
+use super::{
+    CompareError, Lpips,
+    error::size_of,
+    pair::{distances, layer_means, maps, reduce_maps},
+};
 use crate::{
     activation::{BackwardRule, Below},
     gpu::{Gpu, error_scopes::Scopes},
@@ -9,9 +13,8 @@ use crate::{
         binding::{ADDEND, BIAS, BIAS_GRADIENT, OTHERS, X, Y},
         compare::{LayerMap, lpips_gradient},
         gradients,
-        reduce::Reduced,
     },
-    lower::{self, activation_of, lay_out, lower_forward, lower_input_gradient},
+    lower::{activation_of, lay_out, lower_forward, lower_input_gradient},
     network::Network,
     picture::{Picture, Preprocessing},
     program::{Algorithms, Array, ArrayId, Forward, Options, Pass, Program, Role, Training, read, write},
@@ -87,15 +90,13 @@ impl LpipsGradientProgram {
         let algorithms = &Algorithms::new();
         let lowering = Options { config, batch: 1, precision: Precision::F32, algorithms, limit, top: 0 };
         let mut program = Program::default();
-        let quads = |shape| activation_quads(shape);
         // Not in rows, as inference has it: the gradient has the usual layout.
-        let input = program.array(Array::quads("input", quads(network.input()), config.storage, Role::Input));
+        let input =
+            program.array(Array::quads("input", activation_quads(network.input()), config.storage, Role::Input));
         let buffer = |program: &mut Program, label, quads, role| {
             program.array(Array::quads(label, quads, Storage::StorageBuffer, role))
         };
-        let values: usize = maps.last().map_or(0, |map| map.first + (map.height * map.width).next_multiple_of(4));
-        // Values between the maps stay zero.
-        let distances = buffer(&mut program, "distances", values / 4, Role::State);
+        let distances = distances(&mut program, &maps);
         let results = buffer(&mut program, "results", maps.len(), Role::Output);
 
         let compared = |name: &str| lpips.compared.iter().position(|compared| *compared == name);
@@ -109,8 +110,8 @@ impl LpipsGradientProgram {
             x = passed.y;
             forward.push(passed);
             if compared(&layer.name).is_some() {
-                let target = buffer(&mut program, "target", quads(layer.output), Role::State);
-                let work = gradients::sum(1, quads(layer.output), false);
+                let target = buffer(&mut program, "target", activation_quads(layer.output), Role::State);
+                let work = gradients::sum(1, activation_quads(layer.output), false);
                 program.dispatch(&layer.name, work, &[read(X, x), write(Y, target)])?;
                 keeps.push(program.steps.len());
                 program.end_step(Pass::FORWARD, index);
@@ -124,7 +125,7 @@ impl LpipsGradientProgram {
             let passed = &forward[index];
             if let Some(place) = compared(&layer.name) {
                 let weights = lpips.distance_weights(&mut program, place, layer.output.channels);
-                let slope = Array::quads("gradient", quads(layer.output), config.storage, Role::Temporary);
+                let slope = Array::quads("gradient", activation_quads(layer.output), config.storage, Role::Temporary);
                 let slope = program.array(slope);
                 let mut bound = vec![
                     read(X, passed.y),
@@ -146,10 +147,7 @@ impl LpipsGradientProgram {
             gradient = Some(lower_input_gradient(&mut program, lowering, layer, passed, (after, below))?);
             program.end_step(Pass::BACKWARD, index);
         }
-        for (index, map) in maps.iter().enumerate() {
-            let quads = (map.first / 4, (map.height * map.width).div_ceil(4));
-            lower::reduce(&mut program, (distances, quads, Reduced::Scalars), (results, index))?;
-        }
+        reduce_maps(&mut program, distances, &maps, results)?;
         program.end_step(Pass::REDUCTION, layers.len() - 1);
         let preprocessing = lpips.preprocessing.whole(network.input());
         let gradient = gradient.unwrap_or(input);
@@ -177,10 +175,7 @@ impl LpipsGradientProgram {
 
     /// The results and the gradient as they are read.
     pub fn slope(&self, results: &[f32], gradient: &[f32]) -> LpipsSlope {
-        let layers: [f64; 5] = std::array::from_fn(|index| {
-            let map = self.maps[index];
-            f64::from(results.get(4 * index).copied().unwrap_or_default()) / (map.height * map.width) as f64
-        });
+        let layers = layer_means(&self.maps, results.as_chunks().0);
         let mut gradient = to_chw(gradient, self.network.input(), 1);
         let plane = gradient.len() / 3;
         let std = self.preprocessing.std;
@@ -197,7 +192,7 @@ impl LpipsGradient {
     /// [`CompareError::TooSmall`] for a target with a side of less than 31 pixels, and errors of a device that cannot do it. A
     /// picture is computed as a whole: a large one may not fit the device's memory.
     pub fn new(gpu: &Gpu, lpips: &Lpips, target: &Picture) -> Result<Self, CompareError> {
-        let size = size_of_both([target.width(), target.height()], [target.width(), target.height()])?;
+        let size = size_of([target.width(), target.height()])?;
         let config = avoid::backward_config(gpu, None)?;
         Self::with_config(gpu, lpips, target, size, config)
     }

@@ -321,11 +321,7 @@ impl Comparison {
     pub(crate) fn new(size: [usize; 2], maps: &[LayerMap], results: &[f32]) -> Self {
         let results = results.as_chunks::<4>().0;
         let result = |index: usize| results.get(index).copied().unwrap_or_default();
-        let mean = |index: usize| {
-            let map = maps[index];
-            f64::from(result(index)[0]) / (map.height * map.width) as f64
-        };
-        let layers: [f64; 5] = std::array::from_fn(mean);
+        let layers = pair::layer_means(maps, results);
         let [height, width] = size.map(|side| side as f64);
         let [squares, differing, largest, _] = result(maps.len() + PairProgram::PIXELS).map(f64::from);
         let mean_square = squares / (3.0 * height * width);

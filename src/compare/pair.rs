@@ -14,7 +14,7 @@ use crate::{
     lower::{self, input_array, lower_layer},
     network::{Network, NetworkError},
     picture::Preprocessing,
-    program::{Algorithms, Array, ArrayId, Options, Pass, Program, Role, read, write},
+    program::{Algorithms, Array, ArrayId, Options, Pass, Program, ProgramError, Role, read, write},
     shape::Shape,
 };
 
@@ -74,9 +74,7 @@ impl PairProgram {
             return Err(NetworkError::Shape { layer, expected, input: network.input() }.into());
         };
         let maps = maps(lpips, size)?;
-        let values: usize = maps.last().map_or(0, |map| map.first + (map.height * map.width).next_multiple_of(4));
-        // Values between the maps stay zero.
-        let distances = program.array(Array::quads("distances", values / 4, Storage::StorageBuffer, Role::State));
+        let distances = distances(&mut program, &maps);
         let results = Array::quads("results", maps.len() + 2, Storage::StorageBuffer, Role::Output);
         let results = program.array(results);
         let runs = size[1].div_ceil(PIXEL_RUN);
@@ -112,10 +110,7 @@ impl PairProgram {
         }
 
         let PairLowering { mut program, tile_of } = lowering;
-        for (index, map) in maps.iter().enumerate() {
-            let quads = (map.first / 4, (map.height * map.width).div_ceil(4));
-            lower::reduce(&mut program, (distances, quads, Reduced::Scalars), (results, index))?;
-        }
+        reduce_maps(&mut program, distances, &maps, results)?;
         let largest = program.array(Array::quads("map", size[0] * runs, Storage::StorageBuffer, Role::Temporary));
         let work = compare::lpips_map(size, &maps);
         program.dispatch("map", work, &[read(X, distances), write(Y, largest)])?;
@@ -153,6 +148,35 @@ impl PairLowering {
         self.program.end_step(pass, layer);
         self.tile_of.resize(self.program.steps.len(), tile);
     }
+}
+
+/// The array of the layers' maps.
+pub(super) fn distances(program: &mut Program, maps: &[LayerMap]) -> ArrayId {
+    let values: usize = maps.last().map_or(0, |map| map.first + (map.height * map.width).next_multiple_of(4));
+    // Values between the maps stay zero.
+    program.array(Array::quads("distances", values / 4, Storage::StorageBuffer, Role::State))
+}
+
+/// Adds the sum and the largest value of each layer's map, to the first of `results`.
+pub(super) fn reduce_maps(
+    program: &mut Program,
+    distances: ArrayId,
+    maps: &[LayerMap],
+    results: ArrayId,
+) -> Result<(), ProgramError> {
+    for (index, map) in maps.iter().enumerate() {
+        let quads = (map.first / 4, (map.height * map.width).div_ceil(4));
+        lower::reduce(program, (distances, quads, Reduced::Scalars), (results, index))?;
+    }
+    Ok(())
+}
+
+/// The mean distance of each layer, of the results that [`reduce_maps`] leaves.
+pub(super) fn layer_means(maps: &[LayerMap], results: &[[f32; 4]]) -> [f64; 5] {
+    std::array::from_fn(|index| {
+        let sum = results.get(index).copied().unwrap_or_default()[0];
+        f64::from(sum) / (maps[index].height * maps[index].width) as f64
+    })
 }
 
 /// The part of a layer's map that a tile computes, of a picture of `size`.

@@ -118,9 +118,7 @@ impl Model {
     pub fn embedded() -> Result<Self, WeightsError> {
         let mut weights =
             Weights::from_bytes(include_bytes!("../../assets/fashion-mnist-head.safetensors").as_slice())?;
-        let trunk = Weights::from_bytes(alexnet_weights::IMAGENET_TRUNK)?;
-        let convolutions = trunk.iter().filter(|(name, _)| name.starts_with("conv"));
-        weights.extend(convolutions.map(|(name, tensor)| (name.to_string(), tensor.clone())));
+        weights.extend(Self::imagenet_trunk()?.weights);
         Self::from_tensors(Some(Format::Safetensors), weights, Notes::default(), &ModelOptions::default())
     }
 

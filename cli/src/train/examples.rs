@@ -1,6 +1,9 @@
 //! What the network gets of each picture: its features, computed once, or its pixels, read each time.
 
-use std::{path::Path, sync::atomic::AtomicBool};
+use std::{
+    path::Path,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use alexnet_wgpu::{ChannelOrder, Gpu, Picture, Preprocessing, splitmix};
 use half::{f16, slice::HalfFloatSliceExt};
@@ -14,7 +17,7 @@ use super::{
 use crate::{
     ahead,
     eval::Labelled,
-    failure::{Failure, chain, complain},
+    failure::{Failure, chain, complain, note},
     files, progress,
 };
 
@@ -62,10 +65,14 @@ impl Examples {
             colours: None,
         };
         let Some(trunk) = &task.trunk else {
-            let (training, colours) = readable(&data.training);
+            let read = |pictures| readable(pictures, stop);
+            let (Some((training, colours)), Some((held, _))) = (read(&data.training), read(&data.held)) else {
+                note("stopped before the first step: there is nothing to go on from");
+                return Ok(None);
+            };
             let mut training = set(training, None, augment);
             training.colours = Some(Components::of(&colours)).filter(|_| training.augment.contains(&Augment::Pca));
-            return Ok(Some(Self { training, held: set(readable(&data.held).0, None, vec![]) }));
+            return Ok(Some(Self { training, held: set(held, None, vec![]) }));
         };
         let lists = [&data.training[..], &data.held];
         let Some([training, held]) = features::compute(gpu, trunk, lists, folder, stop)? else { return Ok(None) };
@@ -74,8 +81,9 @@ impl Examples {
     }
 }
 
-/// Those of the pictures that can be decoded, and their colours.
-fn readable(pictures: &[Labelled]) -> (Vec<Labelled>, Sums) {
+/// Those of the pictures that can be decoded, and their colours. `None` after `stop`.
+fn readable(pictures: &[Labelled], stop: &AtomicBool) -> Option<(Vec<Labelled>, Sums)> {
+    let is_stopped = || stop.load(Ordering::Relaxed);
     let bar = progress::bar(pictures.len(), "pictures looked at");
     let look = |picture: &Labelled| {
         files::expect_regular(&picture.path)?;
@@ -83,7 +91,7 @@ fn readable(pictures: &[Labelled]) -> (Vec<Labelled>, Sums) {
     };
     let mut colours = Sums::default();
     let readable: Vec<Labelled> = ahead::in_order(pictures, WAITING, look, |looked| {
-        let told = looked.filter_map(|(picture, looked)| {
+        let told = looked.take_while(|_| !is_stopped()).filter_map(|(picture, looked)| {
             bar.inc(1);
             colours.add(&looked.map_err(|reason| bar.suspend(|| complain(&reason))).ok()?);
             Some(picture.clone())
@@ -91,11 +99,14 @@ fn readable(pictures: &[Labelled]) -> (Vec<Labelled>, Sums) {
         told.collect()
     });
     bar.finish_and_clear();
+    if is_stopped() {
+        return None;
+    }
     let unreadable = pictures.len() - readable.len();
     if unreadable > 0 {
         left_out(unreadable);
     }
-    (readable, colours)
+    Some((readable, colours))
 }
 
 impl Set {
@@ -170,4 +181,17 @@ fn crop(picture: &Picture, [a, b]: [f32; 2]) -> Option<Picture> {
     let left = left.min(width - w);
     let rgb = rows.flat_map(|row| row[3 * left..][..3 * w].iter().copied()).collect();
     Picture::from_rgb8(w as u32, h as u32, rgb).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Pictures that take long to look at do not hold up Ctrl-C.
+    #[test]
+    fn looking_at_pictures_can_be_stopped() {
+        let pictures = [Labelled { path: "nowhere.png".into(), class: 0 }];
+        assert!(readable(&pictures, &AtomicBool::new(true)).is_none());
+        assert!(readable(&pictures, &AtomicBool::new(false)).is_some_and(|(readable, _)| readable.is_empty()));
+    }
 }
