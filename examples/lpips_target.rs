@@ -1,6 +1,6 @@
 //! Moves the pixels of a grey picture until it looks like a target to LPIPS: gradient descent by Adam, as renderers and codecs are
-//! optimised. The result shows what LPIPS sees: edges and textures, and little of the colours and of fine noise. An optimiser
-//! that shall please people adds the squared difference of the pixels.
+//! optimised. The result shows what LPIPS sees: edges and textures, and little of the colours and of fine noise. For
+//! pictures that people look at, add the squared difference of the pixels.
 //!
 //! ```text
 //! cargo run --release --example lpips_target examples/pictures/coffee.png out.ppm 200

@@ -25,7 +25,7 @@ use crate::{
     shape::Shape,
 };
 
-/// LPIPS of pictures and one target, with its gradient: what an optimiser of pixels, a renderer's parameters or a codec needs.
+/// LPIPS of pictures against one target, with its gradient: for optimising pixels, or the parameters of a renderer or codec.
 ///
 /// The target's features are computed once. Each run is a forward and a backward pass of AlexNet's convolutions.
 ///

@@ -83,7 +83,7 @@ pub fn compute<const N: usize>(
     })))
 }
 
-/// Removes the file of features, once nothing goes on from it.
+/// Removes the file of features when the training is complete.
 pub fn forget(folder: &Path) {
     let path = folder.join(NAME);
     if let Err(error) = fs::remove_file(&path)

@@ -81,8 +81,8 @@ pub(crate) fn bars(ui: &mut Ui, entry: &Entry, explaining: bool) -> Option<Wish>
     wish
 }
 
-/// What the embedded model knows, since it is sure of what it does not know too. Of any network: that it is unsure, and which weights
-/// know more.
+/// Shows which classes the embedded model knows, whatever the picture: it can be sure of a wrong one. For any network, says that it
+/// is unsure, and which weights know more classes.
 pub(crate) fn doubt(ui: &mut Ui, known: &Known, loaded: &Loaded) {
     let count = loaded.labels.len();
     let unsure = known.is_unsure().then(|| "Unsure: no class reaches 50 %.".to_string());
