@@ -65,7 +65,7 @@ impl Window {
         format!("{rows}×{columns}{stride}{dilation}")
     }
 
-    /// Rows and columns that a window spans: (kernel − 1) · dilation + 1.
+    /// Rows and columns that a window that passes [`check`](Self::check) spans: (kernel − 1) · dilation + 1.
     pub(crate) fn span(&self) -> [usize; 2] {
         [0, 1].map(|axis| (self.kernel[axis] - 1) * self.dilation[axis] + 1)
     }
@@ -86,15 +86,10 @@ impl Window {
         }))
     }
 
-    /// Rows and columns of the padded input, which are at least those of a window.
-    fn padded(&self, input: Shape) -> Result<[usize; 2], String> {
-        let padding = self.padding;
-        let axes = [
-            ("height", input.height, padding.top, padding.bottom),
-            ("width", input.width, padding.left, padding.right),
-        ];
-        let mut all = [0; 2];
-        for (axis, (name, size, before, after)) in axes.into_iter().enumerate() {
+    /// Checks the numbers that need no input. Nothing computed with a window that passes overflows.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        let Padding { top, left, bottom, right } = self.padding;
+        for (axis, name, padding) in [(0, "height", top.max(bottom)), (1, "width", left.max(right))] {
             let (kernel, stride, dilation) = (self.kernel[axis], self.stride[axis], self.dilation[axis]);
             if kernel == 0 || stride == 0 || dilation == 0 {
                 return Err(format!(
@@ -106,9 +101,23 @@ impl Window {
             {
                 return Err(format!("kernel, stride and dilation of at most {MAX_ACTIVATION} in {name}"));
             }
-            if before.max(after) > MAX_ACTIVATION {
+            if padding > MAX_ACTIVATION {
                 return Err(format!("padding of at most {MAX_ACTIVATION} in {name}"));
             }
+        }
+        Ok(())
+    }
+
+    /// Rows and columns of the padded input, which are at least those of a window.
+    fn padded(&self, input: Shape) -> Result<[usize; 2], String> {
+        self.check()?;
+        let padding = self.padding;
+        let axes = [
+            ("height", input.height, padding.top, padding.bottom),
+            ("width", input.width, padding.left, padding.right),
+        ];
+        let mut all = [0; 2];
+        for (axis, (name, size, before, after)) in axes.into_iter().enumerate() {
             let (padded, span) = (size + before + after, self.span()[axis]);
             if padded < span {
                 return Err(format!("a padded {name} of at least {span}, found {padded}"));
@@ -174,5 +183,45 @@ impl Window {
         let columns = self.columns(ox, input);
         let rows = self.rows(oy, input).map(move |(iy, _)| &x[(c * input.height + iy) * input.width..]);
         rows.flat_map(move |row| columns.clone().map(|(ix, _)| row[ix]))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_that_is_wrong_on_one_axis_is_refused() {
+        let good = Window::square(3, 2);
+        let input = Shape::new(1, 9, 9);
+        assert_eq!(good.output(input), Ok([4, 4]));
+        for axis in [0, 1] {
+            for wrong in [0, MAX_ACTIVATION + 1, usize::MAX] {
+                let with = |change: fn(&mut Window) -> &mut [usize; 2]| {
+                    let mut window = good;
+                    change(&mut window)[axis] = wrong;
+                    window
+                };
+                for window in [with(|w| &mut w.kernel), with(|w| &mut w.stride), with(|w| &mut w.dilation)] {
+                    let expected = ["height", "width"][axis];
+                    assert!(window.output(input).unwrap_err().contains(expected), "{window:?}");
+                    assert!(window.output_ceil(input).unwrap_err().contains(expected), "{window:?}");
+                }
+            }
+            let mut window = good;
+            (window.kernel[axis], window.dilation[axis]) = (MAX_ACTIVATION, MAX_ACTIVATION);
+            assert!(window.output(input).is_err(), "{window:?}");
+        }
+        let none = Padding::default();
+        let huge = usize::MAX;
+        for padding in [
+            Padding { top: huge, ..none },
+            Padding { left: huge, ..none },
+            Padding { bottom: huge, ..none },
+            Padding { right: huge, ..none },
+        ] {
+            let window = Window { padding, ..good };
+            assert!(window.output(input).unwrap_err().contains("padding"), "{window:?}");
+        }
     }
 }

@@ -423,12 +423,7 @@ impl Chain {
         let wins_nothing = |padding: Padding, kernel: [usize; 2]| {
             padding.top.max(padding.bottom) < kernel[0] && padding.left.max(padding.right) < kernel[1]
         };
-        if window.kernel.contains(&0) || window.dilation.contains(&0) {
-            return Err(format!(
-                "a kernel and a dilation of at least 1, found {:?} and {:?}",
-                window.kernel, window.dilation
-            ));
-        }
+        window.check()?;
         let span = window.span();
         let together = joined(window.padding, self.waiting.padding);
         // Zeros are no larger than any non-negative number.

@@ -183,7 +183,7 @@ impl Step {
         if self.ceil && last.checked_mul(stride)? >= side + padding {
             last = last.checked_sub(1)?;
         }
-        Some((last + 1, exact))
+        Some((last.checked_add(1)?, exact))
     }
 }
 
