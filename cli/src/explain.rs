@@ -1,10 +1,10 @@
 //! `alexnet explain`: the pixels on which an answer rests.
 
-use std::{io::Write, path::PathBuf, process::ExitCode};
+use std::{io::Write, ops::Range, path::PathBuf, process::ExitCode};
 
 use alexnet_wgpu::{
-    Model, Picture,
-    explain::{ExplainError, Explainer, Heat, Method},
+    Gpu, Model, Picture,
+    explain::{ExplainError, Explainer, Heat, Method, Projection, Projector},
     percentile, write_atomically,
 };
 use clap::ValueEnum;
@@ -24,6 +24,8 @@ Examples:
   alexnet explain shoe.jpg --class sandal --output heat.png
   alexnet explain dog.jpg --weights torchvision --method guided --output dog.png
   alexnet explain shoe.jpg --method integrated --output heat.npy
+  alexnet explain shoe.jpg --method deconvnet --layer conv3 --channel 7 \\
+    --output seen.png
 
 Exit codes: 0 done; 1 the picture, a file or the device failed; 2 invalid arguments, or no such class or layer.";
 
@@ -43,16 +45,21 @@ pub struct Args {
     /// How the map is made
     #[arg(long, value_name = "NAME", default_value = "grad-cam")]
     method: MethodName,
-    /// The layer whose maps Grad-CAM weighs; by default the last convolution
+    /// The layer whose maps Grad-CAM weighs, by default the last convolution; or the layer of --channel
     #[arg(long, value_name = "NAME")]
     layer: Option<String>,
+    /// In place of a class: what a channel of --layer saw, by --method deconvnet. Projects its strongest activation back to pixels;
+    /// `strongest` takes the channel with the strongest one
+    #[arg(long, value_name = "N|strongest", requires = "layer")]
+    channel: Option<String>,
     /// Number of gradients between black and the picture for integrated gradients
     #[arg(long, value_name = "N", default_value_t = 32)]
     steps: usize,
     /// Output file; its extension selects the format: .png, or .npy with rows × columns of float32
     #[arg(long, value_name = "FILE.png|FILE.npy")]
     output: PathBuf,
-    /// Print a JSON object: image, method, class, label, score (the network's output before a softmax), output
+    /// Print a JSON object: image, method, class, label, score (the network's output before a softmax), output; with --channel:
+    /// image, method, layer, channel, activation, row, column, rows and columns (of the picture), output
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -79,8 +86,10 @@ enum MethodName {
 
 impl Args {
     fn method(&self) -> Result<Method, Failure> {
-        if self.layer.is_some() && self.method != MethodName::GradCam {
-            return Err(Failure::usage("--layer is for --method grad-cam: leave it out, or choose that method"));
+        if self.layer.is_some() && self.method != MethodName::GradCam && self.channel.is_none() {
+            return Err(Failure::usage(
+                "--layer is for --method grad-cam, and for --channel: leave it out, or choose that method",
+            ));
         }
         Ok(match self.method {
             MethodName::GradCam => Method::GradCam { layer: self.layer.clone() },
@@ -90,6 +99,26 @@ impl Args {
             MethodName::Integrated => Method::Integrated { steps: self.steps },
             MethodName::Occlusion => Method::Occlusion,
         })
+    }
+
+    /// The channel whose view is asked for; `None` is the one with the strongest activation.
+    fn channel(&self) -> Result<Option<Option<usize>>, Failure> {
+        let Some(channel) = &self.channel else { return Ok(None) };
+        if self.method != MethodName::Deconvnet || self.class.is_some() {
+            return Err(Failure::usage(
+                "--channel is for --method deconvnet, without --class: leave it out, or choose that method",
+            ));
+        }
+        match channel.as_str() {
+            "strongest" => Ok(Some(None)),
+            number => match number.parse() {
+                Ok(number) => Ok(Some(Some(number))),
+                Err(_) => Err(Failure::usage(format!(
+                    "expected the number of a channel, from 0, or `strongest` as --channel, found {}",
+                    printable(number)
+                ))),
+            },
+        }
     }
 
     /// The number of the class, if one is given.
@@ -107,7 +136,7 @@ impl Args {
 }
 
 pub fn run(args: &Args) -> Result<ExitCode, Failure> {
-    let method = args.method()?;
+    let (method, channel) = (args.method()?, args.channel()?);
     let is_png = match files::ending(&args.output).as_str() {
         "png" => true,
         "npy" => false,
@@ -126,11 +155,11 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
 
     let gpu = args.gpu.open()?;
     let message = format!("uploading {} to {}", model.network.name(), gpu.info().name);
+    if let (Some(channel), Some(layer)) = (channel, &args.layer) {
+        return project(args, (&gpu, &model, message), (layer, channel), &input);
+    }
     let explainer = progress::while_working(message, || {
-        Explainer::new(&gpu, &model.network, &model.weights, method).map_err(|error| match error {
-            ExplainError::Option { .. } | ExplainError::Network(_) => Failure::usage(error),
-            error => error.into(),
-        })
+        Explainer::new(&gpu, &model.network, &model.weights, method).map_err(failure)
     })?;
     let class = match class {
         Some(class) => class,
@@ -149,6 +178,76 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     .map_err(|e| Failure::cannot_write(&args.output, e))?;
     print(args, &model, class, explanation.score)?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn failure(error: ExplainError) -> Failure {
+    match error {
+        ExplainError::Option { .. } | ExplainError::Network(_) => Failure::usage(error),
+        error => error.into(),
+    }
+}
+
+/// Writes what a channel saw: as a picture, the part that it reaches, and the same part of the picture beside it.
+fn project(
+    args: &Args,
+    (gpu, model, message): (&Gpu, &Model, String),
+    (layer, channel): (&str, Option<usize>),
+    input: &[f32],
+) -> Result<ExitCode, Failure> {
+    let Model { network, weights, preprocessing, .. } = model;
+    let projection = progress::while_working(message, || {
+        let projector = Projector::new(gpu, network, weights, preprocessing, layer)?;
+        projector.project_blocking(input, channel)
+    })
+    .map_err(failure)?;
+    let Projection { channel, activation, position: [row, column], .. } = projection;
+    let shape = network.input();
+    let seen = preprocessing.picture(input, shape);
+    write_atomically(&args.output, |file| match (files::ending(&args.output).as_str(), &seen) {
+        ("png", Some(seen)) => {
+            let (pixels, size) = side_by_side([&projection.picture, seen], &projection.rows, &projection.columns);
+            alexnet_snapshots::write_png(&pixels, size, file)
+        }
+        _ => npy::write(file, &[shape.channels, shape.height, shape.width], &projection.values),
+    })
+    .map_err(|e| Failure::cannot_write(&args.output, e))?;
+    let (image, output) = (args.image.to_string_lossy(), args.output.to_string_lossy());
+    let mut out = anstream::stdout().lock();
+    let [rows, columns] = [&projection.rows, &projection.columns].map(|range| [range.start, range.end]);
+    let written = if args.json {
+        let line = json!({
+            "image": image, "method": "deconvnet", "layer": layer, "channel": channel, "activation": activation,
+            "row": row, "column": column, "rows": rows, "columns": columns, "output": output,
+        });
+        writeln!(out, "{line}")
+    } else {
+        let (layer, output) = (printable(layer), printable(&output));
+        writeln!(out, "{layer}, channel {channel}, {activation:.2} in row {row}, column {column}: {output}")
+    };
+    written.map_err(Failure::output)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A part of each picture, enlarged without smoothing where it is small, with a gap between.
+fn side_by_side(pictures: [&Picture; 2], rows: &Range<usize>, columns: &Range<usize>) -> (Vec<u8>, [u32; 2]) {
+    const SMALLEST: usize = 224;
+    const GAP: usize = 8;
+    let whole = |range: &Range<usize>, side: u32| if range.is_empty() { 0..side as usize } else { range.clone() };
+    let (rows, columns) = (whole(rows, pictures[0].height()), whole(columns, pictures[0].width()));
+    let factor = SMALLEST.div_ceil(rows.len().max(columns.len()));
+    let [height, width] = [rows.len(), columns.len()].map(|side| side * factor);
+    let mut rgb = Vec::with_capacity(3 * height * (2 * width + GAP));
+    for row in 0..height {
+        for (index, picture) in pictures.into_iter().enumerate() {
+            rgb.resize(rgb.len() + 3 * GAP * index, 255);
+            let line = (rows.start + row / factor) * picture.width() as usize;
+            for column in 0..width {
+                let at = 3 * (line + columns.start + column / factor);
+                rgb.extend_from_slice(&picture.rgb()[at..at + 3]);
+            }
+        }
+    }
+    (rgb, [2 * width + GAP, height].map(|side| side as u32))
 }
 
 fn print(args: &Args, model: &Model, class: usize, score: f32) -> Result<(), Failure> {

@@ -45,6 +45,36 @@ fn maps_are_those_of_the_reference() {
     }
 }
 
+/// A channel's view through files: the numbers, and the part of the picture that it reaches beside the picture's.
+#[test]
+fn a_channel_is_projected() {
+    let folder = Folder::new();
+    let (view, numbers) = (folder.path("view.png"), folder.path("view.npy"));
+    let arguments = "explain --json --method deconvnet --layer conv2 --channel strongest --output";
+    let line = alexnet(arguments, &[&view, &picture("bag.png")]).success();
+    let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+    assert!(line["activation"].as_f64().unwrap() > 0.0, "{line}");
+    let side = |name: &str| {
+        let [from, to] = [0, 1].map(|i| line[name][i].as_u64().unwrap() as u32);
+        to - from
+    };
+    let (rows, columns) = (side("rows"), side("columns"));
+    // What an output of conv2 sees.
+    assert!((1..=51).contains(&rows) && (1..=51).contains(&columns), "{line}");
+    let factor = 224_u32.div_ceil(rows.max(columns));
+    let drawn = Picture::open(&view).unwrap();
+    assert_eq!([drawn.width(), drawn.height()], [2 * columns * factor + 8, rows * factor]);
+
+    let arguments = format!("explain --method deconvnet --layer conv2 --channel {} --output", line["channel"]);
+    let text = alexnet(&arguments, &[&numbers, &picture("bag.png")]).success();
+    assert!(text.starts_with(&format!("conv2, channel {}, ", line["channel"])), "{text}");
+    let (shape, values) = npy(&numbers);
+    assert_eq!(shape, "(3, 227, 227)");
+    let reached = values.iter().enumerate().filter(|(_, v)| **v != 0.0).map(|(at, _)| at as u64 % (227 * 227) / 227);
+    let (first, last) = (reached.clone().min().unwrap(), reached.max().unwrap());
+    assert_eq!(line["rows"], serde_json::json!([first, last + 1]));
+}
+
 /// The embedded model's map is brightest on the shoe, not on the background.
 #[test]
 fn a_map_lies_on_the_shoe() {
@@ -83,6 +113,13 @@ fn what_cannot_be_explained_is_told() {
     explain("--layer conv9", 2, &["conv9"]);
     explain("--layer fc2", 2, &["expected a layer of maps, found `fc2`, a vector"]);
     explain("--layer conv1 --method saliency", 2, &["--method grad-cam"]);
+    explain("--channel 0 --method deconvnet", 2, &["--layer"]);
+    explain("--channel 0 --layer conv1", 2, &["--channel is for --method deconvnet"]);
+    explain("--channel 0 --layer conv1 --method deconvnet --class 0", 2, &["without --class"]);
+    explain("--channel -1 --layer conv1 --method deconvnet", 2, &["-1"]);
+    explain("--channel last --layer conv1 --method deconvnet", 2, &["or `strongest` as --channel, found last"]);
+    explain("--channel 999 --layer conv1 --method deconvnet", 2, &["expected a channel of `conv1`, 0 to", "found 999"]);
+    explain("--channel 0 --layer fc2 --method deconvnet", 2, &["expected a layer of maps, found `fc2`, a vector"]);
     explain("--method integrated --steps 0", 2, &["expected 1 to 1024 steps, found 0"]);
     let jpg = folder.path("heat.jpg");
     alexnet("explain --output", &[&jpg, &shoe]).failure(2, &["ends in .png or .npy"]);

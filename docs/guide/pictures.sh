@@ -17,6 +17,12 @@ for method in grad-cam occlusion; do
     alexnet explain examples/pictures/ankle-boot.png --method $method --output "$pictures/boot-$method.png"
 done
 
+# What the strongest channel of a layer saw.
+for layer in conv2 conv3 conv5; do
+    alexnet explain examples/pictures/chelsea.png --method deconvnet --layer $layer --channel strongest \
+        --output "$pictures/seen-$layer.png"
+done
+
 # A channel of each layer.
 dream() { alexnet dream --layer "$1" --channel "$2" --size "$3" --output "$pictures/dream-$1.png"; }
 dream conv1 33 96

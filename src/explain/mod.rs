@@ -1,14 +1,15 @@
 //! Looking inside a network: which pixels its answer rests on.
 //!
 //! An [`Explainer`] makes a heat map of a class by one of several [`Method`]s. A [`LayerGradient`] is what most of them rest on:
-//! the gradient of any layer's output with respect to the input or an earlier layer. A [`Dreamer`] makes the picture that a channel
-//! answers to most.
+//! the gradient of any layer's output with respect to the input or an earlier layer. A [`Projector`] shows what a channel saw
+//! in a picture, and a [`Dreamer`] makes the picture that it answers to most.
 
 mod dream;
 mod gradient;
 mod heat;
 pub mod occlusion;
 mod program;
+mod projection;
 #[cfg(test)]
 mod tests;
 
@@ -17,6 +18,7 @@ pub use gradient::{GradientRun, LayerGradient, LayerGradientBuilder};
 pub use heat::Heat;
 #[cfg(all(test, feature = "doctor"))]
 pub(crate) use program::{GradientOptions, GradientProgram};
+pub use projection::{Projection, Projector};
 
 pub use crate::activation::BackwardRule;
 use crate::{

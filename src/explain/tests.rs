@@ -4,6 +4,7 @@ use super::*;
 use crate::{
     kernels::Family,
     layers::Conv,
+    picture::Preprocessing,
     reference,
     train::{
         samples::{images, networks, weights},
@@ -262,4 +263,56 @@ fn what_does_not_fit_is_an_error() {
         matches!(error, crate::train::TrainError::Pipeline(PipelineError::KernelConfig { .. }))
     };
     assert!(trainer.as_ref().is_err_and(refused), "{trainer:?}");
+}
+
+/// A projection is the twin's deconvnet gradient of the strongest activation alone, and stays within what that sees.
+#[test]
+fn projections_are_those_of_the_twin() {
+    let gpu = Gpu::for_tests();
+    let network = networks().remove(0);
+    let weights = weights(&network);
+    let input = images(&network, 1).0;
+    let shape = network.input();
+    let preprocessing = Preprocessing::plain(shape);
+    let outputs = reference::run(&network, &weights, &wide(&input)).unwrap();
+    for layer in network.layers().iter().filter(|layer| layer.output.height > 1) {
+        let projector = Projector::new(&gpu, &network, &weights, &preprocessing, &layer.name).unwrap();
+        let activations = &outputs[network.position(&layer.name).unwrap()];
+        let map = layer.output.height * layer.output.width;
+        assert_eq!(projector.channels(), activations.len() / map);
+        let strongest_of = |mut range: std::ops::Range<usize>| {
+            let first = range.next().unwrap();
+            range.fold(first, |best, at| if activations[at] > activations[best] { at } else { best })
+        };
+        let all = strongest_of(0..activations.len());
+        for channel in [None, Some(all / map), Some(projector.channels() - 1)] {
+            let found = projector.project_blocking(&input, channel).unwrap();
+            let expected = channel.map_or(all, |channel| strongest_of(channel * map..(channel + 1) * map));
+            let [row, column] = found.position;
+            assert_eq!(found.channel * map + row * layer.output.width + column, expected);
+            assert!((f64::from(found.activation) - activations[expected]).abs() <= 1e-5 * activations[expected].abs());
+            let mut seed = vec![0.0; activations.len()];
+            seed[expected] = activations[expected];
+            let (layers, rule) = ((layer.name.as_str(), None), BackwardRule::Deconvnet);
+            let twin = reference::layer_gradient(&network, &weights, &wide(&input), layers, &seed, rule).unwrap();
+            if twin.iter().any(|v| *v != 0.0) {
+                assert!(reference::relative_error(&found.values, &twin) <= 1e-5, "{}", layer.name);
+            } else {
+                assert!(found.values.iter().all(|v| *v == 0.0) && found.rows.is_empty());
+            }
+            for (at, v) in found.values.iter().enumerate().filter(|(_, v)| **v != 0.0) {
+                let (row, column) = (at / shape.width % shape.height, at % shape.width);
+                assert!(found.rows.contains(&row) && found.columns.contains(&column), "{v} at {row}, {column}");
+            }
+            assert_eq!(
+                [found.picture.width(), found.picture.height()].map(|n| n as usize),
+                [shape.width, shape.height]
+            );
+        }
+        let beyond = projector.project_blocking(&input, Some(projector.channels()));
+        assert!(matches!(beyond, Err(ExplainError::Option { .. })), "{beyond:?}");
+    }
+    let vector = network.layers().iter().find(|layer| layer.output.height == 1).unwrap();
+    let refused = Projector::new(&gpu, &network, &weights, &preprocessing, &vector.name);
+    assert!(matches!(refused, Err(ExplainError::Option { .. })), "{refused:?}");
 }
