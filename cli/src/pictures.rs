@@ -68,6 +68,11 @@ impl Item {
         Self { name: path.into(), source: Source::Named }
     }
 
+    /// The file at `path`, which was found in a folder or a list.
+    pub fn found(path: PathBuf) -> Self {
+        Self { name: path, source: Source::Found }
+    }
+
     /// The network's input for each crop, or the error, with the picture's name.
     pub fn read(&self, preprocessing: &Preprocessing, crops: Crops) -> Result<Vec<f32>, String> {
         let picture = match &self.source {
@@ -186,20 +191,24 @@ impl PictureArgs {
                 continue;
             }
             found.single = false;
-            match table::Pictures::open(&item.name, self.column.as_deref()) {
-                Ok(table) => {
-                    let table = Arc::new(table);
-                    let row = |row| {
-                        let mut name = item.name.clone().into_os_string();
-                        name.push(format!("#{row}"));
-                        Item { name: name.into(), source: Source::Row(table.clone(), row) }
-                    };
-                    items.extend((0..table.len()).map(row));
-                }
+            match self.rows(&item.name) {
+                Ok(rows) => items.extend(rows),
                 Err(reason) => found.errors.push(reason),
             }
         }
         found.items = items;
+    }
+
+    /// The rows of a Parquet file.
+    #[cfg(feature = "parquet")]
+    pub fn rows(&self, path: &Path) -> Result<impl Iterator<Item = Item> + use<>, String> {
+        let table = Arc::new(table::Pictures::open(path, self.column.as_deref())?);
+        let path = path.as_os_str().to_owned();
+        Ok((0..table.len()).map(move |row| {
+            let mut name = path.clone();
+            name.push(format!("#{row}"));
+            Item { name: name.into(), source: Source::Row(table.clone(), row) }
+        }))
     }
 
     /// Says that Parquet files cannot be read.
@@ -209,13 +218,21 @@ impl PictureArgs {
         let (tables, items) = std::mem::take(&mut found.items).into_iter().partition(|item| is_table(&item.name));
         found.items = items;
         let tables: Vec<Item> = tables;
-        found.errors.extend(tables.iter().map(|table| {
-            format!("{}: expected pictures, found a Parquet file, which takes a command that is built with --features parquet", table.name.display())
-        }));
+        found.errors.extend(tables.iter().map(|table| no_tables(&table.name)));
     }
 }
 
-fn is_table(path: &Path) -> bool {
+/// Says that a Parquet file cannot be read.
+#[cfg(not(feature = "parquet"))]
+pub fn no_tables(path: &Path) -> String {
+    format!(
+        "{}: expected pictures, found a Parquet file, which takes a command that is built with --features parquet",
+        path.display()
+    )
+}
+
+/// Whether a file is a Parquet file, by its name.
+pub fn is_table(path: &Path) -> bool {
     files::ending(path) == "parquet"
 }
 

@@ -11,10 +11,11 @@ use std::{
 
 use parquet::{
     basic::{Compression, ConvertedType, LogicalType, Repetition, Type as Physical},
-    column::reader::ColumnReader,
-    data_type::{ByteArray, ByteArrayType, FloatType, Int32Type},
+    column::reader::{ColumnReader, ColumnReaderImpl},
+    data_type::{ByteArray, ByteArrayType, DataType, FloatType, Int32Type},
     errors::ParquetError,
     file::{
+        metadata::KeyValue,
         properties::WriterProperties,
         reader::{FileReader, SerializedFileReader},
         writer::SerializedFileWriter,
@@ -102,6 +103,76 @@ impl Pictures {
     }
 }
 
+/// The labels in a column: text, or numbers, which stand for the names that Hugging Face's libraries keep beside the table, where they
+/// do. Errors name the file.
+pub fn labels(path: &Path, name: &str) -> Result<Vec<String>, String> {
+    let named = |reason: &str| format!("{}: {reason}", path.display());
+    let cannot = |e: io::Error| format!("cannot read {}: {e}", path.display());
+    let file = File::open(path).map_err(cannot)?;
+    let damaged = |e: String| named(&format!("the file is damaged: {e}"));
+    let file = checked(|| SerializedFileReader::new(file)).map_err(damaged)?;
+    let metadata = file.metadata().file_metadata();
+    let columns = metadata.schema_descr().columns();
+    let found = columns.iter().position(|column| column.path().parts() == [name] && column.max_rep_level() == 0);
+    let Some(column) = found else {
+        return Err(named(&format!("expected a column of labels called {name}, found {}", names(columns))));
+    };
+    let classes = metadata.key_value_metadata().and_then(|pairs| class_names(pairs, name)).unwrap_or_default();
+    let class = |number: i64| match usize::try_from(number).ok().and_then(|index| classes.get(index)) {
+        Some(label) => label.clone(),
+        None => number.to_string(),
+    };
+    let mut labels = Vec::new();
+    for group in 0..file.num_row_groups() {
+        let values = checked(|| match file.get_row_group(group)?.get_column_reader(column)? {
+            ColumnReader::ByteArrayColumnReader(reader) => {
+                texts(reader, |text: ByteArray| Some(str::from_utf8(text.data()).ok()?.to_string()))
+            }
+            ColumnReader::Int64ColumnReader(reader) => texts(reader, |number| Some(class(number))),
+            ColumnReader::Int32ColumnReader(reader) => texts(reader, |number| Some(class(number.into()))),
+            _ => {
+                let kind = columns[column].physical_type();
+                Err(ParquetError::General(format!(
+                    "expected labels as text or whole numbers, found {name} with {kind}"
+                )))
+            }
+        });
+        for label in values.map_err(|reason| named(&reason))? {
+            let row = labels.len();
+            labels.push(label.ok_or_else(|| named(&format!("row {row}: expected a label in {name}, found none")))?);
+        }
+    }
+    Ok(labels)
+}
+
+/// All values of a column; `None` where there is none, or none that is a label.
+fn texts<T: DataType>(
+    mut reader: ColumnReaderImpl<T>,
+    text: impl Fn(T::T) -> Option<String>,
+) -> Result<Vec<Option<String>>, ParquetError> {
+    let (mut levels, mut values) = (Vec::new(), Vec::new());
+    while reader.read_records(ROWS, Some(&mut levels), None, &mut values)?.0 > 0 {}
+    let mut values = values.into_iter();
+    if levels.is_empty() {
+        return Ok(values.map(text).collect());
+    }
+    Ok(levels.into_iter().map(|level| if level > 0 { values.next().and_then(&text) } else { None }).collect())
+}
+
+/// The names of a column's classes, as the Python package `datasets` writes them (`ClassLabel`).
+fn class_names(pairs: &[KeyValue], column: &str) -> Option<Vec<String>> {
+    let written = pairs.iter().find(|pair| pair.key == "huggingface")?.value.as_deref()?;
+    let json: serde_json::Value = serde_json::from_str(written).ok()?;
+    serde_json::from_value(json["info"]["features"][column]["names"].clone()).ok()
+}
+
+/// The names of all columns.
+fn names(columns: &[Arc<ColumnDescriptor>]) -> String {
+    let mut names: Vec<&str> = columns.iter().map(|column| column.path().parts()[0].as_str()).collect();
+    names.dedup();
+    names.join(", ")
+}
+
 /// The pictures of a row group.
 fn read_group(
     file: &SerializedFileReader<File>,
@@ -139,11 +210,6 @@ fn choose(columns: &[Arc<ColumnDescriptor>], name: Option<&str>) -> Result<usize
             matches!(column.logical_type_ref(), Some(LogicalType::String | LogicalType::Json | LogicalType::Enum));
         place && !text && column.physical_type() == Physical::BYTE_ARRAY && column.max_rep_level() == 0
     };
-    let all = || {
-        let mut names: Vec<&str> = columns.iter().map(|column| column.path().parts()[0].as_str()).collect();
-        names.dedup();
-        names.join(", ")
-    };
     let fits = |column: &ColumnDescriptor| name.is_none_or(|name| column.path().parts()[0] == name);
     let found: Vec<usize> =
         (0..columns.len()).filter(|&index| fits(&columns[index]) && is_picture(&columns[index])).collect();
@@ -155,12 +221,12 @@ fn choose(columns: &[Arc<ColumnDescriptor>], name: Option<&str>) -> Result<usize
                 let kind = column.physical_type();
                 Err(format!("expected {expected}, found {name} with {kind} in {}", column.path()))
             }
-            None => Err(format!("expected a column called {name}, found {}", all())),
+            None => Err(format!("expected a column called {name}, found {}", names(columns))),
         },
-        ([], None) => Err(format!("expected {expected}, found {}", all())),
+        ([], None) => Err(format!("expected {expected}, found {}", names(columns))),
         _ => {
-            let names: Vec<&str> = found.iter().map(|&index| columns[index].path().parts()[0].as_str()).collect();
-            Err(format!("expected one column of pictures, found {}: choose with --column", names.join(", ")))
+            let found: Vec<&str> = found.iter().map(|&index| columns[index].path().parts()[0].as_str()).collect();
+            Err(format!("expected one column of pictures, found {}: choose with --column", found.join(", ")))
         }
     }
 }

@@ -7,12 +7,20 @@ mod common;
 use std::{
     fs::{self, File},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use common::{Folder, alexnet, picture, prepared};
 use parquet::{
-    file::reader::{FileReader, SerializedFileReader},
+    data_type::{ByteArray, ByteArrayType, Int64Type},
+    file::{
+        metadata::KeyValue,
+        properties::WriterProperties,
+        reader::{FileReader, SerializedFileReader},
+        writer::SerializedFileWriter,
+    },
     record::Field,
+    schema::parser::parse_message_type,
 };
 use serde_json::Value;
 
@@ -149,4 +157,69 @@ fn results_are_written_as_tables() {
     let output = common::Output::of(resumed.args(["--adapter", "none-such"]));
     assert!(output.code == Some(0) && output.stderr.contains("is complete, and stays as it is"), "{output:?}");
     assert!(folder.names().iter().all(|name| !name.ends_with(".part")));
+}
+
+#[test]
+fn labels_in_a_column_are_judged() {
+    let (folder, table) = (Folder::new(), garments());
+    let judged = folder.path("judged.csv");
+    let report = alexnet("eval --json --output", &[&judged, &table]);
+    let json: Value = serde_json::from_str(&report.stdout).unwrap();
+    assert_eq!((json["pictures"].as_u64(), json["unreadable"].as_array().unwrap().len()), (Some(5), 3), "{report:?}");
+    assert_eq!(json["top1"]["right"], 5, "{report:?}");
+    let mut lines = csv::Reader::from_path(&judged).unwrap();
+    let lines: Vec<csv::StringRecord> = lines.records().map(Result::unwrap).collect();
+    let images: Vec<&str> = lines.iter().map(|line| line[0].rsplit('#').next().unwrap()).collect();
+    assert_eq!(images, ["0", "1", "2", "6", "7"]);
+
+    // Text, and names that the file keeps for its numbers.
+    let named = folder.path("named.parquet");
+    let names = r#"{"info":{"features":{"kind":{"names":["Bag","Coat","Ankle boot"],"_type":"ClassLabel"}}}}"#;
+    labelled(&named, names, &[("ankle-boot.png", Some(2), "Ankle boot"), ("bag.png", Some(0), "bag")]);
+    for column in ["kind", "text"] {
+        let output = alexnet(&format!("eval --json --label-column {column}"), &[&named]).success();
+        let json: Value = serde_json::from_str(&output).unwrap();
+        assert_eq!(
+            (json["pictures"].as_u64(), json["top1"]["right"].as_u64()),
+            (Some(2), Some(2)),
+            "{column}: {output}"
+        );
+    }
+
+    let bad = folder.path("bad.parquet");
+    labelled(&bad, names, &[("bag.png", Some(7), "Bag"), ("bag.png", None, "scarf")]);
+    for (arguments, code, message) in [
+        ("eval", 1, "bad.parquet: expected a column of labels called label, found picture, kind, text"),
+        ("eval --label-column kind", 1, "bad.parquet: row 1: expected a label in kind, found none"),
+        ("eval --label-column text", 2, "bad.parquet#1: `scarf` is neither a label of the model"),
+        ("eval --label-column picture", 1, "bad.parquet: row 0: expected a label in picture, found none"),
+    ] {
+        alexnet(arguments, &[&bad]).failure(code, &[message]);
+    }
+}
+
+/// Writes a table of pictures, each with a class as a number and as text, and metadata of the Python package `datasets`.
+fn labelled(path: &Path, names: &str, rows: &[(&str, Option<i64>, &str)]) {
+    let schema = "message schema { required binary picture; optional int64 kind; required binary text (STRING); }";
+    let properties = WriterProperties::builder()
+        .set_key_value_metadata(Some(vec![KeyValue::new("huggingface".to_string(), names.to_string())]))
+        .build();
+    let schema = Arc::new(parse_message_type(schema).unwrap());
+    let mut file = SerializedFileWriter::new(File::create(path).unwrap(), schema, Arc::new(properties)).unwrap();
+    let mut group = file.next_row_group().unwrap();
+    let pictures: Vec<ByteArray> = rows.iter().map(|row| fs::read(picture(row.0)).unwrap().into()).collect();
+    let texts: Vec<ByteArray> = rows.iter().map(|row| row.2.into()).collect();
+    let numbers: Vec<i64> = rows.iter().filter_map(|row| row.1).collect();
+    let present: Vec<i16> = rows.iter().map(|row| row.1.is_some().into()).collect();
+    let mut column = group.next_column().unwrap().unwrap();
+    column.typed::<ByteArrayType>().write_batch(&pictures, None, None).unwrap();
+    column.close().unwrap();
+    let mut column = group.next_column().unwrap().unwrap();
+    column.typed::<Int64Type>().write_batch(&numbers, Some(&present), None).unwrap();
+    column.close().unwrap();
+    let mut column = group.next_column().unwrap().unwrap();
+    column.typed::<ByteArrayType>().write_batch(&texts, None, None).unwrap();
+    column.close().unwrap();
+    group.close().unwrap();
+    file.close().unwrap();
 }

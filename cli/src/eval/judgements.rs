@@ -1,7 +1,7 @@
 //! What the network said of each picture, in a table that a later run goes on with.
 
 use super::{
-    Labelled,
+    pictures::Sample,
     score::{Judged, Score},
 };
 use crate::{
@@ -17,7 +17,7 @@ pub struct Judgements(Option<Output>);
 
 impl Judgements {
     /// Opens the table. Where it is to be continued, counts what it holds in `score`, and leaves it out of `pictures`.
-    pub fn open(args: &OutputArgs, score: &mut Score, pictures: &mut Vec<Labelled>) -> Result<Self, Failure> {
+    pub fn open(args: &OutputArgs, score: &mut Score, pictures: &mut Vec<Sample>) -> Result<Self, Failure> {
         if !args.is_given() {
             return Ok(Self(None));
         }
@@ -47,19 +47,20 @@ impl Judgements {
                 Ok(Some(name))
             })
         })?;
-        done.leave_out(pictures, |picture| &picture.path);
+        done.leave_out(pictures, |sample| &sample.item.name);
         Ok(Self(Some(output)))
     }
 
     /// Writes a row for each picture of a batch.
-    pub fn write(&mut self, batch: &[(&Labelled, Judged)]) -> Result<(), Failure> {
+    pub fn write(&mut self, batch: &[(&Sample, Judged)]) -> Result<(), Failure> {
         let Some(output) = &mut self.0 else { return Ok(()) };
         let mut csv = csv::Writer::from_writer(vec![]);
         if output.is_new() {
             csv.write_record(COLUMNS)?;
         }
-        for (Labelled { path, class }, Judged { taken_for, in_top5 }) in batch {
-            csv.serialize((path.to_string_lossy(), class, taken_for, in_top5, name_hex(path).unwrap_or_default()))?;
+        for (Sample { item, class }, Judged { taken_for, in_top5 }) in batch {
+            let image_hex = name_hex(&item.name).unwrap_or_default();
+            csv.serialize((item.name.to_string_lossy(), class, taken_for, in_top5, image_hex))?;
         }
         output.write(&csv.into_inner().map_err(csv::IntoInnerError::into_error)?)
     }

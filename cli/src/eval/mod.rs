@@ -6,7 +6,7 @@ mod score;
 
 use std::{
     io::{self, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
     sync::atomic::AtomicBool,
     time::Instant,
@@ -15,11 +15,16 @@ use std::{
 use alexnet_wgpu::{Model, Pipeline};
 use serde::Serialize;
 
-use self::judgements::Judgements;
+use self::{
+    judgements::Judgements,
+    pictures::{Classes, Sample},
+};
 pub use self::{
     pictures::{Labelled, find, folders},
     score::{Confused, Judged, Score},
 };
+#[cfg(not(feature = "parquet"))]
+use crate::pictures::no_tables;
 use crate::{
     ahead,
     failure::{Failure, printable},
@@ -43,7 +48,8 @@ Examples:
 DIR has a folder for each class, named by its label or its index from 0 (only letters and digits are compared: \
 t-shirt-top is T-shirt/top), with pictures at any depth. Or it is a text file with a picture, relative to that file, \
 and a label or index on each line; in lists of --from, pictures are relative to the current folder. A picture without \
-a label has that of its folder. For folders named by WordNet ids, pass labels with those ids (--labels \
+a label has that of its folder. In a build with the feature `parquet` it may be a Parquet file with a column of pictures and \
+one of labels or indices. For folders named by WordNet ids, pass labels with those ids (--labels \
 imagenet_class_index.json or synset_words.txt); for any other names, a list of them in the order of the classes: ls \
 val > ids.txt.
 
@@ -79,6 +85,10 @@ pub struct Args {
     /// class_index.json)
     #[arg(long, value_name = "FILE")]
     labels: Option<PathBuf>,
+    /// The column of labels in Parquet files
+    #[cfg(feature = "parquet")]
+    #[arg(long, value_name = "NAME", default_value = "label")]
+    label_column: String,
     /// Average the probabilities of ten crops, as the paper does: four corners and the centre, each also mirrored
     #[arg(long)]
     ten_crop: bool,
@@ -106,10 +116,15 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     let model = args.model.open(args.labels.as_deref())?;
     args.model.warn(&model, true);
     let ids = args.labels.as_deref().map(labels::read).transpose()?.unwrap_or_default().ids;
-    let mut pictures = pictures::find_all(&args.pictures, &model.labels, &ids)?;
+    let classes = Classes::new(&model.labels, &ids);
+    #[cfg(feature = "parquet")]
+    let find_rows = |path: &Path| pictures::in_table(path, &args.pictures, &args.label_column, &classes);
+    #[cfg(not(feature = "parquet"))]
+    let find_rows = |path: &Path| Err(Failure::run(no_tables(path)));
+    let mut pictures = pictures::find_all(&args.pictures, &classes, find_rows)?;
     if let Some(output) = args.output.file() {
         let read = args.model.files()?.into_iter().chain(args.labels.clone());
-        let read = read.chain(args.pictures.files()).chain(pictures.iter().map(|picture| picture.path.clone()));
+        let read = read.chain(args.pictures.files()).chain(pictures.iter().map(|sample| sample.item.name.clone()));
         files::keep_apart(output, read)?;
     }
     let mut score = Score::new(model.labels.len());
@@ -161,7 +176,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
 
 /// Runs all pictures, counts which are right, and returns those that could not be read.
 fn measure(
-    pictures: &[Labelled],
+    pictures: &[Sample],
     model: &Model,
     pipeline: &Pipeline,
     (crops, at_once): (Crops, usize),
@@ -171,25 +186,23 @@ fn measure(
     let mut unreadable = Vec::new();
     let bar = progress::bar(pictures.len(), "pictures");
     let probabilities = model.network.gives_probabilities();
-    let read = |picture: &Labelled| {
-        files::expect_regular(&picture.path)?;
-        files::picture(&picture.path, &model.preprocessing, crops)
-    };
-    let failed = |picture: &Labelled, reason| {
-        let (image, image_hex) = (picture.path.display().to_string(), name_hex(&picture.path));
+    let read = |sample: &Sample| sample.item.read(&model.preprocessing, crops);
+    let failed = |sample: &Sample, reason| {
+        let name = &sample.item.name;
+        let (image, image_hex) = (name.display().to_string(), name_hex(name));
         unreadable.push(Unreadable { image, image_hex, reason });
     };
-    let run = |pipeline: &&Pipeline, batch: &[(&Labelled, Vec<f32>)]| {
+    let run = |pipeline: &&Pipeline, batch: &[(&Sample, Vec<f32>)]| {
         Ok(pipeline.run_blocking(&ahead::padded(batch.iter().map(|(_, input)| input), at_once))?)
     };
-    let take = |_: &&Pipeline, batch: &[(&Labelled, Vec<f32>)], outputs: Vec<f32>| {
+    let take = |_: &&Pipeline, batch: &[(&Sample, Vec<f32>)], outputs: Vec<f32>| {
         let of_one = crops.count() * model.labels.len();
         let mut judged = Vec::new();
-        for ((picture, _), outputs) in batch.iter().zip(outputs.chunks_exact(of_one)) {
+        for ((sample, _), outputs) in batch.iter().zip(outputs.chunks_exact(of_one)) {
             let mean = score::mean(outputs, model.labels.len(), probabilities);
-            judged.push((*picture, Judged::new(picture.class, &mean).map_err(Failure::run)?));
+            judged.push((*sample, Judged::new(sample.class, &mean).map_err(Failure::run)?));
         }
-        judged.iter().for_each(|(picture, judged)| score.add(picture.class, *judged));
+        judged.iter().for_each(|(sample, judged)| score.add(sample.class, *judged));
         judgements.write(&judged)
     };
     ahead::in_batches(pictures, at_once, (&bar, stop), read, || Ok((at_once, pipeline)), run, (take, failed))?;

@@ -8,10 +8,12 @@ use std::{
 
 use alexnet_wgpu::Picture;
 
+#[cfg(feature = "parquet")]
+use crate::table;
 use crate::{
     failure::Failure,
     files,
-    pictures::{self, PictureArgs, Walk, is_hidden, walk},
+    pictures::{self, Item, PictureArgs, Walk, is_hidden, walk},
 };
 
 /// A picture and the index of its class.
@@ -69,10 +71,27 @@ fn letters(label: &str) -> String {
     label.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
 }
 
-/// The pictures that arguments name, with their classes, in the order of the arguments. `ids` are further names of the classes.
-pub fn find_all(args: &PictureArgs, labels: &[String], ids: &[String]) -> Result<Vec<Labelled>, Failure> {
+/// A picture of an evaluation, from wherever it comes.
+#[derive(Debug)]
+pub struct Sample {
+    pub item: Item,
+    pub class: usize,
+}
+
+/// The pictures that arguments name, with their classes, in the order of the arguments. `in_table` gives those of a Parquet file.
+pub fn find_all(
+    args: &PictureArgs,
+    classes: &Classes<'_>,
+    in_table: impl Fn(&Path) -> Result<Vec<Sample>, Failure>,
+) -> Result<Vec<Sample>, Failure> {
     args.check()?;
-    let classes = Classes::new(labels, ids);
+    let samples = |found: Vec<Labelled>| {
+        found.into_iter().map(|Labelled { path, class }| Sample { item: Item::found(path), class }).collect()
+    };
+    let one = |path: &Path| match pictures::is_table(path) && !path.is_dir() {
+        true => in_table(path),
+        false => find_one(path, classes, args.list_end()).map(samples),
+    };
     let mut found = Vec::new();
     for argument in args.named() {
         match pictures::matches(argument)? {
@@ -84,20 +103,32 @@ pub fn find_all(args: &PictureArgs, labels: &[String], ids: &[String]) -> Result
             }
             Some(paths) => {
                 for path in paths {
-                    found.extend(find_one(&path, &classes, args.list_end())?);
+                    found.extend(one(&path)?);
                 }
             }
-            None => found.extend(find_one(argument, &classes, args.list_end())?),
+            None => found.extend(one(argument)?),
         }
     }
     for list in args.lists() {
         // As other programs write lists: their names are those of the folder where they run.
-        found.extend(in_list(list, Path::new(""), args.list_end(), &classes)?);
+        found.extend(samples(in_list(list, Path::new(""), args.list_end(), classes)?));
     }
     match found.is_empty() {
         true => Err(Failure::run("expected pictures with their labels, found none")),
         false => Ok(found),
     }
+}
+
+/// The rows of a Parquet file, with the labels of another column.
+#[cfg(feature = "parquet")]
+pub fn in_table(path: &Path, args: &PictureArgs, column: &str, classes: &Classes<'_>) -> Result<Vec<Sample>, Failure> {
+    let items = args.rows(path).map_err(Failure::run)?;
+    let labels = table::labels(path, column).map_err(Failure::run)?;
+    let sample = |(item, label): (Item, String)| match classes.find(&label) {
+        Some(class) => Ok(Sample { item, class }),
+        None => Err(Failure::usage(unknown(&format!("{}: `{label}`", item.name.display()), classes))),
+    };
+    items.zip(labels).map(sample).collect()
 }
 
 /// The pictures in the folders of `path`, or in the lines of a list. `ids` are further names of the classes.
