@@ -130,7 +130,11 @@ async function startLibrary(progress, signal) {
     signal?.throwIfAborted();
     throw error;
   }
-  starting ??= start({ module_or_path: module });
+  if (!starting) {
+    starting = start({ module_or_path: module });
+    // The next load tries again.
+    starting.catch(() => (starting = null));
+  }
   return starting;
 }
 

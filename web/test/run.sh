@@ -17,9 +17,14 @@ echo "$tarball: $(wc -c < "$user/$tarball") bytes"
 echo '{ "private": true, "type": "module" }' > "$user/package.json"
 (cd "$user" && npm install --silent --no-audit --no-fund "./$tarball")
 cp web/test/user/* "$user/"
-for program in page worker; do
+# The examples of the documentation, each as a function.
+awk '/^```js$/ { print "export async function example" ++n "() {"; inside = 1; next }
+    /^```$/ { if (inside) print "}"; inside = 0 }
+    inside && !/^import /' README.md web/README.md docs/guide/src/browser.md >> "$user/examples.ts"
+[ "$(grep -c '^export async' "$user/examples.ts")" -ge 5 ]
+for program in page examples worker; do
     libraries=es2022,dom
-    [ $program = page ] || libraries=es2022,webworker
+    [ $program != worker ] || libraries=es2022,webworker
     "$work/node_modules/.bin/tsc" --strict --target es2022 --module nodenext --lib $libraries "$user/$program.ts"
 done
 cp web/test/browser.mjs web/test/package.mjs "$work/"
