@@ -287,6 +287,13 @@ fn textures_are_compared_in_a_frame() {
             assert_eq!((found.max_difference, found.differing), (expected.max_difference, expected.differing));
             assert_eq!(found.map, None);
         }
+        let found = pair.compare_blocking().unwrap();
+        assert!((found.lpips - expected.lpips).abs() < 1e-6, "{format:?}: {} {}", found.lpips, expected.lpips);
+        let [found, expected] = [&found, &expected].map(|comparison| comparison.map.as_ref().unwrap());
+        assert_eq!([found.width(), found.height()], [131, 90]);
+        for (found, expected) in found.values().iter().zip(expected.values()) {
+            assert!((found - expected).abs() < 1e-6, "{format:?}: {found} {expected}");
+        }
     }
 }
 

@@ -36,7 +36,8 @@ use crate::{
         executable::Executable,
         input::{self, InputArray, Layout},
         memory::Memory,
-        readback, requirements,
+        readback::{self, Reading},
+        requirements,
         wait::Poller,
     },
 };
@@ -88,7 +89,7 @@ pub struct Comparison {
     pub max_difference: u8,
     /// The share of pixels that differ, 0 to 1.
     pub differing: f64,
-    /// The map of distances; `None` in the results of a [`TexturePair`].
+    /// The map of distances; `None` in the results of [`TexturePair::encode`].
     pub map: Option<DistanceMap>,
 }
 
@@ -209,6 +210,28 @@ impl Loaded {
         self.executable.encode(encoder, self.program.reductions(), None);
     }
 
+    /// Records the sums and maxima of all tiles, and copies of the results and distances to the buffers that it returns.
+    fn encode_results(&self, gpu: &Gpu, encoder: &mut wgpu::CommandEncoder) -> Result<Vec<wgpu::Buffer>, RunError> {
+        self.encode_reductions(encoder);
+        let copy = |from: &wgpu::Buffer| {
+            let to = readback::buffer(gpu, from.size());
+            encoder.copy_buffer_to_buffer(from, 0, &to, 0, from.size());
+            to
+        };
+        Ok(self.buffers()?.map(copy).into())
+    }
+
+    /// Reads these copies as a comparison with its map.
+    async fn read(&self, gpu: &Gpu, reading: Vec<Reading>, poller: Poller) -> Result<Comparison, CompareError> {
+        let PairProgram { size, ref maps, .. } = self.program;
+        let read: Vec<Vec<f32>> = readback::read(gpu, reading, poller).await?;
+        let [results, distances] = &read[..] else {
+            return Err(RunError::Device("there is no result".into()).into());
+        };
+        let map = Some(DistanceMap::new(size, maps, distances));
+        Ok(Comparison { map, ..Comparison::new(size, maps, results) })
+    }
+
     /// The buffers of the results and of the distances.
     fn buffers(&self) -> Result<[&wgpu::Buffer; 2], RunError> {
         let PairProgram { results, distances, .. } = self.program;
@@ -258,7 +281,6 @@ impl Pair {
 
     async fn compare(&self, gpu: &Gpu, pictures: [&Picture; 2], poller: Poller) -> Result<Comparison, CompareError> {
         let Self { loaded, textures, inputs } = self;
-        let [results, distances] = loaded.buffers()?;
         let tiles: Vec<[usize; 2]> =
             loaded.program.tiles.iter().map(|pieces| pieces.map(|piece| piece.start)).collect();
         for (tile, &start) in tiles.iter().enumerate() {
@@ -269,30 +291,14 @@ impl Pair {
                 }
                 inputs.iter().for_each(|input| input.encode(encoder));
                 loaded.encode_tile(encoder, tile);
-                if !last {
-                    return Ok(vec![]);
-                }
-                loaded.encode_reductions(encoder);
-                let read = |from: &wgpu::Buffer| {
-                    let to = readback::buffer(gpu, from.size());
-                    encoder.copy_buffer_to_buffer(from, 0, &to, 0, from.size());
-                    to
-                };
-                Ok([results, distances].map(read).into())
+                if last { loaded.encode_results(gpu, encoder) } else { Ok(vec![]) }
             });
             let reading = reading.await?;
-            if !last {
-                // Only one tile's copy of the pictures is in flight.
-                readback::done(gpu, poller).await?;
-                continue;
+            if last {
+                return loaded.read(gpu, reading, poller).await;
             }
-            let read: Vec<Vec<f32>> = readback::read(gpu, reading, poller).await?;
-            let [results, distances] = &read[..] else { break };
-            let map = DistanceMap::new(loaded.program.size, &loaded.program.maps, distances);
-            return Ok(Comparison {
-                map: Some(map),
-                ..Comparison::new(loaded.program.size, &loaded.program.maps, results)
-            });
+            // Only one tile's copy of the pictures is in flight.
+            readback::done(gpu, poller).await?;
         }
         Err(RunError::Device("there is no result".into()).into())
     }

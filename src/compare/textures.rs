@@ -4,8 +4,8 @@ use wgpu::CommandEncoder;
 
 use super::{CompareError, Comparer, Comparison, Loaded, size_of_both};
 use crate::{
-    gpu::error_scopes::Scopes,
-    runtime::{Input, PipelineError, RunError, TextureSource, Ticket, ticket::Ring},
+    gpu::{Gpu, error_scopes::Scopes},
+    runtime::{Input, PipelineError, RunError, TextureSource, Ticket, readback, ticket::Ring, wait::Poller},
 };
 
 /// The number of results that may be under way.
@@ -14,6 +14,7 @@ const TICKETS: usize = 3;
 /// Two textures of a host, compared whenever the host says; see [`Comparer::textures`].
 #[derive(Debug)]
 pub struct TexturePair {
+    gpu: Gpu,
     loaded: Loaded,
     /// Of each tile.
     inputs: Vec<[Input; 2]>,
@@ -46,7 +47,7 @@ impl Comparer {
         let ring = Ring::new(self.gpu.device(), TICKETS, loaded.buffers()?[0].size(), decode);
         match scopes.pop_now() {
             Some(error) => Err(PipelineError::from(error).into()),
-            None => Ok(TexturePair { loaded, inputs, ring }),
+            None => Ok(TexturePair { gpu: self.gpu.clone(), loaded, inputs, ring }),
         }
     }
 }
@@ -62,11 +63,43 @@ impl TexturePair {
         let [results, _] = self.loaded.buffers()?;
         // Before anything is recorded: all tickets may be open.
         let reserved = self.ring.reserve()?;
+        self.encode_tiles(encoder);
+        self.loaded.encode_reductions(encoder);
+        Ok(reserved.ticket(encoder, results))
+    }
+
+    /// Compares the textures' contents by a submission of its own. The result has its map.
+    ///
+    /// # Errors
+    ///
+    /// Errors of the device.
+    pub async fn compare(&self) -> Result<Comparison, CompareError> {
+        self.compare_on(Poller::Thread).await
+    }
+
+    /// Blocking form of [`TexturePair::compare`].
+    ///
+    /// # Errors
+    ///
+    /// As [`TexturePair::compare`].
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn compare_blocking(&self) -> Result<Comparison, CompareError> {
+        pollster::block_on(self.compare_on(Poller::Caller))
+    }
+
+    async fn compare_on(&self, poller: Poller) -> Result<Comparison, CompareError> {
+        let reading = readback::submit(&self.gpu, |encoder| {
+            self.encode_tiles(encoder);
+            self.loaded.encode_results(&self.gpu, encoder)
+        });
+        self.loaded.read(&self.gpu, reading.await?, poller).await
+    }
+
+    /// Records the tiles.
+    fn encode_tiles(&self, encoder: &mut CommandEncoder) {
         for (tile, inputs) in self.inputs.iter().enumerate() {
             inputs.iter().for_each(|input| input.encode(encoder));
             self.loaded.encode_tile(encoder, tile);
         }
-        self.loaded.encode_reductions(encoder);
-        Ok(reserved.ticket(encoder, results))
     }
 }

@@ -1,7 +1,7 @@
 //! Checks of a driver's results: each kernel variant of each layer against the f64 twin ([`crate::reference`]) on random
 //! data, and whole networks against reference vectors that were computed independently of this project.
 //!
-//! `alexnet doctor` runs these checks on all adapters of a machine, and the page of examples/web runs them in a browser. A
+//! `alexnet doctor` runs these checks on all adapters of a machine, and the npm package in web/ runs them in a browser. A
 //! program can check its own device:
 //!
 //! ```

@@ -116,9 +116,22 @@ impl Model {
     /// None in a library that passes its tests.
     #[cfg(feature = "embedded")]
     pub fn embedded() -> Result<Self, WeightsError> {
-        let mut weights =
-            Weights::from_bytes(include_bytes!("../../assets/fashion-mnist-head.safetensors").as_slice())?;
-        weights.extend(Self::imagenet_trunk()?.weights);
+        let head = Weights::from_bytes(include_bytes!("../../assets/fashion-mnist-head.safetensors").as_slice())?;
+        Self::with_trunk(head, &Weights::from_bytes(alexnet_weights::IMAGENET_TRUNK)?)
+    }
+
+    /// Makes a model of two files, as [`Model::embedded`] does of its own: a program may keep them apart and share the trunk with
+    /// [`Lpips::from_weights`](crate::Lpips::from_weights).
+    ///
+    /// `head` has the layers after pool5, and the metadata of the whole model as [`Model::to_weights`] writes it. `trunk` has the
+    /// convolutions under the names of the crate `alexnet-weights`; what else is in it is left out.
+    ///
+    /// # Errors
+    ///
+    /// [`WeightsError`] names the tensor or metadata entry that is missing or does not fit.
+    pub fn with_trunk(head: Weights, trunk: &Weights) -> Result<Self, WeightsError> {
+        let mut weights = head;
+        weights.extend(trunk.of_network(&trunk_network()?)?);
         Self::from_tensors(Some(Format::Safetensors), weights, Notes::default(), &ModelOptions::default())
     }
 
@@ -130,8 +143,7 @@ impl Model {
     /// None in a library that passes its tests.
     #[cfg(feature = "imagenet")]
     pub fn imagenet_trunk() -> Result<Self, WeightsError> {
-        let unfit = |error: crate::network::NetworkError| WeightsError::Unrecognised(error.to_string());
-        let network = AlexNet::TORCHVISION.network().and_then(|network| network.up_to("pool5")).map_err(unfit)?;
+        let network = trunk_network()?;
         let weights = Weights::from_bytes(alexnet_weights::IMAGENET_TRUNK)?.of_network(&network)?;
         let origin = Origin {
             format: Some(Format::Safetensors),
@@ -176,12 +188,38 @@ impl Model {
     }
 }
 
+/// torchvision's network up to pool5.
+fn trunk_network() -> Result<Network, WeightsError> {
+    let network = AlexNet::TORCHVISION.network().and_then(|network| network.up_to("pool5"));
+    network.map_err(|error| WeightsError::Unrecognised(error.to_string()))
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
     use super::*;
     use crate::Resize;
+
+    /// A head and a trunk make the model that both were taken from, and a part of a trunk makes none.
+    #[cfg(feature = "embedded")]
+    #[test]
+    fn a_head_and_a_trunk_make_a_model() {
+        let whole = Model::embedded().unwrap();
+        let (mut head, mut trunk) = (whole.to_weights().unwrap(), Weights::default());
+        for layer in 1..=5 {
+            for name in [format!("conv{layer}.weight"), format!("conv{layer}.bias")] {
+                trunk.insert(name.clone(), head.remove(&name).unwrap());
+            }
+        }
+        trunk.insert("lpips1.weight", whole.weights.tensor("fc8.bias").unwrap().clone());
+        let made = Model::with_trunk(head.clone(), &trunk).unwrap();
+        assert_eq!((made.network, made.labels), (whole.network, whole.labels));
+        assert!(made.weights.names().eq(whole.weights.names()), "{:?}", made.weights);
+        trunk.remove("conv5.bias");
+        let error = Model::with_trunk(head, &trunk).unwrap_err().to_string();
+        assert!(error.contains("conv5.bias"), "{error}");
+    }
 
     /// A network with a small input sees the whole picture by default.
     #[test]

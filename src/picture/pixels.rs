@@ -69,9 +69,9 @@ impl fmt::Debug for Picture {
 impl Picture {
     /// The longest supported side in pixels, which is JPEG's limit.
     pub const MAX_SIDE: u32 = 65_535;
-    /// The largest supported number of pixels. A decoded picture takes three bytes per pixel; decoding can take four times
-    /// that.
-    pub const MAX_PIXELS: u64 = 1 << 28;
+    /// The largest supported number of pixels: a quarter in WebAssembly, whose memory ends at 4 GB. A decoded picture takes three
+    /// bytes per pixel; decoding can take four times that.
+    pub const MAX_PIXELS: u64 = if cfg!(target_arch = "wasm32") { 1 << 26 } else { 1 << 28 };
     /// The number of pixels that are decoded regardless of the file's length.
     pub const SMALL: u64 = 1 << 24;
     /// The limit of a file's length and of a decoder's allocations, in bytes: a picture of the most pixels.

@@ -6,7 +6,7 @@ function explain() {
   status.textContent =
     location.protocol === "file:"
       ? "This page needs a web server: run `python3 -m http.server` in its folder, then open http://localhost:8000."
-      : "Part of this page did not load: page.js or alexnet_web.js. Reload it, or look whether the server has both files.";
+      : "Part of this page did not load: page.js or the scripts in alexnet-web. Reload it, or look whether the server has them.";
   status.classList.add("trouble");
 }
 

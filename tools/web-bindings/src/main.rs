@@ -1,4 +1,4 @@
-//! Writes the bindings of a WebAssembly file for a page: `page-bindings FILE.wasm FOLDER`.
+//! Writes the JavaScript bindings of a WebAssembly file: `web-bindings FILE.wasm FOLDER`.
 
 use std::{env, process::ExitCode};
 
@@ -7,7 +7,7 @@ use wasm_bindgen_cli_support::Bindgen;
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let [wasm, folder] = arguments.as_slice() else {
-        eprintln!("usage: page-bindings FILE.wasm FOLDER");
+        eprintln!("usage: web-bindings FILE.wasm FOLDER");
         return ExitCode::from(2);
     };
     let written =
@@ -15,7 +15,7 @@ fn main() -> ExitCode {
     match written {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("page-bindings: {wasm}: {error:#}");
+            eprintln!("web-bindings: {wasm}: {error:#}");
             ExitCode::FAILURE
         }
     }
