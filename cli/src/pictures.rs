@@ -60,6 +60,9 @@ enum Source {
     /// A row of a Parquet file.
     #[cfg(feature = "parquet")]
     Row(Arc<table::Pictures>, usize),
+    /// Something that cannot be read, and why.
+    #[cfg(feature = "parquet")]
+    Unusable(String),
 }
 
 impl Item {
@@ -71,6 +74,12 @@ impl Item {
     /// The file at `path`, which was found in a folder or a list.
     pub fn found(path: PathBuf) -> Self {
         Self { name: path, source: Source::Found }
+    }
+
+    /// The same item, which cannot be used.
+    #[cfg(feature = "parquet")]
+    pub fn unusable(self, reason: String) -> Self {
+        Self { source: Source::Unusable(reason), ..self }
     }
 
     /// The network's input for each crop, or the error, with the picture's name.
@@ -87,6 +96,8 @@ impl Item {
                 let bytes = table.bytes(*row).map_err(|reason| format!("{}: {reason}", self.name.display()))?;
                 files::decode_picture(bytes.data(), &self.name)?
             }
+            #[cfg(feature = "parquet")]
+            Source::Unusable(reason) => return Err(format!("{}: {reason}", self.name.display())),
         };
         files::crops(&picture, &self.name, preprocessing, crops)
     }

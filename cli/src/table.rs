@@ -104,8 +104,8 @@ impl Pictures {
 }
 
 /// The labels in a column: text, or numbers, which stand for the names that Hugging Face's libraries keep beside the table, where they
-/// do. Errors name the file.
-pub fn labels(path: &Path, name: &str) -> Result<Vec<String>, String> {
+/// do. `None` where there is none. Errors name the file.
+pub fn labels(path: &Path, name: &str) -> Result<Vec<Option<String>>, String> {
     let named = |reason: &str| format!("{}: {reason}", path.display());
     let cannot = |e: io::Error| format!("cannot read {}: {e}", path.display());
     let file = File::open(path).map_err(cannot)?;
@@ -137,10 +137,7 @@ pub fn labels(path: &Path, name: &str) -> Result<Vec<String>, String> {
                 )))
             }
         });
-        for label in values.map_err(|reason| named(&reason))? {
-            let row = labels.len();
-            labels.push(label.ok_or_else(|| named(&format!("row {row}: expected a label in {name}, found none")))?);
-        }
+        labels.extend(values.map_err(|reason| named(&reason))?);
     }
     Ok(labels)
 }

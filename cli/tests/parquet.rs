@@ -187,12 +187,16 @@ fn labels_in_a_column_are_judged() {
     }
 
     let bad = folder.path("bad.parquet");
-    labelled(&bad, names, &[("bag.png", Some(7), "Bag"), ("bag.png", None, "scarf")]);
+    labelled(&bad, names, &[("bag.png", Some(0), "Bag"), ("bag.png", None, "scarf")]);
+    let output = alexnet("eval --json --label-column kind", &[&bad]).success();
+    let json: Value = serde_json::from_str(&output).unwrap();
+    assert_eq!((json["pictures"].as_u64(), json["top1"]["right"].as_u64()), (Some(1), Some(1)), "{output}");
+    let reason = json["unreadable"][0]["reason"].as_str().unwrap();
+    assert!(reason.ends_with("bad.parquet#1: expected a label in kind, found none"), "{output}");
     for (arguments, code, message) in [
         ("eval", 1, "bad.parquet: expected a column of labels called label, found picture, kind, text"),
-        ("eval --label-column kind", 1, "bad.parquet: row 1: expected a label in kind, found none"),
         ("eval --label-column text", 2, "bad.parquet#1: `scarf` is neither a label of the model"),
-        ("eval --label-column picture", 1, "bad.parquet: row 0: expected a label in picture, found none"),
+        ("eval --label-column picture", 1, "none of 2 pictures could be read"),
     ] {
         alexnet(arguments, &[&bad]).failure(code, &[message]);
     }

@@ -124,9 +124,14 @@ pub fn find_all(
 pub fn in_table(path: &Path, args: &PictureArgs, column: &str, classes: &Classes<'_>) -> Result<Vec<Sample>, Failure> {
     let items = args.rows(path).map_err(Failure::run)?;
     let labels = table::labels(path, column).map_err(Failure::run)?;
-    let sample = |(item, label): (Item, String)| match classes.find(&label) {
-        Some(class) => Ok(Sample { item, class }),
-        None => Err(Failure::usage(unknown(&format!("{}: `{label}`", item.name.display()), classes))),
+    let sample = |(item, label): (Item, Option<String>)| {
+        let Some(label) = label else {
+            return Ok(Sample { item: item.unusable(format!("expected a label in {column}, found none")), class: 0 });
+        };
+        match classes.find(&label) {
+            Some(class) => Ok(Sample { item, class }),
+            None => Err(Failure::usage(unknown(&format!("{}: `{label}`", item.name.display()), classes))),
+        }
     };
     items.zip(labels).map(sample).collect()
 }
