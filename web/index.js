@@ -58,6 +58,10 @@ class Progress {
     this.#tell?.({ loaded: this.#loaded, total: Number.isNaN(this.#total) ? undefined : this.#total });
   }
 
+  stop() {
+    this.#tell = undefined;
+  }
+
   /** A stream whose bytes are counted. */
   count(stream) {
     const transform = (chunk, out) => {
@@ -171,12 +175,28 @@ async function fetchModel(model, progress, signal) {
   return new Uint8Array(view.buffer, view.byteOffset, view.byteLength);
 }
 
+/** Fetches several files at once. When one fails, the others are given up and told of no more. */
+async function together(onProgress, signal, fetchAll) {
+  const progress = new Progress(onProgress);
+  const controller = new AbortController();
+  const giveUp = () => controller.abort(signal.reason);
+  signal?.addEventListener("abort", giveUp);
+  try {
+    return await Promise.all(fetchAll(progress, controller.signal));
+  } catch (error) {
+    progress.stop();
+    controller.abort(error);
+    throw error;
+  } finally {
+    signal?.removeEventListener("abort", giveUp);
+  }
+}
+
 export async function load({ model, onProgress, signal, deny = "" } = {}) {
   signal?.throwIfAborted();
   const adapter = nameOf((await findAdapter()).info);
-  const progress = new Progress(onProgress);
   const own = model !== undefined;
-  const [bytes, head, trunk] = await Promise.all([
+  const [bytes, head, trunk] = await together(onProgress, signal, (progress, signal) => [
     own ? fetchModel(model, progress, signal) : null,
     own ? null : fetchTensors("head", progress, signal),
     own ? null : fetchTensors("trunk", progress, signal),
@@ -221,21 +241,22 @@ const DRAWABLE = {
   VideoFrame: ({ displayWidth, displayHeight }) => [displayWidth, displayHeight],
 };
 
-/** A canvas that sources are drawn on, on their way to the device. */
-let sketch = null;
+/** The canvases that sources are drawn on: `device` on their way to the GPU, `memory` where their pixels are read. */
+const sketches = {};
 
 /**
- * Draws a source on the canvas, over white as the library lays transparent pixels of files. It goes this way since browsers
+ * Draws a source on such a canvas, over white as the library lays transparent pixels of files. It goes this way since browsers
  * refuse to copy some sources to a texture, video frames without a GPU among them, and since the copy must not fail: whatever
  * keeps it from it is an error here. All of this happens where the browser keeps the source and its canvases.
  */
-function draw(source) {
+function draw(source, place) {
   const kind = kindOf(source);
   const [width, height] = DRAWABLE[kind](source);
   if (!(width > 0 && height > 0)) {
     throw new Error(`expected a picture, found ${kind === "HTMLVideoElement" ? "a video that shows none yet" : `an empty ${kind}`}`);
   }
-  sketch ??= new OffscreenCanvas(width, height).getContext("2d", { alpha: false });
+  const options = { alpha: false, willReadFrequently: place === "memory" };
+  const sketch = (sketches[place] ??= new OffscreenCanvas(width, height).getContext("2d", options));
   const { canvas } = sketch;
   if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
   try {
@@ -246,17 +267,17 @@ function draw(source) {
     new VideoFrame(canvas, { timestamp: 0 }).close();
   } catch (error) {
     // It may be tainted for good.
-    sketch = null;
+    delete sketches[place];
     if (error.name !== "SecurityError") throw new Error(`the ${kind} cannot be read: ${error.message}`, { cause: error });
     throw new Error(`the ${kind} shows something of another site, which does not let this page read it`, { cause: error });
   }
-  return canvas;
+  return sketch;
 }
 
 /** The pixels of a source, as a picture. */
 function pixelsOf(source) {
-  const { width, height } = draw(source);
-  return pictureOf(sketch.getImageData(0, 0, width, height));
+  const sketch = draw(source, "memory");
+  return pictureOf(sketch.getImageData(0, 0, sketch.canvas.width, sketch.canvas.height));
 }
 
 function pictureOf({ width, height, data }) {
@@ -310,7 +331,7 @@ export class AlexNet {
 
   async classify(source, { top = 5 } = {}) {
     const { name, shape } = this.layers.at(-1);
-    if (shape.length !== 1) throw new Error(`expected a network that ends in classes, found one that ends in maps (${name})`);
+    if (shape.slice(1).some((side) => side > 1)) throw new Error(`expected a network that ends in classes, found one that ends in maps (${name})`);
     if (!Number.isInteger(top) || top < 1) throw new RangeError(`expected a number of classes from 1 on, found ${top}`);
     const values = await this.#use(() => this.#layer(source, name));
     if (values.some(Number.isNaN)) throw new Error("the network's outputs are not numbers: its weights or the device are at fault");
@@ -389,7 +410,7 @@ export class AlexNet {
     const picture = (await decode(source)) ?? (this.readsCanvases ? null : pixelsOf(source));
     if (picture) return this.#network.layer(picture, layer);
     while (this.#frames.size >= Network.maxFrames()) await Promise.race(this.#frames);
-    const frame = this.#network.layerOfCanvas(draw(source), layer);
+    const frame = this.#network.layerOfCanvas(draw(source, "device").canvas, layer);
     const done = frame.then(() => {}, () => {}).then(() => this.#frames.delete(done));
     this.#frames.add(done);
     return frame;
@@ -418,7 +439,7 @@ export class AlexNet {
     comparer.resize(width, height);
     for (const [place, source] of sources.entries()) {
       if (pictures[place]) comparer.putPicture(place, pictures[place]);
-      else comparer.putCanvas(place, draw(source));
+      else comparer.putCanvas(place, draw(source, "device").canvas);
     }
     return comparer.compareTextures();
   }

@@ -36,8 +36,7 @@ pub fn texture(gpu: &Gpu, width: u32, height: u32) -> Result<Texture, JsError> {
     }))
 }
 
-/// Copies what a canvas shows now. The canvas must be one that was drawn by this page's own pictures: wgpu ends the program
-/// where a browser refuses.
+/// Copies what a canvas shows now. The browser must allow it, which index.js sees to: where it throws, wgpu panics.
 ///
 /// # Errors
 ///

@@ -9,10 +9,10 @@ cd "$(dirname "$0")/../.."
 web/build.sh
 
 # In a folder of its own, from the tarball alone.
-user=$work/user
+user=$(realpath "$work")/user
 rm -rf "$user"
 mkdir -p "$user"
-tarball=$(cd "$target/web-package" && npm pack --silent --pack-destination "$OLDPWD/$user")
+tarball=$(cd "$target/web-package" && npm pack --silent --pack-destination "$user")
 echo "$tarball: $(wc -c < "$user/$tarball") bytes"
 echo '{ "private": true, "type": "module" }' > "$user/package.json"
 (cd "$user" && npm install --silent --no-audit --no-fund "./$tarball")
