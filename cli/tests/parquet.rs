@@ -188,7 +188,7 @@ fn labels_in_a_column_are_judged() {
 
     let bad = folder.path("bad.parquet");
     labelled(&bad, names, &[("bag.png", Some(0), "Bag"), ("bag.png", None, "scarf")]);
-    let output = alexnet("eval --json --label-column kind", &[&bad]).success();
+    let output = alexnet("eval --json --label-column kind", &[&bad]).stdout;
     let json: Value = serde_json::from_str(&output).unwrap();
     assert_eq!((json["pictures"].as_u64(), json["top1"]["right"].as_u64()), (Some(1), Some(1)), "{output}");
     let reason = json["unreadable"][0]["reason"].as_str().unwrap();
