@@ -193,10 +193,13 @@ fn labels_in_a_column_are_judged() {
     assert_eq!((json["pictures"].as_u64(), json["top1"]["right"].as_u64()), (Some(1), Some(1)), "{output}");
     let reason = json["unreadable"][0]["reason"].as_str().unwrap();
     assert!(reason.ends_with("bad.parquet#1: expected a label in kind, found none"), "{output}");
+    // Bytes that are no text.
+    let none = alexnet("eval --label-column picture", &[&bad]);
+    assert_eq!(none.code, Some(1), "{none:?}");
+    assert!(none.stderr.ends_with("none of 2 pictures could be read\n"), "{none:?}");
     for (arguments, code, message) in [
         ("eval", 1, "bad.parquet: expected a column of labels called label, found picture, kind, text"),
         ("eval --label-column text", 2, "bad.parquet#1: `scarf` is neither a label of the model"),
-        ("eval --label-column picture", 1, "none of 2 pictures could be read"),
     ] {
         alexnet(arguments, &[&bad]).failure(code, &[message]);
     }
