@@ -219,10 +219,13 @@ impl Engine {
             .map(move |row| {
                 let (readers, read) = (readers.clone(), read.clone());
                 async move {
-                    // Never closed.
-                    let _permit = readers.acquire_owned().await;
-                    let value = task::spawn_blocking(move || read(row)).await?;
-                    Ok(value.map(|value| (row, value)))
+                    // Never closed. Given back as soon as the row is read, also where nobody asks for it yet.
+                    let permit = readers.acquire_owned().await;
+                    let read = move || {
+                        let _permit = permit;
+                        read(row)
+                    };
+                    Ok(task::spawn_blocking(read).await?.map(|value| (row, value)))
                 }
             })
             .buffered(cores)
