@@ -253,10 +253,12 @@ function draw(source, place) {
   const kind = kindOf(source);
   const [width, height] = DRAWABLE[kind](source);
   if (!(width > 0 && height > 0)) {
-    throw new Error(`expected a picture, found ${kind === "HTMLVideoElement" ? "a video that shows none yet" : `an empty ${kind}`}`);
+    const found = kind === "HTMLVideoElement" ? "a video that shows none yet" : `an empty ${kind}`;
+    throw new Error(`expected a picture, found ${found}`);
   }
   const options = { alpha: false, willReadFrequently: place === "memory" };
   const sketch = (sketches[place] ??= new OffscreenCanvas(width, height).getContext("2d", options));
+  if (!sketch) throw new Error(`this browser has no canvas for a picture of ${width}×${height} pixels`);
   const { canvas } = sketch;
   if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
   try {
@@ -331,7 +333,9 @@ export class AlexNet {
 
   async classify(source, { top = 5 } = {}) {
     const { name, shape } = this.layers.at(-1);
-    if (shape.slice(1).some((side) => side > 1)) throw new Error(`expected a network that ends in classes, found one that ends in maps (${name})`);
+    if (shape.slice(1).some((side) => side > 1)) {
+      throw new Error(`expected a network that ends in classes, found one that ends in maps (${name})`);
+    }
     if (!Number.isInteger(top) || top < 1) throw new RangeError(`expected a number of classes from 1 on, found ${top}`);
     const values = await this.#use(() => this.#layer(source, name));
     if (values.some(Number.isNaN)) throw new Error("the network's outputs are not numbers: its weights or the device are at fault");
@@ -434,7 +438,8 @@ export class AlexNet {
     });
     const [[width, height], [columns, rows]] = sizes;
     if (width !== columns || height !== rows) {
-      throw new Error(`expected pictures of the same size, found ${width}×${height} and ${columns}×${rows}: resize or crop one of them`);
+      const found = `${width}×${height} and ${columns}×${rows}`;
+      throw new Error(`expected pictures of the same size, found ${found}: resize or crop one of them`);
     }
     comparer.resize(width, height);
     for (const [place, source] of sources.entries()) {

@@ -197,7 +197,8 @@ async function classifyFile(file) {
     const found = await network.classify(file);
     if (number !== shown) return;
     show(found);
-    element("facts").textContent = `${(performance.now() - begin).toFixed(0)} ms on ${network.adapter}, decoding and scaling included.`;
+    const took = (performance.now() - begin).toFixed(0);
+    element("facts").textContent = `${took} ms on ${network.adapter}, decoding and scaling included.`;
     answered = { file, top: found.classes[0] };
     for (const id of ["why", "inside"]) element(id).hidden = false;
     say("Ready.");
@@ -385,7 +386,10 @@ async function startCamera() {
 /** Classifies each frame of the camera that the device keeps up with; frames go from the video to the device. */
 async function watch(goesOn) {
   const next = () =>
-    new Promise((then) => ("requestVideoFrameCallback" in video ? video.requestVideoFrameCallback(then) : requestAnimationFrame(then)));
+    new Promise((then) => {
+      if ("requestVideoFrameCallback" in video) video.requestVideoFrameCallback(then);
+      else requestAnimationFrame(then);
+    });
   const underWay = new Set();
   let [answers, since] = [0, performance.now()];
   while (goesOn()) {
