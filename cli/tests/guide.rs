@@ -130,8 +130,8 @@ fn runs(name: &str) {
                 left_out += commands(block).len();
                 continue;
             }
-            // What is JavaScript is checked by web/test/run.sh.
-            "js" | "rust" | "rust,no_run" | "text" | "json" | "yaml" | "toml" | "wgsl" => continue,
+            // What is JavaScript is checked by web/test/run.sh, and SQL by integrations/datafusion/tests.
+            "js" | "sql" | "rust" | "rust,no_run" | "text" | "json" | "yaml" | "toml" | "wgsl" => continue,
             other => panic!("{name}.md:{}: expected another language than {other:?}", block.start),
         }
         let mut printed = String::new();

@@ -18,7 +18,7 @@ for method in grad-cam occlusion; do
 done
 
 # What the strongest channel of a layer saw.
-for layer in conv2 conv3 conv5; do
+for layer in conv2 conv3; do
     alexnet explain examples/pictures/chelsea.png --method deconvnet --layer $layer --channel strongest \
         --output "$pictures/seen-$layer.png"
 done

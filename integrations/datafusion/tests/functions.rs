@@ -8,9 +8,9 @@ use alexnet_wgpu::{Classifier, Comparer, Gpu, GpuOptions, Model, Picture};
 use datafusion::{
     arrow::{
         array::{Array, ArrayRef, AsArray, BinaryArray, BinaryViewArray, Int32Array, LargeBinaryArray, RecordBatch},
-        datatypes::{Float32Type, Int32Type, UInt32Type},
+        datatypes::{Float32Type, Int32Type, Int64Type, UInt32Type},
     },
-    prelude::SessionContext,
+    prelude::{ParquetReadOptions, SessionContext},
 };
 
 const NAMES: [&str; 3] = ["ankle-boot.png", "bag.png", "trouser.png"];
@@ -189,4 +189,21 @@ async fn wrong_queries_say_what_was_expected() {
         let message = error(&context, &format!("SELECT {select} FROM pictures")).await;
         assert!(message.contains(expected), "{select}: {message}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_query_of_the_guide_counts_labels() {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+    let guide = fs::read_to_string(format!("{root}/docs/guide/src/many.md")).unwrap();
+    let select = guide.split_once("```sql\n").unwrap().1.split_once("```").unwrap().0;
+    let (context, engine) = context(4);
+    let table = format!("{root}/cli/tests/data/garments.parquet");
+    context.register_parquet("pictures", table, ParquetReadOptions::default()).await.unwrap();
+    let result = query(&context, &format!("SELECT * FROM ({select}) ORDER BY label")).await;
+    let labels: Vec<Option<&str>> = result.column(0).as_string::<i32>().iter().collect();
+    let expected = ["Ankle boot", "Bag", "Sneaker", "T-shirt/top", "Trouser"];
+    // Last those that could not be read: two are NULL, one is no picture.
+    assert_eq!(labels, expected.map(Some).into_iter().chain([None]).collect::<Vec<_>>());
+    assert_eq!(result.column(1).as_primitive::<Int64Type>().values()[..], [1, 1, 1, 1, 1, 3]);
+    assert_eq!((engine.counts().pictures, engine.counts().unreadable), (6, 1));
 }
