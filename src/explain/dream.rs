@@ -1,7 +1,7 @@
 //! Pictures that a layer's channel answers to most: gradient ascent on the input (Erhan et al. 2009), with the picture moved at
 //! random and gradients of several scales, so that shapes appear rather than noise (Olah et al. 2017, "Feature Visualization").
 
-use super::{ExplainError, LayerGradient};
+use super::{ExplainError, LayerGradient, check_channel, no_picture};
 use crate::{
     gpu::Gpu,
     network::Network,
@@ -82,13 +82,7 @@ impl Dreamer {
                 found: format!("an input of {}", network.input()),
             });
         }
-        let channels = network.layer(layer)?.output.channels;
-        if channel >= channels {
-            return Err(ExplainError::Option {
-                expected: format!("a channel of `{layer}`, 0 to {}", channels - 1),
-                found: channel.to_string(),
-            });
-        }
+        check_channel(layer, network.layer(layer)?.output, channel)?;
         let gradient = LayerGradient::builder(gpu, network, weights).of(layer).build()?;
         Ok(Self { gradient, preprocessing: *preprocessing, channel })
     }
@@ -139,10 +133,7 @@ impl Dreamer {
             done(number + 1);
         }
         let after = mean(&self.gradient.run_on(&input, None, poller).await?.output);
-        let picture = self.preprocessing.picture(&input, shape).ok_or_else(|| ExplainError::Option {
-            expected: "a network for pictures".into(),
-            found: format!("an input of {shape}"),
-        })?;
+        let picture = self.preprocessing.picture(&input, shape).ok_or_else(|| no_picture(shape))?;
         Ok(Dream { picture, before, after })
     }
 

@@ -294,6 +294,22 @@ impl Explainer {
     }
 }
 
+/// Checks that a layer's output has such a channel.
+fn check_channel(layer: &str, output: Shape, channel: usize) -> Result<(), ExplainError> {
+    if channel < output.channels {
+        return Ok(());
+    }
+    Err(ExplainError::Option {
+        expected: format!("a channel of `{layer}`, 0 to {}", output.channels - 1),
+        found: channel.to_string(),
+    })
+}
+
+/// The error for a network whose input is no picture.
+fn no_picture(input: Shape) -> ExplainError {
+    ExplainError::Option { expected: "a network for pictures".into(), found: format!("an input of {input}") }
+}
+
 /// The name of a layer whose output is maps.
 fn maps<'a>(network: &Network, layer: &'a str) -> Result<&'a str, ExplainError> {
     let output = network.layer(layer)?.output;

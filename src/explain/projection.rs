@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use super::{ExplainError, LayerGradient, maps};
+use super::{ExplainError, LayerGradient, check_channel, maps, no_picture};
 use crate::{
     activation::BackwardRule,
     gpu::Gpu,
@@ -80,10 +80,7 @@ impl Projector {
         maps(network, layer)?;
         let input = network.input();
         if preprocessing.picture(&vec![0.0; input.len()], input).is_none() {
-            return Err(ExplainError::Option {
-                expected: "a network for pictures".into(),
-                found: format!("an input of {input}"),
-            });
+            return Err(no_picture(input));
         }
         let gradient = LayerGradient::builder(gpu, network, weights).of(layer).rule(BackwardRule::Deconvnet).build()?;
         Ok(Self { gradient, preprocessing: *preprocessing, layer: layer.into() })
@@ -125,14 +122,7 @@ impl Projector {
         if input.len() != shape.len() {
             return Err(RunError::Input { expected: shape.len(), found: input.len() }.into());
         }
-        if let Some(channel) = channel
-            && channel >= output.channels
-        {
-            return Err(ExplainError::Option {
-                expected: format!("a channel of `{}`, 0 to {}", self.layer, output.channels - 1),
-                found: channel.to_string(),
-            });
-        }
+        channel.map_or(Ok(()), |channel| check_channel(&self.layer, output, channel))?;
         let activations = self.gradient.run_on(input, None, poller).await?.output;
         let map = output.height * output.width;
         let searched = channel.map_or(0..activations.len(), |channel| channel * map..(channel + 1) * map);
@@ -143,10 +133,7 @@ impl Projector {
         let mut seeds = vec![0.0; output.len()];
         seeds[strongest] = activation;
         let values = self.gradient.run_on(input, Some(&seeds), poller).await?.gradient;
-        let picture = self.picture(&values).ok_or_else(|| ExplainError::Option {
-            expected: "a network for pictures".into(),
-            found: format!("an input of {shape}"),
-        })?;
+        let picture = self.picture(&values).ok_or_else(|| no_picture(shape))?;
         let (rows, columns) = reach(&values, shape);
         let position = [strongest % map / output.width, strongest % output.width];
         Ok(Projection { channel: strongest / map, activation, position, values, picture, rows, columns })
