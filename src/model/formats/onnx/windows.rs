@@ -18,15 +18,10 @@ impl Walk<'_> {
             (Some(kernel), _) | (None, Some(kernel)) => kernel,
             (None, None) => return Err("a kernel_shape".into()),
         };
-        let spread = |i: usize| {
-            let gaps = kernel[i].checked_sub(1)?.checked_mul(dilation[i])?;
-            gaps.checked_add(1).filter(|_| dilation[i] > 0)
-        };
-        let (Some(rows), Some(columns)) = (spread(0), spread(1)) else {
-            return Err(format!("a kernel and dilations of at least 1, found {kernel:?} and {dilation:?}"));
-        };
-        let span = [rows, columns];
         let stride = node.pair("strides")?.unwrap_or([1, 1]);
+        let window = Window { kernel, stride, dilation, padding: Padding::default() };
+        window.check()?;
+        let span = window.span();
         let auto_pad = node.text("auto_pad").unwrap_or(b"NOTSET");
         let padding = match auto_pad {
             b"NOTSET" | b"" => match node.ints("pads") {
@@ -46,7 +41,7 @@ impl Walk<'_> {
                 let upper = auto_pad == b"SAME_UPPER";
                 // As many windows as strides begin in the input; an odd row goes to the named end.
                 let pads = |size: usize, span: usize, stride: usize| {
-                    let steps = size.div_ceil(stride.max(1)).saturating_sub(1);
+                    let steps = size.div_ceil(stride).saturating_sub(1);
                     let total = steps.saturating_mul(stride).saturating_add(span).saturating_sub(size);
                     let total = total.min(MAX_ACTIVATION);
                     let (small, large) = (total / 2, total - total / 2);
@@ -58,6 +53,6 @@ impl Walk<'_> {
             }
             other => return Err(format!("a known auto_pad, found `{}`", clip(&String::from_utf8_lossy(other)))),
         };
-        Ok(Window { kernel, stride, padding, dilation })
+        Ok(Window { padding, ..window })
     }
 }
