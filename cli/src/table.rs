@@ -17,7 +17,7 @@ use parquet::{
     file::{
         metadata::KeyValue,
         properties::WriterProperties,
-        reader::{FileReader, SerializedFileReader},
+        reader::{FileReader, RowGroupReader, SerializedFileReader},
         writer::SerializedFileWriter,
     },
     schema::types::{ColumnDescriptor, PrimitiveTypeBuilder, Type, TypePtr},
@@ -50,17 +50,8 @@ impl std::fmt::Debug for Pictures {
 impl Pictures {
     /// Opens a file, and finds the column called `name`, or the only one with pictures.
     pub fn open(path: &Path, name: Option<&str>) -> Result<Self, String> {
-        let cannot = |e: io::Error| format!("cannot read {}: {e}", path.display());
-        let file = File::open(path).map_err(cannot)?;
-        if !file.metadata().map_err(cannot)?.is_file() {
-            return Err(format!(
-                "{}: expected a Parquet file, found something that is not a regular file",
-                path.display()
-            ));
-        }
+        let file = open(path)?;
         let named = |reason: &str| format!("{}: {reason}", path.display());
-        let file = checked(|| SerializedFileReader::new(file))
-            .map_err(|e| named(&format!("expected a Parquet file, found another or a damaged one ({e})")))?;
         let schema = file.metadata().file_metadata().schema_descr();
         let column = choose(schema.columns(), name).map_err(|reason| named(&reason))?;
         let mut begins = vec![0];
@@ -85,8 +76,13 @@ impl Pictures {
         let pictures = match known {
             Some(pictures) => pictures,
             None => {
-                let rows = self.begins[group + 1] - self.begins[group];
-                let read = checked(|| read_group(&open.file, group, self.column, rows));
+                let read = checked(|| {
+                    let group = open.file.get_row_group(group)?;
+                    match group.get_column_reader(self.column)? {
+                        ColumnReader::ByteArrayColumnReader(reader) => values(&*group, self.column, reader),
+                        _ => Err(ParquetError::General("another type of column".into())),
+                    }
+                });
                 let pictures = Arc::new(read.map_err(|e| format!("the file is damaged: {e}"))?);
                 if open.groups.len() == GROUPS {
                     open.groups.pop_front();
@@ -103,14 +99,22 @@ impl Pictures {
     }
 }
 
+/// Opens a file. Errors name it.
+fn open(path: &Path) -> Result<SerializedFileReader<File>, String> {
+    let cannot = |e: io::Error| format!("cannot read {}: {e}", path.display());
+    let expected = |found: &str| format!("{}: expected a Parquet file, found {found}", path.display());
+    let file = File::open(path).map_err(cannot)?;
+    if !file.metadata().map_err(cannot)?.is_file() {
+        return Err(expected("something that is not a regular file"));
+    }
+    checked(|| SerializedFileReader::new(file)).map_err(|e| expected(&format!("another or a damaged one ({e})")))
+}
+
 /// The labels in a column: text, or numbers, which stand for the names that Hugging Face's libraries keep beside the table, where they
 /// do. `None` where there is none. Errors name the file.
 pub fn labels(path: &Path, name: &str) -> Result<Vec<Option<String>>, String> {
+    let file = open(path)?;
     let named = |reason: &str| format!("{}: {reason}", path.display());
-    let cannot = |e: io::Error| format!("cannot read {}: {e}", path.display());
-    let file = File::open(path).map_err(cannot)?;
-    let damaged = |e: String| named(&format!("the file is damaged: {e}"));
-    let file = checked(|| SerializedFileReader::new(file)).map_err(damaged)?;
     let metadata = file.metadata().file_metadata();
     let columns = metadata.schema_descr().columns();
     let found = columns.iter().position(|column| column.path().parts() == [name] && column.max_rep_level() == 0);
@@ -124,36 +128,35 @@ pub fn labels(path: &Path, name: &str) -> Result<Vec<Option<String>>, String> {
     };
     let mut labels = Vec::new();
     for group in 0..file.num_row_groups() {
-        let values = checked(|| match file.get_row_group(group)?.get_column_reader(column)? {
-            ColumnReader::ByteArrayColumnReader(reader) => {
-                texts(reader, |text: ByteArray| Some(str::from_utf8(text.data()).ok()?.to_string()))
-            }
-            ColumnReader::Int64ColumnReader(reader) => texts(reader, |number| Some(class(number))),
-            ColumnReader::Int32ColumnReader(reader) => texts(reader, |number| Some(class(number.into()))),
-            _ => {
-                let kind = columns[column].physical_type();
-                Err(ParquetError::General(format!(
-                    "expected labels as text or whole numbers, found {name} with {kind}"
-                )))
-            }
+        let values = checked(|| {
+            let group = file.get_row_group(group)?;
+            Ok(match group.get_column_reader(column)? {
+                ColumnReader::ByteArrayColumnReader(reader) => {
+                    let text = |text: ByteArray| Some(str::from_utf8(text.data()).ok()?.to_string());
+                    each(values(&*group, column, reader)?, text)
+                }
+                ColumnReader::Int64ColumnReader(reader) => {
+                    each(values(&*group, column, reader)?, |number| Some(class(number)))
+                }
+                ColumnReader::Int32ColumnReader(reader) => {
+                    each(values(&*group, column, reader)?, |number| Some(class(number.into())))
+                }
+                _ => {
+                    let kind = columns[column].physical_type();
+                    return Err(ParquetError::General(format!(
+                        "expected labels as text or whole numbers, found {name} with {kind}"
+                    )));
+                }
+            })
         });
         labels.extend(values.map_err(|reason| named(&reason))?);
     }
     Ok(labels)
 }
 
-/// All values of a column; `None` where there is none, or none that is a label.
-fn texts<T: DataType>(
-    mut reader: ColumnReaderImpl<T>,
-    text: impl Fn(T::T) -> Option<String>,
-) -> Result<Vec<Option<String>>, ParquetError> {
-    let (mut levels, mut values) = (Vec::new(), Vec::new());
-    while reader.read_records(ROWS, Some(&mut levels), None, &mut values)?.0 > 0 {}
-    let mut values = values.into_iter();
-    if levels.is_empty() {
-        return Ok(values.map(text).collect());
-    }
-    Ok(levels.into_iter().map(|level| if level > 0 { values.next().and_then(&text) } else { None }).collect())
+/// The label of each value; `None` where there is no value, or none that is a label.
+fn each<T>(values: Vec<Option<T>>, label: impl Fn(T) -> Option<String>) -> Vec<Option<String>> {
+    values.into_iter().map(|value| value.and_then(&label)).collect()
 }
 
 /// The names of a column's classes, as the Python package `datasets` writes them (`ClassLabel`).
@@ -170,20 +173,15 @@ fn names(columns: &[Arc<ColumnDescriptor>]) -> String {
     names.join(", ")
 }
 
-/// The pictures of a row group.
-fn read_group(
-    file: &SerializedFileReader<File>,
-    group: usize,
+/// The values of a column in a row group; `None` is NULL.
+fn values<T: DataType>(
+    group: &dyn RowGroupReader,
     column: usize,
-    rows: usize,
-) -> Result<Vec<Option<ByteArray>>, ParquetError> {
-    let group = file.get_row_group(group)?;
-    let ColumnReader::ByteArrayColumnReader(mut reader) = group.get_column_reader(column)? else {
-        return Err(ParquetError::General("another type of column".into()));
-    };
-    let present = file.metadata().file_metadata().schema_descr().column(column).max_def_level();
+    mut reader: ColumnReaderImpl<T>,
+) -> Result<Vec<Option<T::T>>, ParquetError> {
+    let present = group.metadata().column(column).column_descr().max_def_level();
+    let mut left = usize::try_from(group.metadata().num_rows()).unwrap_or_default();
     let (mut levels, mut values) = (Vec::new(), Vec::new());
-    let mut left = rows;
     while left > 0 {
         let (read, _, _) = reader.read_records(left, Some(&mut levels), None, &mut values)?;
         if read == 0 {
