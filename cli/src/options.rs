@@ -8,7 +8,7 @@ use std::{
 use alexnet_wgpu::{
     BlockedVariant, Blocklist, Checks, GivenPreprocessing, Gpu, GpuError, GpuOptions, MAX_BATCH, Model, ModelOptions,
     Network, Pipeline, PipelineBuilder, PipelineError, Precision, UnknownPreprocessing, Variant, Weights, WeightsError,
-    wgpu::{Backends, DeviceType},
+    wgpu::Backends,
 };
 use clap::ValueEnum;
 
@@ -261,19 +261,15 @@ pub struct BatchArgs {
 }
 
 impl BatchArgs {
-    /// The largest activation of a default batch, in numbers: AlexNet's has 4.6 million for 16 pictures.
-    const MOST_NUMBERS: usize = 1 << 24;
     /// The largest default batch.
-    pub const MOST: usize = 32;
+    const MOST: usize = 32;
 
     /// The size of a batch for so many pictures, so that the last one has about as many as the others.
     pub fn of(&self, gpu: &Gpu, network: &Network, pictures: usize) -> usize {
         if let Some(batch) = self.batch {
             return batch.into();
         }
-        let fits_adapter = if gpu.info().device_type == DeviceType::Cpu { 16 } else { Self::MOST };
-        let largest = network.layers().iter().flat_map(|layer| [layer.input.len(), layer.output.len()]).max();
-        let most = (Self::MOST_NUMBERS / largest.unwrap_or(1).max(1)).clamp(1, fits_adapter);
+        let most = Pipeline::suggested_batch(gpu, network);
         pictures.div_ceil(pictures.div_ceil(most).max(1)).max(1)
     }
 

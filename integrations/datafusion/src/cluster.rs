@@ -15,21 +15,21 @@ use datafusion::{
 
 use crate::{Engine, EngineOptions, functions, register};
 
-/// A scheduler or an executor that could not start, or ended.
+/// Why a scheduler or an executor did not start, or ended.
 pub type Error = ballista_core::error::BallistaError;
 
-/// What a scheduler is told.
+/// Options of a scheduler.
 #[derive(Clone, Debug, clap::Args)]
 pub struct SchedulerOptions {
     /// Address to listen at
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:50050")]
     pub bind: SocketAddr,
-    /// Seconds without a sign of life after which an executor is taken for lost, and its work given to others
+    /// Seconds without a heartbeat after which an executor counts as lost, and its work goes to others
     #[arg(long, value_name = "SECONDS", default_value_t = 180, value_parser = clap::value_parser!(u64).range(2..))]
     pub executor_timeout: u64,
 }
 
-/// What an executor is told.
+/// Options of an executor.
 #[derive(Clone, Debug, clap::Args)]
 pub struct ExecutorOptions {
     /// Name or address of the scheduler's machine
@@ -56,7 +56,7 @@ pub struct ExecutorOptions {
     /// Folder for intermediate results [default: a temporary one]
     #[arg(long, value_name = "DIR")]
     pub work_dir: Option<PathBuf>,
-    /// Seconds between signs of life
+    /// Seconds between heartbeats
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..))]
     pub heartbeat: u64,
 }

@@ -2,16 +2,13 @@
 
 use std::{
     path::PathBuf,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, MutexGuard, PoisonError},
     thread,
 };
 
 use alexnet_wgpu::{
-    CompareError, Comparer, Gpu, GpuError, GpuOptions, Model, ModelOptions, Pipeline, PipelineError, Preprocessing,
-    RunError, WeightsError, wgpu::DeviceType,
+    Classifier, ClassifyError, CompareError, Comparer, Gpu, GpuError, GpuOptions, Model, ModelOptions, Pipeline,
+    PipelineError, RunError, WeightsError,
 };
 use futures::{Stream, StreamExt, TryStreamExt, future, stream};
 use tokio::{
@@ -27,7 +24,7 @@ pub struct EngineOptions {
     pub adapter: Option<String>,
     /// A file of weights of any kind that the library reads; the embedded model where `None`.
     pub weights: Option<PathBuf>,
-    /// Pictures in a batch; 16 on a processor and 32 on a GPU where `None`.
+    /// Pictures in a batch; [`Pipeline::suggested_batch`] where `None`.
     pub batch: Option<usize>,
 }
 
@@ -65,7 +62,7 @@ pub struct Counts {
     pub batches: u64,
 }
 
-/// A function could not compute. Pictures that cannot be read are no error.
+/// Why a function failed. A picture that cannot be read is not an error.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EngineError {
@@ -81,10 +78,13 @@ pub enum EngineError {
     /// The device did not finish, or there is no such layer.
     #[error(transparent)]
     Run(#[from] RunError),
+    /// The device did not finish, or the network has no classes.
+    #[error(transparent)]
+    Classify(#[from] ClassifyError),
     /// LPIPS could not be computed.
     #[error(transparent)]
     Compare(#[from] CompareError),
-    /// A thread that decodes pictures ended.
+    /// Decoding a picture panicked, or was cancelled.
     #[error("reading a picture did not finish: {0}")]
     Reader(#[from] task::JoinError),
 }
@@ -92,7 +92,12 @@ pub enum EngineError {
 impl EngineError {
     /// Whether the device is unusable from now on.
     fn is_device(&self) -> bool {
-        matches!(self, Self::Run(RunError::Device(_)) | Self::Compare(CompareError::Run(RunError::Device(_))))
+        let (Self::Run(error) | Self::Classify(ClassifyError::Run(error)) | Self::Compare(CompareError::Run(error))) =
+            self
+        else {
+            return false;
+        };
+        matches!(error, RunError::Device(_))
     }
 }
 
@@ -101,51 +106,28 @@ impl EngineError {
 pub struct Engine {
     options: EngineOptions,
     /// Without a device after it was lost, so that the next picture opens another.
-    loaded: Mutex<Option<Arc<Loaded>>>,
+    classifier: Mutex<Option<Arc<Classifier>>>,
     comparer: Mutex<Option<Arc<Comparer>>>,
     /// A permit for each core.
     readers: Arc<Semaphore>,
-    pictures: AtomicU64,
-    unreadable: AtomicU64,
-    incomparable: AtomicU64,
-    batches: AtomicU64,
+    counts: std::sync::Mutex<Counts>,
 }
 
-/// A model on a device.
-#[derive(Debug)]
-pub(crate) struct Loaded {
-    pub pipeline: Pipeline,
-    pub preprocessing: Preprocessing,
-    labels: Vec<String>,
+/// The model on a device.
+fn open_classifier(options: &EngineOptions) -> Result<Classifier, EngineError> {
+    let gpu = open_gpu(options)?;
+    let model = match &options.weights {
+        Some(path) => Model::open(path, &ModelOptions::default())?,
+        None => Model::embedded()?,
+    };
+    let batch = options.batch.unwrap_or_else(|| Pipeline::suggested_batch(&gpu, &model.network));
+    let pipeline = Pipeline::builder(&gpu, &model.network, &model.weights).batch(batch).top(1).build()?;
+    Ok(Classifier::from_pipeline(pipeline, model.preprocessing, model.labels))
 }
 
-impl Loaded {
-    fn open(options: &EngineOptions) -> Result<Self, EngineError> {
-        let gpu = open_gpu(options)?;
-        let model = match &options.weights {
-            Some(path) => Model::open(path, &ModelOptions::default())?,
-            None => Model::embedded()?,
-        };
-        let fits_adapter = if gpu.info().device_type == DeviceType::Cpu { 16 } else { 32 };
-        let pipeline = Pipeline::builder(&gpu, &model.network, &model.weights)
-            .batch(options.batch.unwrap_or(fits_adapter))
-            .top(1)
-            .build()?;
-        Ok(Self { pipeline, preprocessing: model.preprocessing, labels: model.labels })
-    }
-
-    /// The label of a class.
-    pub fn label(&self, class: u32) -> String {
-        let known = usize::try_from(class).ok().and_then(|index| self.labels.get(index));
-        known.cloned().unwrap_or_else(|| format!("class {class}"))
-    }
-
-    /// One batch of inputs (CHW each), filled up with zeros.
-    pub fn batch(&self, inputs: &[Vec<f32>]) -> Vec<f32> {
-        let mut batch = inputs.concat();
-        batch.resize(self.pipeline.batch() * self.pipeline.network().input().len(), 0.0);
-        batch
-    }
+/// Pictures that are read at once.
+fn cores() -> usize {
+    thread::available_parallelism().map_or(1, usize::from)
 }
 
 fn open_gpu(options: &EngineOptions) -> Result<Gpu, GpuError> {
@@ -155,39 +137,33 @@ fn open_gpu(options: &EngineOptions) -> Result<Gpu, GpuError> {
 impl Engine {
     /// Makes an engine. Nothing is opened yet.
     pub fn new(options: EngineOptions) -> Self {
-        let cores = thread::available_parallelism().map_or(1, usize::from);
         Self {
             options,
-            loaded: Mutex::default(),
+            classifier: Mutex::default(),
             comparer: Mutex::default(),
-            readers: Arc::new(Semaphore::new(cores)),
-            pictures: AtomicU64::new(0),
-            unreadable: AtomicU64::new(0),
-            incomparable: AtomicU64::new(0),
-            batches: AtomicU64::new(0),
+            readers: Arc::new(Semaphore::new(cores())),
+            counts: Default::default(),
         }
     }
 
     /// Returns how many pictures were seen since the engine was made.
     pub fn counts(&self) -> Counts {
-        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        Counts {
-            pictures: count(&self.pictures),
-            unreadable: count(&self.unreadable),
-            incomparable: count(&self.incomparable),
-            batches: count(&self.batches),
-        }
+        *self.counted()
+    }
+
+    fn counted(&self) -> MutexGuard<'_, Counts> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The model on its device, which takes seconds the first time.
-    pub(crate) async fn loaded(&self) -> Result<Arc<Loaded>, EngineError> {
-        let mut loaded = self.loaded.lock().await;
-        if let Some(loaded) = &*loaded {
-            return Ok(loaded.clone());
+    pub(crate) async fn classifier(&self) -> Result<Arc<Classifier>, EngineError> {
+        let mut classifier = self.classifier.lock().await;
+        if let Some(classifier) = &*classifier {
+            return Ok(classifier.clone());
         }
         let options = self.options.clone();
-        let opened = Arc::new(task::spawn_blocking(move || Loaded::open(&options)).await??);
-        Ok(loaded.insert(opened).clone())
+        let opened = Arc::new(task::spawn_blocking(move || open_classifier(&options)).await??);
+        Ok(classifier.insert(opened).clone())
     }
 
     /// LPIPS on the same device.
@@ -196,7 +172,7 @@ impl Engine {
         if let Some(comparer) = &*comparer {
             return Ok(comparer.clone());
         }
-        let shared = self.loaded.lock().await.as_ref().map(|loaded| loaded.pipeline.gpu().clone());
+        let shared = self.classifier.lock().await.as_ref().map(|classifier| classifier.pipeline().gpu().clone());
         let options = self.options.clone();
         let open = move || {
             let gpu = shared.map_or_else(|| open_gpu(&options), Ok)?;
@@ -213,7 +189,6 @@ impl Engine {
         rows: usize,
         read: impl Fn(usize) -> Option<R> + Clone + Send + 'static,
     ) -> impl Stream<Item = Result<(usize, R), EngineError>> + Send {
-        let cores = thread::available_parallelism().map_or(1, usize::from);
         let readers = self.readers.clone();
         stream::iter(0..rows)
             .map(move |row| {
@@ -228,26 +203,27 @@ impl Engine {
                     Ok(task::spawn_blocking(read).await?.map(|value| (row, value)))
                 }
             })
-            .buffered(cores)
+            .buffered(cores())
             .try_filter_map(|read| future::ready(Ok(read)))
     }
 
     /// Counts a picture, and whether it could be read.
     pub(crate) fn count(&self, readable: bool) {
-        self.pictures.fetch_add(1, Ordering::Relaxed);
-        self.unreadable.fetch_add(u64::from(!readable), Ordering::Relaxed);
+        let mut counts = self.counted();
+        counts.pictures += 1;
+        counts.unreadable += u64::from(!readable);
     }
 
     /// Counts a pair that LPIPS has no value for.
     pub(crate) fn count_incomparable(&self) {
-        self.incomparable.fetch_add(1, Ordering::Relaxed);
+        self.counted().incomparable += 1;
     }
 
     /// Counts a batch of the device, and drops the device if it is lost.
     pub(crate) async fn finish<T>(&self, result: Result<T, EngineError>) -> Result<T, EngineError> {
-        self.batches.fetch_add(1, Ordering::Relaxed);
+        self.counted().batches += 1;
         if result.as_ref().is_err_and(EngineError::is_device) {
-            *self.loaded.lock().await = None;
+            *self.classifier.lock().await = None;
             *self.comparer.lock().await = None;
         }
         result

@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use alexnet_wgpu::{CompareError, Picture};
+use alexnet_wgpu::{Classifier, CompareError, Picture, Prediction};
 use async_trait::async_trait;
 use blake3::Hash as Hash256;
 use datafusion::{
@@ -29,7 +29,7 @@ use datafusion::{
 };
 use futures::{FutureExt, TryStreamExt, future::BoxFuture};
 
-use crate::{Engine, EngineError, engine::Loaded};
+use crate::{Engine, EngineError};
 
 /// Results that are remembered: at least one for each partition that runs at once.
 const KNOWN: usize = 64;
@@ -230,15 +230,14 @@ impl Function {
         let mut labels = vec![None; rows];
         let (mut classes, mut probabilities) = (vec![None; rows], vec![None; rows]);
         if pictures.null_count() < rows {
-            let loaded = self.engine.loaded().await?;
-            let run = |loaded: Arc<Loaded>, batch: Vec<f32>| {
-                async move { Ok(loaded.pipeline.run_top(&batch).await?) }.boxed()
+            let run = |classifier: Arc<Classifier>, batch: Vec<f32>| {
+                async move { Ok(classifier.classify_input(&batch).await?) }.boxed()
             };
-            for (row, top) in self.in_batches(pictures, run).await? {
-                if let [best, ..] = *top {
-                    labels[row] = Some(loaded.label(best.index));
-                    classes[row] = Some(best.index);
-                    probabilities[row] = Some(best.value);
+            for (row, mut top) in self.in_batches(pictures, run).await? {
+                if let Some(Prediction { index, label, probability, .. }) = top.pop() {
+                    labels[row] = Some(label);
+                    classes[row] = Some(index as u32);
+                    probabilities[row] = Some(probability);
                 }
             }
         }
@@ -256,11 +255,12 @@ impl Function {
         if pictures.null_count() == rows {
             return Ok(new_null_array(&DataType::new_list(DataType::Float32, true), rows));
         }
-        let run = move |loaded: Arc<Loaded>, batch: Vec<f32>| {
+        let run = move |classifier: Arc<Classifier>, batch: Vec<f32>| {
             let layer = layer.clone();
             async move {
-                let activations = loaded.pipeline.run_layers(&batch, &[&layer]).await?.pop().unwrap_or_default();
-                let one = (activations.len() / loaded.pipeline.batch()).max(1);
+                let pipeline = classifier.pipeline();
+                let activations = pipeline.run_layers(&batch, &[&layer]).await?.pop().unwrap_or_default();
+                let one = (activations.len() / pipeline.batch()).max(1);
                 Ok(activations.chunks(one).map(<[f32]>::to_vec).collect())
             }
             .boxed()
@@ -318,23 +318,25 @@ impl Function {
     async fn in_batches<T: Send + 'static>(
         &self,
         pictures: BinaryViewArray,
-        run: impl Fn(Arc<Loaded>, Vec<f32>) -> BoxFuture<'static, Result<Vec<T>, EngineError>> + Send,
+        run: impl Fn(Arc<Classifier>, Vec<f32>) -> BoxFuture<'static, Result<Vec<T>, EngineError>> + Send,
     ) -> Result<Vec<(usize, T)>, EngineError> {
-        let loaded = self.engine.loaded().await?;
-        let (engine, preprocessing) = (self.engine.clone(), loaded.preprocessing);
+        let classifier = self.engine.classifier().await?;
+        let (engine, reader) = (self.engine.clone(), classifier.clone());
         let inputs = self.engine.read(pictures.len(), move |row| {
             if !pictures.is_valid(row) {
                 return None;
             }
-            let input =
-                Picture::decode(pictures.value(row)).ok().and_then(|picture| preprocessing.apply(&picture).ok());
+            let input = Picture::decode(pictures.value(row)).ok().and_then(|picture| reader.preprocess(&picture).ok());
             engine.count(input.is_some());
             input
         });
-        let (engine, batch) = (self.engine.clone(), loaded.pipeline.batch());
+        let (engine, batch) = (self.engine.clone(), classifier.pipeline().batch());
+        let whole = batch * classifier.pipeline().network().input().len();
         let compute = move |batch: Vec<(usize, Vec<f32>)>| {
             let (rows, inputs): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
-            let (engine, running) = (engine.clone(), run(loaded.clone(), loaded.batch(&inputs)));
+            let mut input = inputs.concat();
+            input.resize(whole, 0.0);
+            let (engine, running) = (engine.clone(), run(classifier.clone(), input));
             async move { Ok(rows.into_iter().zip(engine.finish(running.await).await?).collect()) }
         };
         let chunks = inputs.try_chunks(batch).map_err(|error| error.1);
