@@ -48,8 +48,8 @@ pub struct Args {
     /// The layer whose maps Grad-CAM weighs, by default the last convolution; or the layer of --channel
     #[arg(long, value_name = "NAME")]
     layer: Option<String>,
-    /// In place of a class: what a channel of --layer saw, by --method deconvnet. Projects its strongest activation back to pixels;
-    /// `strongest` takes the channel with the strongest one
+    /// Instead of explaining a class, project the strongest activation of this channel of --layer back to pixels, with --method
+    /// deconvnet; `strongest` takes the channel that answers most
     #[arg(long, value_name = "N|strongest", requires = "layer")]
     channel: Option<String>,
     /// Number of gradients between black and the picture for integrated gradients
@@ -156,7 +156,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     let gpu = args.gpu.open()?;
     let message = format!("uploading {} to {}", model.network.name(), gpu.info().name);
     if let (Some(channel), Some(layer)) = (channel, &args.layer) {
-        return project(args, (&gpu, &model, message), (layer, channel), &input);
+        return project(args, is_png, (&gpu, &model, message), (layer, channel), &input);
     }
     let explainer = progress::while_working(message, || {
         Explainer::new(&gpu, &model.network, &model.weights, method).map_err(failure)
@@ -190,6 +190,7 @@ fn failure(error: ExplainError) -> Failure {
 /// Writes what a channel saw: as a picture, the part that it reaches, and the same part of the picture beside it.
 fn project(
     args: &Args,
+    is_png: bool,
     (gpu, model, message): (&Gpu, &Model, String),
     (layer, channel): (&str, Option<usize>),
     input: &[f32],
@@ -203,12 +204,14 @@ fn project(
     let Projection { channel, activation, position: [row, column], .. } = projection;
     let shape = network.input();
     let seen = preprocessing.picture(input, shape);
-    write_atomically(&args.output, |file| match (files::ending(&args.output).as_str(), &seen) {
-        ("png", Some(seen)) => {
-            let (pixels, size) = side_by_side([&projection.picture, seen], &projection.rows, &projection.columns);
+    write_atomically(&args.output, |file| match is_png {
+        true => {
+            // The projector takes networks for pictures only.
+            let pictures = [&projection.picture, seen.as_ref().unwrap_or(&projection.picture)];
+            let (pixels, size) = side_by_side(pictures, &projection.rows, &projection.columns);
             alexnet_snapshots::write_png(&pixels, size, file)
         }
-        _ => npy::write(file, &[shape.channels, shape.height, shape.width], &projection.values),
+        false => npy::write(file, &[shape.channels, shape.height, shape.width], &projection.values),
     })
     .map_err(|e| Failure::cannot_write(&args.output, e))?;
     let (image, output) = (args.image.to_string_lossy(), args.output.to_string_lossy());
