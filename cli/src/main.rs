@@ -19,6 +19,8 @@ mod files;
 mod index;
 mod info;
 mod labels;
+#[cfg(test)]
+mod lost_device;
 mod manual;
 mod network;
 mod npy;

@@ -348,6 +348,26 @@ impl Tally {
         }
         stopped(self.todo - self.done, resumable).unwrap_or(ExitCode::from(u8::from(self.failed > 0)))
     }
+
+    /// The failure that ended the run, with what is left.
+    pub fn ended_by(&self, failure: Failure, resumable: bool) -> Failure {
+        ended_by(failure, (self.done, self.todo), resumable)
+    }
+}
+
+/// How a run goes on that left pictures.
+const GO_ON: &str = "the same command with --resume goes on";
+
+/// The failure that ended a run after `done` pictures of `todo`, as a lost device or a full disk does, with how to go on where
+/// results are kept.
+pub fn ended_by(failure: Failure, (done, todo): (usize, usize), resumable: bool) -> Failure {
+    match failure {
+        Failure::Run(reason) if done > 0 && resumable => {
+            let left = grouped((todo - done) as u64);
+            Failure::Run(format!("{reason}; {left} pictures are left; {GO_ON}"))
+        }
+        failure => failure,
+    }
 }
 
 /// The exit code where pictures are left, which is told.
@@ -356,7 +376,7 @@ pub fn stopped(left: usize, resumable: bool) -> Option<ExitCode> {
         return None;
     }
     let left = grouped(left as u64);
-    let how = if resumable { "; the same command with --resume goes on" } else { "" };
+    let how = if resumable { format!("; {GO_ON}") } else { String::new() };
     complain(&format!("stopped: {left} pictures are left{how}"));
     Some(ExitCode::from(130))
 }

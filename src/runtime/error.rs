@@ -121,8 +121,9 @@ pub enum RunError {
          build with a smaller batch"
     )]
     OutOfMemory(String),
-    /// The device was lost, or reported an error.
-    #[error("the device did not finish: {0}; it may be lost: create a new one and call `Pipeline::rebuild`")]
+    /// The device was lost, or reported an error. On a new device, [`Pipeline::rebuild`](crate::Pipeline::rebuild) makes the
+    /// same pipeline.
+    #[error("the device did not finish and may be lost: {0}")]
     Device(String),
 }
 

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use alexnet_wgpu::{Classifier, ClassifyError, Model, Prediction, RunError};
+use alexnet_wgpu::{Classifier, ClassifyError, Gpu, Model, Prediction, RunError};
 
 use self::report::{Format, Report};
 use crate::{
@@ -95,6 +95,11 @@ impl Args {
 }
 
 pub fn run(args: &Args) -> Result<ExitCode, Failure> {
+    run_on(args, || args.gpu.open())
+}
+
+/// Classifies on the device that `open` opens.
+pub fn run_on(args: &Args, open: impl FnOnce() -> Result<Gpu, Failure>) -> Result<ExitCode, Failure> {
     args.pictures.check()?;
     args.output.check()?;
     let model = args.model.open(args.labels.as_deref())?;
@@ -127,7 +132,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     };
     // Built for the first good picture, so that a mistyped file name is reported at once.
     let start = || {
-        let classifier = start(args, &model, pictures.items.len())?;
+        let classifier = start(args, &open()?, &model, pictures.items.len())?;
         Ok((classifier.pipeline().batch(), classifier))
     };
     let take = |classifier: &Classifier, batch: &[(&Item, Prepared)], tops: Vec<Result<Top, String>>| {
@@ -151,21 +156,22 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     };
     let failed = |_: &Item, _| unread += 1;
     let waiting = args.batch.waiting();
-    ahead::in_batches(&pictures.items, waiting, (&bar, &stop), read, start, classify, (take, failed))?;
+    let ended = ahead::in_batches(&pictures.items, waiting, (&bar, &stop), read, start, classify, (take, failed));
     bar.finish_and_clear();
+    let resumable = args.output.file().is_some() && format != Format::Text;
+    ended.map_err(|failure| tally.ended_by(failure, resumable))?;
     tally.done += unread;
     #[cfg(feature = "parquet")]
     report.finish(&args.output, &model.labels, tally.is_done())?;
     tally.failed += unread + unfit;
-    Ok(tally.end(args.output.file().is_some() && format != Format::Text))
+    Ok(tally.end(resumable))
 }
 
 /// Builds the model on the adapter.
-fn start(args: &Args, model: &Model, pictures: usize) -> Result<Classifier, Failure> {
-    let gpu = args.gpu.open()?;
+fn start(args: &Args, gpu: &Gpu, model: &Model, pictures: usize) -> Result<Classifier, Failure> {
     let message = format!("uploading {} to {}", model.network.name(), gpu.info().name);
-    let batch = args.batch.of(&gpu, &model.network, pictures);
-    let builder = args.compute.builder(&gpu, &model.network, &model.weights, batch).top(args.top);
+    let batch = args.batch.of(gpu, &model.network, pictures);
+    let builder = args.compute.builder(gpu, &model.network, &model.weights, batch).top(args.top);
     let pipeline = args.model.built(progress::build(message, builder))?;
     Ok(Classifier::from_pipeline(pipeline, model.preprocessing, model.labels.clone()))
 }

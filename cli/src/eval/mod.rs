@@ -32,7 +32,7 @@ use crate::{
     labels,
     options::{BatchArgs, ComputeArgs, GpuArgs, ModelArgs},
     output::OutputArgs,
-    pictures::{PictureArgs, stopped},
+    pictures::{PictureArgs, ended_by, stopped},
     progress, signals,
     text::{grouped, name_hex, percent},
 };
@@ -141,9 +141,11 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     let pipeline = args.model.built(progress::build(message, builder))?;
 
     let start = Instant::now();
-    let unreadable = measure(&pictures, &model, &pipeline, (crops, at_once), &stop, (&mut score, &mut judgements))?;
+    let measured = measure(&pictures, &model, &pipeline, (crops, at_once), &stop, (&mut score, &mut judgements));
     let seconds = start.elapsed().as_secs_f64();
     let computed = score.pictures() - before;
+    let resumable = args.output.file().is_some();
+    let unreadable = measured.map_err(|failure| ended_by(failure, (computed as usize, pictures.len()), resumable))?;
     let left = pictures.len() - unreadable.len() - computed as usize;
     if score.pictures() == 0 && left == 0 {
         return Err(Failure::run(format!("none of {} pictures could be read", unreadable.len())));
@@ -171,7 +173,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     } else {
         report.print(&mut out, &score).map_err(Failure::output)?;
     }
-    Ok(stopped(left, args.output.file().is_some()).unwrap_or(ExitCode::SUCCESS))
+    Ok(stopped(left, resumable).unwrap_or(ExitCode::SUCCESS))
 }
 
 /// Runs all pictures, counts which are right, and returns those that could not be read.

@@ -9,7 +9,7 @@ use std::{
     process::ExitCode,
 };
 
-use alexnet_wgpu::{Model, Pipeline};
+use alexnet_wgpu::{Gpu, Model, Pipeline};
 use clap::ValueEnum;
 
 use self::layers::Layers;
@@ -143,6 +143,11 @@ impl Args {
 }
 
 pub fn run(args: &Args) -> Result<ExitCode, Failure> {
+    run_on(args, || args.gpu.open())
+}
+
+/// Computes features on the device that `open` opens.
+pub fn run_on(args: &Args, open: impl FnOnce() -> Result<Gpu, Failure>) -> Result<ExitCode, Failure> {
     let format = args.format()?;
     args.check(format)?;
     let model = args.model.open(None)?;
@@ -171,7 +176,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     };
     // Built for the first good picture, so that a mistyped file name is reported at once.
     let start = || {
-        let pipeline = start(args, &model, &layers, pictures.items.len())?;
+        let pipeline = start(args, &open()?, &model, &layers, pictures.items.len())?;
         Ok((pipeline.batch(), pipeline))
     };
     let names = layers.names();
@@ -192,23 +197,24 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     };
     let failed = |_: &Item, _| unread += 1;
     let waiting = args.batch.waiting();
-    ahead::in_batches(&pictures.items, waiting, (&bar, &stop), read, start, run, (take, failed))?;
+    let ended = ahead::in_batches(&pictures.items, waiting, (&bar, &stop), read, start, run, (take, failed));
     bar.finish_and_clear();
+    let resumable = args.output.file().is_some();
+    ended.map_err(|failure| tally.ended_by(failure, resumable))?;
     tally.done += unread;
     tally.failed += unread;
     target.finish(args, format, &layers, pictures.single, tally.is_done())?;
     if let Some(output) = args.output.file().filter(|_| tally.is_done()) {
         tell(&format!("wrote {layers} to {}", output.display()));
     }
-    Ok(tally.end(args.output.file().is_some()))
+    Ok(tally.end(resumable))
 }
 
 /// Builds the network on the adapter.
-fn start(args: &Args, model: &Model, layers: &Layers, pictures: usize) -> Result<Pipeline, Failure> {
-    let gpu = args.gpu.open()?;
+fn start(args: &Args, gpu: &Gpu, model: &Model, layers: &Layers, pictures: usize) -> Result<Pipeline, Failure> {
     let message = format!("uploading {} to {}", model.network.name(), gpu.info().name);
-    let batch = args.batch.of(&gpu, &layers.network, pictures);
-    let builder = args.compute.builder(&gpu, &layers.network, &layers.weights, batch);
+    let batch = args.batch.of(gpu, &layers.network, pictures);
+    let builder = args.compute.builder(gpu, &layers.network, &layers.weights, batch);
     args.model.built(progress::build(message, builder))
 }
 
