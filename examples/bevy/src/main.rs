@@ -9,7 +9,7 @@ use std::{env, error::Error, time::Duration};
 use alexnet_bevy::{AlexNetPlugin, Classify, Labels, headless, image_of};
 use alexnet_wgpu::Picture;
 use bevy::{
-    app::ScheduleRunnerPlugin, camera::RenderTarget, diagnostic::FrameCount, prelude::*,
+    app::ScheduleRunnerPlugin, camera::RenderTarget, diagnostic::FrameCount, image::ImageSampler, prelude::*,
     render::render_resource::TextureFormat,
 };
 
@@ -44,8 +44,9 @@ fn main() -> Result<AppExit, Box<dyn Error>> {
 /// The pictures in a row, and a camera above it that draws into an image.
 fn set_up(mut commands: Commands, mut images: ResMut<Assets<Image>>, pictures: &[Picture]) {
     for (i, picture) in pictures.iter().enumerate() {
-        let sprite =
-            Sprite { image: images.add(image_of(picture)), custom_size: Some(Vec2::splat(SIDE as f32)), ..default() };
+        // Smooth: enlarged to large squares, a sneaker looks like a sandal's straps.
+        let image = Image { sampler: ImageSampler::linear(), ..image_of(picture) };
+        let sprite = Sprite { image: images.add(image), custom_size: Some(Vec2::splat(SIDE as f32)), ..default() };
         commands.spawn((sprite, Transform::from_xyz((i * SIDE as usize) as f32, 0.0, 0.0)));
     }
     let image = images.add(Image::new_target_texture(SIDE, SIDE, TextureFormat::Rgba8UnormSrgb, None));
