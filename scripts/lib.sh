@@ -68,3 +68,39 @@ libraries() {
     [ -z "$missing" ] || die "libraries are missing, which \`apt-get install mesa-vulkan-drivers\` brings:" "$missing"
     echo "${library%/*}"
 }
+
+# debian SUITE FOLDER: a root much as Debian's slim image of the suite. For root, with debootstrap, which it installs from Debian's
+# or Ubuntu's packages. Status 3 where that cannot be.
+debian() {
+    local suite=$1 base=$adapters/debian-$1-slim new
+    if [ ! -e "$base" ]; then
+        command -v debootstrap > /dev/null || { apt-get update -q; apt-get install -y --no-install-recommends debootstrap; } >&2 \
+            || { say "this needs debootstrap"; return 3; }
+        mkdir -p "$adapters"
+        new=$(mktemp -d "$base.XXXX")
+        chmod 755 "$new"
+        debootstrap --variant=minbase "$suite" "$new" http://deb.debian.org/debian >&2 \
+            || { say "no mirror of Debian's packages"; return 3; }
+        # As there, documentation and translations are left out of what is installed later, and packages are not kept.
+        {
+            printf 'path-exclude /usr/share/%s/*\n' doc groff info linda lintian locale man
+            echo 'path-include /usr/share/doc/*/copyright'
+        } > "$new/etc/dpkg/dpkg.cfg.d/docker"
+        echo 'DPkg::Post-Invoke { "rm -f /var/cache/apt/archives/*.deb /var/cache/apt/*.bin"; };' \
+            > "$new/etc/apt/apt.conf.d/docker-clean"
+        mv -T "$new" "$base"
+    fi
+    cp -a "$base" "$2"
+}
+
+# lend FOLDER: what the host lends to such a root: processes, devices, names of hosts. Run in a mount namespace of its own.
+lend() {
+    mkdir -p "$1"/{proc,dev,etc}
+    mount --rbind /proc "$1/proc"
+    mount --rbind /dev "$1/dev"
+    local file
+    for file in hosts resolv.conf; do
+        touch "$1/etc/$file"
+        mount --bind "/etc/$file" "$1/etc/$file"
+    done
+}

@@ -10,8 +10,6 @@ cd "$(dirname "$0")/.."
 archive=$1 images=$adapters/images most=250000000
 lack() { say "${0##*/}: $*"; exit 3; }
 [ "$(id -u)" = 0 ] || lack "this needs root"
-command -v debootstrap > /dev/null || { apt-get update -q; apt-get install -y --no-install-recommends debootstrap; } >&2 \
-    || lack "this needs debootstrap"
 # What it mounts goes with it.
 if [ "${2-}" != inside ]; then
     unshare --mount true || lack "no namespaces can be made here"
@@ -20,37 +18,6 @@ fi
 
 # Each instruction on a line.
 instructions=$(sed '/^#/d; /^$/d' docker/Dockerfile | sed -e ':a' -e '/\\$/N; s/ *\\\n */ /; ta')
-
-# debian SUITE FOLDER: a root much as Debian's slim image of the suite.
-debian() {
-    local suite=$1 base=$adapters/debian-$1-slim
-    if [ ! -e "$base" ]; then
-        rm -rf "$base.new"
-        mkdir -p "$base.new"
-        debootstrap --variant=minbase "$suite" "$base.new" http://deb.debian.org/debian >&2 || lack "no mirror of Debian's packages"
-        # As there, documentation and translations are left out of what is installed later, and packages are not kept.
-        {
-            printf 'path-exclude /usr/share/%s/*\n' doc groff info linda lintian locale man
-            echo 'path-include /usr/share/doc/*/copyright'
-        } > "$base.new/etc/dpkg/dpkg.cfg.d/docker"
-        echo 'DPkg::Post-Invoke { "rm -f /var/cache/apt/archives/*.deb /var/cache/apt/*.bin"; };' \
-            > "$base.new/etc/apt/apt.conf.d/docker-clean"
-        mv "$base.new" "$base"
-    fi
-    cp -a "$base" "$2"
-}
-
-# system FOLDER: what the host lends to it.
-system() {
-    mkdir -p "$1"/{proc,dev,etc}
-    mount --rbind /proc "$1/proc"
-    mount --rbind /dev "$1/dev"
-    local file
-    for file in hosts resolv.conf; do
-        touch "$1/etc/$file"
-        mount --bind "/etc/$file" "$1/etc/$file"
-    done
-}
 
 case $(uname -m) in
     x86_64) TARGETARCH=amd64 ;;
@@ -75,8 +42,8 @@ while read -r instruction arguments; do
                 scratch) mkdir "$folder" ;;
                 debian:*-slim)
                     from=${from#debian:}
-                    debian "${from%-slim}" "$folder"
-                    system "$folder"
+                    debian "${from%-slim}" "$folder" || exit 3
+                    lend "$folder"
                     ;;
                 *) die "$from is an image that this script does not know" ;;
             esac
@@ -106,7 +73,7 @@ size=$(du -s --apparent-size --block-size=1 "$folder" | cut -f 1)
 
 # run ARGUMENTS...: as `docker run IMAGE ARGUMENTS...`.
 run() { chroot --userspec="$user" "$folder" /bin/env -i "${environment[@]}" sh -c "cd $workdir && exec \"\$@\"" sh "${entry[@]}" "$@"; }
-system "$folder"
+lend "$folder"
 mount --bind examples/pictures "$folder$workdir"
 run --version
 run adapters
