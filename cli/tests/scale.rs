@@ -485,8 +485,7 @@ fn stopped_runs_keep_what_is_done() {
         let command = format!("{arguments} {pictures} --output {output}");
         let mut running = Running::start(&folder, &command);
         assert!(!running.has_ended_before(&growing, 1000), "{output}: nothing to stop");
-        let kill = Command::new("kill").arg(signal).arg(running.0.id().to_string()).status().unwrap();
-        assert!(kill.success());
+        common::send(signal, running.0.id());
         let stopped = running.end();
         stopped.failure(130, &["stopped: ", " pictures are left; the same command with --resume goes on"]);
         let left: usize = stopped.stderr.split(' ').nth(2).unwrap().replace(',', "").parse().unwrap();
@@ -516,7 +515,7 @@ fn stopped_runs_keep_what_is_done() {
     let mut running = Running::start(&folder, "classify --json pictures pictures pictures --batch 1");
     let mut first = [0; 100];
     running.0.stdout.as_mut().unwrap().read_exact(&mut first).unwrap();
-    assert!(Command::new("kill").arg("-INT").arg(running.0.id().to_string()).status().unwrap().success());
+    common::send("-INT", running.0.id());
     let stopped = running.end();
     assert!(stopped.code == Some(130) && stopped.stdout.ends_with("}\n"), "{stopped:?}");
 }

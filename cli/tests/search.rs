@@ -203,10 +203,6 @@ fn a_stopped_index_goes_on() {
     let start = || -> Child {
         common::prepared("index --json", &[&pictures]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     };
-    let signal = |child: &Child, name: &str| {
-        let sent = std::process::Command::new("kill").args([name, &child.id().to_string()]).status().unwrap();
-        assert!(sent.success());
-    };
     // Killed at any moment, the file is whole or not there; what it has is not computed again.
     let place = pictures.join(INDEX);
     let mut kept = 0;
@@ -230,7 +226,7 @@ fn a_stopped_index_goes_on() {
     // Asked to end, it saves what it has.
     let child = start();
     std::thread::sleep(Duration::from_millis(2500));
-    signal(&child, "-INT");
+    common::send("-INT", child.id());
     let output = child.wait_with_output().unwrap();
     let stderr = String::from_utf8(output.stderr).unwrap();
     let stopped = output.status.code() == Some(130);

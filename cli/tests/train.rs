@@ -147,8 +147,7 @@ fn ctrl_c_saves_and_says_how_to_go_on() {
     while !out.join("last.safetensors").exists() {
         std::thread::sleep(Duration::from_millis(20));
     }
-    let killed = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
-    assert!(killed.success());
+    common::send("-INT", child.id());
     let output = child.wait_with_output().unwrap();
     let told = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && told.contains("stopped after step") && told.contains("--resume"), "{told}");

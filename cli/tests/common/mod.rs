@@ -14,6 +14,13 @@ use alexnet_wgpu::{
 };
 use tempfile::TempDir;
 
+/// Sends a signal, such as `-INT`, by the shell's own `kill`: small systems have no program of that name.
+#[cfg(unix)]
+pub fn send(signal: &str, process: u32) {
+    let process = process.to_string();
+    assert!(Command::new("sh").args(["-c", "kill \"$0\" \"$1\"", signal, &process]).status().unwrap().success());
+}
+
 /// What the command did.
 #[derive(Debug)]
 pub struct Output {
