@@ -4,10 +4,8 @@ use std::{
     env,
     io::{self, Write},
     iter,
-    panic::resume_unwind,
     process::ExitCode,
-    sync::atomic::{AtomicUsize, Ordering},
-    thread,
+    vec,
 };
 
 use alexnet_wgpu::{
@@ -18,7 +16,7 @@ use alexnet_wgpu::{
 use serde::Serialize;
 
 use crate::{
-    adapters,
+    adapters, ahead,
     failure::{Failure, printable, tell},
     options::{self, AdapterArgs},
     progress,
@@ -106,15 +104,12 @@ fn networks(full: bool) -> Result<Vec<Network>, Failure> {
     Ok(Variant::ALL.into_iter().map(|variant| variant.standard().network()).collect::<Result<_, _>>()?)
 }
 
-/// The most devices of a software adapter. Each may hold a layer of 150 MB.
-const MOST_DEVICES: usize = 4;
-
 /// The findings about an adapter.
 struct Examination<'a> {
     adapter: &'a AdapterSummary,
     gpu: Result<Gpu, String>,
-    /// The device, and for a software adapter some more: such a driver compiles the kernels of a device one after the other.
-    devices: Vec<Gpu>,
+    /// Another device of a software adapter, whose driver compiles the kernels of a device one after the other.
+    second: Option<Gpu>,
     layers: Vec<Finding>,
     inputs: Vec<InputFinding>,
     networks: Vec<NetworkFinding>,
@@ -135,33 +130,27 @@ impl<'a> Examination<'a> {
             Ok(gpu) => Ok(options::as_told(gpu)?),
             Err(error) => Err(error.to_string()),
         };
-        let mut devices: Vec<Gpu> = gpu.iter().cloned().collect();
-        if adapter.info.device_type == DeviceType::Cpu {
-            let count = thread::available_parallelism().map_or(1, usize::from).min(MOST_DEVICES);
-            // Where there is no memory for more, one does.
-            let more = (1..count).map_while(|_| adapter.open_blocking().ok());
-            devices.extend(more.map(options::as_told).collect::<Result<Vec<_>, _>>()?);
-        }
+        let software = adapter.info.device_type == DeviceType::Cpu;
+        // Where there is no memory for a second, one does.
+        let second = (gpu.is_ok() && software).then(|| adapter.open_blocking().ok()).flatten();
+        let second = second.map(options::as_told).transpose()?;
         let (layers, inputs) = (Vec::new(), Vec::new());
-        Ok(Self { adapter, gpu, devices, layers, inputs, networks: Vec::new(), denied: Vec::new() })
+        Ok(Self { adapter, gpu, second, layers, inputs, networks: Vec::new(), denied: Vec::new() })
     }
 
     fn check_layer(&mut self, case: &Case) {
         let Ok(gpu) = &self.gpu else { return };
         let variants = case.variants(gpu);
-        let next = AtomicUsize::new(0);
-        let take = |gpu: &Gpu| {
-            let of = |index| Some((index, pollster::block_on(case.check(gpu, *variants.get(index)?))));
-            iter::from_fn(|| of(next.fetch_add(1, Ordering::Relaxed))).collect::<Vec<_>>()
+        let devices: Vec<(usize, &Gpu)> = iter::once(gpu).chain(&self.second).enumerate().collect();
+        // The devices take the variants in turns.
+        let check = |&(first, gpu): &(usize, &Gpu)| {
+            let own = variants.iter().skip(first).step_by(devices.len());
+            own.map(|&variant| pollster::block_on(case.check(gpu, variant))).collect::<Vec<_>>().into_iter()
         };
-        let take = &take;
-        let mut found: Vec<(usize, Finding)> = thread::scope(|scope| {
-            let lanes: Vec<_> = self.devices.iter().map(|gpu| scope.spawn(move || take(gpu))).collect();
-            let join = |lane: thread::ScopedJoinHandle<'_, _>| lane.join().unwrap_or_else(|panic| resume_unwind(panic));
-            lanes.into_iter().flat_map(join).collect()
-        });
-        found.sort_by_key(|(index, _)| *index);
-        self.layers.extend(found.into_iter().map(|(_, finding)| finding));
+        let collect = |found: &mut dyn Iterator<Item = (_, _)>| found.map(|(_, found)| found).collect();
+        let mut found: Vec<vec::IntoIter<Finding>> = ahead::in_order(&devices, devices.len(), check, collect);
+        let count = found.len();
+        self.layers.extend((0..variants.len()).filter_map(|index| found[index % count].next()));
     }
 
     fn check_inputs(&mut self) {

@@ -123,7 +123,7 @@ pub enum RunError {
     OutOfMemory(String),
     /// The device was lost, or reported an error. On a new device, [`Pipeline::rebuild`](crate::Pipeline::rebuild) makes the
     /// same pipeline.
-    #[error("the device did not finish and may be lost: {0}")]
+    #[error("the device did not finish: {0}; it may be lost: try again on a new one")]
     Device(String),
 }
 
