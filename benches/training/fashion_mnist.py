@@ -17,8 +17,8 @@ files = Path(sys.argv[2] if len(sys.argv) > 2 else "/usr/share/datasets/fashion-
 for folder, name in [("train", "train"), ("test", "t10k")]:
     pictures = gzip.decompress((files / f"{name}-images-idx3-ubyte.gz").read_bytes())[16:]
     classes = gzip.decompress((files / f"{name}-labels-idx1-ubyte.gz").read_bytes())[8:]
-    for name in CLASSES:
-        (out / folder / name).mkdir(parents=True, exist_ok=True)
+    for label in CLASSES:
+        (out / folder / label).mkdir(parents=True, exist_ok=True)
     for i, label in enumerate(classes):
         pixels = pictures[i * SIDE * SIDE : (i + 1) * SIDE * SIDE]
         (out / folder / CLASSES[label] / f"{i:05}.pgm").write_bytes(b"P5 %d %d 255\n" % (SIDE, SIDE) + pixels)
