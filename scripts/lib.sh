@@ -80,7 +80,7 @@ debian() {
         new=$(mktemp -d "$base.XXXX")
         chmod 755 "$new"
         debootstrap --variant=minbase "$suite" "$new" http://deb.debian.org/debian >&2 \
-            || { say "no mirror of Debian's packages"; return 3; }
+            || { say "no mirror of Debian's packages"; rm -rf "$new"; return 3; }
         # As there, documentation and translations are left out of what is installed later, and packages are not kept.
         {
             printf 'path-exclude /usr/share/%s/*\n' doc groff info linda lintian locale man
