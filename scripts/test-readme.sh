@@ -2,7 +2,7 @@
 # README.md as a stranger follows it on a bare Debian 12: its shell commands, in order and as they stand.
 #   scripts/test-readme.sh             with Rust: `./x` builds the command and runs the tests, which run the guide's commands
 #   scripts/test-readme.sh ARCHIVE     without Rust: a release's program for this machine, and the lines that need no more
-# For root. What is left out is named with its reason. With Rust it takes half an hour. Exit 3 where the root cannot be made.
+# For root. What is left out is named with its reason. Exit 3 where the root cannot be made.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/lib.sh

@@ -12,6 +12,8 @@ from pathlib import Path
 CLASSES = [f"{i}-{name}" for i, name in enumerate("top trouser pullover dress coat sandal shirt sneaker bag boot".split())]
 SIDE = 28
 
+if len(sys.argv) < 2:
+    sys.exit(__doc__)
 out = Path(sys.argv[1])
 files = Path(sys.argv[2] if len(sys.argv) > 2 else "/usr/share/datasets/fashion-mnist")
 for folder, name in [("train", "train"), ("test", "t10k")]:

@@ -358,8 +358,8 @@ impl Tally {
 /// How a run goes on that left pictures.
 const GO_ON: &str = "the same command with --resume goes on";
 
-/// The failure that ended a run after `done` pictures of `todo`, as a lost device or a full disk does, with how to go on where
-/// results are kept.
+/// The failure that ended a run after `done` pictures of `todo`, such as a lost device or a full disk. Where results are kept, it
+/// says how many pictures are left and how to go on.
 pub fn ended_by(failure: Failure, (done, todo): (usize, usize), resumable: bool) -> Failure {
     match failure {
         Failure::Run(reason) if done > 0 && resumable => {

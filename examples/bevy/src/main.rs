@@ -44,7 +44,7 @@ fn main() -> Result<AppExit, Box<dyn Error>> {
 /// The pictures in a row, and a camera above it that draws into an image.
 fn set_up(mut commands: Commands, mut images: ResMut<Assets<Image>>, pictures: &[Picture]) {
     for (i, picture) in pictures.iter().enumerate() {
-        // Smooth: enlarged to large squares, a sneaker looks like a sandal's straps.
+        // Linear filtering: enlarged by nearest neighbour, the model takes the sneaker for a sandal.
         let image = Image { sampler: ImageSampler::linear(), ..image_of(picture) };
         let sprite = Sprite { image: images.add(image), custom_size: Some(Vec2::splat(SIDE as f32)), ..default() };
         commands.spawn((sprite, Transform::from_xyz((i * SIDE as usize) as f32, 0.0, 0.0)));
