@@ -2,6 +2,7 @@
 
 mod alexnet;
 mod assemble;
+mod finetune;
 mod fold;
 pub(crate) mod formats;
 mod notes;
@@ -157,7 +158,7 @@ impl Model {
     /// The prefix of the names of tensors that a training goes on from. They are left out where a file is read as a model.
     pub const TRAINING: &'static str = "training/";
 
-    /// Makes a model of its parts.
+    /// Makes a model of its parts. Without `labels`, its classes have none.
     ///
     /// # Errors
     ///
@@ -169,6 +170,10 @@ impl Model {
         labels: Vec<String>,
     ) -> Result<Self, WeightsError> {
         weights.check(&network)?;
+        let classes = network.output().len();
+        if !labels.is_empty() && labels.len() != classes {
+            return Err(WeightsError::Labels { expected: classes, found: labels.len() });
+        }
         Ok(Self { network, weights, preprocessing, labels, origin: Origin::default() })
     }
 

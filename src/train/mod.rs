@@ -9,12 +9,14 @@ mod blocking;
 #[cfg(not(target_arch = "wasm32"))]
 mod dead;
 mod error;
+mod head;
 mod optimizer;
 mod program;
 mod random;
 mod report;
 #[cfg(test)]
 pub(crate) mod samples;
+mod schedule;
 #[cfg(test)]
 mod tests;
 mod trainer;
@@ -22,10 +24,12 @@ mod trainer;
 #[cfg(not(target_arch = "wasm32"))]
 pub use dead::DeadChannels;
 pub use error::TrainError;
+pub use head::head;
 pub use optimizer::{Optimizer, SgdForm};
 pub(crate) use program::without_softmax;
 #[cfg(test)]
 pub(crate) use program::{Place, TrainingOptions, TrainingProgram};
 pub use random::{Init, initial_weights};
 pub use report::{ImageResult, PassTime, PendingReport, StepReport};
+pub use schedule::{Schedule, shuffled};
 pub use trainer::{Trainer, TrainerBuilder, TrainerState};

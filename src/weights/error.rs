@@ -186,6 +186,15 @@ pub enum WeightsError {
         /// The output's shape.
         output: crate::Shape,
     },
+    /// The network begins with a fully connected layer.
+    #[error(
+        "network `{network}`: expected layers before the first fully connected one, found none: choose weights of a \
+         convolutional network"
+    )]
+    NoFeatures {
+        /// The network.
+        network: String,
+    },
     /// The number of labels differs from the number of classes.
     #[error(
         "expected {expected} labels, one per class, found {found}: pass the list that the network was trained with"

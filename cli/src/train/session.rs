@@ -11,8 +11,11 @@ use std::{
 };
 
 use alexnet_wgpu::{
-    Gpu, splitmix,
-    train::{DeadChannels, ImageResult, Optimizer, PendingReport, SgdForm, StepReport, Trainer, TrainerBuilder},
+    Gpu,
+    train::{
+        DeadChannels, ImageResult, Optimizer, PendingReport, Schedule, SgdForm, StepReport, Trainer, TrainerBuilder,
+        shuffled,
+    },
 };
 use serde_json::json;
 
@@ -231,10 +234,11 @@ impl<'a> Session<'a> {
     /// The pictures of a step.
     fn batch(&mut self, epoch: u64, step: u64) -> Vec<usize> {
         if step == 0 || self.order.is_empty() {
-            self.order = (0..self.examples.training.len()).collect();
-            if self.args.order == Order::Random {
-                shuffle(&mut self.order, mixed(&[self.args.seed, epoch, u64::MAX]));
-            }
+            let len = self.examples.training.len();
+            self.order = match self.args.order {
+                Order::Random => shuffled(len, mixed(&[self.args.seed, epoch, u64::MAX])),
+                Order::Path => (0..len).collect(),
+            };
         }
         let first = step as usize * self.plan.batch;
         self.order[first..].iter().copied().take(self.plan.batch).collect()
@@ -242,18 +246,11 @@ impl<'a> Session<'a> {
 
     /// The learning rate of a step, which counts from 0.
     fn rate(&self, step: u64, total: u64) -> f32 {
-        let share = step as f64 / total.max(1) as f64;
         let factor = match self.plan.schedule {
-            ScheduleName::Constant => 1.0,
-            ScheduleName::Step => 0.1f64.powi((3.0 * share) as i32),
+            ScheduleName::Constant => Schedule::Constant.factor(step, total),
+            ScheduleName::Step => Schedule::Step.factor(step, total),
             ScheduleName::Plateau => 0.1f64.powi(self.progress.divided as i32),
-            ScheduleName::Cosine => {
-                let rise = (total as f64 / 20.0).max(1.0);
-                match step as f64 + 1.0 {
-                    step if step < rise => step / rise,
-                    step => 0.5 * (1.0 + (std::f64::consts::PI * (step - rise) / (total as f64 - rise + 1.0)).cos()),
-                }
-            }
+            ScheduleName::Cosine => Schedule::Cosine.factor(step, total),
         };
         (f64::from(self.plan.rate) * factor) as f32
     }
@@ -447,13 +444,4 @@ fn mixed(numbers: &[u64]) -> u64 {
     // FNV-1a over whole words, then spread by SplitMix64's constant.
     let fold = |hash: u64, number: &u64| (hash ^ number).wrapping_mul(0x100_0000_01b3).rotate_left(29);
     numbers.iter().fold(0xcbf2_9ce4_8422_2325, fold).wrapping_mul(0x9E37_79B9_7F4A_7C15)
-}
-
-/// Fisher and Yates's shuffle.
-fn shuffle(order: &mut [usize], seed: u64) {
-    let draws = splitmix::uniform(seed, order.len(), 0.5);
-    for last in (1..order.len()).rev() {
-        let other = ((f64::from(draws[last]) + 0.5) * (last + 1) as f64) as usize;
-        order.swap(last, other.min(last));
-    }
 }

@@ -8,7 +8,8 @@ use std::{
 
 use alexnet_wgpu::{
     AlexNet, Layer, Linear, Model, ModelOptions, Network, Op, Preprocessing, Resize, Shape, Tensor, Variant, Weights,
-    WeightsError, train::initial_weights,
+    WeightsError,
+    train::{head, initial_weights},
 };
 
 use super::{Args, Plan, Recipe, data::Data};
@@ -47,15 +48,11 @@ impl Task {
     /// Fully connected layers on the features of a model, or of ImageNet's.
     fn head(args: &Args, plan: &Plan, classes: usize, given: Option<Model>) -> Result<Self, Failure> {
         let trunk = match given {
-            Some(model) => features(model)?,
+            Some(model) => model.features().map_err(|error| Failure::usage(chain(&error)))?,
             None => imagenet(args)?,
         };
-        let mut builder = Network::builder("head", trunk.network.output()).dropout("drop6");
-        let hidden = args.hidden.iter().copied().filter(|&outputs| outputs > 0);
-        for (outputs, (layer, dropout)) in hidden.zip([("fc6", "drop7"), ("fc7", "drop8")]) {
-            builder = builder.linear(layer, Linear::new(outputs).relu()).dropout(dropout);
-        }
-        let network = builder.linear("fc8", Linear::new(classes)).softmax("prob").build()?;
+        let hidden: Vec<usize> = args.hidden.iter().copied().filter(|&outputs| outputs > 0).collect();
+        let network = head(trunk.network.output(), &hidden, classes)?;
         let weights = initial_weights(&network, plan.init, args.seed);
         let preprocessing = trunk.preprocessing;
         Ok(Self { network, weights, trunk: Some(trunk), preprocessing, frozen: 0 })
@@ -142,23 +139,14 @@ impl Task {
 
     /// The whole network with these weights of the trained one.
     pub fn model(&self, trained: &Weights, labels: &[String]) -> Result<Model, Failure> {
-        let (mut layers, mut weights, mut name, mut input) =
-            (Vec::new(), Weights::default(), "finetuned", self.network.input());
-        match &self.trunk {
-            Some(trunk) => {
-                layers.extend(trunk.network.layers().iter().map(|layer| (layer.name.clone(), layer.op)));
-                weights.extend(trunk.weights.iter().map(|(name, tensor)| (name.to_string(), tensor.clone())));
-                input = trunk.network.input();
+        let labels = labels.to_vec();
+        Ok(match &self.trunk {
+            Some(trunk) => trunk.with_head(&self.network, trained, labels)?,
+            None => {
+                let weights = trained.of_network(&self.network)?;
+                Model::new(self.network.clone(), weights, self.preprocessing, labels)?
             }
-            None => name = self.network.name(),
-        }
-        layers.extend(self.network.layers().iter().map(|layer| (layer.name.clone(), layer.op)));
-        weights.extend(self.network.parameters().filter_map(|(name, _)| {
-            let tensor = trained.get(&name)?.clone();
-            Some((name, tensor))
-        }));
-        let network = Network::new(name, input, layers)?;
-        Ok(Model::new(network, weights, self.preprocessing, labels.to_vec())?)
+        })
     }
 
     /// The number of parameters that are trained.
@@ -200,20 +188,6 @@ fn imagenet(args: &Args) -> Result<Model, Failure> {
     let network = sized(&trunk.network, side)?;
     let preprocessing = sized_preprocessing(trunk.preprocessing, trunk.network.input().width, side);
     Ok(Model::new(network, trunk.weights, preprocessing, vec![])?)
-}
-
-/// The layers of a model before its first fully connected one.
-fn features(model: Model) -> Result<Model, Failure> {
-    let layers = model.network.layers();
-    let first = layers.iter().position(|layer| matches!(layer.op, Op::Linear(_))).unwrap_or(layers.len());
-    // What comes before may be dropout.
-    let last = layers[..first].iter().rev().find(|layer| layer.op != Op::Dropout);
-    let Some(last) = last else {
-        return Err(Failure::usage("expected weights with layers before the first fully connected one, found none"));
-    };
-    let network = model.network.up_to(&last.name)?;
-    let weights = model.weights.of_network(&network)?;
-    Ok(Model::new(network, weights, model.preprocessing, vec![])?)
 }
 
 /// The name of the last fully connected layer, if nothing but a softmax or dropout follows it.
