@@ -85,12 +85,9 @@ pub fn download(name: &str) -> ProgressBar {
     waiting(name)
 }
 
-/// Sets the total number of bytes, if it is known, and the number already present.
-pub fn downloading(bar: &ProgressBar, total: Option<u64>, have: u64) {
-    match total {
-        Some(total) => sized(bar, total, DOWNLOAD),
-        None => bar.set_style(config("{spinner} {msg} {bytes}, {bytes_per_sec}")),
-    }
+/// Sets the total number of bytes, and the number already present.
+pub fn downloading(bar: &ProgressBar, total: u64, have: u64) {
+    sized(bar, total, DOWNLOAD);
     bar.set_position(have);
     bar.reset_eta();
 }
@@ -173,7 +170,9 @@ mod tests {
         let last = quarter.rsplit("putting").next().unwrap();
         assert!((7..=8).contains(&last.matches('█').count()), "{quarter:?}");
 
-        downloading(&bar, None, 5);
-        assert!(!shown().contains('█'));
+        downloading(&bar, 1 << 30, 1 << 29);
+        let half = shown();
+        let last = half.rsplit("putting").next().unwrap();
+        assert!(last.contains("512.00 MiB") && last.contains('█'), "{half:?}");
     }
 }

@@ -25,8 +25,8 @@ fn with_cache(folder: &Folder, arguments: &str) -> Command {
     command
 }
 
-/// A proxy on this machine that answers the wish for a tunnel, and then the request in it, itself. Its requests.
-fn proxy(tunnel: &'static str, answer: &'static str) -> (String, Arc<Mutex<Vec<String>>>) {
+/// A proxy on this machine that refuses every tunnel. Its requests.
+fn proxy() -> (String, Arc<Mutex<Vec<String>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let requests = Arc::new(Mutex::new(Vec::new()));
@@ -35,16 +35,27 @@ fn proxy(tunnel: &'static str, answer: &'static str) -> (String, Arc<Mutex<Vec<S
         for stream in listener.incoming() {
             let mut stream = stream.unwrap();
             let mut reader = BufReader::new(stream.try_clone().unwrap());
-            // First the tunnel, then the request in it.
-            for answer in [tunnel, answer] {
-                let mut head = String::new();
-                while reader.read_line(&mut head).unwrap_or(0) > 2 {}
-                seen.lock().unwrap().push(head.lines().next().unwrap_or_default().to_string());
-                let _ = stream.write_all(answer.as_bytes());
-            }
+            let mut head = String::new();
+            while reader.read_line(&mut head).unwrap_or(0) > 2 {}
+            seen.lock().unwrap().push(head.lines().next().unwrap_or_default().to_string());
+            let _ = stream.write_all(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n");
         }
     });
     (url, requests)
+}
+
+/// A small Caffe model in the cache in place of the published one, and as long: the rest is a field that no reader knows.
+fn caffenet(folder: &Folder) {
+    fs::create_dir_all(folder.path("cache/alexnet-wgpu")).unwrap();
+    let mut bytes = fs::read(fixture("v2.caffemodel")).unwrap();
+    // Protobuf's tag of field 1000, bytes that follow their length, which has four bytes itself.
+    bytes.extend([0xC2, 0x3E]);
+    let whole = 243_862_418;
+    let rest = whole - bytes.len() - 4;
+    bytes.extend([0, 7, 14, 21].map(|shift| (rest >> shift) as u8 & 0x7F | if shift < 21 { 0x80 } else { 0 }));
+    let path = folder.path("cache/alexnet-wgpu/bvlc_reference_caffenet.caffemodel");
+    fs::write(&path, bytes).unwrap();
+    fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(whole as u64).unwrap();
 }
 
 #[test]
@@ -58,11 +69,9 @@ fn the_list_says_what_is_there() {
         text.lines().skip(1).all(|line| line.ends_with(" no") && (line.contains(" MB ") || line.starts_with("lpips "))),
         "{text}"
     );
-    assert_eq!(text.matches(" ~243.9 MB ").count(), 2, "what nobody says is near what the numbers take: {text}");
     assert!(!folder.path("cache").exists(), "looking makes no folders");
 
-    fs::create_dir_all(folder.path("cache/alexnet-wgpu")).unwrap();
-    fs::copy(fixture("v2.caffemodel"), folder.path("cache/alexnet-wgpu/bvlc_reference_caffenet.caffemodel")).unwrap();
+    caffenet(&folder);
     let text = Output::of(&mut with_cache(&folder, "fetch")).success();
     assert!(text.lines().any(|line| line.starts_with("caffenet ") && line.ends_with(" yes")), "{text}");
 }
@@ -70,8 +79,7 @@ fn the_list_says_what_is_there() {
 #[test]
 fn fetched_weights_go_by_their_name() {
     let folder = Folder::new();
-    fs::create_dir_all(folder.path("cache/alexnet-wgpu")).unwrap();
-    fs::copy(fixture("v2.caffemodel"), folder.path("cache/alexnet-wgpu/bvlc_reference_caffenet.caffemodel")).unwrap();
+    caffenet(&folder);
     let chelsea = picture("chelsea.png");
     let mut command = with_cache(&folder, "classify --json --preprocessing caffe --weights caffenet");
     if let Some(adapter) = std::env::var_os("ALEXNET_ADAPTER") {
@@ -125,9 +133,8 @@ fn offline_only_looks() {
     Output::of(&mut with_cache(&folder, "fetch vgg")).failure(2, &["torchvision, onnx, caffe, caffenet"]);
 }
 
-/// A SOCKS5 proxy on this machine that answers the request in its tunnel itself, or refuses with `code`. The hosts and
-/// ports that it was asked for, and the first lines of the requests.
-fn socks(code: u8, answer: &'static str) -> (String, Arc<Mutex<Vec<String>>>) {
+/// A SOCKS5 proxy on this machine that refuses by its rules. The hosts and ports that it was asked for.
+fn socks() -> (String, Arc<Mutex<Vec<String>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let requests = Arc::new(Mutex::new(Vec::new()));
@@ -150,44 +157,16 @@ fn socks(code: u8, answer: &'static str) -> (String, Arc<Mutex<Vec<String>>>) {
             let (host, port) = target.split_at(target.len() - 2);
             let port = u16::from_be_bytes(port.try_into().unwrap());
             seen.lock().unwrap().push(format!("{}:{port}", str::from_utf8(host).unwrap()));
-            stream.write_all(&[5, code, 0, 1, 0, 0, 0, 0, 0, 0]).unwrap();
-            if code == 0 {
-                let mut head = String::new();
-                while reader.read_line(&mut head).unwrap() > 2 {}
-                seen.lock().unwrap().push(head.lines().next().unwrap_or_default().to_string());
-                stream.write_all(answer.as_bytes()).unwrap();
-            }
+            stream.write_all(&[5, 2, 0, 1, 0, 0, 0, 0, 0, 0]).unwrap();
         }
     });
     (address, requests)
 }
 
-const NOT_FOUND: &str = "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
-
-#[test]
-fn proxies_of_the_environment_are_asked() {
-    let folder = Folder::new();
-    let (url, requests) = proxy("HTTP/1.1 200 Connected\r\n\r\n", NOT_FOUND);
-    let mut command = with_cache(&folder, "fetch caffe");
-    // The one for https is not for this URL.
-    let output = Output::of(command.env("HTTP_PROXY", &url).env("HTTPS_PROXY", "http://127.0.0.1:1"));
-    let way = format!("http://dl.caffe.berkeleyvision.org/bvlc_alexnet.caffemodel through HTTP_PROXY's {url}");
-    output.failure(1, &[&format!("{way}: the server answered 404 Not Found")]);
-    let requests = requests.lock().unwrap().clone();
-    assert_eq!(requests, ["CONNECT dl.caffe.berkeleyvision.org:80 HTTP/1.1", "GET /bvlc_alexnet.caffemodel HTTP/1.1"]);
-}
-
 #[test]
 fn socks_proxies_are_asked() {
     let folder = Folder::new();
-    let (address, requests) = socks(0, NOT_FOUND);
-    let mut command = with_cache(&folder, "fetch caffe");
-    let output = Output::of(command.env("ALL_PROXY", format!("socks5h://{address}")));
-    output.failure(1, &[&format!(" through ALL_PROXY's socks5h://{address}: the server answered 404 Not Found")]);
-    let requests = requests.lock().unwrap().clone();
-    assert_eq!(requests, ["dl.caffe.berkeleyvision.org:80", "GET /bvlc_alexnet.caffemodel HTTP/1.1"]);
-
-    let (address, requests) = socks(2, "");
+    let (address, requests) = socks();
     let mut command = with_cache(&folder, "fetch torchvision");
     let output = Output::of(command.env("HTTPS_PROXY", format!("socks5h://{address}")));
     output.failure(
@@ -207,7 +186,7 @@ fn a_proxy_that_does_not_serve_is_named() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let nobody = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
-    let (refuses, requests) = proxy("HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n", "");
+    let (refuses, requests) = proxy();
     let cases = [
         (&nobody, "no connection (io: Connection refused"),
         (&refuses, "the proxy refused the connection (proxy server responded 403"),
@@ -226,23 +205,9 @@ fn a_proxy_that_does_not_serve_is_named() {
 #[test]
 fn a_proxy_that_is_none_is_not_passed_by() {
     let folder = Folder::new();
-    for (name, value) in [("ALL_PROXY", "socks6://127.0.0.1:1"), ("HTTP_PROXY", "ftp://127.0.0.1")] {
+    for (name, value) in [("ALL_PROXY", "socks6://127.0.0.1:1"), ("HTTPS_PROXY", "ftp://127.0.0.1")] {
         let mut command = with_cache(&folder, "fetch caffe");
         let parts = [&format!("the environment variable {name}: expected a proxy"), value, "unset it"];
         Output::of(command.env(name, value)).failure(1, &parts);
     }
-}
-
-#[test]
-fn what_is_not_the_published_file_does_not_stay() {
-    let folder = Folder::new();
-    let (url, _) = proxy(
-        "HTTP/1.1 200 Connected\r\n\r\n",
-        "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello",
-    );
-    let mut command = with_cache(&folder, "fetch caffe");
-    let output = Output::of(command.env("ALL_PROXY", &url));
-    // SHA-1 of `hello`.
-    output.failure(1, &["9116a64c0fbe4459d18f4bb6b56d647b63920377", "aaf4c61ddcc5e8a2dabede0f3b482cd9aea9434d"]);
-    assert_eq!(fs::read_dir(folder.path("cache/alexnet-wgpu")).unwrap().count(), 0);
 }

@@ -25,8 +25,8 @@ use crate::{progress, text::grouped};
 #[derive(Clone, Debug)]
 pub struct Download<'a> {
     pub url: &'a str,
-    /// The size in bytes, where it is known beforehand.
-    pub size: Option<u64>,
+    /// The size in bytes.
+    pub size: u64,
     pub checksum: Checksum,
     /// The longest silence of a server.
     pub timeout: Duration,
@@ -38,8 +38,6 @@ pub struct Download<'a> {
 
 /// The number of retries without progress.
 const RETRIES: u32 = 4;
-/// The longest file that is accepted from a server that gives no length.
-const MOST: u64 = 1 << 32;
 
 /// The variable in which OpenSSL's programs look for certificates too.
 const CERTIFICATES: &str = "SSL_CERT_FILE";
@@ -134,11 +132,11 @@ impl Download<'_> {
     /// Sends one request and handles the response.
     fn transfer(&self, agent: &Agent, part: &Part, bar: &ProgressBar) -> Result<(), Stop> {
         let mut have = part.len();
-        if self.size == Some(have) {
+        if have == self.size {
             return Ok(());
         }
         let tag = part.tag();
-        if tag.is_none() || self.size.is_some_and(|size| have > size) {
+        if tag.is_none() || have > self.size {
             // The rest may belong to another version of the file.
             have = 0;
         }
@@ -174,29 +172,20 @@ impl Download<'_> {
                 return Err(if may_pass { Stop::ForNow(reason) } else { Stop::ForGood(reason) });
             }
         };
-        if let (Some(size), Some(announced)) = (self.size, announced)
-            && size != announced
-        {
-            let [size, announced] = [size, announced].map(grouped);
+        if let Some(announced) = announced.filter(|announced| *announced != self.size) {
+            let [size, announced] = [self.size, announced].map(grouped);
             return Err(Stop::ForGood(format!(
                 "expected {size} bytes, the server has {announced}: the file there has changed"
             )));
         }
         part.write_tag(&response, have > 0).map_err(|e| part.failed(e))?;
-        self.receive(response, part, have, self.size.or(announced), bar)
+        self.receive(response, part, have, bar)
     }
 
     /// Appends the body to the first `have` bytes.
-    fn receive(
-        &self,
-        response: Response<Body>,
-        part: &Part,
-        mut have: u64,
-        total: Option<u64>,
-        bar: &ProgressBar,
-    ) -> Result<(), Stop> {
+    fn receive(&self, response: Response<Body>, part: &Part, mut have: u64, bar: &ProgressBar) -> Result<(), Stop> {
         let mut file = part.open(have).map_err(|e| part.failed(e))?;
-        progress::downloading(bar, total, have);
+        progress::downloading(bar, self.size, have);
         let mut body = response.into_body().into_reader();
         let mut buffer = vec![0; 1 << 16];
         loop {
@@ -213,7 +202,7 @@ impl Download<'_> {
                 }
             };
             have += count as u64;
-            if have > total.unwrap_or(MOST) {
+            if have > self.size {
                 drop(file);
                 part.remove();
                 return Err(Stop::ForGood("the server sends more bytes than the file has".into()));
@@ -222,12 +211,11 @@ impl Download<'_> {
             bar.set_position(have);
         }
         file.sync_all().map_err(|e| part.failed(e))?;
-        match total {
-            Some(total) if have < total => {
-                Err(Stop::ForNow(format!("the server stopped after {} of {} bytes", grouped(have), grouped(total))))
-            }
-            _ => Ok(()),
+        if have < self.size {
+            let [have, size] = [have, self.size].map(grouped);
+            return Err(Stop::ForNow(format!("the server stopped after {have} of {size} bytes")));
         }
+        Ok(())
     }
 
     fn stop(&self, error: Error) -> Stop {
@@ -254,7 +242,7 @@ impl Download<'_> {
     fn hint(&self) -> String {
         match &self.proxy {
             Some(named) => format!("check {}, and whether that proxy allows this connection", named.variable),
-            None => format!("check the network; behind a proxy, set {}", Named::variable(self.url)),
+            None => format!("check the network; behind a proxy, set {}", Named::VARIABLES[0]),
         }
     }
 

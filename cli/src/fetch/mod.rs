@@ -27,10 +27,9 @@ Examples:
 Files are kept in the user's cache folder, once their checksum is verified. The networks were trained on ImageNet, \
 whose pictures are for research only.
 
-HTTPS_PROXY is used for https URLs, HTTP_PROXY for http URLs, and ALL_PROXY if neither is set: http, https, socks4, \
-socks4a, socks5 or socks5h. NO_PROXY lists the hosts to reach directly. http proxies are asked for a tunnel (CONNECT) \
-for http URLs too, which some allow to port 443 only. SSL_CERT_FILE names a file of certificates (PEM) to trust \
-instead of the built-in ones, for proxies that inspect TLS.
+HTTPS_PROXY names a proxy, or ALL_PROXY if it is not set: http, https, socks4, socks4a, socks5 or socks5h. NO_PROXY \
+lists the hosts to reach directly. SSL_CERT_FILE names a file of certificates (PEM) to trust instead of the built-in \
+ones, for proxies that inspect TLS.
 
 Exit codes: 0 done; 1 the file could not be fetched; 2 invalid arguments.";
 
@@ -104,8 +103,7 @@ fn list() -> io::Result<()> {
             Ok(place) if place.is_file() => "yes",
             _ => "no",
         };
-        let size = published.size.map_or_else(|| published.estimate(), |size| Some(megabytes(size)));
-        let size = size.unwrap_or_default();
+        let size = megabytes(published.size);
         let accuracy = accuracy.map_or(String::new(), |[top1, top5]| format!("{top1} / {top5} %"));
         writeln!(out, "{name:12} {network:12} {size:>9}  {accuracy:18} {licence:13} {here}",)?;
     }

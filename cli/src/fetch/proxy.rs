@@ -12,16 +12,18 @@ pub struct Named {
 }
 
 impl Named {
+    /// The variables that can name a proxy: all URLs are https.
+    pub const VARIABLES: [&'static str; 4] = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
+
     /// The proxy for `url`; `None` where the environment names none, or excludes the URL's host.
     pub fn of(url: &str) -> Result<Option<Self>, String> {
         Self::choose(url, |name| env::var_os(name))
     }
 
-    /// The first variable that is set and not empty decides: those of the URL's scheme come before those for all.
+    /// The first variable that is set and not empty decides.
     fn choose(url: &str, variable: impl Fn(&str) -> Option<OsString>) -> Result<Option<Self>, String> {
         let set = |name: &&'static str| Some((*name, variable(name).filter(|value| !value.is_empty())?));
-        let names = Self::variables(url);
-        let Some((name, value)) = names.iter().find_map(set) else { return Ok(None) };
+        let Some((name, value)) = Self::VARIABLES.iter().find_map(set) else { return Ok(None) };
         let proxy = value.to_str().map(str::trim).and_then(|text| Proxy::new(text).ok()).ok_or_else(|| {
             format!(
                 "the environment variable {name}: expected a proxy such as http://localhost:3128 or \
@@ -33,20 +35,6 @@ impl Named {
         let proxy = skipping(&proxy, &skipped.to_string_lossy()).map_err(|e| format!("NO_PROXY: {e}"))?;
         let direct = url.parse().is_ok_and(|url| proxy.is_no_proxy(&url));
         Ok((!direct).then_some(Self { proxy, variable: name }))
-    }
-
-    /// The variables that can name a proxy for `url`.
-    fn variables(url: &str) -> [&'static str; 4] {
-        if url.starts_with("https:") {
-            ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"]
-        } else {
-            ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"]
-        }
-    }
-
-    /// The variable that is read first.
-    pub fn variable(url: &str) -> &'static str {
-        Self::variables(url)[0]
     }
 }
 
@@ -92,27 +80,24 @@ mod tests {
 
     use super::*;
 
-    const HTTPS: &str = "https://download.pytorch.org/models/a.pth";
-    const HTTP: &str = "http://dl.caffe.berkeleyvision.org/a.caffemodel";
+    const URL: &str = "https://download.pytorch.org/models/a.pth";
 
-    fn choose(url: &str, set: &[(&str, &str)]) -> Result<Option<String>, String> {
+    fn choose(set: &[(&str, &str)]) -> Result<Option<String>, String> {
         let variable = |name: &str| Some(set.iter().find(|(other, _)| *other == name)?.1.into());
-        Ok(Named::choose(url, variable)?.map(|named| named.to_string()))
+        Ok(Named::choose(URL, variable)?.map(|named| named.to_string()))
     }
 
     #[test]
-    fn the_scheme_of_the_url_decides() {
+    fn the_first_that_is_set_decides() {
         let all = [("ALL_PROXY", "socks5h://all"), ("HTTP_PROXY", "http://plain:1"), ("HTTPS_PROXY", "http://tls:2")];
-        let chosen = |url, set: &[(&str, &str)]| choose(url, set).unwrap();
-        assert_eq!(chosen(HTTPS, &all).unwrap(), "HTTPS_PROXY's http://tls:2");
-        assert_eq!(chosen(HTTP, &all).unwrap(), "HTTP_PROXY's http://plain:1");
-        assert_eq!(chosen(HTTPS, &all[..2]).unwrap(), "ALL_PROXY's socks5h://all:1080");
-        assert_eq!(chosen(HTTPS, &all[1..2]), None);
-        assert_eq!(chosen(HTTP, &[("https_proxy", "x")]), None);
+        let chosen = |set: &[(&str, &str)]| choose(set).unwrap();
+        assert_eq!(chosen(&all).unwrap(), "HTTPS_PROXY's http://tls:2");
+        assert_eq!(chosen(&all[..2]).unwrap(), "ALL_PROXY's socks5h://all:1080");
+        assert_eq!(chosen(&all[1..2]), None);
         // Without a scheme it is http; lower-case variables count; an empty one does not.
         let set = [("HTTPS_PROXY", ""), ("https_proxy", "there:3128")];
-        assert_eq!(chosen(HTTPS, &set).unwrap(), "https_proxy's http://there:3128");
-        assert_eq!(chosen(HTTPS, &set[..1]), None);
+        assert_eq!(chosen(&set).unwrap(), "https_proxy's http://there:3128");
+        assert_eq!(chosen(&set[..1]), None);
     }
 
     #[test]
@@ -127,7 +112,7 @@ mod tests {
             ("torch.org", false),
             ("models.download.pytorch.org", false),
         ] {
-            let chosen = choose(HTTPS, &[("ALL_PROXY", "http://user:word@there"), ("NO_PROXY", list)]).unwrap();
+            let chosen = choose(&[("ALL_PROXY", "http://user:word@there"), ("NO_PROXY", list)]).unwrap();
             assert_eq!(chosen.is_none(), direct, "{list}");
             assert_eq!(chosen.as_deref().unwrap_or("ALL_PROXY's http://there:80"), "ALL_PROXY's http://there:80");
         }
@@ -136,7 +121,7 @@ mod tests {
     #[test]
     fn who_uses_it_is_told_to_the_proxy_alone() {
         let set = |name: &str| (name == "ALL_PROXY").then(|| "socks5://me:p%40ss@there:99".into());
-        let named = Named::choose(HTTPS, set).unwrap().unwrap();
+        let named = Named::choose(URL, set).unwrap().unwrap();
         assert_eq!(named.to_string(), "ALL_PROXY's socks5://there:99");
         assert_eq!((named.proxy.username(), named.proxy.password()), (Some("me"), Some("p@ss")));
         assert!(named.proxy.resolve_target(), "socks5 looks names up here, socks5h there");
@@ -148,10 +133,10 @@ mod tests {
             [("ftp://there", "`ftp://there`"), ("http://", "`http://`"), ("quic://me:secret@there:1", "`…@there:1`")]
         {
             // A usable one for all schemes does not replace it.
-            let error = choose(HTTP, &[("HTTP_PROXY", value), ("ALL_PROXY", "http://there")]).unwrap_err();
-            assert!(error.contains("HTTP_PROXY") && error.contains(found), "{error}");
+            let error = choose(&[("HTTPS_PROXY", value), ("ALL_PROXY", "http://there")]).unwrap_err();
+            assert!(error.contains("HTTPS_PROXY") && error.contains(found), "{error}");
             assert!(!error.contains("secret"), "{error}");
-            assert_eq!(choose(HTTPS, &[("HTTP_PROXY", value)]), Ok(None), "it is not for this URL");
+            assert_eq!(choose(&[("HTTP_PROXY", value)]), Ok(None), "it is not for this URL");
         }
     }
 }

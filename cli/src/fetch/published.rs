@@ -6,11 +6,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use alexnet_wgpu::Variant;
-use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
-use crate::{failure::Failure, files, text::megabytes};
+use crate::{failure::Failure, files};
 
 /// A weight file that its makers published.
 #[derive(Debug)]
@@ -20,8 +18,8 @@ pub struct Published {
     /// The file's own name.
     pub file: &'static str,
     pub url: &'static str,
-    /// The size in bytes, where the makers give it.
-    pub size: Option<u64>,
+    /// The size in bytes.
+    pub size: u64,
     pub checksum: Checksum,
     /// The network recognised in the file, or the one that has to be given with it.
     pub network: &'static str,
@@ -34,14 +32,16 @@ pub struct Published {
 /// All files that can be fetched. The networks were trained on ImageNet's pictures, which are for research only.
 ///
 /// Sources of the numbers: torchvision's `AlexNet_Weights` (the file's name has the first digits of its SHA-256); the ONNX
-/// model zoo's README and Git LFS pointer; the readme.md of each of BVLC Caffe's models; the file in the package lpips 0.1.4.
+/// model zoo's README and Git LFS pointer; the readme.md of each of BVLC Caffe's models, and OpenVINO's Open Model Zoo
+/// (models/public/{alexnet,caffenet}/model.yml: sizes, copies behind TLS, and SHA-256 up to release 2021.4), since the server of
+/// Caffe's authors has no TLS; the file in the package lpips 0.1.4.
 pub const PUBLISHED: [Published; 5] = [
     Published {
         name: "torchvision",
         file: "alexnet-owt-7be5be79.pth",
         url: "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth",
-        size: Some(244_408_911),
-        checksum: Checksum::Sha256("7be5be791159472b1fbf3c69796f7cb30dca7ad8466c2df70058c37116cdee02"),
+        size: 244_408_911,
+        checksum: Checksum("7be5be791159472b1fbf3c69796f7cb30dca7ad8466c2df70058c37116cdee02"),
         network: "torchvision",
         licence: "BSD-3-Clause",
         accuracy: Some(["56.522", "79.066"]),
@@ -50,8 +50,8 @@ pub const PUBLISHED: [Published; 5] = [
         name: "onnx",
         file: "bvlcalexnet-12.onnx",
         url: "https://huggingface.co/onnxmodelzoo/legacy_models/resolve/main/validated/vision/classification/alexnet/model/bvlcalexnet-12.onnx",
-        size: Some(243_863_787),
-        checksum: Checksum::Sha256("6b0da9510f27f234ee96a85dc3809dd210150fdefad87f6850f9788513216945"),
+        size: 243_863_787,
+        checksum: Checksum("6b0da9510f27f234ee96a85dc3809dd210150fdefad87f6850f9788513216945"),
         network: "caffe",
         licence: "BSD-3-Clause",
         accuracy: Some(["54.80", "78.23"]),
@@ -59,9 +59,9 @@ pub const PUBLISHED: [Published; 5] = [
     Published {
         name: "caffe",
         file: "bvlc_alexnet.caffemodel",
-        url: "http://dl.caffe.berkeleyvision.org/bvlc_alexnet.caffemodel",
-        size: None,
-        checksum: Checksum::Sha1("9116a64c0fbe4459d18f4bb6b56d647b63920377"),
+        url: "https://storage.openvinotoolkit.org/repositories/open_model_zoo/public/2022.1/alexnet/bvlc_alexnet.caffemodel",
+        size: 243_862_414,
+        checksum: Checksum("4bff209a9837298157915ef50a4831a59636a6ca1a6b8ebacd990c3a5f3053e0"),
         network: "caffe",
         licence: "unrestricted",
         accuracy: Some(["57.1", "80.2"]),
@@ -69,9 +69,9 @@ pub const PUBLISHED: [Published; 5] = [
     Published {
         name: "caffenet",
         file: "bvlc_reference_caffenet.caffemodel",
-        url: "http://dl.caffe.berkeleyvision.org/bvlc_reference_caffenet.caffemodel",
-        size: None,
-        checksum: Checksum::Sha1("4c8d77deb20ea792f84eb5e6d0a11ca0a8660a46"),
+        url: "https://storage.openvinotoolkit.org/repositories/open_model_zoo/public/2022.1/caffenet/bvlc_reference_caffenet.caffemodel",
+        size: 243_862_418,
+        checksum: Checksum("472d4a06035497b180636d8a82667129960371375bd10fcb6df5c6c7631f25e0"),
         network: "caffenet",
         licence: "unrestricted",
         accuracy: Some(["57.4", "80.4"]),
@@ -80,8 +80,8 @@ pub const PUBLISHED: [Published; 5] = [
         name: "lpips",
         file: "alex.pth",
         url: "https://raw.githubusercontent.com/richzhang/PerceptualSimilarity/master/lpips/weights/v0.1/alex.pth",
-        size: Some(6009),
-        checksum: Checksum::Sha256("df73285e35b22355a2df87cdb6b70b343713b667eddbda73e1977e0c860835c0"),
+        size: 6_009,
+        checksum: Checksum("df73285e35b22355a2df87cdb6b70b343713b667eddbda73e1977e0c860835c0"),
         network: "LPIPS",
         licence: "BSD-2-Clause",
         accuracy: None,
@@ -103,16 +103,10 @@ impl Published {
         Some(nearest).filter(|published| 3 * distance(published) <= published.name.len())
     }
 
-    /// The approximate size of the file, where its makers do not give it: the network's numbers as f32.
-    pub fn estimate(&self) -> Option<String> {
-        let network = self.network.parse::<Variant>().ok()?.standard().network().ok()?;
-        Some(format!("~{}", megabytes(4 * network.parameter_count())))
-    }
-
     /// Whether a file at `place` has another size than the published one, which shows without reading it.
     pub fn is_damaged(&self, place: &Path) -> bool {
         let found = place.metadata().ok().filter(Metadata::is_file).map(|metadata| metadata.len());
-        found.is_some_and(|found| self.size.is_some_and(|size| size != found))
+        found.is_some_and(|found| found != self.size)
     }
 
     /// The place of the downloaded file, in the user's cache folder.
@@ -122,20 +116,15 @@ impl Published {
     }
 }
 
-/// A checksum in hexadecimal digits.
+/// A SHA-256 in hexadecimal digits.
 #[derive(Clone, Copy, Debug)]
-pub enum Checksum {
-    Sha1(&'static str),
-    Sha256(&'static str),
-}
+pub struct Checksum(pub &'static str);
 
 impl Checksum {
     /// Compares the file's checksum; a mismatch contains the actual one.
     pub fn check(&self, path: &Path) -> io::Result<Result<(), Mismatch>> {
-        let (expected, found) = match self {
-            Self::Sha1(expected) => (expected, digits::<Sha1>(path)?),
-            Self::Sha256(expected) => (expected, digits::<Sha256>(path)?),
-        };
+        let Self(expected) = self;
+        let found = digits(path)?;
         Ok(if found == **expected { Ok(()) } else { Err(Mismatch { expected, found }) })
     }
 }
@@ -147,9 +136,9 @@ pub struct Mismatch {
     pub found: String,
 }
 
-fn digits<D: Digest>(path: &Path) -> io::Result<String> {
+fn digits(path: &Path) -> io::Result<String> {
     let mut file = File::open(path)?;
-    let mut digest = D::new();
+    let mut digest = Sha256::new();
     let mut buffer = vec![0; 1 << 20];
     loop {
         match file.read(&mut buffer)? {
@@ -169,16 +158,14 @@ mod tests {
             let Published { name, file, url, .. } = published;
             assert!(url.ends_with(&format!("/{file}")), "{name}");
             assert!(PUBLISHED[..index].iter().all(|other| other.name != *name && other.file != *file), "{name}");
-            let (digits, length) = match published.checksum {
-                Checksum::Sha1(digits) => (digits, 40),
-                Checksum::Sha256(digits) => (digits, 64),
-            };
-            assert_eq!(digits.len(), length, "{name}");
+            assert!(url.starts_with("https://"), "{name}");
+            let Checksum(digits) = published.checksum;
+            assert_eq!(digits.len(), 64, "{name}");
             assert!(digits.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)), "{name}");
         }
         // PyTorch's convention: the first digits in the file's name.
         let torchvision = Published::named("torchvision").unwrap();
-        let Checksum::Sha256(digits) = torchvision.checksum else { panic!("{torchvision:?}") };
+        let Checksum(digits) = torchvision.checksum;
         assert!(torchvision.file.contains(&digits[..8]));
     }
 
@@ -199,16 +186,12 @@ mod tests {
     }
 
     #[test]
-    fn checksums_are_the_standard_ones() {
+    fn checksums_are_the_standard_one() {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(&file, "abc").unwrap();
-        // FIPS 180-4's examples.
-        let sha1 = Checksum::Sha1("a9993e364706816aba3e25717850c26c9cd0d89d");
-        let sha256 = Checksum::Sha256("ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
-        for checksum in [sha1, sha256] {
-            checksum.check(file.path()).unwrap().unwrap();
-        }
-        let mismatch = Checksum::Sha1("00").check(file.path()).unwrap().unwrap_err();
-        assert_eq!(mismatch.found, "a9993e364706816aba3e25717850c26c9cd0d89d");
+        // FIPS 180-4's example.
+        const ABC: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        Checksum(ABC).check(file.path()).unwrap().unwrap();
+        assert_eq!(Checksum("00").check(file.path()).unwrap().unwrap_err().found, ABC);
     }
 }
