@@ -100,7 +100,7 @@ impl LpipsGradientProgram {
         let results = buffer(&mut program, "results", maps.len(), Role::Output);
 
         let compared = |name: &str| lpips.compared.iter().position(|compared| *compared == name);
-        let training = |index: usize| Training { step: None, dropout: 0.0, layer: index as u32 };
+        let training = |index: usize| Training { step: None, dropout: 0.0, layer: index as u32, in_place: false };
         let (mut x, mut keeps) = (input, vec![]);
         let mut forward: Vec<Forward> = Vec::new();
         let mut targets = vec![];

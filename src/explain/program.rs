@@ -57,7 +57,7 @@ impl GradientProgram {
         };
         // Not in rows, as inference has it: the gradient has the usual layout.
         let input = array(&mut program, "input", network.input(), Role::Input);
-        let training = |index: usize| Training { step: None, dropout: 0.0, layer: index as u32 };
+        let training = |index: usize| Training { step: None, dropout: 0.0, layer: index as u32, in_place: false };
         let mut forward: Vec<Forward> = Vec::new();
         let (mut x, mut outputs) = (input, Vec::new());
         for (index, layer) in layers.iter().enumerate() {

@@ -16,6 +16,9 @@ pub(crate) struct Training {
     pub dropout: f32,
     /// The layer's number, for random numbers of its own.
     pub layer: u32,
+    /// Whether the layer reads its weights from the storage buffer that an optimiser updates, where kernels read weights from
+    /// textures. Else a texture has a copy, which is written in every step.
+    pub in_place: bool,
 }
 
 /// Parameters that are trained, with their gradient.

@@ -129,7 +129,9 @@ impl<'a> Lowering<'a> {
     /// The layer's weights, packed by `packing`, in arrays that fit a binding.
     pub fn weights(&mut self, packing: Packing, winograd: Option<Winograd>) -> Result<WeightArrays, ProgramError> {
         let layer = self.name.to_string();
-        let Options { config: KernelConfig { storage, .. }, limit, .. } = self.options;
+        let Options { config, limit, .. } = self.options;
+        let in_place = self.training.is_some_and(|training| training.in_place);
+        let storage = if in_place { Storage::StorageBuffer } else { config.storage };
         if packing.packed_len() > MAX_WEIGHT {
             return Err(ProgramError::PackedWeights { layer, found: packing.packed_len() });
         }

@@ -41,10 +41,22 @@ pub(crate) struct TrainingOptions<'a> {
 }
 
 impl TrainingOptions<'_> {
+    /// The factor of a layer's rate.
+    fn rate(&self, layer: &Layer) -> f32 {
+        self.rates.get(&layer.name).copied().unwrap_or(1.0)
+    }
+
+    /// Whether the layer's parameters are updated.
+    fn is_updated(&self, layer: &Layer) -> bool {
+        is_trainable(layer) && self.rate(layer) != 0.0
+    }
+
     /// What layer `index` needs, of which `step` has what differs from step to step.
-    fn of_layer(&self, step: ArrayId, index: usize) -> Training {
+    fn of_layer(&self, step: ArrayId, index: usize, layer: &Layer) -> Training {
         let step = (self.dropout > 0.0).then_some(step);
-        Training { step, dropout: self.dropout, layer: index as u32 }
+        // A step reads a fully connected layer's many weights a few times only: a copy would cost more than it gains.
+        let in_place = self.is_updated(layer) && matches!(layer.op, Op::Linear(_));
+        Training { step, dropout: self.dropout, layer: index as u32, in_place }
     }
 }
 
@@ -126,7 +138,7 @@ impl TrainingProgram {
         let (mut forward, mut outputs): (Vec<Forward>, Vec<(usize, ArrayId)>) = (vec![], vec![]);
         let mut x = input;
         for (index, layer) in layers.iter().enumerate() {
-            let training = options.of_layer(step, index);
+            let training = options.of_layer(step, index, layer);
             let passed =
                 lower_forward(&mut program, lowering, layer, x, training, input_layout.filter(|_| index == 0))?;
             program.end_step(Pass::FORWARD, index);
@@ -168,9 +180,7 @@ impl TrainingProgram {
         mut gradient: ArrayId,
         options: TrainingOptions<'_>,
     ) -> Result<(), ProgramError> {
-        let rate = |layer: &Layer| options.rates.get(&layer.name).copied().unwrap_or(1.0);
-        let is_trained = |layer: &Layer| is_trainable(layer) && rate(layer) != 0.0;
-        let first = layers.iter().position(is_trained).unwrap_or(layers.len());
+        let first = layers.iter().position(|layer| options.is_updated(layer)).unwrap_or(layers.len());
         let mut pending = Vec::new();
         for (index, layer) in layers.iter().enumerate().skip(first).rev() {
             let passed = &forward[index];
@@ -186,8 +196,8 @@ impl TrainingProgram {
                 forward: passed,
                 gradient,
                 below: Below { activation: below, ..Below::default() },
-                training: options.of_layer(self.step, index),
-                is_trained: is_trained(layer),
+                training: options.of_layer(self.step, index, layer),
+                is_trained: options.is_updated(layer),
                 wants_input: index > first,
                 accumulates: options.accumulates,
                 input_gradient: None,
@@ -249,7 +259,7 @@ impl TrainingProgram {
         if trained.is_empty() {
             return vec![];
         }
-        let factor = options.rates.get(&layer.name).copied().unwrap_or(1.0);
+        let factor = options.rate(layer);
         let Some((weights, masters)) = self.masters_of(forward) else { return vec![] };
         let update = |Trained { array, gradient, is_bias, has_gaps }| {
             let bytes = self.program.get(array).bytes;
