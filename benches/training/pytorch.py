@@ -4,16 +4,19 @@
     pytorch.py gradients FILE.safetensors NETWORK   a file of `training-step --save`; ‖error‖ / ‖gradient‖ of each parameter, in float64
     pytorch.py losses FILE.safetensors NETWORK      a file of `training-step --losses`; the losses of the same steps
     pytorch.py speed [BATCH [WIDTH [SIDE]]]         a step of `ungrouped`: float32, fused SGD, two threads
+    pytorch.py finetune TRAIN VAL                   what `alexnet train TRAIN --val VAL` does, over three seeds
 
-It needs torch, numpy and safetensors; nothing is installed.
+It needs torch, numpy, Pillow and safetensors; nothing is installed.
 """
 
 import statistics
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 from torch import nn
 
@@ -117,6 +120,72 @@ def losses(file, name):
     sys.exit(worst[0] > 1e-3)
 
 
+def pictures(folder, classes):
+    """Pictures of class folders as torchvision preprocesses them: shorter side 256, the middle 224x224, normalised."""
+    mean, std = np.float32([0.485, 0.456, 0.406]), np.float32([0.229, 0.224, 0.225])
+    for label, name in enumerate(classes):
+        for path in sorted((Path(folder) / name).iterdir()):
+            picture = Image.open(path).convert("RGB")
+            scale = 256 / min(picture.size)
+            picture = picture.resize([int(side * scale) for side in picture.size], Image.Resampling.BILINEAR)
+            left, top = [round((side - 224) / 2) for side in picture.size]
+            pixels = np.asarray(picture.crop((left, top, left + 224, top + 224)), np.float32) / 255
+            yield (pixels - mean) / std, label
+
+
+def finetune(train, val):
+    torch.set_num_threads(2)
+    start = time.perf_counter()
+    classes = sorted(folder.name for folder in Path(train).iterdir())
+    tensors = load_file(Path(__file__).parents[2] / "weights/imagenet-trunk-f16.safetensors")
+    layers = [m for m in network("torchvision")]
+    trunk = nn.Sequential(*layers[: layers.index(next(m for m in layers if isinstance(m, nn.AdaptiveAvgPool2d)))], nn.Flatten())
+    for number, module in enumerate((m for m in trunk if isinstance(m, nn.Conv2d)), 1):
+        module.weight.data = tensors[f"conv{number}.weight"].float()
+        module.bias.data = tensors[f"conv{number}.bias"].float()
+    sets = []
+    for folder in (train, val):
+        features, labels, waiting = [], [], []
+        with torch.no_grad():
+            for pixels, label in pictures(folder, classes):
+                waiting.append(pixels.transpose(2, 0, 1))
+                labels.append(label)
+                if len(waiting) == 16:
+                    features.append(trunk(torch.from_numpy(np.stack(waiting))))
+                    waiting = []
+            if waiting:
+                features.append(trunk(torch.from_numpy(np.stack(waiting))))
+        sets.append((torch.cat(features), torch.tensor(labels)))
+    print(f"features of {sum(len(labels) for _, labels in sets)} pictures: {time.perf_counter() - start:.0f} s")
+    # The recipe `finetune` of cli/src/train/mod.rs.
+    batch, epochs, rate = 64, 20, 5e-4
+    (x, y), (val_x, val_y) = sets
+    steps = epochs * -(-len(y) // batch)
+    rise = max(1.0, steps / 20)
+    for seed in range(3):
+        start = time.perf_counter()
+        torch.manual_seed(seed)
+        head = nn.Sequential(
+            nn.Dropout(), nn.Linear(x.shape[1], 256), nn.ReLU(), nn.Dropout(), nn.Linear(256, len(classes))
+        )
+        optimizer = torch.optim.AdamW(head.parameters(), rate, weight_decay=0.01)
+        shape = lambda k: (k + 1) / rise if k + 1 < rise else 0.5 * (1 + np.cos(np.pi * (k + 1 - rise) / (steps - rise + 1)))
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, shape)
+        best = []
+        for epoch in range(epochs):
+            head.train()
+            for indices in torch.randperm(len(y)).split(batch):
+                loss = nn.functional.cross_entropy(head(x[indices]), y[indices])
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                schedule.step()
+            head.eval()
+            with torch.no_grad():
+                best.append(float((head(val_x).argmax(1) == val_y).float().mean()))
+        print(f"seed {seed}: {100 * max(best):.2f} % best, {100 * best[-1]:.2f} % last, {time.perf_counter() - start:.0f} s")
+
+
 def speed(batch=16, width=1.0, side=227):
     torch.set_num_threads(2)
     net = network("ungrouped", width, side=side).train()
@@ -137,6 +206,8 @@ if __name__ == "__main__":
         gradients(*sys.argv[2:])
     elif sys.argv[1:2] == ["losses"] and len(sys.argv) == 4:
         losses(*sys.argv[2:])
+    elif sys.argv[1:2] == ["finetune"] and len(sys.argv) == 4:
+        finetune(*sys.argv[2:])
     elif sys.argv[1:2] == ["speed"]:
         convert = [int, float, int]
         speed(*[f(a) for f, a in zip(convert, sys.argv[2:])])

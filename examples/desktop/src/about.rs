@@ -11,7 +11,7 @@ const KEYS: [(&str, &str); 14] = [
     ("Left, Right", "Previous picture, next picture"),
     ("Home, End", "First picture, last picture"),
     ("Up, Down", "Previous layer, next layer"),
-    ("1, 2, 3, 4", "Layers, filters, timing, comparison"),
+    ("1, 2, 3, 4, 5", "Layers, filters, timing, comparison, training"),
     ("H", "Show or hide the heat map"),
     ("Delete", "Remove the picture"),
     ("Ctrl Z", "Bring removed pictures back"),

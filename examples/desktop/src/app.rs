@@ -38,6 +38,7 @@ use crate::{
     messages::Messages,
     pictures::{self, Arrival, Incoming, Loader, Opened},
     settings::{SPLIT, Settings, View},
+    train::Train,
     undo::Removal,
     weights::{self, Source},
     worker::{Adapter, Answer, LoadId, Loaded, Maps, PictureId, Request, SOON, Work, Worker, megabytes},
@@ -69,6 +70,8 @@ pub(crate) enum Times {
 pub(crate) enum Chosen {
     Picture(PathBuf),
     Weights(PathBuf),
+    /// A folder to train on.
+    Classes(PathBuf),
     /// A place to save something, and what came of that.
     Written(Result<(), String>),
     /// Nothing, at once: there is no dialog here.
@@ -88,7 +91,7 @@ pub struct Session {
 
 /// Everything in the window. It knows nothing of eframe but its render state, so that tests can drive it.
 pub struct App {
-    ctx: Context,
+    pub(crate) ctx: Context,
     pub(crate) screen: RenderState,
     pub(crate) worker: Worker,
     loader: Loader,
@@ -146,6 +149,7 @@ pub struct App {
     pub(crate) heat: bool,
     asked_heat: Option<(PictureId, usize, Method)>,
     pub(crate) compare: Compare,
+    pub(crate) train: Train,
     pub(crate) sorting: Option<Sorting>,
     pub(crate) adapters: Option<Vec<AdapterSummary>>,
     asked_adapters: bool,
@@ -237,6 +241,7 @@ impl App {
             heat: false,
             asked_heat: None,
             compare: Compare::default(),
+            train: Train::default(),
             sorting: None,
             adapters: None,
             asked_adapters: false,
@@ -303,6 +308,7 @@ impl App {
             && self.loader.progress().is_none()
             && !matches!(self.times, Times::Asked)
             && self.sorting.is_none()
+            && !self.train.is_busy()
             && (self.compare.asked.is_none() || self.compare.failed.is_some() || self.compare.is_known())
             && (!self.heat || self.asked_heat.is_none() || self.heat_progress() == Some(1.0))
     }

@@ -23,6 +23,8 @@ pub mod pictures;
 mod settings;
 mod strip;
 pub mod tiles;
+mod train;
+mod training;
 mod undo;
 mod views;
 pub mod weights;

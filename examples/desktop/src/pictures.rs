@@ -198,7 +198,7 @@ impl Loader {
 }
 
 /// How many pictures are decoded at once: large ones take hundreds of megabytes.
-fn at_once() -> usize {
+pub(crate) fn at_once() -> usize {
     thread::available_parallelism().map_or(1, |cores| cores.get().min(4))
 }
 
@@ -261,7 +261,7 @@ fn open(origin: Incoming) -> Result<Opened, String> {
 }
 
 /// The pictures in a folder, by name.
-fn files(folder: &Path) -> Vec<PathBuf> {
+pub(crate) fn files(folder: &Path) -> Vec<PathBuf> {
     let is_picture = |path: &PathBuf| {
         let extension = path.extension().unwrap_or_default().to_ascii_lowercase();
         EXTENSIONS.iter().any(|known| extension == *known) && path.is_file()

@@ -16,11 +16,13 @@ pub enum View {
     Timing,
     /// The picture and another one.
     Compare,
+    /// Learning the classes of a folder.
+    Train,
 }
 
 impl View {
     /// All of them, in order.
-    pub const ALL: [Self; 4] = [Self::Layers, Self::Filters, Self::Timing, Self::Compare];
+    pub const ALL: [Self; 5] = [Self::Layers, Self::Filters, Self::Timing, Self::Compare, Self::Train];
 
     /// What its tab is called.
     pub fn title(self) -> &'static str {
@@ -29,6 +31,7 @@ impl View {
             Self::Filters => "Filters",
             Self::Timing => "Timing",
             Self::Compare => "Compare",
+            Self::Train => "Train",
         }
     }
 }

@@ -1,4 +1,5 @@
-//! The middle of the window: a layer's activation, the first filters, or time a layer. The comparison is in compare.rs.
+//! The middle of the window: a layer's activation, the first filters, or time a layer. The comparison is in compare.rs, training in
+//! train.rs.
 
 use alexnet_wgpu::LayerTime;
 use eframe::egui::{self, Align, Align2, Button, Layout, Role, ScrollArea, Sense, Ui, WidgetInfo, vec2};
@@ -28,6 +29,7 @@ impl App {
             View::Filters => self.filters_view(ui),
             View::Timing => self.timing_view(ui),
             View::Compare => self.compare_view(ui),
+            View::Train => self.train_view(ui),
         }
     }
 

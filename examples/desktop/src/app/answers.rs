@@ -18,6 +18,7 @@ impl App {
             match chosen {
                 Chosen::Picture(path) => self.open_picture(Incoming::Path(path)),
                 Chosen::Weights(path) => self.load(Source::File(path), self.settings.adapter.clone()),
+                Chosen::Classes(folder) => self.train_on(folder),
                 Chosen::Written(Ok(())) => {}
                 Chosen::Written(Err(message)) => self.say(message),
                 Chosen::NoDialog => self.say(

@@ -7,7 +7,7 @@ impl App {
     pub(super) fn input(&mut self) {
         let (dropped, events) = self.ctx.input(|input| (input.raw.dropped_files.clone(), input.events.clone()));
         for file in dropped {
-            self.open(file.path().into());
+            self.given(file.path().into());
         }
         if events.iter().any(|event| matches!(event, Event::PasteImage(_) | Event::Paste(_))) {
             self.pasting = None;
@@ -50,7 +50,7 @@ impl App {
         if pressed(Modifiers::NONE, Key::H) {
             self.heat = !self.heat;
         }
-        for (key, view) in [Key::Num1, Key::Num2, Key::Num3, Key::Num4].into_iter().zip(View::ALL) {
+        for (key, view) in [Key::Num1, Key::Num2, Key::Num3, Key::Num4, Key::Num5].into_iter().zip(View::ALL) {
             if pressed(Modifiers::NONE, key) {
                 self.settings.view = view;
             }
@@ -85,13 +85,22 @@ impl App {
         }
     }
 
+    /// Opens what was dropped or pasted; where training is shown, a folder is one to train on.
+    fn given(&mut self, path: PathBuf) {
+        if self.settings.view == View::Train && path.is_dir() {
+            self.train_on(path);
+        } else {
+            self.open(path);
+        }
+    }
+
     /// Text is pasted as paths or file URIs, a line each: so file managers copy files.
     pub(super) fn paste(&mut self, text: &str) {
         let mut paths = 0;
         for line in text.lines() {
             let path = pasted_path(line.trim());
             if path.exists() {
-                self.open(path);
+                self.given(path);
                 paths += 1;
             }
         }
@@ -113,6 +122,8 @@ impl App {
             self.chosen_map = None;
         } else if self.settings.view == View::Filters && self.chosen_filter.is_some() {
             self.chosen_filter = None;
+        } else if self.settings.view == View::Train && self.train.chosen.is_some() {
+            self.train.chosen = None;
         } else if self.heat {
             self.heat = false;
         } else {

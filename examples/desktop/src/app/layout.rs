@@ -21,7 +21,9 @@ impl App {
         Panel::bottom("status")
             .frame(Frame { inner_margin: Margin::symmetric(10, 3), ..frame })
             .show(ui, |ui| self.status(ui));
-        if self.entries.is_empty() {
+        if self.entries.is_empty() && self.settings.view == View::Train {
+            CentralPanel::default().frame(frame).show(ui, |ui| self.views(ui));
+        } else if self.entries.is_empty() {
             CentralPanel::default().frame(frame).show(ui, |ui| self.welcome(ui));
         } else {
             Panel::bottom("strip").frame(frame).show(ui, |ui| self.strip(ui));
@@ -125,12 +127,15 @@ impl App {
             ui.heading("See what AlexNet sees");
             ui.label("Drop pictures here, paste one, or open some.");
             ui.add_space(8.0);
-            ui.allocate_ui_with_layout(egui::vec2(216.0, 30.0), Layout::left_to_right(Align::Center), |ui| {
+            ui.allocate_ui_with_layout(egui::vec2(352.0, 30.0), Layout::left_to_right(Align::Center), |ui| {
                 if ui.button("Open pictures").clicked() {
                     self.ask_for_pictures();
                 }
                 if ui.button("Try the samples").clicked() {
                     self.open_samples();
+                }
+                if ui.button("Train on your own").clicked() {
+                    self.settings.view = View::Train;
                 }
             });
         });

@@ -45,6 +45,15 @@ fn denied() -> Result<Blocklist, String> {
     }
 }
 
+/// The window's device, or a new one of another adapter.
+pub(crate) fn open(adapter: &Adapter, device: &wgpu::Device, queue: &wgpu::Queue) -> Result<Gpu, String> {
+    let gpu = match adapter {
+        Adapter::Window => Gpu::from_device(device.clone(), queue.clone()),
+        Adapter::Other { name, backend } => Gpu::open_blocking(&Adapter::options(name, backend)),
+    };
+    Ok(gpu.map_err(|e| e.to_string())?.avoid(denied()?))
+}
+
 impl Desk {
     pub(super) fn load(&mut self, source: &Source, adapter: &Adapter) -> Result<Loaded, String> {
         let start = Instant::now();
@@ -54,20 +63,17 @@ impl Desk {
             (_, Some(engine)) if engine.adapter == *adapter && !engine.lost.load(Ordering::Relaxed) => {
                 (engine.gpu.clone(), engine.lost.clone())
             }
-            (Adapter::Window, _) => {
-                let gpu = Gpu::from_device(self.device.clone(), self.queue.clone()).map_err(|e| e.to_string())?;
-                (gpu.avoid(denied()?), Arc::default())
-            }
-            (Adapter::Other { name, backend }, _) => {
+            (Adapter::Window, _) => (open(adapter, &self.device, &self.queue)?, Arc::default()),
+            (Adapter::Other { name, .. }, _) => {
                 self.answer.send(Answer::Loading(format!("Opening {name}")));
-                let gpu = Gpu::open_blocking(&Adapter::options(name, backend)).map_err(|e| e.to_string())?;
+                let gpu = open(adapter, &self.device, &self.queue)?;
                 let lost = Arc::new(AtomicBool::new(false));
                 let report = lost.clone();
                 gpu.device().set_device_lost_callback(move |reason, text| {
                     log::error!("the network's device is lost: {reason:?} {text}");
                     report.store(true, Ordering::Relaxed);
                 });
-                (gpu.avoid(denied()?), lost)
+                (gpu, lost)
             }
         };
         let adapter_name = format!("{} ({})", gpu.info().name, gpu.info().backend);

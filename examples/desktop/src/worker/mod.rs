@@ -22,7 +22,7 @@ use eframe::egui::ColorImage;
 use serde::{Deserialize, Serialize};
 
 use self::desk::Desk;
-pub(crate) use self::desk::broken;
+pub(crate) use self::{desk::broken, jobs::open};
 use crate::{
     filters::Filters,
     heat::{Heat, Method},

@@ -8,6 +8,7 @@ mod answers;
 mod device;
 mod looks;
 mod opening;
+mod training;
 mod views;
 mod weights;
 
