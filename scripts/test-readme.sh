@@ -16,13 +16,14 @@ if [ "${1-}" != --inside ]; then
 fi
 archive=${2-} root=$adapters/stranger${2:+-release}
 path=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+variables=(HOME=/root DEBIAN_FRONTEND=noninteractive)
 
 rm -rf "$root"
 debian bookworm "$root" || exit 3
 lend "$root"
 # inside COMMAND: a line of a shell in the clone, as a user's.
 inside() {
-    chroot "$root" env -i HOME=/root PATH="$path" DEBIAN_FRONTEND=noninteractive bash -c "cd /root/alexnet-wgpu && $1" < /dev/null
+    chroot "$root" env -i "${variables[@]}" PATH="$path" bash -c "cd /root/alexnet-wgpu && $1" < /dev/null
 }
 
 git clone --quiet --no-hardlinks . "$root/root/alexnet-wgpu"
@@ -39,6 +40,7 @@ else
     mount --bind "$(rustc --print sysroot)" "$root/opt/rust"
     mount --bind "${CARGO_HOME:-$HOME/.cargo}/registry" "$root/root/.cargo/registry"
     path=/root/.cargo/bin:/root/alexnet-wgpu/target/debug:/opt/rust/bin:$path
+    variables+=(CARGO_NET_OFFLINE=true)
 fi
 
 # The reader's own files.
