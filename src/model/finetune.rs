@@ -82,6 +82,8 @@ mod tests {
         // Its own features are those that it was made of.
         assert_eq!(whole.features().unwrap().network.layers(), features.network.layers());
         assert!(features.with_head(&head, &features.weights, vec![]).is_err());
+        let labels = features.with_head(&head, &trained, vec!["a".into()]);
+        assert!(matches!(labels, Err(WeightsError::Labels { expected: 2, found: 1 })));
     }
 
     #[test]
