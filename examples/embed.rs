@@ -2,18 +2,25 @@
 //! processor and no wait for a result. What an engine does, without the engine and without a window.
 //!
 //! ```text
-//! cargo run --release --example embed [FRAMES]
+//! cargo run --release --example embed [FRAMES] [small]
 //! ```
 //!
-//! Prints the frame times without the network, with it whole in every frame, and spread over frames by a budget.
+//! Draws 60 frames a second. Prints the frame times without the network, with it whole in every frame, and spread over frames by a
+//! budget, and how much of that a slice takes. `small` is a network that fits software adapters, whose frame a single layer of
+//! the embedded one would fill; it is not trained.
 
 use std::{
     env,
     error::Error,
+    thread,
     time::{Duration, Instant},
 };
 
-use alexnet_wgpu::{FrameBudget, Gpu, KernelConfig, Model, Picture, Pipeline, TextureSource, Ticket, wgpu};
+use alexnet_wgpu::{
+    AlexNet, FrameBudget, Gpu, KernelConfig, Model, Picture, Pipeline, Resize, Shape, TextureSource, Ticket, Variant,
+    train::{Init, initial_weights},
+    wgpu,
+};
 use wgpu::{TextureFormat, TextureUsages, util::DeviceExt as _};
 
 /// The target that the frames are drawn into.
@@ -22,6 +29,8 @@ const HEIGHT: u32 = 480;
 const FORMAT: TextureFormat = TextureFormat::Rgba8UnormSrgb;
 /// What the network may cost in a frame where it is spread.
 const BUDGET: Duration = Duration::from_millis(4);
+/// From the start of a frame to that of the next one.
+const FRAME: Duration = Duration::from_nanos(1_000_000_000 / 60);
 
 /// How much of the network goes into a frame.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -35,7 +44,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let frames = env::args().nth(1).map_or(Ok(60), |n| n.parse())?;
 
     // The engine's device. It asks for what it needs itself, and for what the network needs.
-    let model = Model::embedded()?;
+    let model = if env::args().nth(2).is_some_and(|which| which == "small") { small()? } else { Model::embedded()? };
     let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
     let adapter = pollster::block_on(instance.request_adapter(&Default::default()))?;
     let config = KernelConfig::for_adapter(&adapter);
@@ -61,12 +70,16 @@ fn main() -> Result<(), Box<dyn Error>> {
         slices.set_input_cost(cost);
     }
 
+    let mut alone = 0.0;
     for load in [Load::Nothing, Load::Whole, Load::Slice] {
         let mut open: Vec<Ticket> = Vec::new();
         let mut seen = Vec::new();
         let mut times = Vec::new();
+        let mut next = Instant::now();
         for frame in 0..frames {
+            thread::sleep(next.saturating_duration_since(Instant::now()));
             let start = Instant::now();
+            next = start.max(next) + FRAME;
             let mut encoder = device.create_command_encoder(&Default::default());
             scene.draw(&queue, &mut encoder, frame);
 
@@ -88,7 +101,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             }
             let submission = queue.submit([encoder.finish()]);
 
-            // A window would wait for its next frame here; without one, for the device.
+            // The time of a frame is the device's too.
             device.poll(wgpu::PollType::Wait { submission_index: Some(submission), timeout: None })?;
             open.retain_mut(|ticket| match ticket.poll() {
                 None => true,
@@ -102,6 +115,14 @@ fn main() -> Result<(), Box<dyn Error>> {
         times.sort_unstable();
         let at = |percent: usize| 1e3 * times[(times.len() - 1) * percent / 100].as_secs_f64();
         print!("{load:8?} {:6.1} ms median, {:6.1} ms p95, {:6.1} ms p99", at(50), at(95), at(99));
+        match load {
+            Load::Nothing => alone = at(50),
+            Load::Whole => {}
+            Load::Slice => {
+                let over = (at(99) - alone) / (1e3 * BUDGET.as_secs_f64());
+                print!("; of them {over:.2} times the budget of {BUDGET:?} at p99");
+            }
+        }
         let count = seen.len();
         match seen.pop().transpose()? {
             Some(top) => println!("; {count} frames seen, the last is: {}", model.labels[top[0][0].index as usize]),
@@ -109,6 +130,15 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
     }
     Ok(())
+}
+
+/// AlexNet at half width for pictures of 67×67, with random weights.
+fn small() -> Result<Model, Box<dyn Error>> {
+    let network = AlexNet::UNGROUPED.width(0.5).head(512, 512).classes(10).network()?;
+    let network = network.with_input(Shape::new(3, 67, 67))?;
+    let weights = initial_weights(&network, Init::He, 1);
+    let preprocessing = Variant::Ungrouped.preprocessing().resize(Resize::ShorterSide(76)).cropped(67, 67);
+    Ok(Model::new(network, weights, preprocessing, (0..10).map(|class| format!("class {class}")).collect())?)
 }
 
 /// A picture that comes nearer and goes away, drawn by a render pipeline.
