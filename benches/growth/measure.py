@@ -171,7 +171,7 @@ def main():
             )
             print(rows[-1], flush=True)
     with open(out / "growth.csv", "w", newline="") as file:
-        writer = csv.DictWriter(file, rows[0])
+        writer = csv.DictWriter(file, rows[0], lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
     plot(out, rows)
