@@ -22,8 +22,8 @@
 use std::{env, error::Error, fs};
 
 use alexnet_wgpu::{
-    Activation, Conv, Gpu, GpuOptions, Linear, MaxPool, Network, Shape, splitmix,
-    train::{Init, Optimizer, PendingReport, Trainer, initial_weights},
+    Activation, Conv, Gpu, GpuOptions, Linear, MaxPool, Network, Shape,
+    train::{Init, Optimizer, PendingReport, Trainer, initial_weights, shuffled},
 };
 
 const RATES: [f32; 3] = [0.003, 0.01, 0.03];
@@ -94,12 +94,8 @@ fn train(
     let weights = initial_weights(&network, Init::Torch, 1);
     let mut trainer = Trainer::builder(gpu, &network, &weights).batch(BATCH).optimizer(Optimizer::SGD).build()?;
     let len = images.shape.len();
-    let mut order: Vec<usize> = (0..images.classes.len()).collect();
     for epoch in 1..=most {
-        let draws = splitmix::uniform(epoch as u64, order.len(), 0.5);
-        for last in (1..order.len()).rev() {
-            order.swap(last, ((f64::from(draws[last]) + 0.5) * (last + 1) as f64) as usize % (last + 1));
-        }
+        let order = shuffled(images.classes.len(), epoch as u64);
         let mut reports: Vec<PendingReport> = Vec::new();
         for step in order.chunks(BATCH) {
             let pixels = step.iter().flat_map(|&image| &images.pixels[image * len..][..len]);
