@@ -171,11 +171,16 @@ impl Loader {
         (come < asked).then_some((come, asked))
     }
 
-    fn ask(&self, known: Option<PictureId>, incoming: Incoming) {
+    /// Counts anew where everything has come. Each frame begins with it, so that all that is asked for in one counts together,
+    /// however fast the first of it comes.
+    pub fn begin_frame(&self) {
         if self.progress().is_none() {
             self.counts.asked.store(0, Ordering::Relaxed);
             self.counts.come.store(0, Ordering::Relaxed);
         }
+    }
+
+    fn ask(&self, known: Option<PictureId>, incoming: Incoming) {
         self.counts.asked.fetch_add(1, Ordering::Relaxed);
         // The thread ends with the window only.
         let _ = self.incoming.send((known, incoming));

@@ -2,9 +2,7 @@
 
 use std::path::PathBuf;
 
-use eframe::egui::{
-    Button, DragValue, ProgressBar, RichText, Role, ScrollArea, TextureHandle, TextureOptions, Ui, WidgetInfo,
-};
+use eframe::egui::{DragValue, ProgressBar, RichText, Role, TextureHandle, TextureOptions, Ui, WidgetInfo};
 use egui_plot::{Corner, Legend, Line, Plot};
 
 use crate::{
@@ -234,19 +232,20 @@ fn ended(ui: &mut Ui, known: &Progress) -> Option<Wish> {
             .on_hover_text(file.display().to_string());
     }
     ui.horizontal_wrapped(|ui| {
-        let mut button = |ui: &mut Ui, shown: bool, text: &str, hint: &str, made: &dyn Fn() -> Wish| {
-            if shown && ui.add(Button::new(text)).on_hover_text(hint).clicked() {
-                wish = Some(made());
+        let mut button = |text: &str, hint: &str, made: Wish| {
+            if ui.button(text).on_hover_text(hint).clicked() {
+                wish = Some(made);
             }
         };
         if let Some(file) = &known.saved {
-            let made = || Wish::Try(file.clone(), known.examples.clone());
-            button(ui, true, "Try it", "Classify pictures with this model", &made);
+            let made = Wish::Try(file.clone(), known.examples.clone());
+            button("Try it", "Classify pictures with this model", made);
         }
-        let stopped = known.stage == Stage::Stopped;
-        button(ui, stopped, "Go on", "Go on where it was stopped", &|| Wish::GoOn);
-        button(ui, true, "Train again", "Train on this folder anew, in another way", &|| Wish::Again);
-        button(ui, true, "Another folder…", "Train on other pictures", &|| Wish::ChooseFolder);
+        if known.stage == Stage::Stopped {
+            button("Go on", "Go on where it was stopped", Wish::GoOn);
+        }
+        button("Train again", "Train on this folder anew, in another way", Wish::Again);
+        button("Another folder…", "Train on other pictures", Wish::ChooseFolder);
     });
     wish
 }
@@ -294,12 +293,5 @@ fn filters(ui: &mut Ui, train: &mut Train) {
     let what = format!("{} filters of the first layer after step {steps}", tiles.count);
     ui.label(RichText::new(&what).small().weak());
     let name = |tile: usize| format!("filter {tile}");
-    if ui.available_height() > 40.0 {
-        tiles::grid(ui, texture.id(), tiles, "trained filters", name, &mut train.chosen);
-    } else {
-        ScrollArea::vertical().id_salt("filters").show(ui, |ui| {
-            ui.set_min_height(160.0);
-            tiles::grid(ui, texture.id(), tiles, "trained filters", name, &mut train.chosen);
-        });
-    }
+    tiles::grid(ui, texture.id(), tiles, "trained filters", name, &mut train.chosen);
 }

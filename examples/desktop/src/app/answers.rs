@@ -7,6 +7,8 @@ impl App {
     /// Takes in what came since the last frame: answers, pictures, files chosen.
     pub(super) fn receive(&mut self) {
         let start = Instant::now();
+        self.loader.begin_frame();
+        self.reloader.begin_frame();
         while let Some(arrival) = self.reloader.arrival().or_else(|| self.loader.arrival()) {
             self.arrived(arrival);
             if start.elapsed() > TAKING_IN {

@@ -11,7 +11,7 @@ use std::{
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
-        mpsc::{self, Receiver, Sender},
+        mpsc::{self, Sender},
     },
     thread,
     time::Duration,
@@ -218,9 +218,4 @@ impl Drop for Training {
     fn drop(&mut self) {
         self.stop();
     }
-}
-
-/// The next command; `None` when the window has no more.
-fn next(commands: &Receiver<Command>) -> Option<Command> {
-    commands.recv().ok()
 }

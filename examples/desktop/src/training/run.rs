@@ -23,7 +23,6 @@ use half::f16;
 use super::{
     Command, Measured, Recipe, Shared, Stage,
     folder::{Found, Labelled},
-    next,
 };
 use crate::{
     filters::Filters,
@@ -59,7 +58,7 @@ pub(super) fn work(
         progress.stage = Stage::Ready;
     });
     loop {
-        let Some(Command::Start(recipe, epochs)) = next(commands) else { return Ok(()) };
+        let Ok(Command::Start(recipe, epochs)) = commands.recv() else { return Ok(()) };
         let gpu = open()?;
         let task = Task::new(recipe, found.labels.len()).map_err(|e| e.to_string())?;
         let Some([training, held]) = task.inputs(&gpu, &found, shared)? else {
@@ -69,7 +68,7 @@ pub(super) fn work(
         let mut run = Run::new(&gpu, task, [training, held], found.labels, folder, epochs, shared)?;
         loop {
             run.train()?;
-            let Some(Command::GoOn) = next(commands) else { return Ok(()) };
+            let Ok(Command::GoOn) = commands.recv() else { return Ok(()) };
         }
     }
 }
@@ -154,7 +153,7 @@ impl Task {
             [progress.training, progress.held] = counts;
         });
         if counts[0] == 0 {
-            return Err("none of the pictures can be read".into());
+            return Err("none of the pictures can be read: choose a folder of JPEG, PNG or other pictures".into());
         }
         Ok(Some(sets))
     }
@@ -389,7 +388,11 @@ impl<'a> Run<'a> {
         let mut report = self.trainer.step(&inputs, &classes, rate).map_err(|e| e.to_string())?;
         let report = self.trainer.wait(&mut report).map_err(|e| e.to_string())?;
         if !report.loss.is_finite() {
-            return Err(format!("the loss is not a finite number after step {}", self.steps + 1));
+            return Err(format!(
+                "the loss is not a finite number after step {}: train `{}`, or with `alexnet train` and a smaller --lr",
+                self.steps + 1,
+                Recipe::Head.title()
+            ));
         }
         self.steps += 1;
         self.sums.add(&report);
