@@ -20,29 +20,13 @@
 //% include "input.wgsl"
 //% include "output.wgsl"
 //% include "gemm.wgsl"
+//% include "window_of_row.wgsl"
 
 // The row pitch of a_tile. Odd, so that threads of different rows read different banks.
 const PITCH = ${K_QUADS + 1}u;
 
 var<workgroup> a_tile: array<vec4f, ${ROW_THREADS * ROWS}u * PITCH>;  // [row][k / 4]
 var<workgroup> b_tile: array<vec4f, ${4 * K_QUADS * COLUMN_THREADS}u>;   // [k][column / 4]
-
-// The start of a row's window in x.
-struct Window {
-  y: u32,   // from the top of its image, and x from the left: negative in the padding, in two's complement
-  x: u32,
-  at: u32,  // index of its first quad
-}
-
-// The window of `row`; outside all images where there is no such row.
-fn window(row: u32, group: u32) -> Window {
-  let pixels = p.out_height * p.out_width;
-  let pixel = row % pixels;
-  let y = pixel / p.out_width * p.stride_y - p.pad_top;
-  let x = pixel % p.out_width * p.stride_x - p.pad_left;
-  let at = ((row / pixels * p.in_height + y) * p.in_width + x) * p.in_quads + group * p.in_group;
-  return Window(select(0x80000000u, y, row < p.rows), x, at);
-}
 
 // Quad `k` of a row; zero in the padding and past the end.
 fn load_a(window: Window, k: u32, k_quads: u32) -> vec4f {

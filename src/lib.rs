@@ -136,7 +136,9 @@ pub use compare::{
 #[cfg(not(target_arch = "wasm32"))]
 pub use files::write_atomically;
 pub use gpu::{AdapterSummary, Gpu, GpuError, GpuOptions, Shortfall};
-pub use kernels::{Algorithm, Checks, Family, KernelConfig, Precision, Storage, UnknownPrecision};
+pub use kernels::{
+    Algorithm, Arithmetic, Checks, Family, KernelConfig, Precision, Storage, UnknownArithmetic, UnknownPrecision,
+};
 pub use layers::{AdaptiveAvgPool, AvgPool, BatchNorm, Conv, Linear, LocalResponseNorm, LrnConvention, MaxPool, Op};
 pub use model::{
     AlexNet, Format, GivenPreprocessing, Model, ModelOptions, Origin, UnknownNetwork, UnknownNetworkJson,

@@ -5,12 +5,14 @@
 
 use std::collections::BTreeMap;
 
+use half::f16;
+
 use crate::{
     activation::BackwardRule,
     layers::{self, BackwardPass},
     network::{Layer, Network},
     train,
-    weights::{Weights, WeightsError},
+    weights::{DType, Weights, WeightsError},
 };
 
 /// Computes every layer's activation for one image, in order.
@@ -23,6 +25,28 @@ use crate::{
 ///
 /// When the length of `input` is not that of the network's input.
 pub fn run(network: &Network, weights: &Weights, input: &[f64]) -> Result<Vec<Vec<f64>>, WeightsError> {
+    run_by(run_layer, network, weights, input)
+}
+
+/// Computes every layer's activation for one image, in order, with operands of products in f16; see [`run_layer_fast`].
+///
+/// # Errors
+///
+/// As [`run`].
+///
+/// # Panics
+///
+/// As [`run`].
+pub fn run_fast(network: &Network, weights: &Weights, input: &[f64]) -> Result<Vec<Vec<f64>>, WeightsError> {
+    run_by(run_layer_fast, network, weights, input)
+}
+
+fn run_by(
+    run_layer: impl Fn(&Layer, &Weights, &[f64]) -> Result<Vec<f64>, WeightsError>,
+    network: &Network,
+    weights: &Weights,
+    input: &[f64],
+) -> Result<Vec<Vec<f64>>, WeightsError> {
     weights.check(network)?;
     let mut activations: Vec<Vec<f64>> = Vec::with_capacity(network.layers().len());
     for layer in network.layers() {
@@ -46,6 +70,29 @@ pub fn run_layer(layer: &Layer, weights: &Weights, x: &[f64]) -> Result<Vec<f64>
     assert_eq!(x.len(), layer.input.len(), "numbers of the input of `{}`", layer.name);
     let parameters = parameters_of(layer, weights)?;
     Ok(layer.op.operation().reference(layer.input, layer.output, x, &parameters))
+}
+
+/// Computes one layer's activation as [`Arithmetic::Fast`](crate::Arithmetic::Fast) does with cooperative matrices: the
+/// inputs and weights of products are rounded to f16, except for int8 weights.
+///
+/// # Errors
+///
+/// As [`run_layer`].
+///
+/// # Panics
+///
+/// As [`run_layer`].
+pub fn run_layer_fast(layer: &Layer, weights: &Weights, x: &[f64]) -> Result<Vec<f64>, WeightsError> {
+    if !layer.op.operation().sums_products() {
+        return run_layer(layer, weights, x);
+    }
+    let round = |v: &f64| f16::from_f32((*v as f32).clamp(f16::MIN.into(), f16::MAX.into())).to_f64();
+    let mut parameters = parameters_of(layer, weights)?;
+    if weights.tensor(&format!("{}.weight", layer.name))?.dtype() != DType::I8 {
+        parameters[0].iter_mut().for_each(|v| *v = round(v));
+    }
+    let x: Vec<f64> = x.iter().map(round).collect();
+    Ok(layer.op.operation().reference(layer.input, layer.output, &x, &parameters))
 }
 
 /// Gradients of parameters, by their names.

@@ -181,6 +181,26 @@ fn lower_precisions_stay_close() {
     }
 }
 
+/// With the operands of products in f16, outputs stay close to the reference.
+#[test]
+fn fast_arithmetic_stays_close() {
+    for alexnet in [AlexNet::UNGROUPED, AlexNet::CAFFE, AlexNet::TORCHVISION] {
+        let network = alexnet.network().unwrap();
+        let (weights, input) = seeded(&network);
+        let bytes = std::fs::read(reference_file(&network)).unwrap();
+        let expected = f64s(&SafeTensors::deserialize(&bytes).unwrap(), "fc8.all");
+        let input: Vec<f64> = input.into_iter().map(f64::from).collect();
+        let activations = reference::run_fast(&network, &weights, &input).unwrap();
+        let fc8: Vec<f32> = activations[network.layers().iter().position(|l| l.name == "fc8").unwrap()]
+            .iter()
+            .map(|&v| v as f32)
+            .collect();
+        let error = reference::relative_error(&fc8, &expected);
+        println!("{}: fc8 {error:.1e}", network.name());
+        assert!(error <= 2e-3, "{}: {error:e}", network.name());
+    }
+}
+
 /// The bytes said without a device are those of a pipeline, with every kernel configuration that runs here.
 #[test]
 fn device_bytes_are_known_without_a_device() {

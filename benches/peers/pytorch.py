@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""Times PyTorch on a CUDA GPU with the same network and input size, in f32 without TF32, for comparison with this project.
+"""Times PyTorch on a CUDA GPU with the same network and input size, for comparison with this project: in f32 without TF32, in
+f32 with it, and in f16 with channels last.
 
     pytorch.py [BATCH...]     by default 1 16 64 256
 
 It needs torch, on a machine with an NVIDIA GPU; nothing is installed. Milliseconds are medians of 50 runs (and the least),
 input on the device, the most likely class read back: as Python calls layer by layer, and as a CUDA graph, which it starts at
-once. Beside it: `alexnet bench --untuned --runs 201 --batch BATCH`.
+once. benches/gpu.sh times this project beside it.
 """
 
 import statistics
@@ -47,13 +48,23 @@ def measure(run):
 def main():
     if not torch.cuda.is_available():
         sys.exit("pytorch.py: expected a CUDA GPU, found none")
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     torch.backends.cudnn.benchmark = True
-    network = make_network()
     print(f"torch {torch.__version__}, {torch.cuda.get_device_name(0)}")
+    for precision in ["f32", "tf32", "f16"]:
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision == "tf32"
+        time_batches(precision)
+
+
+def time_batches(precision):
+    network, form = make_network(), {"device": "cuda"}
+    if precision == "f16":
+        network = network.half().to(memory_format=torch.channels_last)
+        form["dtype"] = torch.half
     with torch.inference_mode():
         for batch in [int(a) for a in sys.argv[1:]] or [1, 16, 64, 256]:
-            pictures = torch.randn(batch, 3, 227, 227, device="cuda")
+            pictures = torch.randn(batch, 3, 227, 227, **form)
+            if precision == "f16":
+                pictures = pictures.to(memory_format=torch.channels_last)
             classify = lambda: network(pictures).argmax(1)
             stream = torch.cuda.Stream()
             with torch.cuda.stream(stream):
@@ -64,7 +75,7 @@ def main():
             graph = torch.cuda.CUDAGraph()
             with torch.cuda.graph(graph):
                 classes = classify()
-            print(f"batch {batch}: {eager} ms by layers, {measure(lambda: graph.replay() or classes)} ms as a graph")
+            print(f"{precision}, batch {batch}: {eager} ms by layers, {measure(lambda: graph.replay() or classes)} ms as a graph")
 
 
 if __name__ == "__main__":

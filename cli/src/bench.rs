@@ -87,7 +87,7 @@ struct Layer {
 const WARM_UP: Duration = Duration::from_millis(100);
 
 pub fn run(args: &Args) -> Result<ExitCode, Failure> {
-    let gpu = args.gpu.open()?;
+    let gpu = args.compute.open(&args.gpu)?;
     let (network, weights) = args.measured.open()?;
     let (batch, precision) = (args.measured.batch, args.compute.precision());
     let builder = args.compute.builder(&gpu, &network, &weights, batch).top(1);

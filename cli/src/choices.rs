@@ -2,7 +2,7 @@
 
 use std::{io::Write, path::PathBuf};
 
-use alexnet_wgpu::{Gpu, Network, Precision, TunedConfig, write_atomically};
+use alexnet_wgpu::{Arithmetic, Gpu, Network, Precision, TunedConfig, write_atomically};
 use serde::{Deserialize, Serialize};
 
 use crate::{failure::Failure, files};
@@ -26,10 +26,13 @@ struct Key {
     network: String,
     batch: usize,
     dtype: String,
+    /// Whether operands may be rounded to f16.
+    #[serde(default)]
+    fast: bool,
 }
 
 impl Key {
-    fn new(gpu: &Gpu, network: &Network, batch: usize, precision: Precision) -> Self {
+    fn new(gpu: &Gpu, network: &Network, batch: usize, precision: Precision, arithmetic: Arithmetic) -> Self {
         let info = gpu.info();
         Self {
             adapter: info.name.clone(),
@@ -38,6 +41,7 @@ impl Key {
             network: network.name().into(),
             batch,
             dtype: precision.to_string(),
+            fast: arithmetic == Arithmetic::Fast,
         }
     }
 }
@@ -49,8 +53,14 @@ pub fn place() -> Option<PathBuf> {
 
 /// The choice for this adapter, network, batch and precision. An unreadable file counts as empty, since `alexnet tune` can
 /// write it again.
-pub fn load(gpu: &Gpu, network: &Network, batch: usize, precision: Precision) -> Option<TunedConfig> {
-    let key = Key::new(gpu, network, batch, precision);
+pub fn load(
+    gpu: &Gpu,
+    network: &Network,
+    batch: usize,
+    precision: Precision,
+    arithmetic: Arithmetic,
+) -> Option<TunedConfig> {
+    let key = Key::new(gpu, network, batch, precision, arithmetic);
     all().into_iter().find(|tuned| tuned.key == key).map(|tuned| tuned.choice)
 }
 
@@ -60,11 +70,12 @@ pub fn store(
     network: &Network,
     batch: usize,
     precision: Precision,
+    arithmetic: Arithmetic,
     choice: &TunedConfig,
     ms: f64,
 ) -> Result<PathBuf, Failure> {
     let place = place().ok_or_else(|| Failure::run("there is no cache folder: set HOME"))?;
-    let key = Key::new(gpu, network, batch, precision);
+    let key = Key::new(gpu, network, batch, precision, arithmetic);
     let mut kept: Vec<Tuned> = all().into_iter().filter(|tuned| tuned.key != key).collect();
     kept.push(Tuned { key, choice: choice.clone(), ms });
     let cannot = |error: std::io::Error| Failure::cannot_write(&place, error);

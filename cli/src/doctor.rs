@@ -9,7 +9,7 @@ use std::{
 };
 
 use alexnet_wgpu::{
-    AdapterSummary, Algorithm, Blocklist, Gpu, Model, Network, Precision, Variant,
+    AdapterSummary, Algorithm, Blocklist, Gpu, GpuError, GpuOptions, Model, Network, Precision, Variant,
     doctor::{self, Case, Finding, InputFinding, NetworkFinding, Vectors},
     wgpu::DeviceType,
 };
@@ -124,15 +124,21 @@ struct Verdict {
     text: String,
 }
 
+/// Opens the adapter with cooperative matrices, if it has them and the driver gives them.
+fn open(adapter: &AdapterSummary) -> Result<Gpu, GpuError> {
+    let all = adapter.open_with_blocking(&GpuOptions::default().cooperative_matrices(true));
+    all.or_else(|_| adapter.open_blocking())
+}
+
 impl<'a> Examination<'a> {
     fn new(adapter: &'a AdapterSummary) -> Result<Self, Failure> {
-        let gpu = match adapter.open_blocking() {
+        let gpu = match open(adapter) {
             Ok(gpu) => Ok(options::as_told(gpu)?),
             Err(error) => Err(error.to_string()),
         };
         let software = adapter.info.device_type == DeviceType::Cpu;
         // Where there is no memory for a second, one does.
-        let second = (gpu.is_ok() && software).then(|| adapter.open_blocking().ok()).flatten();
+        let second = (gpu.is_ok() && software).then(|| open(adapter).ok()).flatten();
         let second = second.map(options::as_told).transpose()?;
         let (layers, inputs) = (Vec::new(), Vec::new());
         Ok(Self { adapter, gpu, second, layers, inputs, networks: Vec::new(), denied: Vec::new() })

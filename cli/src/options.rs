@@ -6,9 +6,9 @@ use std::{
 };
 
 use alexnet_wgpu::{
-    BlockedVariant, Blocklist, Checks, GivenPreprocessing, Gpu, GpuError, GpuOptions, MAX_BATCH, Model, ModelOptions,
-    Network, Pipeline, PipelineBuilder, PipelineError, Precision, UnknownPreprocessing, Variant, Weights, WeightsError,
-    wgpu::Backends,
+    Arithmetic, BlockedVariant, Blocklist, Checks, GivenPreprocessing, Gpu, GpuError, GpuOptions, MAX_BATCH, Model,
+    ModelOptions, Network, Pipeline, PipelineBuilder, PipelineError, Precision, UnknownPreprocessing, Variant, Weights,
+    WeightsError, wgpu::Backends,
 };
 use clap::ValueEnum;
 
@@ -217,6 +217,10 @@ pub struct ComputeArgs {
     /// Type of the fully connected layers' weights on the device: f32, f16 or int8
     #[arg(long, value_name = "TYPE", default_value_t, help_heading = DEVICE)]
     dtype: Precision,
+    /// How exactly products are computed: exact, or fast, which rounds their operands to f16 where the GPU has cooperative
+    /// matrices
+    #[arg(long, value_name = "HOW", default_value_t, help_heading = DEVICE)]
+    precision: Arithmetic,
     /// Use the library's default choices, ignoring those of `alexnet tune`
     #[arg(long, help_heading = DEVICE)]
     untuned: bool,
@@ -231,10 +235,11 @@ impl ComputeArgs {
         weights: &'a Weights,
         batch: usize,
     ) -> PipelineBuilder<'a> {
-        let builder = Pipeline::builder(gpu, network, weights).batch(batch).precision(self.dtype);
+        let builder =
+            Pipeline::builder(gpu, network, weights).batch(batch).precision(self.dtype).arithmetic(self.precision);
         // A tuned choice may have been denied since.
         let untuned = self.untuned || !gpu.blocklist().is_empty();
-        let tuned = if untuned { None } else { choices::load(gpu, network, batch, self.dtype) };
+        let tuned = if untuned { None } else { choices::load(gpu, network, batch, self.dtype, self.precision) };
         match tuned {
             Some(mut tuned) => {
                 // Of a network that is computed in part only.
@@ -243,6 +248,11 @@ impl ComputeArgs {
             }
             None => builder,
         }
+    }
+
+    /// Opens the best adapter that fits.
+    pub fn open(&self, gpu: &GpuArgs) -> Result<Gpu, Failure> {
+        gpu.open_for(self.precision)
     }
 
     /// The precision of the fully connected layers' weights.
@@ -365,7 +375,13 @@ pub struct GpuArgs {
 impl GpuArgs {
     /// Opens the best adapter that fits.
     pub fn open(&self) -> Result<Gpu, Failure> {
-        let gpu = as_told(open(&self.choice.options()?)?)?.avoid(self.deny.iter().copied());
+        self.open_for(Arithmetic::Exact)
+    }
+
+    /// Opens the best adapter that fits, with what `arithmetic` needs where the adapter has it.
+    pub fn open_for(&self, arithmetic: Arithmetic) -> Result<Gpu, Failure> {
+        let options = self.choice.options()?.cooperative_matrices(arithmetic == Arithmetic::Fast);
+        let gpu = as_told(open(&options)?)?.avoid(self.deny.iter().copied());
         Ok(match files::cache() {
             // SAFETY: a folder of this command in the user's own cache.
             Some(folder) => unsafe { gpu.keep_pipelines(&folder.join("pipelines")) },

@@ -7,7 +7,8 @@ use std::{
 };
 
 use alexnet_wgpu::{
-    Algorithm, Candidate, Family, KernelConfig, Network, Pipeline, Precision, Roofline, Storage, TuneError, Tuning,
+    Algorithm, Arithmetic, Candidate, Family, KernelConfig, Network, Pipeline, Precision, Roofline, Storage, TuneError,
+    Tuning,
 };
 use serde::Serialize;
 
@@ -39,6 +40,10 @@ pub struct Args {
     /// Type of the fully connected layers' weights on the device: f32, f16 or int8
     #[arg(long, value_name = "TYPE", default_value_t)]
     dtype: Precision,
+    /// How exactly products are computed: exact, or fast, which rounds their operands to f16 where the GPU has cooperative
+    /// matrices
+    #[arg(long, value_name = "HOW", default_value_t)]
+    precision: Arithmetic,
     /// Only measure; do not store the choices
     #[arg(long)]
     dry_run: bool,
@@ -76,7 +81,7 @@ struct Row<'a> {
 }
 
 pub fn run(args: &Args) -> Result<ExitCode, Failure> {
-    let gpu = args.gpu.open()?;
+    let gpu = args.gpu.open_for(args.precision)?;
     let (network, weights) = args.measured.open()?;
     let (batch, precision) = (args.measured.batch, args.dtype);
     let builder = Pipeline::builder(&gpu, &network, &weights).batch(batch).precision(precision).top(1);
@@ -94,7 +99,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     let kept = if args.dry_run {
         None
     } else {
-        Some(choices::store(&gpu, &network, batch, precision, &tuning.choice, tuning.ms)?)
+        Some(choices::store(&gpu, &network, batch, precision, args.precision, &tuning.choice, tuning.ms)?)
     };
 
     let row = |candidate| row(&network, batch, precision, &roofline, candidate);
@@ -134,6 +139,7 @@ fn short(config: KernelConfig, algorithm: Algorithm) -> String {
     let family = match config.family {
         Family::WorkgroupTiled => "tiled".to_string(),
         Family::SubgroupBroadcast { lanes } => format!("broadcast{lanes}"),
+        Family::CooperativeMatrix { size, .. } => format!("cooperative{size}"),
         other => format!("{other:?}"),
     };
     let storage = match config.storage {
@@ -145,6 +151,7 @@ fn short(config: KernelConfig, algorithm: Algorithm) -> String {
     match algorithm {
         Algorithm::Direct => format!("{family} {storage} direct"),
         Algorithm::Winograd { tile } => format!("{family} {storage} winograd{tile}"),
+        Algorithm::DirectF32 => format!("{family} {storage} direct in f32"),
         Algorithm::SplitK { parts } => format!("{family} {storage} split-k{parts}"),
         other => format!("{family} {storage} {other:?}"),
     }

@@ -72,10 +72,17 @@ void call();
 extern const uint3 threads_per_threadgroup;
 static uint3 threadgroup_position_in_grid, thread_position_in_threadgroup, thread_position_in_grid;
 static uint thread_index_in_threadgroup, thread_index_in_simdgroup;
+static uint simdgroup_index_in_threadgroup, simdgroups_per_threadgroup;
 static Binding& buffer(int n) { return bindings.at(n); }
 static Binding& texture(int n) { return bindings.at(n); }
 
 unsigned thread_index() { return turn; }
+
+// Threads of a simdgroup, where it has matrices.
+#ifndef SIMDGROUP
+#define SIMDGROUP 32
+#endif
+bool is_first_of_simdgroup() { return turn % SIMDGROUP == 0; }
 
 void wait_for_all() { swapcontext(&threads[turn].context, &scheduler); }
 
@@ -99,6 +106,8 @@ static void run_threadgroup() {
             // Read when a thread begins.
             const uint width = threads_per_threadgroup.x, height = threads_per_threadgroup.y;
             thread_index_in_threadgroup = thread_index_in_simdgroup = turn;
+            simdgroup_index_in_threadgroup = turn / SIMDGROUP;
+            simdgroups_per_threadgroup = (threads.size() + SIMDGROUP - 1) / SIMDGROUP;
             thread_position_in_threadgroup = {turn % width, turn / width % height, turn / width / height};
             thread_position_in_grid =
                 threadgroup_position_in_grid * threads_per_threadgroup + thread_position_in_threadgroup;

@@ -28,7 +28,7 @@ pub(crate) use tiles::MAX_PIXELS;
 
 use crate::{
     gpu::{Gpu, error_scopes::Scopes},
-    kernels::compare::LayerMap,
+    kernels::{Arithmetic, compare::LayerMap},
     picture::Picture,
     program::Algorithms,
     runtime::{
@@ -162,7 +162,7 @@ impl Comparer {
     fn load(&self, size: [usize; 2]) -> Result<Loaded, CompareError> {
         let (gpu, lpips) = (&self.gpu, &self.lpips);
         let blocklist = gpu.blocklist();
-        let config = avoid::allowed_config(gpu, blocklist)?;
+        let config = avoid::allowed_config(gpu, blocklist, Arithmetic::Exact)?;
         let mut algorithms = Algorithms::new();
         avoid::avoid_algorithms(&lpips.network, config, 2, blocklist, &mut algorithms);
         let limit = Memory::limit(gpu.device(), config.storage);

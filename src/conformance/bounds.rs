@@ -8,8 +8,8 @@
 use std::{collections::BTreeMap, fmt};
 
 use naga::{
-    AddressSpace, ArraySize, BinaryOperator, Block, BuiltIn, Expression, Function, GlobalVariable, Handle, ImageClass,
-    Literal, MathFunction, Module, ScalarKind, Statement, Type, TypeInner, UnaryOperator,
+    AddressSpace, ArraySize, BinaryOperator, Block, BuiltIn, CooperativeData, Expression, Function, GlobalVariable,
+    Handle, ImageClass, Literal, MathFunction, Module, ScalarKind, Statement, Type, TypeInner, UnaryOperator,
     proc::{IndexableLength, TypeResolution},
     valid::FunctionInfo,
 };
@@ -25,6 +25,7 @@ use crate::{
     model::Variant,
     network::Network,
     program::{Algorithms, Array, Bound, Dispatch, Options, Pass, Program, Role, read, write},
+    select,
     shape::Shape,
     window::{Padding, Window},
 };
@@ -164,6 +165,15 @@ impl<'a> Walker<'a> {
             Some(naga::Binding::BuiltIn(BuiltIn::SubgroupInvocationId)) => Value::Word(match lanes {
                 Lanes::InOrder => index,
                 Lanes::Last => 127,
+            }),
+            // Subgroups of 32, or one of the whole workgroup.
+            Some(naga::Binding::BuiltIn(BuiltIn::SubgroupId)) => Value::Word(match lanes {
+                Lanes::InOrder => index / 32,
+                Lanes::Last => 0,
+            }),
+            Some(naga::Binding::BuiltIn(BuiltIn::NumSubgroups)) => Value::Word(match lanes {
+                Lanes::InOrder => size.iter().product::<u32>().div_ceil(32),
+                Lanes::Last => 1,
             }),
             ref other => panic!("{}: an argument of {other:?}", self.shader.label),
         });
@@ -307,6 +317,7 @@ impl<'a> Walker<'a> {
                     frame.known[result.index()] = Some(value);
                 }
             }
+            Statement::CooperativeStore { target, data } => self.matrix(frame, *target, data),
             Statement::SubgroupGather { result, .. } => frame.known[result.index()] = Some(Value::Unknown),
             other => panic!("{}: {other:?}", self.shader.label),
         }
@@ -341,6 +352,10 @@ impl<'a> Walker<'a> {
         match &function.expressions[handle] {
             Expression::ImageLoad { image, coordinate, .. } => {
                 self.texel(frame, *image, *coordinate);
+                Value::Unknown
+            }
+            Expression::CooperativeLoad { data, .. } => {
+                self.matrix(frame, handle, data);
                 Value::Unknown
             }
             Expression::Access { base, index } if matches!(self.inner(frame, *base), TypeInner::Vector { .. }) => {
@@ -568,6 +583,21 @@ impl<'a> Walker<'a> {
         }
     }
 
+    /// Checks that all elements of a cooperative matrix exist, whose type is that of `matrix`.
+    fn matrix(&mut self, frame: &mut Frame<'a>, matrix: Handle<Expression>, data: &CooperativeData) {
+        let &TypeInner::CooperativeMatrix { columns, rows, .. } = self.inner(frame, matrix) else {
+            panic!("{}: a cooperative matrix of another type", self.shader.label)
+        };
+        assert_eq!(columns, rows, "{}", self.shader.label);
+        let last = rows as u32 - 1;
+        match (self.evaluate(frame, data.pointer), self.evaluate(frame, data.stride)) {
+            (Value::Pointer(Pointer::Global(variable, path)), Value::Word(stride)) if path.len() == 1 => {
+                self.check(variable, path[0] + last * stride + last);
+            }
+            other => self.find(format!("a cooperative matrix at {other:?}")),
+        }
+    }
+
     /// Checks that a texel exists; textures are flat arrays in rows.
     fn texel(&mut self, frame: &mut Frame<'a>, image: Handle<Expression>, coordinate: Handle<Expression>) {
         let Value::Pointer(Pointer::Global(variable, _)) = self.evaluate(frame, image) else {
@@ -784,8 +814,10 @@ fn edges() -> Vec<(Op, Shape, usize)> {
 fn no_kernel_reaches_past_its_bindings() {
     let families =
         [Family::WorkgroupTiled].into_iter().chain([4, 8, 16].map(|lanes| Family::SubgroupBroadcast { lanes }));
-    let configs: Vec<KernelConfig> =
-        families.flat_map(|family| Storage::ALL.map(|storage| KernelConfig { family, storage })).collect();
+    let configs: Vec<KernelConfig> = families
+        .flat_map(|family| Storage::ALL.map(|storage| KernelConfig { family, storage }))
+        .chain(select::matrix_configs())
+        .collect();
     let mut walks = Vec::new();
     for (op, input, batch) in edges() {
         let network = Network::new("one layer", input, [("layer".to_string(), op)]).unwrap();
@@ -834,6 +866,7 @@ fn no_kernel_of_a_whole_network_reaches_past_its_bindings() {
             (Family::WorkgroupTiled, Storage::StorageBuffer),
             (Family::SubgroupBroadcast { lanes: 8 }, Storage::StorageTexture),
             (Family::SubgroupBroadcast { lanes: 4 }, Storage::SampledTexture),
+            (Family::CooperativeMatrix { size: 16, lanes: 32 }, Storage::StorageBuffer),
         ] {
             for batch in [1, 5] {
                 let network = variant.standard().width(0.25).head(256, 256).network().unwrap();

@@ -11,6 +11,7 @@ use crate::{
     doctor::{Case, Finding},
     kernels::{Access, Checks, Kernel, Precision, binding::UNIFORM},
     program::{Bound, Dispatch},
+    select,
 };
 
 /// The folder of the programs and of the files that they read and write.
@@ -46,7 +47,11 @@ impl Processor {
         fs::write(&source, text).unwrap();
         let headers = concat!("-I", env!("CARGO_MANIFEST_DIR"), "/scripts/metal");
         let arguments = ["-std=c++20", "-O1", "-w", "-fno-strict-aliasing", headers, "-o"];
-        let output = Command::new(&self.compiler).args(arguments).args([&program, &source]).output().unwrap();
+        // Four simdgroups, as the kernel with cooperative matrices expects, or for matrices of 16×16 fewer or more.
+        let has = |setting| kernel.settings.contains(&setting);
+        let simdgroup = if has(("SIZE", 16)) && has(("THREADS", 128)) { "-DSIMDGROUP=64" } else { "-DSIMDGROUP=32" };
+        let output =
+            Command::new(&self.compiler).arg(simdgroup).args(arguments).args([&program, &source]).output().unwrap();
         assert!(output.status.success(), "{}: {}", kernel.label(), String::from_utf8_lossy(&output.stderr));
         self.programs.insert(kernel.clone(), program.clone());
         program
@@ -107,9 +112,12 @@ fn msl_computes_the_same() {
     // The broadcast kernels too, since no device needs to support them.
     let findings: Vec<Finding> = narrow_layers()
         .iter()
-        .flat_map(|layer| {
+        .enumerate()
+        .flat_map(|(number, layer)| {
             let case = Case::new(layer).unwrap();
-            let variants = case.variants_of(pair::configs());
+            let mut variants = case.variants_of(pair::configs());
+            // A third of them, since a workgroup has hundreds of threads: in turns.
+            variants.extend(case.variants_of(select::matrix_configs()).into_iter().skip(number % 3).step_by(3));
             let run = |v| {
                 let mut job = Job::of_case(&case, v);
                 processor.run(&mut job);

@@ -7,6 +7,7 @@
 mod bounds;
 mod dawn;
 mod job;
+mod matrices;
 mod metal;
 mod pair;
 mod training;
@@ -43,6 +44,7 @@ use crate::{
     network::{Layer, Network},
     program::{Algorithms, Options},
     runtime::{buffer_kernel, texture_kernel},
+    select,
     shape::Shape,
 };
 
@@ -83,9 +85,11 @@ fn kernels_of_all_plans() -> BTreeSet<Kernel> {
         .chain((2..=6).map(|tile| Some(Algorithm::Winograd { tile })));
     let mut all = BTreeSet::new();
     all.extend(training::programs().flat_map(|program| program.dispatches).map(|dispatch| dispatch.kernel));
-    for family in families {
-        for storage in Storage::ALL {
-            let config = KernelConfig { family, storage };
+    let matrices = select::matrix_configs();
+    let configs = families.flat_map(|family| Storage::ALL.map(|storage| KernelConfig { family, storage }));
+    for config in configs.chain(matrices) {
+        let storage = config.storage;
+        {
             for work in [roofline::read(config), roofline::multiply()] {
                 let bound = [Binding::read(X, storage), Binding::write(Y, storage)];
                 all.insert(bound.into_iter().fold(work.kernel, Kernel::with_binding));
@@ -99,7 +103,7 @@ fn kernels_of_all_plans() -> BTreeSet<Kernel> {
                 let layers = network.layers().iter();
                 let algorithms: Algorithms = layers.filter_map(|l| Some((l.name.clone(), algorithm?))).collect();
                 for (batch, precision) in
-                    [1, 2, 3, 7, 8, 9, 16, 17, 64].into_iter().flat_map(|b| Precision::ALL.map(|p| (b, p)))
+                    [1, 2, 3, 5, 7, 8, 9, 16, 17, 64].into_iter().flat_map(|b| Precision::ALL.map(|p| (b, p)))
                 {
                     let algorithms = &algorithms;
                     let options = Options { config, batch, precision, algorithms, limit: job::LIMIT, top: 5 };
@@ -280,9 +284,17 @@ fn shipped(kernel: &Kernel) -> Checks {
     if ["texture_input", "buffer_input"].contains(&kernel.shader) { Checks::On } else { Checks::Off }
 }
 
+/// Whether it uses cooperative matrices, which only Vulkan and Metal have.
+fn has_matrices(kernel: &Kernel) -> bool {
+    kernel.features().contains(Features::EXPERIMENTAL_COOPERATIVE_MATRIX)
+}
+
 /// The HLSL shader models in which a kernel is written. wgpu's default compiler on DX12, FXC, supports none above 5.1, where
 /// there are no subgroups.
 fn shader_models(kernel: &Kernel) -> Vec<hlsl::ShaderModel> {
+    if has_matrices(kernel) {
+        return vec![];
+    }
     let subgroups = kernel.features().contains(Features::SUBGROUP);
     let old = (!subgroups).then_some(hlsl::ShaderModel::V5_1);
     old.into_iter().chain([hlsl::ShaderModel::V6_0]).collect()
@@ -298,9 +310,11 @@ fn wgsl(kernel: &Kernel) -> String {
 /// naga's capabilities for a device's features.
 fn capabilities(features: Features) -> Capabilities {
     let mut capabilities = Capabilities::empty();
-    for (feature, capability) in
-        [(Features::SUBGROUP, Capabilities::SUBGROUP), (Features::SHADER_F16, Capabilities::SHADER_FLOAT16)]
-    {
+    for (feature, capability) in [
+        (Features::SUBGROUP, Capabilities::SUBGROUP),
+        (Features::SHADER_F16, Capabilities::SHADER_FLOAT16),
+        (Features::EXPERIMENTAL_COOPERATIVE_MATRIX, Capabilities::COOPERATIVE_MATRIX),
+    ] {
         capabilities.set(capability, features.contains(feature));
     }
     capabilities
@@ -389,9 +403,12 @@ fn every_shader_is_valid_on_every_backend() {
             let write = |ending: &str, bytes: &[u8]| {
                 std::fs::write(folder.join(format!("{number:03}-{}.{ending}", kernel.shader)), bytes).unwrap();
             };
-            write("wgsl", wgsl(kernel).as_bytes());
+            if !has_matrices(kernel) {
+                write("wgsl", wgsl(kernel).as_bytes());
+            }
             let checks = shipped(kernel);
-            write("spv", bytemuck::cast_slice(&shader.spirv((1, 3), checks)));
+            let (ending, version) = if has_matrices(kernel) { ("spv16", (1, 6)) } else { ("spv", (1, 3)) };
+            write(ending, bytemuck::cast_slice(&shader.spirv(version, checks)));
             for model in shader_models(kernel) {
                 let ending = if model == hlsl::ShaderModel::V5_1 { "fxc.hlsl" } else { "hlsl" };
                 write(ending, shader.hlsl(model, checks).as_bytes());
@@ -412,6 +429,7 @@ fn features_are_declared() {
         let subgroups = uses("subgroup") || uses("quadSwap");
         assert_eq!(kernel.features().contains(Features::SUBGROUP), subgroups, "{label}");
         assert_eq!(kernel.features().contains(Features::SHADER_F16), uses("enable f16"), "{label}");
+        assert_eq!(has_matrices(&kernel), uses("enable wgpu_cooperative_matrix"), "{label}");
     }
     let network = Variant::Ungrouped.standard().network().unwrap();
     for storage in Storage::ALL {

@@ -39,14 +39,18 @@ struct Twin {
     first: Vec<f64>,
     /// For the second, used in batches; computed when first needed.
     second: OnceLock<Vec<f64>>,
+    /// For both with operands in f16; computed when first needed.
+    fast: OnceLock<[Vec<f64>; 2]>,
 }
 
-/// A batch whose fully connected layers are products with a few vectors at once, and one whose fully connected layers are
+/// Batches whose fully connected layers are products with a few vectors at once, and ones whose fully connected layers are
 /// matrix products.
-pub(super) fn batches(family: Family) -> [usize; 2] {
+pub(super) fn batches(family: Family) -> &'static [usize] {
     match family {
-        Family::SubgroupBroadcast { .. } => [8, 9],
-        Family::WorkgroupTiled => [16, 17],
+        Family::SubgroupBroadcast { .. } => &[8, 9],
+        Family::WorkgroupTiled => &[16, 17],
+        // A tile of each size.
+        Family::CooperativeMatrix { .. } => &[5, 17, 33],
     }
 }
 
@@ -103,7 +107,7 @@ impl Case {
         for &(precision, dtype) in &dtypes[..precisions] {
             let weights = weights.cast(dtype);
             let first = run_twin(layer, &weights, inputs[0].iter().copied())?;
-            twins.push(Twin { precision, weights, first, second: OnceLock::new() });
+            twins.push(Twin { precision, weights, first, second: OnceLock::new(), fast: OnceLock::new() });
         }
         let scale = match layer.op.operation().sums_products() {
             true => {
@@ -143,6 +147,11 @@ impl Case {
         let layer = self.layer();
         let of_layer = layer.algorithms(config, layer.input_layout());
         let mut algorithms = vec![Algorithm::Direct];
+        // With f32 operands, the kernels are those of another configuration.
+        let of_layer: Vec<_> = of_layer
+            .into_iter()
+            .filter(|a| config == config.exact() || !matches!(a, Algorithm::Winograd { .. } | Algorithm::DirectF32))
+            .collect();
         algorithms.extend(of_layer.iter().rfind(|algorithm| matches!(algorithm, Algorithm::Winograd { .. })));
         algorithms.extend(of_layer.iter().find(|&&algorithm| algorithm == Algorithm::SplitK { parts: 4 }));
         let planned = |batch| layer.algorithm(config, batch);
@@ -157,7 +166,7 @@ impl Case {
         let mut seen: BTreeSet<Kernel> = variants.iter().flat_map(|&variant| kernels(variant)).collect();
         // The direct algorithm too, which remains where the planned one is blocked.
         let of_batch = |batch| [planned(batch), Algorithm::Direct].into_iter().flat_map(move |a| of(a, batch));
-        for variant in batches(config.family).into_iter().flat_map(of_batch) {
+        for variant in batches(config.family).iter().copied().flat_map(of_batch) {
             let others = kernels(variant);
             if !others.is_subset(&seen) {
                 variants.push(variant);
@@ -167,12 +176,20 @@ impl Case {
         variants
     }
 
+    /// Whether `variant` rounds the operands of its products to f16.
+    fn is_fast(&self, variant: KernelVariant) -> bool {
+        matches!(variant.config.family, Family::CooperativeMatrix { .. })
+            && examine::kernels(&self.network, variant).iter().any(|kernel| kernel.shader == "gemm_cooperative")
+    }
+
     /// The largest error that rounding explains, as in tests/layers.rs: Winograd's larger coefficients cost accuracy, and
-    /// operations that only compare numbers must be exact.
-    fn tolerance(&self, algorithm: Algorithm) -> f64 {
-        match algorithm {
+    /// operations that only compare numbers must be exact. A GPU may round to f16 towards zero, and so may its matrix units
+    /// round their sums.
+    fn tolerance(&self, variant: KernelVariant) -> f64 {
+        match variant.algorithm {
             _ if self.layer().op.operation().is_exact() => 0.0,
-            Algorithm::Direct | Algorithm::SplitK { .. } => 2e-6,
+            _ if self.is_fast(variant) => 1e-3,
+            Algorithm::Direct | Algorithm::DirectF32 | Algorithm::SplitK { .. } => 2e-6,
             Algorithm::Winograd { .. } => 2e-5,
         }
     }
@@ -187,8 +204,20 @@ impl Case {
     }
 
     /// The f64 twin's output for [`Case::input`].
-    pub(super) fn expected(&self, precision: Precision, batch: usize) -> Result<Vec<f64>, String> {
+    pub(super) fn expected(&self, variant: KernelVariant) -> Result<Vec<f64>, String> {
+        let KernelVariant { precision, batch, .. } = variant;
         let twin = self.twin(precision).ok_or_else(|| format!("there are no weights in {precision}"))?;
+        if self.is_fast(variant) {
+            if twin.fast.get().is_none() {
+                let run = |input: &Vec<f32>| {
+                    let input: Vec<f64> = input.iter().map(|&v| v.into()).collect();
+                    reference::run_layer_fast(self.layer(), &twin.weights, &input).map_err(|e| e.to_string())
+                };
+                let _ = twin.fast.set([run(&self.inputs[0])?, run(&self.inputs[1])?]);
+            }
+            let picture = |index| twin.fast.get().map(|both| &both[picture_at(index)]);
+            return Ok((0..batch).filter_map(picture).flatten().copied().collect());
+        }
         if batch > 1 && twin.second.get().is_none() {
             let second = run_twin(self.layer(), &twin.weights, self.inputs[1].iter().copied());
             let _ = twin.second.set(second.map_err(|e| e.to_string())?);
@@ -200,7 +229,7 @@ impl Case {
     /// Compares the output of `variant` for [`Case::input`] with the twin's.
     pub(crate) fn finding(&self, variant: KernelVariant, found: Result<Vec<f32>, String>) -> Finding {
         let error = found.and_then(|found| {
-            let expected = self.expected(variant.precision, variant.batch)?;
+            let expected = self.expected(variant)?;
             if found.len() != expected.len() {
                 return Err(format!("expected {} numbers, found {}", expected.len(), found.len()));
             }
@@ -208,7 +237,7 @@ impl Case {
             let error = norm(found.iter().zip(expected).map(|(&f, e)| f64::from(f) - e)) / scale;
             if error.is_nan() { Err("the result is not a number".into()) } else { Ok(error) }
         });
-        let (layer, tolerance) = (self.layer().name.clone(), self.tolerance(variant.algorithm));
+        let (layer, tolerance) = (self.layer().name.clone(), self.tolerance(variant));
         Finding { layer, variant, error, tolerance, ms: 0.0 }
     }
 

@@ -83,6 +83,7 @@ impl fmt::Display for KernelVariant {
         self.blocked().fmt(f)?;
         match self.algorithm {
             Algorithm::Direct => {}
+            Algorithm::DirectF32 => f.write_str(" in f32")?,
             Algorithm::Winograd { tile } => write!(f, " {tile}×{tile}")?,
             Algorithm::SplitK { parts } => write!(f, " in {parts}")?,
         }

@@ -153,7 +153,7 @@ fn a_kernel_of_batches_is_found_wrong() {
 fn batches_that_are_mixed_up_are_found_wrong() {
     let case = Case::new(&network().layers()[2]).unwrap();
     let variant = KernelVariant { batch: 8, ..KernelVariant::direct(Gpu::for_tests().kernel_configs()[0]) };
-    let mut outputs: Vec<f32> = case.expected(Precision::F32, 8).unwrap().into_iter().map(|v| v as f32).collect();
+    let mut outputs: Vec<f32> = case.expected(variant).unwrap().into_iter().map(|v| v as f32).collect();
     assert!(case.finding(variant, Ok(outputs.clone())).is_right());
     for shift in 1..8 {
         outputs.rotate_left(20);
@@ -167,6 +167,7 @@ fn what_is_planned_is_checked() {
     let families =
         [Family::WorkgroupTiled].into_iter().chain([4, 8, 16].map(|lanes| Family::SubgroupBroadcast { lanes }));
     let configs = families.flat_map(|family| Storage::ALL.map(|storage| KernelConfig { family, storage }));
+    let configs = configs.chain(crate::select::matrix_configs());
     let networks = [AlexNet::CAFFE, AlexNet::TORCHVISION, AlexNet::UNGROUPED]
         .map(|a| a.width(0.1).head(20, 20).classes(10).network().unwrap());
     let (mut tiles, mut parts) = (BTreeSet::new(), BTreeSet::new());
@@ -175,7 +176,7 @@ fn what_is_planned_is_checked() {
         for config in configs.clone() {
             let variants = case.variants_of([config]);
             let run: BTreeSet<Kernel> = variants.iter().flat_map(|&v| examine::kernels(&case.network, v)).collect();
-            let batches = [1, 8, 9].into_iter().chain(batches(config.family));
+            let batches = [1, 8, 9].into_iter().chain(batches(config.family).iter().copied());
             for (batch, precision) in batches.flat_map(|b| Precision::ALL.map(|p| (b, p))) {
                 if case.weights(precision).is_none() {
                     continue;
@@ -188,7 +189,7 @@ fn what_is_planned_is_checked() {
                     Algorithm::SplitK { parts: n } => {
                         parts.insert(n);
                     }
-                    Algorithm::Direct => {}
+                    Algorithm::Direct | Algorithm::DirectF32 => {}
                 }
                 let planned = KernelVariant { config, algorithm, precision, batch };
                 assert!(batch > 1 || variants.contains(&planned), "{}: {planned}: {variants:?}", layer.name);

@@ -18,7 +18,8 @@ use wgpu::{Adapter, AdapterInfo, Backend, Backends, Device, DeviceType, Features
 use crate::gpu::pipeline_cache::KeptPipelines;
 use crate::{
     kernels::{Checks, KernelConfig},
-    select::{self, BlockedVariant, Blocklist},
+    runtime::Pipeline,
+    select::{self, BlockedVariant, Blocklist, MATRIX_FEATURES},
 };
 
 /// A device to compute on, opened by this library or owned by the host.
@@ -31,6 +32,8 @@ pub struct Gpu {
     info: AdapterInfo,
     blocklist: Blocklist,
     checks: Checks,
+    /// The configuration with cooperative matrices, if the device has any that this library uses.
+    matrix: Option<KernelConfig>,
     compiled: Arc<Mutex<HashMap<String, Compiled>>>,
     #[cfg(not(target_arch = "wasm32"))]
     kept: Option<Arc<KeptPipelines>>,
@@ -69,9 +72,19 @@ pub struct GpuOptions {
     pub adapter: Option<String>,
     /// Only adapters of these backends; all backends where `None`.
     pub backends: Option<Backends>,
+    /// Whether to ask for cooperative matrices where the adapter has them; see [`GpuOptions::cooperative_matrices`].
+    pub cooperative_matrices: bool,
 }
 
 impl GpuOptions {
+    /// Sets whether the device is made with cooperative matrices where the adapter has them, as
+    /// [`Arithmetic::Fast`](crate::Arithmetic::Fast) needs. They are an experimental feature of wgpu, so the default is
+    /// not to ask for them.
+    pub fn cooperative_matrices(mut self, wanted: bool) -> Self {
+        self.cooperative_matrices = wanted;
+        self
+    }
+
     /// Selects adapters by name, driver, PCI address, UUID or index, as the field `adapter` says; all adapters where `None`.
     pub fn adapter(mut self, adapter: Option<String>) -> Self {
         self.adapter = adapter;
@@ -153,6 +166,16 @@ impl AdapterSummary {
         pollster::block_on(self.open())
     }
 
+    /// Blocking form of [`AdapterSummary::open_with`].
+    ///
+    /// # Errors
+    ///
+    /// As [`AdapterSummary::open`].
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn open_with_blocking(&self, options: &GpuOptions) -> Result<Gpu, GpuError> {
+        pollster::block_on(self.open_with(options))
+    }
+
     /// Opens this adapter.
     ///
     /// # Errors
@@ -160,6 +183,16 @@ impl AdapterSummary {
     /// [`GpuError::BelowLimits`] when its limits are too low, [`GpuError::Open`] when the driver fails to open the
     /// device.
     pub async fn open(&self) -> Result<Gpu, GpuError> {
+        self.open_with(&GpuOptions::default()).await
+    }
+
+    /// Opens this adapter with the features that `options` ask for; the options by which adapters are selected are
+    /// ignored.
+    ///
+    /// # Errors
+    ///
+    /// As [`AdapterSummary::open`].
+    pub async fn open_with(&self, options: &GpuOptions) -> Result<Gpu, GpuError> {
         let Self { info, limits, .. } = self;
         if !self.shortfalls.is_empty() {
             return Err(GpuError::BelowLimits { adapter: info.name.clone(), shortfalls: self.shortfalls.clone() });
@@ -168,15 +201,23 @@ impl AdapterSummary {
         // With larger bindings, the weights of fully connected layers need not be split.
         required_limits.max_buffer_size = limits.max_buffer_size;
         required_limits.max_storage_buffer_binding_size = limits.max_storage_buffer_binding_size;
+        let has_matrices = options.cooperative_matrices && select::matrix_config(&self.adapter).is_some();
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("alexnet-wgpu"),
-            required_features: self.features & USEFUL_FEATURES,
+            required_features: self.features & USEFUL_FEATURES
+                | if has_matrices { MATRIX_FEATURES } else { Features::empty() },
             required_limits,
+            experimental_features: match has_matrices {
+                // SAFETY: of the experimental features, only cooperative matrices are asked for. gemm_cooperative.wgsl uses
+                // them in uniform control flow and within its arrays (conformance/bounds.rs).
+                true => unsafe { wgpu::ExperimentalFeatures::enabled() },
+                false => wgpu::ExperimentalFeatures::disabled(),
+            },
             ..Default::default()
         };
         let opened = self.adapter.request_device(&descriptor).await;
         let (device, queue) = opened.map_err(|source| GpuError::Open { adapter: info.name.clone(), source })?;
-        Gpu::from_device(device, queue)
+        Ok(Gpu::from_device(device, queue)?.with_cooperative_matrices(&self.adapter))
     }
 }
 
@@ -259,7 +300,7 @@ impl Gpu {
         for backends in without_gl.into_iter().chain([options.listed()]) {
             let allowed = options.allowed(Self::adapters(backends).await);
             if let Some(adapter) = allowed.first() {
-                return adapter.open().await;
+                return adapter.open_with(options).await;
             }
         }
         // Lists the adapters of other backends too, for users who asked for only one.
@@ -307,6 +348,7 @@ impl Gpu {
             info,
             blocklist: Blocklist::default(),
             checks: Checks::default(),
+            matrix: None,
             compiled: Arc::default(),
             #[cfg(not(target_arch = "wasm32"))]
             kept: None,
@@ -326,6 +368,45 @@ impl Gpu {
     pub fn with_checks(mut self, checks: Checks) -> Self {
         self.checks = checks;
         self
+    }
+
+    /// Uses cooperative matrices on a host's device that was made with [`Pipeline::required_features`] of a
+    /// [`KernelConfig::with_cooperative_matrices`]. `adapter` is the device's, which tells the sizes of its matrices.
+    /// This has no effect on a device without those features. They are used for [`Arithmetic::Fast`] only.
+    ///
+    /// [`Arithmetic::Fast`]: crate::Arithmetic::Fast
+    /// [`Pipeline::required_features`]: crate::Pipeline::required_features
+    pub fn with_cooperative_matrices(mut self, adapter: &Adapter) -> Self {
+        if self.device.features().contains(MATRIX_FEATURES) {
+            self.matrix = select::matrix_config(adapter);
+        }
+        self
+    }
+
+    /// The kernel configuration with cooperative matrices, if the device has those.
+    pub(crate) fn matrix_config(&self) -> Option<KernelConfig> {
+        self.matrix
+    }
+
+    /// Stands in for a device with the cooperative matrices of `config`, whose kernels [`Gpu::compiler`] replaces.
+    #[cfg(test)]
+    pub(crate) fn with_matrices_of(mut self, config: KernelConfig) -> Self {
+        self.matrix = Some(config);
+        self
+    }
+
+    /// The features that `config` needs and the device lacks.
+    pub(crate) fn missing_features(&self, config: KernelConfig) -> Features {
+        #[cfg(test)]
+        if self.compiler.is_some() && self.matrix == Some(config) {
+            return Features::empty();
+        }
+        Pipeline::required_features(config) - self.device.features()
+    }
+
+    /// The reason why the device cannot run `config`, if it cannot.
+    pub(crate) fn refusal(&self, config: KernelConfig) -> Option<String> {
+        select::refusal(&self.info, self.device.features(), self.matrix, config)
     }
 
     /// Whether shaders check every index.
@@ -369,9 +450,10 @@ impl Gpu {
     }
 
     /// Returns every kernel configuration that runs on this device, blocked or not. Of the broadcast ones, the one with
-    /// the most lanes comes first.
+    /// the most lanes comes first; the one with cooperative matrices comes last.
     pub fn kernel_configs(&self) -> Vec<KernelConfig> {
-        select::kernel_configs(&self.info, self.device.features())
+        let exact = select::kernel_configs(&self.info, self.device.features());
+        exact.into_iter().chain(self.matrix_config()).collect()
     }
 
     /// Returns all adapters of `backends` (all backends where `None`), in order of preference: [`Gpu::open`] takes the

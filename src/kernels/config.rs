@@ -61,6 +61,23 @@ pub enum Family {
         /// Lanes per workgroup: 4, 8 or 16.
         lanes: u32,
     },
+    /// Products by cooperative matrices (tensor cores), for GPUs that have them: f16 operands and f32 sums, so that
+    /// results are less exact than those of the other families ([`Arithmetic::Fast`]). With
+    /// [`Storage::StorageBuffer`] only. Everything else is computed as in [`Family::WorkgroupTiled`].
+    #[serde(rename = "cooperative")]
+    CooperativeMatrix {
+        /// Rows, columns and k of a matrix: 8 or 16.
+        size: u32,
+        /// The lanes that subgroups are expected to have: 32 or 64. With others the results are the same, and come later.
+        lanes: u32,
+    },
+}
+
+impl Family {
+    /// Whether its products can be split along k.
+    pub(crate) fn splits(self) -> bool {
+        matches!(self, Self::WorkgroupTiled | Self::CooperativeMatrix { .. })
+    }
 }
 
 /// A kernel configuration for an adapter.
@@ -79,6 +96,14 @@ impl KernelConfig {
         Self { family, storage }
     }
 
+    /// The configuration with f32 operands that shares this one's arrays.
+    pub(crate) fn exact(self) -> Self {
+        match self.family {
+            Family::CooperativeMatrix { .. } => Self { family: Family::WorkgroupTiled, ..self },
+            Family::WorkgroupTiled | Family::SubgroupBroadcast { .. } => self,
+        }
+    }
+
     /// The number of lanes for a kernel that mostly reads, at most `lanes`. From storage buffers, lavapipe (Mesa 25)
     /// reads twice as fast with four lanes as with eight.
     pub(super) fn streaming_lanes(self, lanes: u32) -> u32 {
@@ -87,6 +112,51 @@ impl KernelConfig {
             Storage::StorageTexture | Storage::SampledTexture => lanes,
         }
     }
+}
+
+/// How exactly products are computed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Arithmetic {
+    /// f32 operands and sums.
+    #[default]
+    Exact,
+    /// f16 operands and f32 sums where the device has cooperative matrices ([`Family::CooperativeMatrix`]), else as
+    /// [`Arithmetic::Exact`]. Operands are rounded to 11 bits.
+    Fast,
+}
+
+impl Arithmetic {
+    /// Returns the name that the command's `--precision` takes.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Exact => "exact",
+            Self::Fast => "fast",
+        }
+    }
+}
+
+impl fmt::Display for Arithmetic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Arithmetic {
+    type Err = UnknownArithmetic;
+    fn from_str(s: &str) -> Result<Self, UnknownArithmetic> {
+        [Self::Exact, Self::Fast]
+            .into_iter()
+            .find(|a| a.name() == s)
+            .ok_or_else(|| UnknownArithmetic { found: s.into() })
+    }
+}
+
+/// A name that does not denote an [`Arithmetic`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected exact or fast, found `{found}`")]
+pub struct UnknownArithmetic {
+    found: String,
 }
 
 /// Precision of the fully connected layers' weights on the device. At batch 1, most of a run is spent on reading them.
@@ -168,12 +238,15 @@ pub enum Algorithm {
         tile: usize,
     },
     /// The direct algorithm, with the sum over k split into `parts` that a second pass adds up. For layers with too few
-    /// outputs to fill a GPU, with [`Family::WorkgroupTiled`]. The layer is computed directly with other kernels, for
+    /// outputs to fill a GPU, with [`Family::WorkgroupTiled`] or [`Family::CooperativeMatrix`]. The layer is computed directly with other kernels, for
     /// fully connected layers with at most 16 images, and where the parts would take more than 16 MB.
     SplitK {
         /// At least 2.
         parts: usize,
     },
+    /// Directly, with f32 operands where [`Family::CooperativeMatrix`] would round them to f16; otherwise the same as
+    /// [`Algorithm::Direct`].
+    DirectF32,
 }
 
 impl Algorithm {
@@ -181,7 +254,7 @@ impl Algorithm {
     pub(crate) fn parts(self) -> usize {
         match self {
             Self::SplitK { parts } => parts,
-            Self::Direct | Self::Winograd { .. } => 1,
+            Self::Direct | Self::DirectF32 | Self::Winograd { .. } => 1,
         }
     }
 }

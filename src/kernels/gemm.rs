@@ -74,6 +74,7 @@ struct Uniform {
 /// product is used.
 const BROADCAST_MATVEC_ROWS: usize = 8;
 const TILED_MATVEC_ROWS: usize = 16;
+const COOPERATIVE_MATVEC_ROWS: usize = 4;
 
 /// Rows per register tile of the broadcast kernel. Six tiles cover an image of 13×13, and two cover the 7×7 tiles of
 /// conv2 by Winograd. With 32 rows, an eighth and a quarter of the work there was for rows that do not exist.
@@ -135,7 +136,7 @@ impl Gemm {
 
     /// Splits k into `parts`, if `config` supports it and the parts' sums stay small.
     pub fn split(mut self, parts: usize, config: KernelConfig) -> Self {
-        let splits = config.family == Family::WorkgroupTiled && !self.is_matvec(config.family);
+        let splits = config.family.splits() && !self.is_matvec(config.family);
         if splits && parts.saturating_mul(self.output_quads()) <= MAX_PARTS_QUADS {
             self.parts = parts.max(1);
         }
@@ -199,6 +200,7 @@ impl Gemm {
         let most = match family {
             Family::SubgroupBroadcast { .. } => BROADCAST_MATVEC_ROWS,
             Family::WorkgroupTiled => TILED_MATVEC_ROWS,
+            Family::CooperativeMatrix { .. } => COOPERATIVE_MATVEC_ROWS,
         };
         self.is_fully_connected() && self.rows() <= most
     }
@@ -249,7 +251,7 @@ impl Gemm {
                 let settings = vec![("LANES", lanes), ("ROWS", rows as u32)];
                 Tiling { kernel: kernel(shader, settings, vec![]), columns: lanes as usize * 4, rows, order }
             }
-            Family::WorkgroupTiled if matvec => {
+            Family::WorkgroupTiled | Family::CooperativeMatrix { .. } if matvec => {
                 // More rows at once would leave too few workgroups to keep a large GPU's memory busy.
                 let rows = self.rows().next_power_of_two().min(4);
                 let constants = vec![("COLUMN_THREADS", 4), ("SLICES", 64)];
@@ -267,6 +269,23 @@ impl Gemm {
                 ];
                 let kernel = kernel("gemm_tiled", settings, vec![]);
                 Tiling { kernel, columns: column_threads as usize * 4, rows: TILED_ROWS, order }
+            }
+            Family::CooperativeMatrix { size, lanes } => {
+                // Four subgroups share a tile of 64 columns, and of as many rows as there are.
+                let rows = self.rows().next_power_of_two().clamp(16, TILED_ROWS) as u32;
+                let subgroup_columns = if rows == 16 { 4 } else { 2 };
+                let settings = vec![
+                    ("SIZE", size),
+                    ("ROWS", rows * subgroup_columns / (4 * size)),
+                    ("COLUMNS", 64 / (subgroup_columns * size)),
+                    ("SUBGROUP_COLUMNS", subgroup_columns),
+                    ("THREADS", 4 * lanes),
+                    // At least a quad for each thread.
+                    ("K_QUADS", (4 * lanes / rows).max(8)),
+                    ("SPLITS", self.parts as u32),
+                ];
+                let kernel = kernel("gemm_cooperative", settings, vec![]);
+                Tiling { kernel, columns: 64, rows: rows as usize, order }
             }
         }
     }
@@ -288,7 +307,7 @@ impl Gemm {
             block_k: match config.family {
                 // matvec_broadcast.wgsl reads as many k per turn as a block has columns.
                 Family::SubgroupBroadcast { .. } => k.next_multiple_of(columns),
-                Family::WorkgroupTiled => k,
+                Family::WorkgroupTiled | Family::CooperativeMatrix { .. } => k,
             },
             blocks: self.group_out_channels().div_ceil(columns),
             precision: self.precision,

@@ -15,7 +15,9 @@ mod top_k;
 mod window;
 mod winograd;
 
-pub use config::{Algorithm, Checks, Family, KernelConfig, Precision, Storage, UnknownPrecision};
+pub use config::{
+    Algorithm, Arithmetic, Checks, Family, KernelConfig, Precision, Storage, UnknownArithmetic, UnknownPrecision,
+};
 use gemm::{BROADCAST_ROWS, TILED_ROWS};
 pub(crate) use gemm::{Convolution, Gemm};
 pub(crate) use grouped_conv::GroupedConv;
@@ -165,8 +167,16 @@ impl Kernel {
     /// The features that it needs.
     #[cfg(test)]
     pub fn features(&self) -> wgpu::Features {
-        let subgroups = self.shader.ends_with("_broadcast") || self.shader.ends_with("_quads");
-        if subgroups { wgpu::Features::SUBGROUP } else { wgpu::Features::empty() }
+        if self.shader.ends_with("_cooperative") {
+            crate::Pipeline::required_features(KernelConfig::new(
+                Family::CooperativeMatrix { size: 16, lanes: 32 },
+                Storage::StorageBuffer,
+            ))
+        } else if self.shader.ends_with("_broadcast") || self.shader.ends_with("_quads") {
+            wgpu::Features::SUBGROUP
+        } else {
+            wgpu::Features::empty()
+        }
     }
 
     /// The precision of its packed weights, if it has any.

@@ -28,7 +28,7 @@ pub(crate) fn read(config: KernelConfig) -> Work {
     // Processors run a workgroup's subgroups one after the other. With a single subgroup, memory is read in order.
     let width = match config.family {
         Family::SubgroupBroadcast { lanes } => config.streaming_lanes(lanes),
-        Family::WorkgroupTiled => WORKGROUP,
+        Family::WorkgroupTiled | Family::CooperativeMatrix { .. } => WORKGROUP,
     };
     let kernel = Kernel::new("roofline_read", [("WORKGROUP", width), ("UNROLLED", UNROLLED)]);
     work(kernel, UNROLLED * WORKGROUP / width)

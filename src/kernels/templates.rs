@@ -29,6 +29,7 @@ const SHADERS: &[(&str, &str)] = shaders![
     "dropout",
     "gemm",
     "gemm_broadcast",
+    "gemm_cooperative",
     "gemm_quads",
     "gemm_tiled",
     "gradient",
@@ -68,6 +69,7 @@ const SHADERS: &[(&str, &str)] = shaders![
     "weight_gradient_broadcast",
     "weight_gradient_tiled",
     "window",
+    "window_of_row",
     "winograd",
     "winograd_input",
     "winograd_input_columns",
@@ -112,6 +114,7 @@ fn templates() -> &'static minijinja::Environment<'static> {
 /// Shaders of small programs in tests.
 #[cfg(test)]
 const TEST_SHADERS: &[(&str, &str)] = &[
+    ("test_cooperative", include_str!("../conformance/test_cooperative.wgsl")),
     ("test_add", include_str!("../runtime/executable/test_add.wgsl")),
     ("test_split", include_str!("../runtime/executable/test_split.wgsl")),
     ("test_accumulate", include_str!("../runtime/executable/test_accumulate.wgsl")),

@@ -29,7 +29,7 @@ const POINTS: [f64; 7] = [0.0, 1.0, -1.0, 0.5, -2.0, -0.5, 2.0];
 fn quads_at_once(family: Family) -> usize {
     match family {
         Family::SubgroupBroadcast { .. } => 1 << 18,
-        Family::WorkgroupTiled => 1 << 21,
+        Family::WorkgroupTiled | Family::CooperativeMatrix { .. } => 1 << 21,
     }
 }
 
@@ -229,7 +229,7 @@ impl Winograd {
 
     fn sharing(&self, family: Family) -> Sharing {
         match family {
-            Family::WorkgroupTiled => Sharing::Workgroup,
+            Family::WorkgroupTiled | Family::CooperativeMatrix { .. } => Sharing::Workgroup,
             Family::SubgroupBroadcast { .. } if self.reach() <= WHOLE_REACH => Sharing::Tiles,
             Family::SubgroupBroadcast { .. } => Sharing::Lines,
         }

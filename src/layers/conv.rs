@@ -9,7 +9,7 @@ use super::{
 use crate::{
     activation::Activation,
     kernels::{
-        Algorithm, Convolution, Family, Gemm, GroupedConv, KernelConfig, RowsLayout, Winograd,
+        Algorithm, Convolution, Gemm, GroupedConv, KernelConfig, RowsLayout, Winograd,
         binding::{BIAS, WEIGHTS, X, Y},
     },
     program::{Backward, Lowering, ProgramError, WeightArrays, read, write},
@@ -205,13 +205,14 @@ impl Operation for Conv {
         let applies = |&tile: &usize| Winograd::new(self.into(), input, output, 1, tile, layout).is_some();
         let winograd = [2, 3, 4].into_iter().filter(applies).map(|tile| Algorithm::Winograd { tile });
         let split = [2, 4, 8, 16].map(|parts| Algorithm::SplitK { parts });
-        let split = split.into_iter().filter(|_| config.family == Family::WorkgroupTiled);
-        [Algorithm::Direct].into_iter().chain(winograd).chain(split).collect()
+        let split = split.into_iter().filter(|_| config.family.splits());
+        let exact = (config != config.exact()).then_some(Algorithm::DirectF32);
+        [Algorithm::Direct].into_iter().chain(winograd).chain(split).chain(exact).collect()
     }
 
     fn lower(&self, lowering: &mut Lowering<'_>) -> Result<(), ProgramError> {
         let (input, output, layout) = (lowering.input, lowering.output, lowering.input_layout);
-        let (config, batch) = (lowering.options.config, lowering.options.batch);
+        let (config, batch) = (lowering.config(), lowering.options.batch);
         if let Algorithm::Winograd { tile } = lowering.algorithm
             && let Some(winograd) = Winograd::new(self.into(), input, output, batch, tile, layout)
         {
@@ -248,7 +249,7 @@ fn lower_grouped(lowering: &mut Lowering<'_>, grouped: &GroupedConv) -> Result<(
 /// Adds two, three or five steps per part of the tiles: the input is transformed, multiplied with the weights, and
 /// transformed back.
 fn lower_winograd(lowering: &mut Lowering<'_>, winograd: &Winograd) -> Result<(), ProgramError> {
-    let config = lowering.options.config;
+    let config = lowering.config();
     let packing = winograd.packing(config);
     let zeros = vec![0.0; packing.bias_len()];
     let WeightArrays { chunks, .. } = lowering.weights(packing, Some(winograd.clone()))?;

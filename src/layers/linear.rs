@@ -113,9 +113,9 @@ impl Operation for Linear {
     }
 
     fn lower(&self, lowering: &mut Lowering<'_>) -> Result<(), ProgramError> {
-        let Options { config, batch, precision, .. } = lowering.options;
+        let Options { batch, precision, .. } = lowering.options;
         let gemm = self.gemm(lowering.input, batch).with_precision(precision);
-        lower_product(lowering, gemm.split(lowering.algorithm.parts(), config))
+        lower_product(lowering, gemm.split(lowering.algorithm.parts(), lowering.config()))
     }
 
     fn lower_backward(&self, backward: &mut Backward<'_>) -> Result<(), ProgramError> {

@@ -14,7 +14,7 @@ use crate::{
 
 /// Adds one dispatch per chunk of the weights, and where k is split, one that adds up the parts.
 pub(super) fn lower_product(lowering: &mut Lowering<'_>, gemm: Gemm) -> Result<(), ProgramError> {
-    let config = lowering.options.config;
+    let config = lowering.config();
     let packing = gemm.packing(config);
     let WeightArrays { chunks, scales } = lowering.weights(packing.clone(), None)?;
     let (x, y) = (lowering.x(), lowering.y());

@@ -65,6 +65,15 @@ pub(crate) struct Lowering<'a> {
 }
 
 impl<'a> Lowering<'a> {
+    /// The kernel configuration of the layer: that of the network, or the one with f32 operands where the algorithm has
+    /// those.
+    pub fn config(&self) -> KernelConfig {
+        match self.algorithm {
+            Algorithm::DirectF32 | Algorithm::Winograd { .. } => self.options.config.exact(),
+            Algorithm::Direct | Algorithm::SplitK { .. } => self.options.config,
+        }
+    }
+
     /// A layer that reads `x`.
     pub fn new(
         program: &'a mut Program,

@@ -16,11 +16,11 @@ use super::{
 };
 use crate::{
     gpu::{Gpu, error_scopes::Scopes},
-    kernels::{Algorithm, Checks, KernelConfig, Precision},
+    kernels::{Algorithm, Arithmetic, Checks, KernelConfig, Precision},
     lower::Inference,
     network::Network,
     program::{Algorithms, Options},
-    select::{self, BlockedVariant, Blocklist},
+    select::{BlockedVariant, Blocklist},
     weights::Weights,
 };
 
@@ -56,6 +56,7 @@ pub(super) struct Settings {
     pub(super) config: Option<KernelConfig>,
     pub(super) algorithms: Algorithms,
     pub(super) precision: Precision,
+    pub(super) arithmetic: Arithmetic,
     /// In addition to the device's blocklist.
     pub(super) blocklist: Blocklist,
     /// The device's setting where `None`.
@@ -94,6 +95,13 @@ impl<'a> PipelineBuilder<'a> {
     /// Sets the precision of the fully connected layers' weights on the device. The default is [`Precision::F32`].
     pub fn precision(mut self, precision: Precision) -> Self {
         self.settings.precision = precision;
+        self
+    }
+
+    /// Sets how exactly products are computed. The default is [`Arithmetic::Exact`]. An explicit
+    /// [`PipelineBuilder::kernel_config`] takes precedence.
+    pub fn arithmetic(mut self, arithmetic: Arithmetic) -> Self {
+        self.settings.arithmetic = arithmetic;
         self
     }
 
@@ -145,11 +153,11 @@ impl<'a> PipelineBuilder<'a> {
             network.position(layer)?;
         }
         let blocklist = gpu.blocklist().and(&settings.blocklist);
-        let config = settings.config.map_or_else(|| avoid::allowed_config(gpu, &blocklist), Ok)?;
+        let config = settings.config.map_or_else(|| avoid::allowed_config(gpu, &blocklist, settings.arithmetic), Ok)?;
         let mut algorithms = settings.algorithms.clone();
         avoid::avoid_algorithms(network, config, batch, &blocklist, &mut algorithms);
         requirements::check(gpu, network, &settings, config)?;
-        if let Some(reason) = select::refusal(gpu.info(), device.features(), config) {
+        if let Some(reason) = gpu.refusal(config) {
             return Err(PipelineError::KernelConfig { reason });
         }
         weights.check(network)?;
@@ -206,6 +214,7 @@ impl Pipeline {
             config: None,
             algorithms: BTreeMap::new(),
             precision: Precision::default(),
+            arithmetic: Arithmetic::default(),
             blocklist: Blocklist::default(),
             checks: None,
             keep: Vec::new(),

@@ -54,7 +54,7 @@ pub(super) fn compile(gpu: &Gpu, kernel: &Kernel, checks: Checks) -> Result<Comp
     let scopes = Scopes::push(device);
     let descriptor =
         wgpu::ShaderModuleDescriptor { label: Some(&label), source: wgpu::ShaderSource::Wgsl(source.into()) };
-    let module = match checks {
+    let make = || match checks {
         Checks::On => device.create_shader_module(descriptor),
         // SAFETY: no index reaches past its array, and no divisor is zero. conformance/bounds.rs proves it: it executes these
         // shaders on the processor, with every setting that the planner has, over the shapes at which indices go wrong if
@@ -65,7 +65,9 @@ pub(super) fn compile(gpu: &Gpu, kernel: &Kernel, checks: Checks) -> Result<Comp
         },
     };
     #[cfg(test)]
-    let module = gpu.compiler.as_ref().and_then(|compiler| compiler.0(device, kernel)).unwrap_or(module);
+    let module = gpu.compiler.as_ref().and_then(|compiler| compiler.0(device, kernel)).unwrap_or_else(make);
+    #[cfg(not(test))]
+    let module = make();
     let entries = layout_entries(kernel);
     let layout =
         device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: Some(&label), entries: &entries });

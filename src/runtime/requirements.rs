@@ -20,6 +20,37 @@ impl KernelConfig {
     pub fn for_adapter(adapter: &wgpu::Adapter) -> Self {
         select::kernel_config(&adapter.get_info(), adapter.features())
     }
+
+    /// Returns the kernel configuration with the cooperative matrices that `adapter` offers, if it offers any that this
+    /// library uses. The device is to be made with all of [`Pipeline::required_features`], as
+    /// [`wgpu::ExperimentalFeatures`] permit, and passed to [`Gpu::with_cooperative_matrices`].
+    ///
+    /// ```no_run
+    /// use alexnet_wgpu::{Arithmetic, Gpu, KernelConfig, Model, Pipeline, wgpu};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let adapter: wgpu::Adapter = unimplemented!();
+    /// let matrices = KernelConfig::with_cooperative_matrices(&adapter);
+    /// let config = matrices.unwrap_or_else(|| KernelConfig::for_adapter(&adapter));
+    /// let (device, queue) = pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor {
+    ///     required_features: Pipeline::required_features(config),
+    ///     experimental_features: match matrices {
+    ///         // SAFETY: the host trusts the driver's cooperative matrices.
+    ///         Some(_) => unsafe { wgpu::ExperimentalFeatures::enabled() },
+    ///         None => wgpu::ExperimentalFeatures::disabled(),
+    ///     },
+    ///     ..Default::default()
+    /// }))?;
+    /// let gpu = Gpu::from_device(device, queue)?.with_cooperative_matrices(&adapter);
+    /// let model = Model::embedded()?;
+    /// let builder = Pipeline::builder(&gpu, &model.network, &model.weights);
+    /// let pipeline = builder.arithmetic(Arithmetic::Fast).build()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn with_cooperative_matrices(adapter: &wgpu::Adapter) -> Option<Self> {
+        select::matrix_config(adapter)
+    }
 }
 
 impl Pipeline {
@@ -28,6 +59,7 @@ impl Pipeline {
         match config.family {
             Family::WorkgroupTiled => Features::empty(),
             Family::SubgroupBroadcast { .. } => Features::SUBGROUP,
+            Family::CooperativeMatrix { .. } => select::MATRIX_FEATURES,
         }
     }
 
@@ -70,7 +102,7 @@ pub(super) fn check(
 ) -> Result<(), PipelineError> {
     let Settings { batch, ref algorithms, precision, .. } = *settings;
     let needed = limits(network, algorithms, batch, config, precision)?;
-    let features = Pipeline::required_features(config) - gpu.device().features();
+    let features = gpu.missing_features(config);
     let device = || format!("the device of adapter `{}`", gpu.info().name);
     compare(device, features, &needed, &gpu.device().limits())
 }
@@ -89,7 +121,7 @@ pub(super) fn check_defaults(
 
 /// Checks the device of `gpu` for a program in `config`.
 pub(crate) fn check_program(gpu: &Gpu, program: &Program, config: KernelConfig) -> Result<(), PipelineError> {
-    let features = Pipeline::required_features(config) - gpu.device().features();
+    let features = gpu.missing_features(config);
     let device = || format!("the device of adapter `{}`", gpu.info().name);
     compare(device, features, &program_limits(program, config), &gpu.device().limits())
 }

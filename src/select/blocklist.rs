@@ -7,7 +7,7 @@ use crate::kernels::{Algorithm, Family, KernelConfig, Storage};
 /// A set of kernel variants that the planner must not choose because a driver miscompiles them. `alexnet doctor` finds
 /// them.
 ///
-/// It is written as parts joined by hyphens, each at most once: a family (`tiled` or `broadcast`), a storage (`buffer`,
+/// It is written as parts joined by hyphens, each at most once: a family (`tiled`, `broadcast` or `cooperative`), a storage (`buffer`,
 /// `texture` or `sampled`), and an algorithm of convolutions (`winograd`, or `split` for [`Algorithm::SplitK`]).
 /// Variants that match all parts are blocked: `broadcast` blocks that family with every storage, `tiled-texture` blocks
 /// one kernel configuration, `winograd` blocks the algorithm in every kernel configuration, and `tiled-winograd` blocks
@@ -23,9 +23,37 @@ use crate::kernels::{Algorithm, Family, KernelConfig, Storage};
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct BlockedVariant {
-    broadcast: Option<bool>,
+    family: Option<FamilyName>,
     storage: Option<Storage>,
     shortcut: Option<Shortcut>,
+}
+
+/// A family, whatever the number of lanes or the size of matrices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum FamilyName {
+    Tiled,
+    Broadcast,
+    Cooperative,
+}
+
+impl FamilyName {
+    const ALL: [Self; 3] = [Self::Tiled, Self::Broadcast, Self::Cooperative];
+
+    fn of(family: Family) -> Self {
+        match family {
+            Family::WorkgroupTiled => Self::Tiled,
+            Family::SubgroupBroadcast { .. } => Self::Broadcast,
+            Family::CooperativeMatrix { .. } => Self::Cooperative,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Tiled => "tiled",
+            Self::Broadcast => "broadcast",
+            Self::Cooperative => "cooperative",
+        }
+    }
 }
 
 /// An algorithm other than the direct one.
@@ -38,7 +66,7 @@ enum Shortcut {
 impl Shortcut {
     fn of(algorithm: Algorithm) -> Option<Self> {
         match algorithm {
-            Algorithm::Direct => None,
+            Algorithm::Direct | Algorithm::DirectF32 => None,
             Algorithm::Winograd { .. } => Some(Self::Winograd),
             Algorithm::SplitK { .. } => Some(Self::Split),
         }
@@ -49,31 +77,27 @@ impl BlockedVariant {
     /// Returns the variant for one kernel configuration, or for an algorithm in it; [`Algorithm::Direct`] stands for
     /// the kernel configuration.
     pub fn of(config: KernelConfig, algorithm: Algorithm) -> Self {
-        let (broadcast, storage) = (Some(is_broadcast(config)), Some(config.storage));
-        Self { broadcast, storage, shortcut: Shortcut::of(algorithm) }
+        let (family, storage) = (Some(FamilyName::of(config.family)), Some(config.storage));
+        Self { family, storage, shortcut: Shortcut::of(algorithm) }
     }
 
     /// The variant without its family, its storage, or both, which covers several kernel configurations.
     pub(crate) fn wider(self) -> impl Iterator<Item = Self> {
-        let (any_storage, any_family) = (Self { storage: None, ..self }, Self { broadcast: None, ..self });
+        let (any_storage, any_family) = (Self { storage: None, ..self }, Self { family: None, ..self });
         // At least one part must remain.
         let both = self.shortcut.map(|_| Self { storage: None, ..any_family });
         both.into_iter().chain([any_storage, any_family])
     }
 
     fn fits(self, config: KernelConfig) -> bool {
-        self.broadcast.is_none_or(|broadcast| broadcast == is_broadcast(config))
+        self.family.is_none_or(|family| family == FamilyName::of(config.family))
             && self.storage.is_none_or(|storage| storage == config.storage)
     }
 }
 
-fn is_broadcast(config: KernelConfig) -> bool {
-    matches!(config.family, Family::SubgroupBroadcast { .. })
-}
-
 impl fmt::Display for BlockedVariant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let family = self.broadcast.map(|broadcast| if broadcast { "broadcast" } else { "tiled" });
+        let family = self.family.map(FamilyName::name);
         let storage = self.storage.map(Storage::name);
         let shortcut = self.shortcut.map(|shortcut| match shortcut {
             Shortcut::Winograd => "winograd",
@@ -89,17 +113,20 @@ impl FromStr for BlockedVariant {
 
     fn from_str(text: &str) -> Result<Self, UnknownVariant> {
         let unknown = || UnknownVariant { found: text.chars().take(80).collect() };
-        let mut blocked = Self { broadcast: None, storage: None, shortcut: None };
+        let mut blocked = Self { family: None, storage: None, shortcut: None };
         for part in text.split('-') {
             let again = match part {
-                "tiled" => blocked.broadcast.replace(false).is_some(),
-                "broadcast" => blocked.broadcast.replace(true).is_some(),
                 "winograd" => blocked.shortcut.replace(Shortcut::Winograd).is_some(),
                 "split" => blocked.shortcut.replace(Shortcut::Split).is_some(),
-                name => match Storage::ALL.into_iter().find(|storage| storage.name() == name) {
-                    Some(storage) => blocked.storage.replace(storage).is_some(),
-                    None => return Err(unknown()),
-                },
+                name => {
+                    let family = FamilyName::ALL.into_iter().find(|family| family.name() == name);
+                    let storage = Storage::ALL.into_iter().find(|storage| storage.name() == name);
+                    match (family, storage) {
+                        (Some(family), _) => blocked.family.replace(family).is_some(),
+                        (None, Some(storage)) => blocked.storage.replace(storage).is_some(),
+                        (None, None) => return Err(unknown()),
+                    }
+                }
             };
             if again {
                 return Err(unknown());
@@ -182,7 +209,7 @@ impl FromStr for Blocklist {
 /// A name that does not denote a variant.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "expected a kernel variant (tiled or broadcast, buffer, texture or sampled, winograd or split, or several of them joined by \
+    "expected a kernel variant (tiled, broadcast or cooperative, buffer, texture or sampled, winograd or split, or several of them joined by \
      hyphens, such as tiled-texture), found `{found}`"
 )]
 pub struct UnknownVariant {
@@ -209,6 +236,7 @@ mod tests {
             ("winograd", false, false, true, true),
             ("buffer-winograd", false, false, true, false),
             ("broadcast, tiled-buffer-winograd", false, true, true, false),
+            ("cooperative", false, false, false, false),
         ] {
             let blocklist: Blocklist = names.parse().unwrap();
             assert_eq!([blocklist.blocks(TILED), blocklist.blocks(BROADCAST)], [tiled, broadcast], "{names}");

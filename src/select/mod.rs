@@ -2,7 +2,7 @@
 
 mod blocklist;
 
-use wgpu::{AdapterInfo, DeviceType, Features};
+use wgpu::{AdapterInfo, CooperativeMatrixProperties, CooperativeScalarType, DeviceType, Features};
 
 pub use blocklist::{BlockedVariant, Blocklist, UnknownVariant};
 
@@ -17,8 +17,43 @@ pub(crate) fn subgroup_lanes(info: &AdapterInfo, features: Features) -> Option<u
     (fixed && features.contains(Features::SUBGROUP)).then_some(info.subgroup_min_size)
 }
 
-/// Every kernel configuration that runs on a device with `features`. Of the broadcast ones, the one with the most lanes
-/// comes first.
+/// The features of a device that computes with cooperative matrices.
+pub(crate) const MATRIX_FEATURES: Features =
+    Features::EXPERIMENTAL_COOPERATIVE_MATRIX.union(Features::SHADER_F16).union(Features::SUBGROUP);
+
+/// The size of the cooperative matrices with f16 operands and f32 sums that suit this library's kernels best, of those
+/// that an adapter offers.
+fn matrix_size(offered: &[CooperativeMatrixProperties]) -> Option<u32> {
+    let is_offered = |&size: &u32| {
+        offered.iter().any(|shape| {
+            [shape.m_size, shape.n_size, shape.k_size] == [size; 3]
+                && (shape.ab_type, shape.cr_type) == (CooperativeScalarType::F16, CooperativeScalarType::F32)
+        })
+    };
+    [16, 8].into_iter().find(is_offered)
+}
+
+/// The kernel configuration with the cooperative matrices of `adapter`, if it has any that this library uses.
+pub(crate) fn matrix_config(adapter: &wgpu::Adapter) -> Option<KernelConfig> {
+    if !adapter.features().contains(MATRIX_FEATURES) {
+        return None;
+    }
+    let info = adapter.get_info();
+    // AMD's drivers choose the larger of two sizes. Metal's subgroups have 32 lanes, whatever wgpu says of them.
+    let lanes = if info.subgroup_min_size == 32 && info.subgroup_max_size == 64 { 64 } else { 32 };
+    let size = matrix_size(&adapter.cooperative_matrix_properties())?;
+    Some(KernelConfig { family: Family::CooperativeMatrix { size, lanes }, storage: Storage::StorageBuffer })
+}
+
+/// Every kernel configuration with cooperative matrices.
+#[cfg(test)]
+pub(crate) fn matrix_configs() -> impl Iterator<Item = KernelConfig> + Clone {
+    let families = [(8, 32), (16, 32), (16, 64)].map(|(size, lanes)| Family::CooperativeMatrix { size, lanes });
+    families.into_iter().map(|family| KernelConfig { family, storage: Storage::StorageBuffer })
+}
+
+/// Every kernel configuration that runs on a device with `features`, without cooperative matrices. Of the broadcast ones,
+/// the one with the most lanes comes first.
 pub(crate) fn kernel_configs(info: &AdapterInfo, features: Features) -> Vec<KernelConfig> {
     let subgroups = features.contains(Features::SUBGROUP);
     let lanes = [16, 8, 4].into_iter().filter(|&lanes| subgroups && lanes <= info.subgroup_min_size);
@@ -57,7 +92,7 @@ const MOST_PARTS_QUADS: usize = 1 << 18;
 
 /// The number of parts that k of a product is split into, where its tiles are too few to fill a GPU.
 pub(crate) fn split(config: KernelConfig, gemm: &Gemm, batch: usize) -> Algorithm {
-    if config.family != Family::WorkgroupTiled || gemm.is_matvec(config.family) {
+    if !config.family.splits() || gemm.is_matvec(config.family) {
         return Algorithm::Direct;
     }
     let fill = ENOUGH_WORKGROUPS / gemm.workgroups(config).max(1);
@@ -80,6 +115,8 @@ pub(crate) fn winograd_tile(family: Family, window: Window, positions: usize) ->
     // Elsewhere only large products pay for the passes, and for larger weights.
     let pays = |least| family == Family::SubgroupBroadcast { lanes: 4 } || positions >= least;
     let quicker = match (window.stride, window.kernel) {
+        // Its transforms would cost more than cooperative matrices do.
+        _ if matches!(family, Family::CooperativeMatrix { .. }) => false,
         _ if window.dilation != [1, 1] => false,
         ([1, 1], [5, 5]) => true,
         ([1, 1], [3, 3]) => pays(WINOGRAD_POSITIONS),
@@ -91,9 +128,24 @@ pub(crate) fn winograd_tile(family: Family, window: Window, positions: usize) ->
     quicker.then_some(4)
 }
 
-/// The reason why a device with `features` cannot run `config`, if it cannot.
-pub(crate) fn refusal(info: &AdapterInfo, features: Features, config: KernelConfig) -> Option<String> {
-    let Family::SubgroupBroadcast { lanes } = config.family else { return None };
+/// The reason why a device with `features`, and `matrix` as its configuration with cooperative matrices, cannot run
+/// `config`, if it cannot.
+pub(crate) fn refusal(
+    info: &AdapterInfo,
+    features: Features,
+    matrix: Option<KernelConfig>,
+    config: KernelConfig,
+) -> Option<String> {
+    let lanes = match config.family {
+        Family::WorkgroupTiled => return None,
+        Family::SubgroupBroadcast { lanes } => lanes,
+        Family::CooperativeMatrix { .. } => {
+            return match matrix {
+                None => Some("the device was made without cooperative matrices".into()),
+                Some(found) => (found != config).then(|| format!("expected {found:?}, found {config:?}")),
+            };
+        }
+    };
     if !features.contains(Features::SUBGROUP) {
         return Some("the device was made without the subgroup feature".into());
     }

@@ -95,7 +95,7 @@ impl Args {
 }
 
 pub fn run(args: &Args) -> Result<ExitCode, Failure> {
-    run_on(args, || args.gpu.open())
+    run_on(args, || args.compute.open(&args.gpu))
 }
 
 /// Classifies on the device that `open` opens.

@@ -133,7 +133,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     let stop = signals::stop();
 
     let crops = if args.ten_crop { Crops::Ten } else { Crops::One };
-    let gpu = args.gpu.open()?;
+    let gpu = args.compute.open(&args.gpu)?;
     let message = format!("uploading {} to {}", model.network.name(), gpu.info().name);
     let batch = args.batch.of(&gpu, &model.network, pictures.len() * crops.count());
     let at_once = (batch / crops.count()).max(1);

@@ -143,7 +143,7 @@ impl Args {
 }
 
 pub fn run(args: &Args) -> Result<ExitCode, Failure> {
-    run_on(args, || args.gpu.open())
+    run_on(args, || args.compute.open(&args.gpu))
 }
 
 /// Computes features on the device that `open` opens.

@@ -43,7 +43,7 @@ impl Gemm {
 
     /// The number of parts in which [`Gemm::weight_gradient`] sums the rows, so that a large GPU is busy.
     pub fn gradient_parts(&self, config: KernelConfig) -> usize {
-        if config.family != Family::WorkgroupTiled {
+        if !config.family.splits() {
             return 1;
         }
         let packing = self.packing(config);
@@ -70,7 +70,7 @@ impl Gemm {
                 let tile = BROADCAST_QUADS.min(lanes);
                 ("weight_gradient_broadcast", [k_quads.div_ceil(tile), quads.div_ceil(lanes), groups])
             }
-            Family::WorkgroupTiled => {
+            Family::WorkgroupTiled | Family::CooperativeMatrix { .. } => {
                 settings.extend([("PARTS", parts), ("GROUPS", groups)]);
                 let tile = [k_quads, quads].map(|quads| quads.div_ceil(TILED_QUADS));
                 ("weight_gradient_tiled", [tile[0], tile[1], groups * parts])
@@ -114,7 +114,7 @@ impl Gemm {
                 settings.extend([("LANES", lanes), ("ROWS", tile)]);
                 ("input_gradient_broadcast", [offsets * rows.div_ceil(tile), quads.div_ceil(lanes), groups])
             }
-            Family::WorkgroupTiled => {
+            Family::WorkgroupTiled | Family::CooperativeMatrix { .. } => {
                 ("input_gradient_tiled", [offsets * rows.div_ceil(64), quads.div_ceil(16), groups])
             }
         };

@@ -15,6 +15,7 @@ pub struct Driver {
     name: String,
     device: ash::Device,
     executables: khr::pipeline_executable_properties::Device,
+    has_matrices: bool,
 }
 
 /// What the driver says about a pipeline.
@@ -73,6 +74,7 @@ impl Driver {
             let mut vulkan11 = vk::PhysicalDeviceVulkan11Features::default();
             let mut vulkan12 = vk::PhysicalDeviceVulkan12Features::default();
             let mut vulkan13 = vk::PhysicalDeviceVulkan13Features::default();
+            let mut matrices = vk::PhysicalDeviceCooperativeMatrixFeaturesKHR::default();
             let mut robustness = vk::PhysicalDeviceRobustness2FeaturesEXT::default();
             let mut executable = vk::PhysicalDevicePipelineExecutablePropertiesFeaturesKHR::default();
             let mut features = vk::PhysicalDeviceFeatures2::default()
@@ -80,6 +82,11 @@ impl Driver {
                 .push_next(&mut vulkan12)
                 .push_next(&mut vulkan13)
                 .push_next(&mut executable);
+            let has_matrices = has(khr::cooperative_matrix::NAME);
+            if has_matrices {
+                extensions.push(khr::cooperative_matrix::NAME.as_ptr());
+                features = features.push_next(&mut matrices);
+            }
             if has(ext::robustness2::NAME) {
                 extensions.push(ext::robustness2::NAME.as_ptr());
                 features = features.push_next(&mut robustness);
@@ -93,13 +100,18 @@ impl Driver {
                 .push_next(&mut features);
             let device = instance.create_device(physical, &create, None)?;
             let executables = khr::pipeline_executable_properties::Device::new(&instance, &device);
-            Ok(Self { name, device, executables })
+            Ok(Self { name, device, executables, has_matrices })
         }
     }
 
     /// Device and driver.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Whether it has cooperative matrices.
+    pub fn has_matrices(&self) -> bool {
+        self.has_matrices
     }
 
     /// Compiles a compute shader.

@@ -25,8 +25,12 @@ use std::{
 
 use alexnet_wgpu::{Family, KernelConfig, PlannedDispatch, Precision, Storage, Variant, plan, write_atomically};
 
-/// What runs on GPUs.
+/// What runs on GPUs by default.
 const CONFIG: KernelConfig = KernelConfig::new(Family::WorkgroupTiled, Storage::StorageBuffer);
+
+/// What runs, if wanted, on GPUs with cooperative matrices of the size that AMD's have.
+const MATRIX_CONFIG: KernelConfig =
+    KernelConfig::new(Family::CooperativeMatrix { size: 16, lanes: 64 }, Storage::StorageBuffer);
 
 /// Batches whose plans are looked at: one picture, and enough for matrix products in every layer.
 const BATCHES: [usize; 2] = [1, 16];
@@ -43,12 +47,12 @@ struct Pipeline {
     layers: BTreeSet<String>,
 }
 
-/// The distinct pipelines of all four networks.
-fn pipelines() -> Result<Vec<Pipeline>, Box<dyn Error>> {
+/// The distinct pipelines of all four networks in `config`.
+fn pipelines(config: KernelConfig) -> Result<Vec<Pipeline>, Box<dyn Error>> {
     let mut distinct = BTreeMap::new();
     for (batch, precision) in BATCHES.into_iter().flat_map(|batch| Precision::ALL.map(|p| (batch, p))) {
         for variant in Variant::ALL {
-            for dispatch in plan(&variant.standard().network()?, batch, CONFIG, precision)? {
+            for dispatch in plan(&variant.standard().network()?, batch, config, precision)? {
                 let key = (name(&dispatch), dispatch.wgsl.clone());
                 let layer = dispatch.layer.clone();
                 let pipeline = distinct.entry(key).or_insert_with(|| Pipeline { dispatch, layers: BTreeSet::new() });
@@ -69,7 +73,12 @@ fn amd(file: &Path) -> Result<bool, Box<dyn Error>> {
     );
     println!("|{}", " --- |".repeat(14));
     let (mut loops, mut clean) = (BTreeMap::new(), true);
-    for Pipeline { dispatch, layers } in pipelines()? {
+    let mut all = pipelines(CONFIG)?;
+    if driver.has_matrices() {
+        let others = pipelines(MATRIX_CONFIG)?;
+        all.extend(others.into_iter().filter(|pipeline| pipeline.dispatch.kernel.starts_with("gemm_cooperative")));
+    }
+    for Pipeline { dispatch, layers } in all {
         let report = driver.compile(&shader::compile(&dispatch)?)?;
         let value = |name: &str| report.statistics.get(name).copied();
         let show = |name| value(name).map_or("–".into(), |v| v.to_string());
