@@ -1,4 +1,5 @@
-// Softmax over the channels of each pixel, shifted by their maximum. One workgroup per pixel: one per image for a vector.
+// Softmax over the channels of each pixel, shifted by their maximum. One workgroup per pixel: one per image for a vector; of
+// one invocation on processors, whose drivers take long to compile barriers.
 //
 // x, y: [n][height][width][quads]; channels past p.classes are padding and become zero.
 // Workgroups: (width, height, n).
@@ -34,6 +35,7 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
     highest = max(highest, max(max(v.x, v.y), max(v.z, v.w)));
   }
   partial[thread] = highest;
+//% if WORKGROUP > 1
   workgroupBarrier();
   for (var half = THREADS / 2u; half > 0u; half /= 2u) {
     if thread < half {
@@ -41,8 +43,11 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
     }
     workgroupBarrier();
   }
+//% endif
   highest = partial[0];
+//% if WORKGROUP > 1
   workgroupBarrier();
+//% endif
 
   var sum = 0.0;
   for (var q = thread; q < p.quads; q += THREADS) {
@@ -50,6 +55,7 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
     sum += e.x + e.y + e.z + e.w;
   }
   partial[thread] = sum;
+//% if WORKGROUP > 1
   workgroupBarrier();
   for (var half = THREADS / 2u; half > 0u; half /= 2u) {
     if thread < half {
@@ -57,6 +63,7 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
     }
     workgroupBarrier();
   }
+//% endif
   sum = partial[0];
 
   for (var q = thread; q < p.quads; q += THREADS) {

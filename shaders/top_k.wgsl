@@ -1,5 +1,5 @@
 // The k largest values in each image's vector, largest first; among equal values, the lower index comes first. One
-// workgroup per image.
+// workgroup per image; of one invocation on processors, as in softmax.wgsl.
 //
 // x: [n][quads]; y: [n][k] of Entry. Where fewer than k values are left, the index is NONE. All indices of an image are
 // NONE if one of its values is NaN.
@@ -67,6 +67,7 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
       }
     }
     partial[thread] = best;
+//% if WORKGROUP > 1
     workgroupBarrier();
     for (var half = THREADS / 2u; half > 0u; half /= 2u) {
       if thread < half && precedes(partial[thread + half], partial[thread]) {
@@ -74,10 +75,13 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
       }
       workgroupBarrier();
     }
+//% endif
     previous = partial[0];
     if thread == 0u {
       y[i] = Entry(select(previous.index, NONE, previous.index == NOT_A_NUMBER), previous.value);
     }
+//% if WORKGROUP > 1
     workgroupBarrier();
+//% endif
   }
 }

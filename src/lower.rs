@@ -201,14 +201,14 @@ fn find_top(
     program: &mut Program,
     x: ArrayId,
     classes: usize,
-    Options { batch, top, .. }: Options<'_>,
+    Options { config, batch, top, .. }: Options<'_>,
 ) -> Result<(ArrayId, usize), ProgramError> {
     let k = top.min(classes);
     // Pairs of index and value.
     let bytes = (batch * k * 8) as u64;
     let entries = Array { bytes, ..Array::quads("top", 0, Storage::StorageBuffer, Role::Output) };
     let entries = program.array(entries);
-    program.dispatch("top", top_k(k, classes, batch), &[read(X, x), write(Y, entries)])?;
+    program.dispatch("top", top_k(config, k, classes, batch), &[read(X, x), write(Y, entries)])?;
     Ok((entries, k))
 }
 

@@ -6,9 +6,10 @@ use std::{
 };
 
 use alexnet_wgpu::{
-    Arithmetic, BlockedVariant, Blocklist, Checks, GivenPreprocessing, Gpu, GpuError, GpuOptions, MAX_BATCH, Model,
-    ModelOptions, Network, Pipeline, PipelineBuilder, PipelineError, Precision, UnknownPreprocessing, Variant, Weights,
-    WeightsError, wgpu::Backends,
+    Algorithm, Arithmetic, BlockedVariant, Blocklist, Checks, GivenPreprocessing, Gpu, GpuError, GpuOptions, MAX_BATCH,
+    Model, ModelOptions, Network, Op, Pipeline, PipelineBuilder, PipelineError, Precision, UnknownPreprocessing,
+    Variant, Weights, WeightsError,
+    wgpu::{Backends, DeviceType},
 };
 use clap::ValueEnum;
 
@@ -235,16 +236,34 @@ impl ComputeArgs {
         weights: &'a Weights,
         batch: usize,
     ) -> PipelineBuilder<'a> {
-        let builder =
-            Pipeline::builder(gpu, network, weights).batch(batch).precision(self.dtype).arithmetic(self.precision);
+        self.builder_for(gpu, network, weights, batch, usize::MAX)
+    }
+
+    /// As [`ComputeArgs::builder`], for so many pictures. For few on a processor, it leaves out Winograd's kernels: the driver
+    /// takes half a second to compile them, and they save a few milliseconds a picture.
+    pub fn builder_for<'a>(
+        &self,
+        gpu: &'a Gpu,
+        network: &'a Network,
+        weights: &'a Weights,
+        batch: usize,
+        pictures: usize,
+    ) -> PipelineBuilder<'a> {
+        const FEW: usize = 16;
+        let builder = Pipeline::builder(gpu, network, weights).batch(batch);
+        let builder = builder.precision(self.dtype).arithmetic(self.precision);
         // A tuned choice may have been denied since.
         let untuned = self.untuned || !gpu.blocklist().is_empty();
         let tuned = if untuned { None } else { choices::load(gpu, network, batch, self.dtype, self.precision) };
+        let convolutions = network.layers().iter().filter(|layer| matches!(layer.op, Op::Conv(_)));
         match tuned {
             Some(mut tuned) => {
                 // Of a network that is computed in part only.
                 tuned.algorithms.retain(|layer, _| network.layer(layer).is_ok());
                 builder.tuned(&tuned)
+            }
+            None if pictures <= FEW && gpu.info().device_type == DeviceType::Cpu => {
+                convolutions.fold(builder, |builder, layer| builder.algorithm(layer.name.clone(), Algorithm::Direct))
             }
             None => builder,
         }

@@ -120,7 +120,7 @@ fn features_are_the_same_without_what_is_denied() {
 #[test]
 fn mistakes_are_told() {
     let image = picture("bag.png");
-    alexnet("classify --deny voodoo", &[&image]).failure(2, &["voodoo", "tiled or broadcast"]);
+    alexnet("classify --deny voodoo", &[&image]).failure(2, &["voodoo", "tiled, broadcast or cooperative"]);
     let mut command = prepared("classify", &[&image]);
     Output::of(command.env("ALEXNET_DENY", "voodoo")).failure(1, &["ALEXNET_DENY", "found `voodoo`"]);
     alexnet("classify --deny tiled,broadcast", &[&image]).failure(1, &["(tiled,broadcast)", "block fewer variants"]);

@@ -900,14 +900,23 @@ fn training_reaches_no_further_than_its_bindings() {
 /// The kernels of the largest outputs.
 #[test]
 fn top_k_reaches_no_further_than_its_bindings() {
-    for storage in Storage::ALL {
+    for (family, storage) in [Family::WorkgroupTiled, Family::SubgroupBroadcast { lanes: 8 }]
+        .into_iter()
+        .flat_map(|family| Storage::ALL.map(|storage| (family, storage)))
+    {
         for (k, classes, batch) in [(1, 1usize, 1), (5, 10, 2), (5, 1000, 3), (257, 257, 1)] {
             let mut program = Program::default();
             let x = Array::quads("x", classes.div_ceil(4) * batch, storage, Role::Input);
             let y =
                 Array { bytes: (8 * k * batch) as u64, ..Array::quads("y", 0, Storage::StorageBuffer, Role::Output) };
             let (x, y) = (program.array(x), program.array(y));
-            program.dispatch("top", kernels::top_k(k, classes, batch), &[read(X, x), write(Y, y)]).unwrap();
+            program
+                .dispatch(
+                    "top",
+                    kernels::top_k(KernelConfig { family, storage }, k, classes, batch),
+                    &[read(X, x), write(Y, y)],
+                )
+                .unwrap();
             let dispatch = &program.dispatches[0];
             walk_dispatch(&program, dispatch, &Shader::new(&dispatch.kernel)).unwrap();
         }

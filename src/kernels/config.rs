@@ -4,6 +4,8 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
+use super::WORKGROUP;
+
 /// Where activations and weights live on the device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -101,6 +103,15 @@ impl KernelConfig {
         match self.family {
             Family::CooperativeMatrix { .. } => Self { family: Family::WorkgroupTiled, ..self },
             Family::WorkgroupTiled | Family::SubgroupBroadcast { .. } => self,
+        }
+    }
+
+    /// Invocations that share a reduction of one image's vector. On a processor it is one: those that meet at barriers take
+    /// turns there, and its drivers take long to compile barriers.
+    pub(crate) fn reducing_threads(self) -> u32 {
+        match self.family {
+            Family::SubgroupBroadcast { .. } => 1,
+            Family::WorkgroupTiled | Family::CooperativeMatrix { .. } => WORKGROUP,
         }
     }
 

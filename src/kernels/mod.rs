@@ -32,6 +32,15 @@ use crate::{activation::Activation, shape::Shape};
 /// Texels per row of a texture that holds a flat array. A power of two, since division is slow on some drivers.
 pub(crate) const TEXTURE_WIDTH: u32 = 4096;
 
+/// The rows of a texture that holds so many texels: never a power of two. lavapipe before Mesa 23 compiles a pipeline once
+/// more for textures that differ in whether their sizes are powers of two.
+pub(crate) fn texture_height(texels: u64) -> u64 {
+    match texels.div_ceil(TEXTURE_WIDTH.into()) {
+        0..=2 => 3,
+        rows => rows + u64::from(rows.is_power_of_two()),
+    }
+}
+
 /// Invocations per workgroup, in the shaders with one invocation per output.
 pub(crate) const WORKGROUP: u32 = 64;
 

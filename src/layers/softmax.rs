@@ -49,7 +49,8 @@ impl Operation for Softmax {
 
     fn lower(&self, lowering: &mut Lowering<'_>) -> Result<(), ProgramError> {
         let (shape, batch) = (lowering.input, lowering.options.batch);
-        lowering.pointwise(work(Kernel::pointwise("softmax"), shape, batch))
+        let kernel = Kernel::new("softmax", [("WORKGROUP", lowering.options.config.reducing_threads())]);
+        lowering.pointwise(work(kernel, shape, batch))
     }
 
     fn lower_backward(&self, backward: &mut Backward<'_>) -> Result<(), ProgramError> {

@@ -3,7 +3,7 @@
 use std::{cmp::Reverse, collections::BTreeSet, ops::RangeInclusive};
 
 use super::{Array, ArrayId, Program, Role};
-use crate::kernels::{Access, Precision, Storage, TEXTURE_WIDTH};
+use crate::kernels::{Access, Precision, Storage, TEXTURE_WIDTH, texture_height};
 
 /// A piece of memory that one array uses, or several in turn.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,13 +18,13 @@ pub(crate) struct Allocation {
 }
 
 impl Allocation {
-    /// Size in bytes on a device; a texture has whole rows.
+    /// Size in bytes on a device; a texture has whole rows, and one or two more where their number would be a power of two.
     pub fn device_bytes(&self) -> u64 {
         match self.storage {
             Storage::StorageBuffer => self.bytes,
             Storage::StorageTexture | Storage::SampledTexture => {
                 let texels = self.bytes.div_ceil(self.precision.quad_bytes());
-                texels.next_multiple_of(TEXTURE_WIDTH.into()) * self.precision.quad_bytes()
+                texture_height(texels) * u64::from(TEXTURE_WIDTH) * self.precision.quad_bytes()
             }
         }
     }

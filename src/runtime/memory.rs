@@ -12,7 +12,7 @@ use wgpu::{
 use super::wait;
 use crate::{
     gpu::Gpu,
-    kernels::{Precision, Storage, TEXTURE_WIDTH},
+    kernels::{Precision, Storage, TEXTURE_WIDTH, texture_height},
     program::{Allocation, QUAD},
 };
 
@@ -51,11 +51,7 @@ impl Memory {
         let texels = bytes.div_ceil(precision.quad_bytes());
         let texture = device.create_texture(&wgpu::TextureDescriptor {
             label: Some(label),
-            size: Extent3d {
-                width: TEXTURE_WIDTH,
-                height: texels.div_ceil(TEXTURE_WIDTH.into()) as u32,
-                depth_or_array_layers: 1,
-            },
+            size: Extent3d { width: TEXTURE_WIDTH, height: texture_height(texels) as u32, depth_or_array_layers: 1 },
             mip_level_count: 1,
             sample_count: 1,
             dimension: wgpu::TextureDimension::D2,
@@ -73,7 +69,8 @@ impl Memory {
         match storage {
             Storage::StorageBuffer => limits.max_storage_buffer_binding_size.min(limits.max_buffer_size) / QUAD,
             Storage::StorageTexture | Storage::SampledTexture => {
-                u64::from(TEXTURE_WIDTH) * u64::from(limits.max_texture_dimension_2d)
+                // A texture may have a row more than it needs.
+                u64::from(TEXTURE_WIDTH) * u64::from(limits.max_texture_dimension_2d - 1)
             }
         }
     }

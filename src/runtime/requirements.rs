@@ -7,7 +7,7 @@ use wgpu::{DeviceType, Features, Limits};
 use super::{Pipeline, PipelineError, builder::Settings};
 use crate::{
     gpu::{BASE_LIMITS, Gpu, shortfalls},
-    kernels::{Family, KernelConfig, Precision, Storage, TEXTURE_WIDTH},
+    kernels::{Family, KernelConfig, Precision, Storage, TEXTURE_WIDTH, texture_height},
     lower::Inference,
     network::Network,
     program::{Algorithms, Options, Parameter, Program, QUAD, Role},
@@ -174,7 +174,7 @@ fn program_limits(program: &Program, config: KernelConfig) -> Limits {
             limits.max_buffer_size = cmp::max(limits.max_buffer_size, bytes);
         }
         Storage::StorageTexture | Storage::SampledTexture => {
-            let rows = quads.div_ceil(TEXTURE_WIDTH.into()) as u32;
+            let rows = texture_height(quads) as u32;
             limits.max_texture_dimension_2d = limits.max_texture_dimension_2d.max(TEXTURE_WIDTH).max(rows);
         }
     };

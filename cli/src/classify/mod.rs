@@ -171,7 +171,7 @@ pub fn run_on(args: &Args, open: impl FnOnce() -> Result<Gpu, Failure>) -> Resul
 fn start(args: &Args, gpu: &Gpu, model: &Model, pictures: usize) -> Result<Classifier, Failure> {
     let message = format!("uploading {} to {}", model.network.name(), gpu.info().name);
     let batch = args.batch.of(gpu, &model.network, pictures);
-    let builder = args.compute.builder(gpu, &model.network, &model.weights, batch).top(args.top);
+    let builder = args.compute.builder_for(gpu, &model.network, &model.weights, batch, pictures).top(args.top);
     let pipeline = args.model.built(progress::build(message, builder))?;
     Ok(Classifier::from_pipeline(pipeline, model.preprocessing, model.labels.clone()))
 }

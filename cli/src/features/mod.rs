@@ -214,7 +214,7 @@ pub fn run_on(args: &Args, open: impl FnOnce() -> Result<Gpu, Failure>) -> Resul
 fn start(args: &Args, gpu: &Gpu, model: &Model, layers: &Layers, pictures: usize) -> Result<Pipeline, Failure> {
     let message = format!("uploading {} to {}", model.network.name(), gpu.info().name);
     let batch = args.batch.of(gpu, &layers.network, pictures);
-    let builder = args.compute.builder(gpu, &layers.network, &layers.weights, batch);
+    let builder = args.compute.builder_for(gpu, &layers.network, &layers.weights, batch, pictures);
     args.model.built(progress::build(message, builder))
 }
 
