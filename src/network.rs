@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    kernels::{Algorithm, Family, KernelConfig, RowsLayout, Storage},
+    kernels::{Algorithm, KernelConfig, RowsLayout},
     layers::{AdaptiveAvgPool, AvgPool, BatchNorm, Conv, Linear, LocalResponseNorm, MaxPool, Op},
     shape::{MAX_ACTIVATION, MAX_WEIGHT, Shape},
     text::nearest,
@@ -63,12 +63,6 @@ impl Layer {
     /// The best algorithm for the layer.
     pub(crate) fn algorithm(&self, config: KernelConfig, batch: usize) -> Algorithm {
         self.op.operation().algorithm(config, self.input, self.output, batch)
-    }
-
-    /// Whether the layer has several algorithms in some kernel configuration.
-    pub(crate) fn has_algorithms(&self) -> bool {
-        let tiled = KernelConfig { family: Family::WorkgroupTiled, storage: Storage::StorageBuffer };
-        self.algorithms(tiled, self.input_layout()).len() > 1
     }
 
     /// The algorithms that may suit the layer, for tuning; `layout` is its input's.

@@ -35,9 +35,16 @@ fn check_in(configs: &[KernelConfig], op: Op, input: Shape, batch: usize) -> Res
             (Algorithm::Winograd { tile: 2 }, 3.0),
             (Algorithm::Winograd { tile: 4 }, 10.0),
             (Algorithm::SplitK { parts: 3 }, 1.0),
+            (Algorithm::Tile { rows: 32, parts: 3 }, 1.0),
+            (Algorithm::Tile { rows: 128, parts: 1 }, 1.0),
         ],
         // With only a few pictures, it is a product with vectors.
-        Op::Linear(_) if batch > 16 => &[(Algorithm::Direct, 1.0), (Algorithm::SplitK { parts: 3 }, 1.0)],
+        Op::Linear(_) if batch > 16 => &[
+            (Algorithm::Direct, 1.0),
+            (Algorithm::SplitK { parts: 3 }, 1.0),
+            (Algorithm::Tile { rows: 128, parts: 2 }, 1.0),
+        ],
+        Op::Linear(_) => &[(Algorithm::Direct, 1.0), (Algorithm::Tile { rows: 16, parts: 2 }, 1.0)],
         _ => &[(Algorithm::Direct, 1.0)],
     };
     let precisions = match op {

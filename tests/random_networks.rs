@@ -76,7 +76,8 @@ impl Case {
         }
         let nobody_chose = c.chance(4);
         let algorithms = layers.iter().filter(|(_, op)| matches!(op, Op::Conv(_) | Op::Linear(_))).map(|(name, _)| {
-            let algorithm = match c.below(5) {
+            let algorithm = match c.below(6) {
+                5 => Algorithm::Tile { rows: c.one_of(&[16, 32, 128]), parts: c.one_of(&[1, 2, 5]) },
                 0 => Algorithm::SplitK { parts: c.one_of(&[2, 3, 4, 16]) },
                 1 | 2 => Algorithm::Winograd { tile: c.one_of(&[2, 3, 4]) },
                 _ => Algorithm::Direct,

@@ -152,6 +152,7 @@ fn short(config: KernelConfig, algorithm: Algorithm) -> String {
         Algorithm::Direct => format!("{family} {storage} direct"),
         Algorithm::Winograd { tile } => format!("{family} {storage} winograd{tile}"),
         Algorithm::DirectF32 => format!("{family} {storage} direct in f32"),
+        Algorithm::Tile { rows, parts } => format!("{family} {storage} tile{rows} split-k{parts}"),
         Algorithm::SplitK { parts } => format!("{family} {storage} split-k{parts}"),
         other => format!("{family} {storage} {other:?}"),
     }

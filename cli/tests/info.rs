@@ -97,9 +97,10 @@ fn the_device_takes_about_as_much() {
         println!("{dtype}: said {said}, taken {taken}");
         taken as f64 - said as f64
     });
-    // What kernels need between their dispatches does not depend on the type, and weights are padded a little.
+    // What kernels need between their dispatches does not depend on the type, and weights are padded to whole rows of
+    // textures, of which each layer has up to two more than it needs.
     let [f32, f16, int8] = more;
-    assert!(f32.abs() < 2e7 && (f16 - f32).abs() < 1e5 && (int8 - f32).abs() < 1e5, "{more:?}");
+    assert!(f32.abs() < 2e7 && (f16 - f32).abs() < 4e5 && (int8 - f32).abs() < 4e5, "{more:?}");
 }
 
 #[test]

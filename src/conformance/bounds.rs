@@ -824,9 +824,12 @@ fn no_kernel_reaches_past_its_bindings() {
         for &config in &configs {
             let winograd = [2, 3, 4].map(|tile| Some(Algorithm::Winograd { tile }));
             let split = [2, 3, 16].map(|parts| Some(Algorithm::SplitK { parts }));
+            let tiles = [(16, 1), (32, 3), (128, 2)].map(|(rows, parts)| Some(Algorithm::Tile { rows, parts }));
             let algorithms: Vec<_> = match op {
-                Op::Conv(_) => [None, Some(Algorithm::Direct)].into_iter().chain(winograd).chain(split).collect(),
-                Op::Linear(_) => [None].into_iter().chain(split).collect(),
+                Op::Conv(_) => {
+                    [None, Some(Algorithm::Direct)].into_iter().chain(winograd).chain(split).chain(tiles).collect()
+                }
+                Op::Linear(_) => [None].into_iter().chain(split).chain(tiles).collect(),
                 _ => vec![None],
             };
             let precisions = if matches!(op, Op::Linear(_)) { &Precision::ALL[..] } else { &[Precision::F32] };

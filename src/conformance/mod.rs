@@ -82,7 +82,8 @@ fn kernels_of_all_plans() -> BTreeSet<Kernel> {
     let algorithms = [None, Some(Algorithm::Direct)]
         .into_iter()
         .chain((2..=8).chain([16]).map(|parts| Some(Algorithm::SplitK { parts })))
-        .chain((2..=6).map(|tile| Some(Algorithm::Winograd { tile })));
+        .chain((2..=6).map(|tile| Some(Algorithm::Winograd { tile })))
+        .chain([16, 32, 128].into_iter().flat_map(|rows| [1, 8].map(|parts| Some(Algorithm::Tile { rows, parts }))));
     let mut all = BTreeSet::new();
     all.extend(training::programs().flat_map(|program| program.dispatches).map(|dispatch| dispatch.kernel));
     let matrices = select::matrix_configs();

@@ -6,6 +6,7 @@ use std::{collections::BTreeSet, sync::OnceLock};
 
 #[cfg(target_arch = "wasm32")]
 use web_time::Instant;
+use wgpu::DeviceType;
 
 use super::{KernelVariant, examine};
 use crate::{
@@ -132,10 +133,14 @@ impl Case {
         (0..batch).flat_map(|index| &self.inputs[picture_at(index)]).copied().collect()
     }
 
-    /// The variants that can compute this layer on `gpu`, blocked or not. They include those that the planner picks, and
-    /// those that only larger batches use.
+    /// The variants that can compute this layer on `gpu`, blocked or not. They include those that the planner and the tuner
+    /// pick, and those that only larger batches use.
     pub fn variants(&self, gpu: &Gpu) -> Vec<KernelVariant> {
-        self.variants_of(gpu.kernel_configs())
+        let mut variants = self.variants_of(gpu.kernel_configs());
+        if gpu.info().device_type == DeviceType::Cpu {
+            variants.retain(|variant| !matches!(variant.algorithm, Algorithm::Tile { .. }));
+        }
+        variants
     }
 
     /// The variants of `configs`.
@@ -146,31 +151,33 @@ impl Case {
     fn variants_in(&self, config: KernelConfig) -> Vec<KernelVariant> {
         let layer = self.layer();
         let of_layer = layer.algorithms(config, layer.input_layout());
-        let mut algorithms = vec![Algorithm::Direct];
-        // With f32 operands, the kernels are those of another configuration.
-        let of_layer: Vec<_> = of_layer
-            .into_iter()
-            .filter(|a| config == config.exact() || !matches!(a, Algorithm::Winograd { .. } | Algorithm::DirectF32))
-            .collect();
-        algorithms.extend(of_layer.iter().rfind(|algorithm| matches!(algorithm, Algorithm::Winograd { .. })));
-        algorithms.extend(of_layer.iter().find(|&&algorithm| algorithm == Algorithm::SplitK { parts: 4 }));
         let planned = |batch| layer.algorithm(config, batch);
-        if !algorithms.contains(&planned(1)) {
-            algorithms.push(planned(1));
-        }
         let precisions = || self.twins.iter().map(|twin| twin.precision);
         let of =
             |algorithm, batch| precisions().map(move |precision| KernelVariant { config, algorithm, precision, batch });
-        let mut variants: Vec<KernelVariant> = algorithms.into_iter().flat_map(|algorithm| of(algorithm, 1)).collect();
         let kernels = |variant| examine::kernels(&self.network, variant);
+        let mut variants: Vec<KernelVariant> = of(Algorithm::Direct, 1).collect();
+        if planned(1) != Algorithm::Direct {
+            variants.extend(of(planned(1), 1));
+        }
         let mut seen: BTreeSet<Kernel> = variants.iter().flat_map(|&variant| kernels(variant)).collect();
-        // The direct algorithm too, which remains where the planned one is blocked.
+
+        // The largest tile of Winograd, one number of parts, and a workgroup tile of each number of rows.
+        let winograd = of_layer.iter().rfind(|algorithm| matches!(algorithm, Algorithm::Winograd { .. }));
+        let split = of_layer.iter().find(|&&algorithm| algorithm == Algorithm::SplitK { parts: 4 });
+        let mut tiles: Vec<&Algorithm> = of_layer.iter().filter(|a| matches!(a, Algorithm::Tile { .. })).collect();
+        tiles.dedup_by_key(|tile| tile.tile_rows());
+        let others = winograd.into_iter().chain(split).chain(tiles);
+        // With f32 operands, the kernels are those of another configuration.
+        let others = others.filter(|a| config == config.exact() || !matches!(a, Algorithm::Winograd { .. }));
+        // The direct algorithm of batches too, which remains where the planned one is blocked.
         let of_batch = |batch| [planned(batch), Algorithm::Direct].into_iter().flat_map(move |a| of(a, batch));
-        for variant in batches(config.family).iter().copied().flat_map(of_batch) {
-            let others = kernels(variant);
-            if !others.is_subset(&seen) {
+        let of_batches = batches(config.family).iter().copied().flat_map(of_batch);
+        for variant in others.flat_map(|&algorithm| of(algorithm, 1)).chain(of_batches) {
+            let of_variant = kernels(variant);
+            if !of_variant.is_subset(&seen) {
                 variants.push(variant);
-                seen.extend(others);
+                seen.extend(of_variant);
             }
         }
         variants
@@ -189,7 +196,7 @@ impl Case {
         match variant.algorithm {
             _ if self.layer().op.operation().is_exact() => 0.0,
             _ if self.is_fast(variant) => 1e-3,
-            Algorithm::Direct | Algorithm::DirectF32 | Algorithm::SplitK { .. } => 2e-6,
+            Algorithm::Direct | Algorithm::DirectF32 | Algorithm::SplitK { .. } | Algorithm::Tile { .. } => 2e-6,
             Algorithm::Winograd { .. } => 2e-5,
         }
     }

@@ -86,6 +86,7 @@ impl fmt::Display for KernelVariant {
             Algorithm::DirectF32 => f.write_str(" in f32")?,
             Algorithm::Winograd { tile } => write!(f, " {tile}×{tile}")?,
             Algorithm::SplitK { parts } => write!(f, " in {parts}")?,
+            Algorithm::Tile { rows, parts } => write!(f, " of {rows} rows in {parts}")?,
         }
         if self.precision != Precision::F32 {
             write!(f, " {}", self.precision)?;

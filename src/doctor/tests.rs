@@ -189,7 +189,7 @@ fn what_is_planned_is_checked() {
                     Algorithm::SplitK { parts: n } => {
                         parts.insert(n);
                     }
-                    Algorithm::Direct | Algorithm::DirectF32 => {}
+                    Algorithm::Direct | Algorithm::DirectF32 | Algorithm::Tile { .. } => {}
                 }
                 let planned = KernelVariant { config, algorithm, precision, batch };
                 assert!(batch > 1 || variants.contains(&planned), "{}: {planned}: {variants:?}", layer.name);

@@ -255,16 +255,34 @@ pub enum Algorithm {
         /// At least 2.
         parts: usize,
     },
+    /// The direct algorithm with [`Family::WorkgroupTiled`] in workgroup tiles of other sizes than 64×64, and with
+    /// the sum over k split as in [`Algorithm::SplitK`]. The layer is computed directly with other kernels, and where the
+    /// parts would take more than 16 MB.
+    Tile {
+        /// Rows of a tile, outputs of all images: 16, 32 or 128. Tiles of 128 rows have 8×8 sums an invocation instead
+        /// of 8×4.
+        rows: usize,
+        /// The number of parts of the sum over k: 1 or more.
+        parts: usize,
+    },
     /// Directly, with f32 operands where [`Family::CooperativeMatrix`] would round them to f16; otherwise the same as
     /// [`Algorithm::Direct`].
     DirectF32,
 }
 
 impl Algorithm {
+    /// Rows of a workgroup tile, where the algorithm says.
+    pub(crate) fn tile_rows(self) -> Option<usize> {
+        match self {
+            Self::Tile { rows, .. } => Some(rows),
+            Self::Direct | Self::DirectF32 | Self::SplitK { .. } | Self::Winograd { .. } => None,
+        }
+    }
+
     /// The number of parts that the sum over k is split into.
     pub(crate) fn parts(self) -> usize {
         match self {
-            Self::SplitK { parts } => parts,
+            Self::SplitK { parts } | Self::Tile { parts, .. } => parts,
             Self::Direct | Self::DirectF32 | Self::Winograd { .. } => 1,
         }
     }

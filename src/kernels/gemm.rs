@@ -5,7 +5,7 @@ mod backward;
 use std::ops::Range;
 
 use super::{
-    Family, Kernel, KernelConfig, Packing, Precision, RowsLayout, WORKGROUP, Work, dilated,
+    Algorithm, Family, Kernel, KernelConfig, Packing, Precision, RowsLayout, WORKGROUP, Work, dilated,
     packing::{Inputs, Order},
     relu_flag,
 };
@@ -35,6 +35,8 @@ pub(crate) struct Gemm {
     precision: Precision,
     /// The number of parts that k is split into.
     parts: usize,
+    /// Rows of a workgroup tile, if not the usual number.
+    tile_rows: Option<usize>,
     /// Whether input and output have a separate array per group, `[group][row][quad]`.
     apart: bool,
 }
@@ -83,6 +85,9 @@ pub(super) const BROADCAST_ROWS: usize = 29;
 /// Rows per workgroup tile of the tiled kernel.
 pub(super) const TILED_ROWS: usize = 64;
 
+/// The other numbers of rows that it may have.
+const TILES_ROWS: [usize; 3] = [16, 32, 128];
+
 /// The maximum number of vec4s of the sums of a product with k split: 16 MB.
 const MAX_PARTS_QUADS: usize = 1 << 20;
 
@@ -112,6 +117,7 @@ impl Gemm {
             rows_layout: None,
             precision: Precision::F32,
             parts: 1,
+            tile_rows: None,
             apart: false,
         }
     }
@@ -134,8 +140,13 @@ impl Gemm {
         self
     }
 
-    /// Splits k into `parts`, if `config` supports it and the parts' sums stay small.
-    pub fn split(mut self, parts: usize, config: KernelConfig) -> Self {
+    /// Sets the tile's rows, and splits k into parts, as `algorithm` says: if `config` supports it and the parts' sums stay
+    /// small.
+    pub fn by(mut self, algorithm: Algorithm, config: KernelConfig) -> Self {
+        if config.family == Family::WorkgroupTiled {
+            self.tile_rows = algorithm.tile_rows().filter(|rows| TILES_ROWS.contains(rows));
+        }
+        let parts = algorithm.parts();
         let splits = config.family.splits() && !self.is_matvec(config.family);
         if splits && parts.saturating_mul(self.output_quads()) <= MAX_PARTS_QUADS {
             self.parts = parts.max(1);
@@ -202,7 +213,7 @@ impl Gemm {
             Family::WorkgroupTiled => TILED_MATVEC_ROWS,
             Family::CooperativeMatrix { .. } => COOPERATIVE_MATVEC_ROWS,
         };
-        self.is_fully_connected() && self.rows() <= most
+        self.tile_rows.is_none() && self.is_fully_connected() && self.rows() <= most
     }
 
     fn group_in_channels(&self) -> usize {
@@ -259,16 +270,20 @@ impl Gemm {
                 Tiling { kernel, columns: 16, rows, order }
             }
             Family::WorkgroupTiled => {
-                let (column_threads, row_threads) = (16, 8);
+                let rows = self.tile_rows.unwrap_or(TILED_ROWS);
+                // 128 invocations and 64 columns.
+                let (column_threads, row_threads) = if rows > TILED_ROWS { (8, 16) } else { (16, 8) };
                 let settings = vec![
                     ("COLUMN_THREADS", column_threads),
                     ("ROW_THREADS", row_threads),
-                    ("ROWS", TILED_ROWS as u32 / row_threads),
-                    ("K_QUADS", 4),
+                    ("ROWS", rows as u32 / row_threads),
+                    ("QUADS", 16 / column_threads),
+                    // At least a quad of x for each invocation.
+                    ("K_QUADS", if rows < 32 { 8 } else { 4 }),
                     ("SPLITS", self.parts as u32),
                 ];
                 let kernel = kernel("gemm_tiled", settings, vec![]);
-                Tiling { kernel, columns: column_threads as usize * 4, rows: TILED_ROWS, order }
+                Tiling { kernel, columns: 64, rows, order }
             }
             Family::CooperativeMatrix { size, lanes } => {
                 // Four subgroups share a tile of 64 columns, and of as many rows as there are.

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     activation::Activation,
     kernels::{
-        Algorithm, Convolution, Gemm, GroupedConv, KernelConfig, RowsLayout, Winograd,
+        Algorithm, Convolution, Family, Gemm, GroupedConv, KernelConfig, RowsLayout, Winograd,
         binding::{BIAS, WEIGHTS, X, Y},
     },
     program::{Backward, Lowering, ProgramError, WeightArrays, read, write},
@@ -206,8 +206,10 @@ impl Operation for Conv {
         let winograd = [2, 3, 4].into_iter().filter(applies).map(|tile| Algorithm::Winograd { tile });
         let split = [2, 4, 8, 16].map(|parts| Algorithm::SplitK { parts });
         let split = split.into_iter().filter(|_| config.family.splits());
+        let tiles = [(32, 1), (32, 4), (128, 1), (128, 4)].map(|(rows, parts)| Algorithm::Tile { rows, parts });
+        let tiles = tiles.into_iter().filter(|_| config.family == Family::WorkgroupTiled);
         let exact = (config != config.exact()).then_some(Algorithm::DirectF32);
-        [Algorithm::Direct].into_iter().chain(winograd).chain(split).chain(exact).collect()
+        [Algorithm::Direct].into_iter().chain(winograd).chain(split).chain(tiles).chain(exact).collect()
     }
 
     fn lower(&self, lowering: &mut Lowering<'_>) -> Result<(), ProgramError> {
@@ -225,7 +227,7 @@ impl Operation for Conv {
             return lower_grouped(lowering, &grouped);
         }
         let gemm = Gemm::conv(self.into(), input, output, batch).with_rows_layout(layout);
-        lower_product(lowering, gemm.split(lowering.algorithm.parts(), config))
+        lower_product(lowering, gemm.by(lowering.algorithm, config))
     }
 
     fn lower_backward(&self, backward: &mut Backward<'_>) -> Result<(), ProgramError> {

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     activation::Activation,
-    kernels::{Algorithm, Gemm, KernelConfig},
+    kernels::{Algorithm, Family, Gemm, KernelConfig, RowsLayout},
     program::{Backward, Lowering, Options, ProgramError},
     select,
     shape::Shape,
@@ -112,10 +112,20 @@ impl Operation for Linear {
         select::split(config, &self.gemm(input, batch), batch)
     }
 
+    fn algorithms(&self, config: KernelConfig, _: Shape, _: Shape, _: Option<RowsLayout>) -> Vec<Algorithm> {
+        let tiles =
+            [(16, 8), (16, 16), (32, 8), (128, 1), (128, 4)].map(|(rows, parts)| Algorithm::Tile { rows, parts });
+        let tiles = tiles.into_iter().filter(|_| config.family == Family::WorkgroupTiled);
+        let split = [2, 4, 8, 16].map(|parts| Algorithm::SplitK { parts });
+        let split = split.into_iter().filter(|_| config.family.splits());
+        let exact = (config != config.exact()).then_some(Algorithm::DirectF32);
+        [Algorithm::Direct].into_iter().chain(split).chain(tiles).chain(exact).collect()
+    }
+
     fn lower(&self, lowering: &mut Lowering<'_>) -> Result<(), ProgramError> {
         let Options { batch, precision, .. } = lowering.options;
         let gemm = self.gemm(lowering.input, batch).with_precision(precision);
-        lower_product(lowering, gemm.split(lowering.algorithm.parts(), lowering.config()))
+        lower_product(lowering, gemm.by(lowering.algorithm, lowering.config()))
     }
 
     fn lower_backward(&self, backward: &mut Backward<'_>) -> Result<(), ProgramError> {

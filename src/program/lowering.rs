@@ -70,7 +70,7 @@ impl<'a> Lowering<'a> {
     pub fn config(&self) -> KernelConfig {
         match self.algorithm {
             Algorithm::DirectF32 | Algorithm::Winograd { .. } => self.options.config.exact(),
-            Algorithm::Direct | Algorithm::SplitK { .. } => self.options.config,
+            Algorithm::Direct | Algorithm::SplitK { .. } | Algorithm::Tile { .. } => self.options.config,
         }
     }
 

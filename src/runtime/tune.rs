@@ -2,15 +2,20 @@
 
 #[cfg(not(target_arch = "wasm32"))]
 use std::time::Instant;
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
 #[cfg(target_arch = "wasm32")]
 use web_time::Instant;
+use wgpu::DeviceType;
 
 use super::{PipelineBuilder, PipelineError, RunError, avoid};
 use crate::{
     kernels::{Algorithm, KernelConfig, RowsLayout},
+    layers::Op,
     network::{Layer, Network},
     version::Version,
     weights::{Weights, splitmix},
@@ -25,7 +30,7 @@ pub struct TunedConfig {
     /// The kernels of all layers.
     #[serde(rename = "style")]
     pub config: KernelConfig,
-    /// The algorithm of each convolution, by its name.
+    /// The algorithms of convolutions and fully connected layers, by their names.
     pub algorithms: BTreeMap<String, Algorithm>,
 }
 
@@ -72,7 +77,7 @@ impl PipelineBuilder<'_> {
         self.kernel_config(tuned.config)
     }
 
-    /// Measures every kernel configuration that the adapter can run, with every algorithm that suits each convolution,
+    /// Measures every kernel configuration that the adapter can run, with every algorithm that suits each layer,
     /// at this batch size and precision, on random images. Blocked variants are skipped
     /// ([`Gpu::avoid`](crate::Gpu::avoid), [`PipelineBuilder::avoid`]). This takes seconds to minutes. `progress` is
     /// called with the number of measurements done and the total. Variants that the adapter cannot run are left out,
@@ -82,21 +87,22 @@ impl PipelineBuilder<'_> {
     ///
     /// [`TuneError`] when the device has no timestamps, everything is blocked, or nothing runs.
     pub async fn tune(self, mut progress: impl FnMut(usize, usize)) -> Result<Tuning, TuneError> {
-        let (convolutions, their_weights) = self.convolutions()?;
         let blocked = self.gpu.blocklist().and(&self.settings.blocklist);
         let configs: Vec<KernelConfig> =
             self.gpu.kernel_configs().into_iter().filter(|&config| !blocked.blocks(config)).collect();
         if configs.is_empty() {
             return Err(PipelineError::Blocked { blocklist: blocked }.into());
         }
+        let layers = || layers_and_layouts(self.network);
+        let has_choice = |(layer, layout)| configs.iter().any(|&config| self.choices(layer, config, layout).len() > 1);
+        let chosen: BTreeSet<&str> =
+            layers().filter(|&l| has_choice(l)).map(|(layer, _)| layer.name.as_str()).collect();
+        let (part, its_weights) = self.up_to_last_of(&chosen)?;
         let mut measurements = Vec::new();
-        for config in configs {
+        for &config in &configs {
             measurements.push((config, Algorithm::Direct));
-            let mut algorithms: Vec<Algorithm> = convolutions
-                .iter()
-                .flat_map(layers_and_layouts)
-                .flat_map(|(layer, layout)| layer.algorithms(config, layout))
-                .collect();
+            let mut algorithms: Vec<Algorithm> =
+                layers().flat_map(|(layer, layout)| self.choices(layer, config, layout)).collect();
             algorithms.sort();
             algorithms.dedup();
             // The other layers are computed directly, which is measured already.
@@ -107,10 +113,9 @@ impl PipelineBuilder<'_> {
         let mut refusal = None;
         for (done, &(config, algorithm)) in measurements.iter().enumerate() {
             progress(done, measurements.len());
-            // Only convolutions have algorithms to choose from. The other layers are measured once per kernel
-            // configuration.
-            let (network, weights) = match &convolutions {
-                Some(network) if algorithm != Algorithm::Direct => (network, &their_weights),
+            // Layers without a choice are measured once per kernel configuration.
+            let (network, weights) = match &part {
+                Some(network) if algorithm != Algorithm::Direct => (network, &its_weights),
                 _ => (self.network, self.weights),
             };
             match (PipelineBuilder { network, weights, ..self.clone() }).measure(config, algorithm).await {
@@ -123,16 +128,28 @@ impl PipelineBuilder<'_> {
             }
         }
         progress(measurements.len(), measurements.len());
-        match quickest(self.network, &candidates) {
+        match quickest(self.network, &chosen, &candidates) {
             Some((choice, ms)) => Ok(Tuning { candidates, choice, ms }),
             None => Err(refusal.unwrap_or(TuneError::NoTimestamps)),
         }
     }
 
-    /// The network up to its last convolution, with its weights; `None` where there is none.
-    fn convolutions(&self) -> Result<(Option<Network>, Weights), PipelineError> {
+    /// The algorithms to measure for `layer`. On a processor, those for GPUs are left out.
+    fn choices(&self, layer: &Layer, config: KernelConfig, layout: Option<RowsLayout>) -> Vec<Algorithm> {
+        let mut algorithms = layer.algorithms(config, layout);
+        if self.gpu.info().device_type == DeviceType::Cpu {
+            algorithms.retain(|algorithm| !matches!(algorithm, Algorithm::Tile { .. }));
+            if matches!(layer.op, Op::Linear(_)) {
+                algorithms.clear();
+            }
+        }
+        algorithms
+    }
+
+    /// The network up to the last layer of `chosen`, with its weights; `None` where there is none.
+    fn up_to_last_of(&self, chosen: &BTreeSet<&str>) -> Result<(Option<Network>, Weights), PipelineError> {
         let layers = self.network.layers();
-        let Some(last) = layers.iter().rposition(Layer::has_algorithms) else {
+        let Some(last) = layers.iter().rposition(|layer| chosen.contains(layer.name.as_str())) else {
             return Ok((None, self.weights.clone()));
         };
         let network = Network::new(
@@ -156,7 +173,7 @@ impl PipelineBuilder<'_> {
         builder.settings.algorithms.clear();
         let blocklist = builder.gpu.blocklist().and(&builder.settings.blocklist);
         for (layer, layout) in layers_and_layouts(network) {
-            let algorithm = match layer.algorithms(config, layout) {
+            let algorithm = match builder.choices(layer, config, layout) {
                 algorithms if algorithms.len() < 2 => {
                     avoid::allowed_algorithm(config, layer, builder.settings.batch, &blocklist)
                 }
@@ -202,13 +219,11 @@ fn layers_and_layouts(network: &Network) -> impl Iterator<Item = (&Layer, Option
 }
 
 /// The kernel configuration with the lowest total time, each layer computed by its best algorithm. Only kernel
-/// configurations with all layers count.
-fn quickest(network: &Network, candidates: &[Candidate]) -> Option<(TunedConfig, f64)> {
+/// configurations with all layers count. `chosen` are the layers that are measured with several algorithms.
+fn quickest(network: &Network, chosen: &BTreeSet<&str>, candidates: &[Candidate]) -> Option<(TunedConfig, f64)> {
     let mut best: Option<(TunedConfig, f64)> = None;
     let mut configs: Vec<KernelConfig> = Vec::new();
-    let is_convolution = |name: &str| network.layer(name).is_ok_and(Layer::has_algorithms);
-    // Only convolutions are measured with other algorithms.
-    let measures_all = |c: &&Candidate| c.algorithm == Algorithm::Direct || !is_convolution(&c.layer);
+    let measures_all = |c: &&Candidate| c.algorithm == Algorithm::Direct || !chosen.contains(c.layer.as_str());
     for candidate in candidates.iter().filter(measures_all) {
         if !configs.contains(&candidate.config) {
             configs.push(candidate.config);
@@ -222,7 +237,7 @@ fn quickest(network: &Network, candidates: &[Candidate]) -> Option<(TunedConfig,
             // Layers that compute nothing have no time.
             if let Some(least) = of_layer.min_by(|a, b| a.ms.total_cmp(&b.ms)) {
                 sum += least.ms;
-                if layer.has_algorithms() {
+                if chosen.contains(layer.name.as_str()) {
                     algorithms.insert(layer.name.clone(), least.algorithm);
                 }
             }
@@ -281,12 +296,12 @@ mod tests {
             candidate(1, "conv1", Algorithm::Direct, 4.0),
             candidate(1, "fc", Algorithm::Direct, 3.0),
         ];
-        let (choice, ms) = quickest(&network, &candidates).unwrap();
+        let (choice, ms) = quickest(&network, &["conv1"].into(), &candidates).unwrap();
         assert_eq!(
             choice,
             TunedConfig { version: Version, config: configs[0], algorithms: [("conv1".to_string(), winograd)].into() }
         );
         assert_eq!(ms, 6.0);
-        assert!(quickest(&network, &[]).is_none());
+        assert!(quickest(&network, &["conv1"].into(), &[]).is_none());
     }
 }

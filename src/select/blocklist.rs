@@ -8,7 +8,7 @@ use crate::kernels::{Algorithm, Family, KernelConfig, Storage};
 /// them.
 ///
 /// It is written as parts joined by hyphens, each at most once: a family (`tiled`, `broadcast` or `cooperative`), a storage (`buffer`,
-/// `texture` or `sampled`), and an algorithm of convolutions (`winograd`, or `split` for [`Algorithm::SplitK`]).
+/// `texture` or `sampled`), and an algorithm of convolutions (`winograd`, `split` for [`Algorithm::SplitK`], or `tile` for [`Algorithm::Tile`]).
 /// Variants that match all parts are blocked: `broadcast` blocks that family with every storage, `tiled-texture` blocks
 /// one kernel configuration, `winograd` blocks the algorithm in every kernel configuration, and `tiled-winograd` blocks
 /// it in one family.
@@ -61,6 +61,7 @@ impl FamilyName {
 enum Shortcut {
     Winograd,
     Split,
+    Tile,
 }
 
 impl Shortcut {
@@ -69,6 +70,7 @@ impl Shortcut {
             Algorithm::Direct | Algorithm::DirectF32 => None,
             Algorithm::Winograd { .. } => Some(Self::Winograd),
             Algorithm::SplitK { .. } => Some(Self::Split),
+            Algorithm::Tile { .. } => Some(Self::Tile),
         }
     }
 }
@@ -102,6 +104,7 @@ impl fmt::Display for BlockedVariant {
         let shortcut = self.shortcut.map(|shortcut| match shortcut {
             Shortcut::Winograd => "winograd",
             Shortcut::Split => "split",
+            Shortcut::Tile => "tile",
         });
         let parts: Vec<&str> = family.into_iter().chain(storage).chain(shortcut).collect();
         f.write_str(&parts.join("-"))
@@ -118,6 +121,7 @@ impl FromStr for BlockedVariant {
             let again = match part {
                 "winograd" => blocked.shortcut.replace(Shortcut::Winograd).is_some(),
                 "split" => blocked.shortcut.replace(Shortcut::Split).is_some(),
+                "tile" => blocked.shortcut.replace(Shortcut::Tile).is_some(),
                 name => {
                     let family = FamilyName::ALL.into_iter().find(|family| family.name() == name);
                     let storage = Storage::ALL.into_iter().find(|storage| storage.name() == name);
@@ -209,7 +213,7 @@ impl FromStr for Blocklist {
 /// A name that does not denote a variant.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "expected a kernel variant (tiled, broadcast or cooperative, buffer, texture or sampled, winograd or split, or several of them joined by \
+    "expected a kernel variant (tiled, broadcast or cooperative, buffer, texture or sampled, winograd, split or tile, or several of them joined by \
      hyphens, such as tiled-texture), found `{found}`"
 )]
 pub struct UnknownVariant {
