@@ -86,31 +86,28 @@ fn kernels_of_all_plans() -> BTreeSet<Kernel> {
         .chain([16, 32, 128].into_iter().flat_map(|rows| [1, 8].map(|parts| Some(Algorithm::Tile { rows, parts }))));
     let mut all = BTreeSet::new();
     all.extend(training::programs().flat_map(|program| program.dispatches).map(|dispatch| dispatch.kernel));
-    let matrices = select::matrix_configs();
     let configs = families.flat_map(|family| Storage::ALL.map(|storage| KernelConfig { family, storage }));
-    for config in configs.chain(matrices) {
+    for config in configs.chain(select::matrix_configs()) {
         let storage = config.storage;
-        {
-            for work in [roofline::read(config), roofline::multiply()] {
-                let bound = [Binding::read(X, storage), Binding::write(Y, storage)];
-                all.insert(bound.into_iter().fold(work.kernel, Kernel::with_binding));
-            }
-            for interleaved in [false, true] {
-                all.insert(buffer_kernel(interleaved, storage));
-                all.extend([false, true].map(|resized| texture_kernel(interleaved, resized, storage)));
-            }
-            all.extend(pair::programs(config).flat_map(|pair| pair.program.dispatches).map(|dispatch| dispatch.kernel));
-            for (network, algorithm) in networks.iter().flat_map(|n| algorithms.clone().map(move |a| (n, a))) {
-                let layers = network.layers().iter();
-                let algorithms: Algorithms = layers.filter_map(|l| Some((l.name.clone(), algorithm?))).collect();
-                for (batch, precision) in
-                    [1, 2, 3, 5, 7, 8, 9, 16, 17, 64].into_iter().flat_map(|b| Precision::ALL.map(|p| (b, p)))
-                {
-                    let algorithms = &algorithms;
-                    let options = Options { config, batch, precision, algorithms, limit: job::LIMIT, top: 5 };
-                    let program = Inference::lower(network, options).unwrap().program;
-                    all.extend(program.dispatches.into_iter().map(|dispatch| dispatch.kernel));
-                }
+        for work in [roofline::read(config), roofline::multiply()] {
+            let bound = [Binding::read(X, storage), Binding::write(Y, storage)];
+            all.insert(bound.into_iter().fold(work.kernel, Kernel::with_binding));
+        }
+        for interleaved in [false, true] {
+            all.insert(buffer_kernel(interleaved, storage));
+            all.extend([false, true].map(|resized| texture_kernel(interleaved, resized, storage)));
+        }
+        all.extend(pair::programs(config).flat_map(|pair| pair.program.dispatches).map(|dispatch| dispatch.kernel));
+        for (network, algorithm) in networks.iter().flat_map(|n| algorithms.clone().map(move |a| (n, a))) {
+            let layers = network.layers().iter();
+            let algorithms: Algorithms = layers.filter_map(|l| Some((l.name.clone(), algorithm?))).collect();
+            for (batch, precision) in
+                [1, 2, 3, 5, 7, 8, 9, 16, 17, 64].into_iter().flat_map(|b| Precision::ALL.map(|p| (b, p)))
+            {
+                let algorithms = &algorithms;
+                let options = Options { config, batch, precision, algorithms, limit: job::LIMIT, top: 5 };
+                let program = Inference::lower(network, options).unwrap().program;
+                all.extend(program.dispatches.into_iter().map(|dispatch| dispatch.kernel));
             }
         }
     }
