@@ -222,6 +222,22 @@ fn builders_and_runs_refuse_nonsense() {
     let wide = KernelConfig::new(Family::SubgroupBroadcast { lanes: 128 }, Storage::StorageBuffer);
     assert!(matches!(builder().kernel_config(wide).build(), Err(PipelineError::KernelConfig { .. })));
 
+    // Kernels that there are on no device, in a plan too.
+    for family in [
+        Family::SubgroupBroadcast { lanes: 0 },
+        Family::CooperativeMatrix { size: 0, lanes: 32 },
+        Family::CooperativeMatrix { size: 16, lanes: 0 },
+        Family::CooperativeMatrix { size: 32, lanes: u32::MAX },
+    ] {
+        let config = KernelConfig::new(family, Storage::StorageBuffer);
+        assert!(
+            matches!(builder().kernel_config(config).build(), Err(PipelineError::KernelConfig { .. })),
+            "{family:?}"
+        );
+        let planned = alexnet_wgpu::plan(&network, 1, config, Precision::F32);
+        assert!(matches!(planned, Err(PipelineError::KernelConfig { .. })), "{family:?}");
+    }
+
     let pipeline = builder().build().unwrap();
     assert!(matches!(block_on(pipeline.run(&[0.0; 3])), Err(RunError::Input { .. })));
     let input = vec![0.0; network.input().len()];

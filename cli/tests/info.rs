@@ -90,17 +90,18 @@ fn the_device_takes_about_as_much() {
     let said = &json_of(&[])["device_bytes"];
     let text = info(&[], &[]).success();
     let more = ["f32", "f16", "int8"].map(|dtype| {
-        let report = alexnet(&format!("bench --json --runs 1 --dtype {dtype} --weights"), &[&embedded()]).success();
+        // In buffers, as a GPU has them: textures have whole rows.
+        let bench = format!("bench --json --runs 1 --deny texture,sampled --dtype {dtype} --weights");
+        let report = alexnet(&bench, &[&embedded()]).success();
         let report: Value = serde_json::from_str(&report).unwrap();
         let [said, taken] = [&said[dtype], &report["device_bytes"]].map(|bytes| bytes.as_u64().unwrap());
         assert!(text.contains(&format!("{:.1} MB as {dtype}", said as f64 / 1e6)), "{text}");
         println!("{dtype}: said {said}, taken {taken}");
         taken as f64 - said as f64
     });
-    // What kernels need between their dispatches does not depend on the type, and weights are padded to whole rows of
-    // textures, of which each layer has up to two more than it needs.
+    // What kernels need between their dispatches does not depend on the type, and weights are padded a little.
     let [f32, f16, int8] = more;
-    assert!(f32.abs() < 2e7 && (f16 - f32).abs() < 4e5 && (int8 - f32).abs() < 4e5, "{more:?}");
+    assert!(f32.abs() < 2e7 && (f16 - f32).abs() < 1e5 && (int8 - f32).abs() < 1e5, "{more:?}");
 }
 
 #[test]

@@ -249,8 +249,9 @@ pub enum Algorithm {
         tile: usize,
     },
     /// The direct algorithm, with the sum over k split into `parts` that a second pass adds up. For layers with too few
-    /// outputs to fill a GPU, with [`Family::WorkgroupTiled`] or [`Family::CooperativeMatrix`]. The layer is computed directly with other kernels, for
-    /// fully connected layers with at most 16 images, and where the parts would take more than 16 MB.
+    /// outputs to fill a GPU, with [`Family::WorkgroupTiled`] or [`Family::CooperativeMatrix`]. The layer is computed
+    /// directly with other kernels, for fully connected layers with few images (at most 16, with cooperative matrices 4),
+    /// and where the parts would take more than 16 MB.
     SplitK {
         /// At least 2.
         parts: usize,

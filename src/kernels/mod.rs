@@ -177,10 +177,7 @@ impl Kernel {
     #[cfg(test)]
     pub fn features(&self) -> wgpu::Features {
         if self.shader.ends_with("_cooperative") {
-            crate::Pipeline::required_features(KernelConfig::new(
-                Family::CooperativeMatrix { size: 16, lanes: 32 },
-                Storage::StorageBuffer,
-            ))
+            crate::select::MATRIX_FEATURES
         } else if self.shader.ends_with("_broadcast") || self.shader.ends_with("_quads") {
             wgpu::Features::SUBGROUP
         } else {

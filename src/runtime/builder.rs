@@ -154,6 +154,7 @@ impl<'a> PipelineBuilder<'a> {
         }
         let blocklist = gpu.blocklist().and(&settings.blocklist);
         let config = settings.config.map_or_else(|| avoid::allowed_config(gpu, &blocklist, settings.arithmetic), Ok)?;
+        requirements::check_config(config)?;
         let mut algorithms = settings.algorithms.clone();
         avoid::avoid_algorithms(network, config, batch, &blocklist, &mut algorithms);
         requirements::check(gpu, network, &settings, config)?;

@@ -72,6 +72,7 @@ pub fn device_bytes(
     config: KernelConfig,
     precision: Precision,
 ) -> Result<u64, PipelineError> {
+    requirements::check_config(config)?;
     let limit = wgpu::Limits::default().max_storage_buffer_binding_size / QUAD;
     let options = Options { config, batch, precision, algorithms: &Algorithms::new(), limit, top: TOP };
     let plan = Inference::lower(network, options)?.program.plan_memory();

@@ -93,6 +93,11 @@ impl Pipeline {
     }
 }
 
+/// Checks that there are kernels of `config` on some device.
+pub(super) fn check_config(config: KernelConfig) -> Result<(), PipelineError> {
+    select::malformed(config).map_or(Ok(()), |reason| Err(PipelineError::KernelConfig { reason }))
+}
+
 /// Checks the device of `gpu` for a network, and reports everything that it lacks.
 pub(super) fn check(
     gpu: &Gpu,
@@ -146,6 +151,7 @@ fn limits(
     config: KernelConfig,
     precision: Precision,
 ) -> Result<Limits, PipelineError> {
+    check_config(config)?;
     // This limit exceeds every binding, so that no weights are split. Below, the smallest pieces that they can be split
     // into are counted.
     let options = Options { config, batch, precision, algorithms, limit: 1 << 40, top: 0 };

@@ -128,6 +128,21 @@ pub(crate) fn winograd_tile(family: Family, window: Window, positions: usize) ->
     quicker.then_some(4)
 }
 
+/// The reason why there are no kernels of `config` on any device, if there are none.
+pub(crate) fn malformed(config: KernelConfig) -> Option<String> {
+    match config.family {
+        Family::WorkgroupTiled => None,
+        Family::SubgroupBroadcast { lanes } => {
+            (!matches!(lanes, 4 | 8 | 16)).then(|| format!("expected 4, 8 or 16 lanes, found {lanes}"))
+        }
+        Family::CooperativeMatrix { size, lanes } => (!matches!((size, lanes), (8 | 16, 32 | 64))).then(|| {
+            format!(
+                "expected cooperative matrices of size 8 or 16 and 32 or 64 lanes, found size {size} and {lanes} lanes"
+            )
+        }),
+    }
+}
+
 /// The reason why a device with `features`, and `matrix` as its configuration with cooperative matrices, cannot run
 /// `config`, if it cannot.
 pub(crate) fn refusal(
@@ -136,6 +151,9 @@ pub(crate) fn refusal(
     matrix: Option<KernelConfig>,
     config: KernelConfig,
 ) -> Option<String> {
+    if let Some(reason) = malformed(config) {
+        return Some(reason);
+    }
     let lanes = match config.family {
         Family::WorkgroupTiled => return None,
         Family::SubgroupBroadcast { lanes } => lanes,
@@ -148,9 +166,6 @@ pub(crate) fn refusal(
     };
     if !features.contains(Features::SUBGROUP) {
         return Some("the device was made without the subgroup feature".into());
-    }
-    if !matches!(lanes, 4 | 8 | 16) {
-        return Some(format!("expected 4, 8 or 16 lanes, found {lanes}"));
     }
     let least = info.subgroup_min_size;
     (least < lanes).then(|| format!("expected subgroups of at least {lanes} lanes, found {least}"))
