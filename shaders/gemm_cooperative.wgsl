@@ -51,20 +51,6 @@ fn stage_a(at: u32, v: vec4<f16>) {
   a_tile[at + 3u] = v.w;
 }
 
-// Quad `k` of a row's window.
-struct Place {
-  at: u32,       // its index in x; 0 in the padding and past the end
-  inside: bool,
-}
-
-fn place(window: Window, k: u32, k_quads: u32) -> Place {
-  let tap = k / p.tap_quads;
-  let ky = tap / p.kernel_width{% if DILATED is defined %} * p.dilation_y{% endif %};
-  let kx = tap % p.kernel_width{% if DILATED is defined %} * p.dilation_x{% endif %};
-  let inside = k < k_quads && window.y + ky < p.in_height && window.x + kx < p.in_width;
-  return Place(select(0u, window.at + (ky * p.in_width + kx) * p.in_quads + k % p.tap_quads, inside), inside);
-}
-
 @compute @workgroup_size(${THREADS})
 fn main(
   @builtin(workgroup_id) dispatched: vec3u,
@@ -79,16 +65,7 @@ fn main(
   let k_quads = p.kernel_height * p.kernel_width * p.tap_quads;
   let w0 = (group * p.bound_blocks + workgroup.y) * p.block_k * 16u;
 
-//% if SPLITS > 1
-  // Whole iterations per part; the last parts may have fewer, or none.
-  let k_part = workgroup.z % ${SPLITS}u;
-  let turns = (k_quads + ${SPLITS * K_QUADS - 1}u) / ${SPLITS * K_QUADS}u;
-  let k_first = k_part * turns * ${K_QUADS}u;
-  let k_end = min(k_first + turns * ${K_QUADS}u, k_quads);
-//% else
-  let k_first = 0u;
-  let k_end = k_quads;
-//% endif
+//% include "split_k.wgsl"
   // A thread stages the same quad of k for ${A_LOADS} rows, and ${B_LOADS} adjacent k of a column quad.
   let a_row = index / ${K_QUADS}u;
   let a_k = index % ${K_QUADS}u;
@@ -122,7 +99,7 @@ fn main(
     // padding is replaced later; past the end of k, where a is zero, b is the last of its column.
 //% for j in range(A_LOADS)
     var place${j} = place(window${j}, k_first + a_k, k_quads);
-    var a_next${j} = load_x(place${j}.at);
+    var a_next${j} = load_x(select(0u, place${j}.at, place${j}.inside));
 //% endfor
 //% for j in range(B_LOADS)
     var b_next${j} = load_w(weights_at(w0 + min(k_first * 4u + b_k + ${j}u, k_last) * 16u + b_quad), 0u);
@@ -146,7 +123,7 @@ fn main(
       if k_next < k_end {
 //% for j in range(A_LOADS)
         place${j} = place(window${j}, k_next + a_k, k_quads);
-        a_next${j} = load_x(place${j}.at);
+        a_next${j} = load_x(select(0u, place${j}.at, place${j}.inside));
 //% endfor
 //% for j in range(B_LOADS)
         b_next${j} = load_w(weights_at(w0 + min(k_next * 4u + b_k + ${j}u, k_last) * 16u + b_quad), 0u);
@@ -193,9 +170,9 @@ fn main(
         let epilogue = epilogue_at(of_quad, group * p.group_out_quads + quad);
         store_y(row * p.out_quads + group * p.out_group + quad, finish(sums, epilogue));
 //%     elif weights == "int8"
-        store_y((k_part * p.rows + row) * p.out_quads + group * p.out_group + quad, sums * scales[of_quad]);
+        store_y((part_of_k * p.rows + row) * p.out_quads + group * p.out_group + quad, sums * scales[of_quad]);
 //%     else
-        store_y((k_part * p.rows + row) * p.out_quads + group * p.out_group + quad, sums);
+        store_y((part_of_k * p.rows + row) * p.out_quads + group * p.out_group + quad, sums);
 //%     endif
       }
     }

@@ -32,11 +32,9 @@ var<workgroup> b_tile: array<vec4f, ${4 * K_QUADS * COLUMN_QUADS}u>;   // [k][co
 
 // Quad `k` of a row; zero in the padding and past the end.
 fn load_a(window: Window, k: u32, k_quads: u32) -> vec4f {
-  let tap = k / p.tap_quads;
-  let ky = tap / p.kernel_width{% if DILATED is defined %} * p.dilation_y{% endif %};
-  let kx = tap % p.kernel_width{% if DILATED is defined %} * p.dilation_x{% endif %};
-  if k < k_quads && window.y + ky < p.in_height && window.x + kx < p.in_width {
-    return load_x(window.at + (ky * p.in_width + kx) * p.in_quads + k % p.tap_quads);
+  let place = place(window, k, k_quads);
+  if place.inside {
+    return load_x(place.at);
   }
   return vec4f(0.0);
 }
@@ -68,16 +66,7 @@ fn main(
 //%   endfor
 //% endfor
 
-//% if SPLITS > 1
-  // Whole iterations per part; the last parts may have fewer, or none.
-  let part = workgroup.z % ${SPLITS}u;
-  let turns = (k_quads + ${SPLITS * K_QUADS - 1}u) / ${SPLITS * K_QUADS}u;
-  let k_first = part * turns * ${K_QUADS}u;
-  let k_end = min(k_first + turns * ${K_QUADS}u, k_quads);
-//% else
-  let k_first = 0u;
-  let k_end = k_quads;
-//% endif
+//% include "split_k.wgsl"
   // A thread stages the same quad of k for ${A_LOADS} rows, and ${B_LOADS} quads of weights.
   let a_row = index / ${K_QUADS}u;
   let a_k = index % ${K_QUADS}u;
@@ -134,7 +123,7 @@ fn main(
   }
   let of_quad${q} = group * p.blocks * ${COLUMN_QUADS}u + quad${q};
 //%   if SPLITS > 1
-  let out${q} = (part * p.rows + row) * p.out_quads + group * p.out_group + quad${q};
+  let out${q} = (part_of_k * p.rows + row) * p.out_quads + group * p.out_group + quad${q};
 //%   else
   let out${q} = row * p.out_quads + group * p.out_group + quad${q};
   let epilogue${q} = epilogue_at(of_quad${q}, group * p.group_out_quads + quad${q});

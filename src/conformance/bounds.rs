@@ -812,16 +812,10 @@ fn edges() -> Vec<(Op, Shape, usize)> {
 /// lane. Every seventh combination by default; all of them with `ALEXNET_ALL_BOUNDS=1`.
 #[test]
 fn no_kernel_reaches_past_its_bindings() {
-    let families =
-        [Family::WorkgroupTiled].into_iter().chain([4, 8, 16].map(|lanes| Family::SubgroupBroadcast { lanes }));
-    let configs: Vec<KernelConfig> = families
-        .flat_map(|family| Storage::ALL.map(|storage| KernelConfig { family, storage }))
-        .chain(select::matrix_configs())
-        .collect();
     let mut walks = Vec::new();
     for (op, input, batch) in edges() {
         let network = Network::new("one layer", input, [("layer".to_string(), op)]).unwrap();
-        for &config in &configs {
+        for config in select::all_configs() {
             let winograd = [2, 3, 4].map(|tile| Some(Algorithm::Winograd { tile }));
             let split = [2, 3, 16].map(|parts| Some(Algorithm::SplitK { parts }));
             let tiles = [(16, 1), (32, 3), (128, 2)].map(|(rows, parts)| Some(Algorithm::Tile { rows, parts }));

@@ -76,8 +76,6 @@ fn kernels_of_all_plans() -> BTreeSet<Kernel> {
             .build()
             .unwrap(),
     );
-    let families =
-        [Family::WorkgroupTiled].into_iter().chain([4, 8, 16].map(|lanes| Family::SubgroupBroadcast { lanes }));
     // None: the library's choice. Each number of parts, and each tile, is another shader.
     let algorithms = [None, Some(Algorithm::Direct)]
         .into_iter()
@@ -86,8 +84,7 @@ fn kernels_of_all_plans() -> BTreeSet<Kernel> {
         .chain([16, 32, 128].into_iter().flat_map(|rows| [1, 8].map(|parts| Some(Algorithm::Tile { rows, parts }))));
     let mut all = BTreeSet::new();
     all.extend(training::programs().flat_map(|program| program.dispatches).map(|dispatch| dispatch.kernel));
-    let configs = families.flat_map(|family| Storage::ALL.map(|storage| KernelConfig { family, storage }));
-    for config in configs.chain(select::matrix_configs()) {
+    for config in select::all_configs() {
         let storage = config.storage;
         for work in [roofline::read(config), roofline::multiply()] {
             let bound = [Binding::read(X, storage), Binding::write(Y, storage)];

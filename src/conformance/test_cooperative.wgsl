@@ -21,10 +21,7 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
   let group = workgroup.z / ${SPLITS}u;
   let k_quads = p.kernel_height * p.kernel_width * p.tap_quads;
   let w0 = (group * p.bound_blocks + workgroup.y) * p.block_k * 16u;
-  let k_part = workgroup.z % ${SPLITS}u;
-  let turns = (k_quads + ${SPLITS * K_QUADS - 1}u) / ${SPLITS * K_QUADS}u;
-  let k_first = k_part * turns * ${K_QUADS}u;
-  let k_end = min(k_first + turns * ${K_QUADS}u, k_quads);
+//% include "split_k.wgsl"
   for (var i = index; i < ${TILE_ROWS * 16}u; i += ${THREADS}u) {
     let row = workgroup.x * ${TILE_ROWS}u + i / 16u;
     let quad = block * 16u + i % 16u;
@@ -34,11 +31,9 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
     let window = window(row, group);
     var sums = vec4f(0.0);
     for (var k = k_first; k < k_end; k++) {
-      let tap = k / p.tap_quads;
-      let ky = tap / p.kernel_width{% if DILATED is defined %} * p.dilation_y{% endif %};
-      let kx = tap % p.kernel_width{% if DILATED is defined %} * p.dilation_x{% endif %};
-      if window.y + ky < p.in_height && window.x + kx < p.in_width {
-        let a = half(load_x(window.at + (ky * p.in_width + kx) * p.in_quads + k % p.tap_quads));
+      let place = place(window, k, k_quads);
+      if place.inside {
+        let a = half(load_x(place.at));
         for (var j = 0u; j < 4u; j++) {
           let b = load_w(weights_at(w0 + (k * 4u + j) * 16u + i % 16u), 0u);
           sums += a[j] * {% if weights == "int8" %}b{% else %}half(b){% endif %};
@@ -50,9 +45,9 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
     let epilogue = epilogue_at(of_quad, group * p.group_out_quads + quad);
     store_y(row * p.out_quads + group * p.out_group + quad, finish(sums, epilogue));
 //% elif weights == "int8"
-    store_y((k_part * p.rows + row) * p.out_quads + group * p.out_group + quad, sums * scales[of_quad]);
+    store_y((part_of_k * p.rows + row) * p.out_quads + group * p.out_group + quad, sums * scales[of_quad]);
 //% else
-    store_y((k_part * p.rows + row) * p.out_quads + group * p.out_group + quad, sums);
+    store_y((part_of_k * p.rows + row) * p.out_quads + group * p.out_group + quad, sums);
 //% endif
   }
 }

@@ -11,6 +11,7 @@ use crate::{
     model::AlexNet,
     reference,
     runtime::Pipeline,
+    select,
     weights::{Weights, splitmix},
 };
 
@@ -164,16 +165,12 @@ fn batches_that_are_mixed_up_are_found_wrong() {
 /// The planner's choices for a layer, for one picture and for batches, are among the variants run, on any adapter.
 #[test]
 fn what_is_planned_is_checked() {
-    let families =
-        [Family::WorkgroupTiled].into_iter().chain([4, 8, 16].map(|lanes| Family::SubgroupBroadcast { lanes }));
-    let configs = families.flat_map(|family| Storage::ALL.map(|storage| KernelConfig { family, storage }));
-    let configs = configs.chain(crate::select::matrix_configs());
     let networks = [AlexNet::CAFFE, AlexNet::TORCHVISION, AlexNet::UNGROUPED]
         .map(|a| a.width(0.1).head(20, 20).classes(10).network().unwrap());
     let (mut tiles, mut parts) = (BTreeSet::new(), BTreeSet::new());
     for layer in distinct_layers(&networks) {
         let case = Case::new(&layer).unwrap();
-        for config in configs.clone() {
+        for config in select::all_configs() {
             let variants = case.variants_of([config]);
             let run: BTreeSet<Kernel> = variants.iter().flat_map(|&v| examine::kernels(&case.network, v)).collect();
             let batches = [1, 8, 9].into_iter().chain(batches(config.family).iter().copied());

@@ -59,6 +59,7 @@ const SHADERS: &[(&str, &str)] = shaders![
     "roofline_read",
     "softmax",
     "softmax_gradient",
+    "split_k",
     "step",
     "strided",
     "sum_gradients",

@@ -4,12 +4,12 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     BackwardPass, Gradients, Operation,
-    product::{lower_product, lower_product_backward},
+    product::{lower_product, lower_product_backward, product_algorithms},
 };
 use crate::{
     activation::Activation,
     kernels::{
-        Algorithm, Convolution, Family, Gemm, GroupedConv, KernelConfig, RowsLayout, Winograd,
+        Algorithm, Convolution, Gemm, GroupedConv, KernelConfig, RowsLayout, Winograd,
         binding::{BIAS, WEIGHTS, X, Y},
     },
     program::{Backward, Lowering, ProgramError, WeightArrays, read, write},
@@ -204,12 +204,7 @@ impl Operation for Conv {
     ) -> Vec<Algorithm> {
         let applies = |&tile: &usize| Winograd::new(self.into(), input, output, 1, tile, layout).is_some();
         let winograd = [2, 3, 4].into_iter().filter(applies).map(|tile| Algorithm::Winograd { tile });
-        let split = [2, 4, 8, 16].map(|parts| Algorithm::SplitK { parts });
-        let split = split.into_iter().filter(|_| config.family.splits());
-        let tiles = [(32, 1), (32, 4), (128, 1), (128, 4)].map(|(rows, parts)| Algorithm::Tile { rows, parts });
-        let tiles = tiles.into_iter().filter(|_| config.family == Family::WorkgroupTiled);
-        let exact = (config != config.exact()).then_some(Algorithm::DirectF32);
-        [Algorithm::Direct].into_iter().chain(winograd).chain(split).chain(tiles).chain(exact).collect()
+        product_algorithms(config, [(32, 1), (32, 4), (128, 1), (128, 4)]).chain(winograd).collect()
     }
 
     fn lower(&self, lowering: &mut Lowering<'_>) -> Result<(), ProgramError> {

@@ -4,11 +4,11 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     BackwardPass, Gradients, Operation,
-    product::{lower_product, lower_product_backward},
+    product::{lower_product, lower_product_backward, product_algorithms},
 };
 use crate::{
     activation::Activation,
-    kernels::{Algorithm, Family, Gemm, KernelConfig, RowsLayout},
+    kernels::{Algorithm, Gemm, KernelConfig, RowsLayout},
     program::{Backward, Lowering, Options, ProgramError},
     select,
     shape::Shape,
@@ -113,13 +113,7 @@ impl Operation for Linear {
     }
 
     fn algorithms(&self, config: KernelConfig, _: Shape, _: Shape, _: Option<RowsLayout>) -> Vec<Algorithm> {
-        let tiles =
-            [(16, 8), (16, 16), (32, 8), (128, 1), (128, 4)].map(|(rows, parts)| Algorithm::Tile { rows, parts });
-        let tiles = tiles.into_iter().filter(|_| config.family == Family::WorkgroupTiled);
-        let split = [2, 4, 8, 16].map(|parts| Algorithm::SplitK { parts });
-        let split = split.into_iter().filter(|_| config.family.splits());
-        let exact = (config != config.exact()).then_some(Algorithm::DirectF32);
-        [Algorithm::Direct].into_iter().chain(split).chain(tiles).chain(exact).collect()
+        product_algorithms(config, [(16, 8), (16, 16), (32, 8), (128, 1), (128, 4)]).collect()
     }
 
     fn lower(&self, lowering: &mut Lowering<'_>) -> Result<(), ProgramError> {

@@ -5,12 +5,25 @@ use std::ops::Range;
 use crate::{
     activation::Below,
     kernels::{
-        Access, Gemm, Storage, activation_quads,
+        Access, Algorithm, Family, Gemm, KernelConfig, Storage, activation_quads,
         binding::{ADDEND, BIAS, BIAS_GRADIENT, GRADIENT, SCALES, WEIGHTS, X, Y},
         gradients,
     },
     program::{ArrayId, Backward, Bound, Lowering, ProgramError, WeightArrays, read, write},
 };
+
+/// The ways to compute a product in `config` other than Winograd's, for tuning; `tiles` are rows of workgroup tiles and parts.
+pub(super) fn product_algorithms(
+    config: KernelConfig,
+    tiles: impl IntoIterator<Item = (usize, usize)>,
+) -> impl Iterator<Item = Algorithm> {
+    let split = [2, 4, 8, 16].map(|parts| Algorithm::SplitK { parts });
+    let split = split.into_iter().filter(move |_| config.family.splits());
+    let tiles = tiles.into_iter().map(|(rows, parts)| Algorithm::Tile { rows, parts });
+    let tiles = tiles.filter(move |_| config.family == Family::WorkgroupTiled);
+    let exact = (config != config.exact()).then_some(Algorithm::DirectF32);
+    [Algorithm::Direct].into_iter().chain(split).chain(tiles).chain(exact)
+}
 
 /// Adds one dispatch per chunk of the weights, and where k is split, one that adds up the parts.
 pub(super) fn lower_product(lowering: &mut Lowering<'_>, gemm: Gemm) -> Result<(), ProgramError> {

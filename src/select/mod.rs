@@ -52,6 +52,14 @@ pub(crate) fn matrix_configs() -> impl Iterator<Item = KernelConfig> + Clone {
     families.into_iter().map(|family| KernelConfig { family, storage: Storage::StorageBuffer })
 }
 
+/// Every kernel configuration that there is.
+#[cfg(test)]
+pub(crate) fn all_configs() -> impl Iterator<Item = KernelConfig> + Clone {
+    let broadcast = [4, 8, 16].map(|lanes| Family::SubgroupBroadcast { lanes });
+    let families = [Family::WorkgroupTiled].into_iter().chain(broadcast);
+    families.flat_map(|family| Storage::ALL.map(|storage| KernelConfig { family, storage })).chain(matrix_configs())
+}
+
 /// Every kernel configuration that runs on a device with `features`, without cooperative matrices. Of the broadcast ones,
 /// the one with the most lanes comes first.
 pub(crate) fn kernel_configs(info: &AdapterInfo, features: Features) -> Vec<KernelConfig> {
