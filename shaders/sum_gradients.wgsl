@@ -1,4 +1,4 @@
-// Second of two steps of gradients whose rows are summed in parts (weight_gradient_tiled.wgsl): adds up the parts.
+// Second of two steps of gradients whose rows are summed in parts (weight_gradient_*.wgsl): adds up the parts.
 //
 // One invocation adds up four numbers.
 //

@@ -6,8 +6,8 @@
 // that sums stay in registers for as long.
 //
 // x: [n][in_height][in_width][in_quads], gradient: [n][out_height][out_width][out_quads]
-// y: [group][block][k][block_quads], bias_gradient: [group][block][block_quads]
-// Workgroups: (k blocks, column blocks, groups).
+// y: [part][group][block][k][block_quads], bias_gradient: [part][group][block][block_quads]
+// Workgroups: (k blocks, column blocks, ${PARTS} parts of the rows · groups).
 //% if ADD
 //
 // The gradients are added to those that are there.
@@ -25,7 +25,9 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(subgroup_invocation_i
   // No device guarantees that a workgroup of ${LANES} fills the first lanes of its subgroup: indices stay in range even
   // so.
   let lane = min(subgroup_lane, ${LANES - 1}u);
-  let group = workgroup.z;
+  // Parts are computed one after the other, so that their rows stay in a processor's caches.
+  let group = workgroup.z % ${GROUPS}u;
+  let part = workgroup.z / ${GROUPS}u;
   let k_quads = p.kernel_height * p.kernel_width * p.tap_quads;
   let first_k = workgroup.x * ${QUADS}u;
 
@@ -47,15 +49,19 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(subgroup_invocation_i
   var sum${r} = vec4f(0.0);
 //% endfor
   var bias_sum = vec4f(0.0);
-  var oy = 0u;
-  var ox = 0u;
-  var picture = 0u;
-  for (var first = 0u; first < p.rows; first += ${SPAN}u) {
+  // Whole iterations per part; the last parts may have fewer rows, or none.
+  let turns = (p.rows + ${ROWS * PARTS - 1}u) / ${ROWS * PARTS}u;
+  let begin = part * turns * ${ROWS}u;
+  let part_end = min(begin + turns * ${ROWS}u, p.rows);
+  var ox = begin % p.out_width;
+  var oy = begin / p.out_width % p.out_height;
+  var picture = begin / (p.out_width * p.out_height) * p.in_height;
+  for (var first = begin; first < part_end; first += ${SPAN}u) {
     // Every ${SPAN} rows are summed separately, so that rounding errors grow with their number and that of the spans.
 //% for r in range(4 * QUADS)
     var acc${r} = vec4f(0.0);
 //% endfor
-    let end = min(first + ${SPAN}u, p.rows);
+    let end = min(first + ${SPAN}u, part_end);
     for (var row = first; row < end; row += ${ROWS}u) {
 //% for u in range(ROWS)
       // Row ${u}: zero past the end.
@@ -103,13 +109,15 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(subgroup_invocation_i
   }
   let block = (quad - first_quad) / p.block_quads;
   let in_block = quad % p.block_quads;
-  let out = ((group * p.bound_blocks + block) * p.block_k + 4u * first_k) * p.block_quads + in_block;
+  let of_block = (part * ${GROUPS}u + group) * p.bound_blocks + block;
+  let out = (of_block * p.block_k + 4u * first_k) * p.block_quads + in_block;
 //% for r in range(4 * QUADS)
   if 4u * first_k + ${r}u < p.block_k {
     y[out + ${r}u * p.block_quads] {% if ADD %}+={% else %}={% endif %} sum${r};
   }
 //% endfor
   if workgroup.x == 0u {
-    bias_gradient[(group * p.blocks + p.first_block + block) * p.block_quads + in_block] {% if ADD %}+={% else %}={% endif %} bias_sum;
+    let at = ((part * ${GROUPS}u + group) * p.blocks + p.first_block + block) * p.block_quads + in_block;
+    bias_gradient[at] {% if ADD %}+={% else %}={% endif %} bias_sum;
   }
 }

@@ -23,7 +23,7 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
   let s${j} = load_x(first + ${j}u * step);
 //% endfor
   let corner = corner_of(p.first_tile + tile);
-  let b = bias[c];
+  let b = bias_of(c);
 //% for j in range(M)
   store_pixel(corner, i, ${j}u, c, b + {% for k in range(N) if AT[j][k] != 0 %}{% if not loop.first %} + {% endif %}${AT[j][k]} * s${k}{% endfor %});
 //% endfor

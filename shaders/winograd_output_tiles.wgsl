@@ -26,7 +26,7 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_inde
 //%   endfor
 //% endfor
   let corner = corner_of(p.first_tile + tile);
-  let b = bias[c];
+  let b = bias_of(c);
 //% for i in range(M)
 //%   for j in range(M)
   store_pixel(corner, ${i}u, ${j}u, c, b + {% for k in range(N) if AT[j][k] != 0 %}{% if not loop.first %} + {% endif %}${AT[j][k]} * s${i}_${k}{% endfor %});

@@ -39,7 +39,7 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_id) 
   let s${j} = lines[row + ${j * WORKGROUP}u];
 //% endfor
   let corner = corner_of(p.first_tile + tile);
-  let b = bias[c];
+  let b = bias_of(c);
 //% for j in range(M)
   store_pixel(corner, thread.y, ${j}u, c, b + {% for k in range(N) if AT[j][k] != 0 %}{% if not loop.first %} + {% endif %}${AT[j][k]} * s${k}{% endfor %});
 //% endfor

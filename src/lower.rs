@@ -3,7 +3,7 @@
 use crate::{
     activation::{Activation, Below},
     kernels::{
-        RowsLayout, Storage, activation_quads,
+        Algorithm, RowsLayout, Storage, activation_quads,
         binding::{X, Y},
         reduce::{self, Reduced},
         top_k,
@@ -117,7 +117,7 @@ pub(crate) fn lower_layer(
     Ok(lowering.finish())
 }
 
-/// Adds the dispatches of a layer that a backward pass follows.
+/// Adds the dispatches of a layer that a backward pass follows, directly unless Winograd's algorithm is chosen.
 pub(crate) fn lower_forward(
     program: &mut Program,
     options: Options<'_>,
@@ -128,7 +128,10 @@ pub(crate) fn lower_forward(
 ) -> Result<Forward, ProgramError> {
     let first = program.parameters.len();
     let (name, shapes) = (&layer.name, [layer.input, layer.output]);
-    let mut lowering = Lowering::new(program, options, (name, shapes), Default::default(), x, input_layout);
+    // A backward pass reads weights in the direct algorithm's packing, which others may not have.
+    let algorithm = options.algorithms.get(name).copied().filter(|a| matches!(a, Algorithm::Winograd { .. }));
+    let algorithm = algorithm.unwrap_or_default();
+    let mut lowering = Lowering::new(program, options, (name, shapes), algorithm, x, input_layout);
     lowering.training = Some(training);
     layer.op.operation().lower(&mut lowering)?;
     let kept = std::mem::take(&mut lowering.kept);

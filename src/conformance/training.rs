@@ -6,7 +6,7 @@ use super::job::{Job, LIMIT};
 use crate::{
     activation::{Activation, BackwardRule},
     explain::{GradientOptions, GradientProgram},
-    kernels::{Family, KernelConfig, Storage},
+    kernels::{Algorithm, Family, KernelConfig, Storage},
     layers::{Conv, Linear, LocalResponseNorm, MaxPool, Op},
     network::Network,
     program::{Algorithms, Options, Program, ProgramError},
@@ -15,7 +15,7 @@ use crate::{
     shape::Shape,
     train::{
         Optimizer, Place, SgdForm, TrainingOptions, TrainingProgram,
-        samples::{images, networks, weights},
+        samples::{algorithms, images, networks, weights},
         without_softmax,
     },
     weights::splitmix,
@@ -31,14 +31,17 @@ fn configs() -> impl Iterator<Item = KernelConfig> {
     all.chain([KernelConfig { family: broadcast(16), storage: Storage::StorageTexture }])
 }
 
+/// A pass: images, whether its gradients are added to others', and the algorithm of the convolutions.
+type PassOptions = (usize, bool, Algorithm);
+
 fn lower(
     network: &Network,
     config: KernelConfig,
-    (batch, accumulates): (usize, bool),
+    (batch, accumulates, algorithm): PassOptions,
     limit: u64,
     (optimizer, clip): (Optimizer, Option<f32>),
 ) -> Result<TrainingProgram, ProgramError> {
-    let algorithms = &Algorithms::new();
+    let algorithms = &network.layers().iter().map(|layer| (layer.name.clone(), algorithm)).collect();
     let lowering = Options { config, batch, precision: Default::default(), algorithms, limit, top: 0 };
     let options = TrainingOptions {
         lowering,
@@ -106,9 +109,10 @@ fn steps() -> impl Iterator<Item = TrainingProgram> {
         of_network.flat_map(move |(network, optimizer)| {
             // In a smaller binding, weights are split.
             let blocks = [LIMIT, 1100];
-            let passes = [(1, false), (3, true), (17, false)];
+            let winograd = Algorithm::Winograd { tile: 4 };
+            let passes = [(1, false, Algorithm::Direct), (3, true, Algorithm::Direct), (17, false, winograd)];
             let ways = passes.into_iter().flat_map(move |pass| blocks.map(|limit| (pass, limit)));
-            let fits = move |(pass, limit): ((usize, bool), u64)| {
+            let fits = move |(pass, limit): (PassOptions, u64)| {
                 let lowered = lower(&network, config, pass, limit, (optimizer, pass.1.then_some(1.0)));
                 // A block of weights may exceed the small binding.
                 assert!(lowered.is_ok() || limit < LIMIT, "{}", network.name());
@@ -129,6 +133,7 @@ fn edges() -> Vec<Network> {
         (Op::Conv(Conv::new(5, 3).padding(1)), Shape::new(3, 1, 1)),
         (Op::Conv(Conv::new(14, 3).groups(7)), Shape::new(21, 5, 5)),
         (Op::Conv(Conv::new(64, 3).groups(2).padding(1)), Shape::new(32, 6, 5)),
+        (Op::Conv(Conv::new(130, 5).padding(uneven)), Shape::new(10, 6, 5)),
         (Op::Conv(Conv::new(10, 1).window(gaps)), Shape::new(3, 9, 8)),
         (Op::Conv(Conv::new(12, 1).activation(Activation::Elu { alpha: 0.5 })), Shape::new(130, 3, 3)),
         (
@@ -157,20 +162,23 @@ pub(super) fn check(configs: impl IntoIterator<Item = KernelConfig>, mut run: im
             let (inputs, classes) = images(&network, 2);
             let wide: Vec<f64> = inputs.iter().map(|&v| v.into()).collect();
             let (expected, _) = reference::gradients(&network, &weights, &wide, &classes).unwrap();
-            let training = lower(&network, config, (2, true), LIMIT, (Optimizer::SGD, None)).unwrap();
-            let job = Job::of_training(&training, &network, &weights, &inputs, &classes);
-            let job = run(job).unwrap_or_else(|e| panic!("{config:?}: {e}"));
-            let shapes: BTreeMap<String, Vec<usize>> = network.parameters().collect();
-            for master in &training.masters {
-                let (mut found, packed) =
-                    (vec![0.0; shapes[&master.tensor].iter().product()], job.read(master.gradient));
-                match &master.place {
-                    Place::Weight(packing, blocks) => packing.unpack(blocks.clone(), &packed, &mut found),
-                    Place::Bias(packing) => found = packing.unpack_columns(&packed),
+            for algorithm in algorithms(&network) {
+                let training = lower(&network, config, (2, true, algorithm), LIMIT, (Optimizer::SGD, None)).unwrap();
+                let job = Job::of_training(&training, &network, &weights, &inputs, &classes);
+                let job = run(job).unwrap_or_else(|e| panic!("{config:?}: {e}"));
+                let shapes: BTreeMap<String, Vec<usize>> = network.parameters().collect();
+                for master in &training.masters {
+                    let (mut found, packed) =
+                        (vec![0.0; shapes[&master.tensor].iter().product()], job.read(master.gradient));
+                    match &master.place {
+                        Place::Weight(packing, blocks) => packing.unpack(blocks.clone(), &packed, &mut found),
+                        Place::Bias(packing) => found = packing.unpack_columns(&packed),
+                    }
+                    let error = reference::relative_error(&found, &expected[&master.tensor]);
+                    let of = format!("{config:?}, {algorithm:?}: {} of {}", master.tensor, network.name());
+                    println!("{of}: {error:.1e}");
+                    assert!(error <= 1e-5, "{of}: {error:e}");
                 }
-                let error = reference::relative_error(&found, &expected[&master.tensor]);
-                println!("{config:?}: {} of {}: {error:.1e}", master.tensor, network.name());
-                assert!(error <= 1e-5, "{config:?}: {} of {}: {error:e}", master.tensor, network.name());
             }
             for rule in RULES {
                 let gradient = lower_gradient(&network, config, LIMIT, rule).unwrap();

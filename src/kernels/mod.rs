@@ -25,7 +25,7 @@ pub(crate) use packing::Packing;
 pub(crate) use rows_layout::RowsLayout;
 pub(crate) use top_k::top_k;
 pub(crate) use window::{WindowUniform, dilated};
-pub(crate) use winograd::Winograd;
+pub(crate) use winograd::{Filters, Winograd};
 
 use crate::{activation::Activation, shape::Shape};
 

@@ -118,6 +118,11 @@ impl Packing {
         self.groups * self.blocks * self.columns
     }
 
+    /// Column blocks of each group.
+    pub fn blocks(&self) -> usize {
+        self.blocks
+    }
+
     /// Groups of the kernel.
     pub fn groups(&self) -> usize {
         self.groups

@@ -82,6 +82,7 @@ const SHADERS: &[(&str, &str)] = shaders![
     "winograd_output_rows",
     "winograd_output_tiles",
     "winograd_output_workgroup",
+    "winograd_weights",
 ];
 
 /// The files of `shaders/` as templates: lines that start with `//%` are statements, `${…}` is a value.
@@ -155,6 +156,7 @@ impl Kernel {
             let transforms = winograd::Transforms::new(m, r);
             values.insert("AT", Value::from_serialize(&transforms.at));
             values.insert("BT", Value::from_serialize(&transforms.bt));
+            values.insert("G", Value::from_serialize(&transforms.g));
         }
         templates().get_template(&format!("{}.wgsl", self.shader))?.render(values)
     }

@@ -1,4 +1,5 @@
-//! Winograd convolution: shaders/winograd_input_*.wgsl, a matrix product, shaders/winograd_output_*.wgsl.
+//! Winograd convolution: shaders/winograd_input_*.wgsl, a matrix product, shaders/winograd_output_*.wgsl; in training,
+//! shaders/winograd_weights.wgsl before them.
 //!
 //! F(m×m, r×r) computes m×m outputs of an r×r kernel from n×n inputs, n = m + r − 1, with n² multiplications instead of
 //! m²·r² (Lavin, Gray 2015). The cost is larger weights (n² values for r²), two or four more passes over the
@@ -11,10 +12,10 @@ use std::ops::Range;
 
 use super::{
     BROADCAST_ROWS, Convolution, Family, Gemm, Kernel, KernelConfig, Packing, RowsLayout, TILED_ROWS, WORKGROUP, Work,
-    relu_flag,
+    gradients::derivative, packing::Order, relu_flag,
 };
 use crate::{
-    activation::Activation,
+    activation::{Activation, Below},
     shape::Shape,
     window::{Padding, Window},
 };
@@ -151,6 +152,29 @@ struct Uniform {
     relu: u32,
 }
 
+/// The `Weights` struct of shaders/winograd_weights.wgsl.
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+struct WeightsUniform {
+    quads: u32,
+    column_quads: u32,
+    k: u32,
+    blocks: u32,
+    x_columns: u32,
+    x_block_k: u32,
+    x_blocks: u32,
+    x_channels: u32,
+}
+
+/// Which convolution the weights are transformed for on a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Filters {
+    /// The one that they belong to.
+    Same,
+    /// The one that computes the gradient of its input.
+    Turned,
+}
+
 impl Winograd {
     /// The convolution with tiles of `tile` × `tile` outputs. `None` where the algorithm does not apply: it needs a
     /// square kernel of at least 2, stride 1 (any stride where the input is in rows), groups of whole quads, and a tile
@@ -175,6 +199,21 @@ impl Winograd {
             && whole(input.channels)
             && whole(output.channels);
         applies.then_some(Self { conv, input, output, batch, tile, rows_layout })
+    }
+
+    /// The gradient of the convolution's input as a convolution of the output's gradient: with the filters turned by half a
+    /// circle, and inputs and outputs exchanged. `None` where the algorithm does not apply.
+    pub fn input_gradient(conv: Convolution, input: Shape, output: Shape, batch: usize, tile: usize) -> Option<Self> {
+        let Window { kernel: [kh, kw], stride, padding: Padding { top, left, bottom, right }, .. } = conv.window;
+        if stride != [1, 1] {
+            return None;
+        }
+        let rest = |kernel: usize, padding: usize| (kernel - 1).checked_sub(padding);
+        let padding =
+            Padding { top: rest(kh, top)?, left: rest(kw, left)?, bottom: rest(kh, bottom)?, right: rest(kw, right)? };
+        let window = Window { padding, ..conv.window };
+        let turned = Convolution { out_channels: input.channels, window, activation: Activation::None, ..conv };
+        Self::new(turned, output, input, batch, tile, None)
     }
 
     fn kernel(&self) -> usize {
@@ -280,6 +319,40 @@ impl Winograd {
         out
     }
 
+    /// Transforms weights that the device has, packed by `packed` for the direct algorithm: all blocks of [`Winograd::packing`].
+    /// It binds them as numbers in a storage buffer, and y.
+    pub fn transform_packed(&self, config: KernelConfig, packed: &Packing, filters: Filters) -> Work {
+        let packing = self.packing(config);
+        let groups = packing.groups / (self.reach() * self.reach());
+        let quads = groups * packing.blocks * packing.block_len() / 4;
+        let [quads, column_quads, k, blocks] =
+            [quads, packing.columns / 4, packing.block_k, packing.blocks].map(|n| n as u32);
+        let [x_columns, x_block_k, x_blocks, x_channels] =
+            [packed.columns, packed.block_k, packed.blocks, packed.tap].map(|n| n as u32);
+        let uniform = WeightsUniform { quads, column_quads, k, blocks, x_columns, x_block_k, x_blocks, x_channels };
+        let [m, r, n] = [self.tile, self.kernel(), self.reach()].map(|n| n as u32);
+        let turned = (filters == Filters::Turned).into();
+        let settings = [("WORKGROUP", WORKGROUP), ("M", m), ("R", r), ("N", n), ("TURNED", turned)];
+        let workgroups = [quads.div_ceil(WORKGROUP), 1, 1];
+        Work::new(Kernel::new("winograd_weights", settings), bytemuck::bytes_of(&uniform), workgroups)
+    }
+
+    /// Whether [`Winograd::transform_packed`] can read weights packed by `packed`, and the last step, if there is a bias, the
+    /// one packed beside them.
+    pub fn reads_packed(&self, config: KernelConfig, packed: &Packing, filters: Filters) -> bool {
+        let packing = self.packing(config);
+        let in_rows = |packing: &Packing| matches!(packing.order, Order::Rows);
+        // Of several groups, the last column block must not have a part without channels.
+        let whole = self.conv.groups == 1
+            || filters == Filters::Turned
+            || (self.conv.out_channels / self.conv.groups).is_multiple_of(packed.columns);
+        packed.groups == self.conv.groups
+            && packed.rows_layout.is_none()
+            && in_rows(&packing)
+            && in_rows(packed)
+            && whole
+    }
+
     fn input_pixels(&self) -> Pixels {
         let Padding { top, left, .. } = self.conv.window.padding;
         match self.rows_layout {
@@ -309,13 +382,17 @@ impl Winograd {
     }
 
     /// The steps that transform the products of `tiles` back, in order. The first reads the second array of
-    /// [`Winograd::scratch`], and if another follows it, writes the first. The last binds the bias, and writes the
-    /// layer's output.
-    pub fn transform_output(&self, config: KernelConfig, tiles: &Range<usize>) -> Vec<Work> {
+    /// [`Winograd::scratch`], and if another follows it, writes the first. The last writes the layer's output. It binds the bias,
+    /// or of a gradient, which is passed through `below`, the layer's input as the addend.
+    pub fn transform_output(&self, config: KernelConfig, tiles: &Range<usize>, below: Option<Below>) -> Vec<Work> {
         let pixels = Pixels::of(self.output);
         let last = |shader, workgroup, lines| {
-            let work = self.step(shader, workgroup, pixels, tiles, lines);
-            Work { kernel: work.kernel.with_activation(self.conv.activation, self.conv.out_channels), ..work }
+            let mut work = self.step(shader, workgroup, pixels, tiles, lines);
+            match below {
+                None => work.kernel = work.kernel.with_activation(self.conv.activation, self.conv.out_channels),
+                Some(below) => work.kernel.settings.extend(derivative(below)),
+            }
+            work
         };
         match self.sharing(config.family) {
             Sharing::Tiles => vec![last("winograd_output_tiles", WORKGROUP, 1)],

@@ -79,7 +79,8 @@ pub(super) fn lower_product_backward(backward: &mut Backward<'_>, gemm: &Gemm) -
     Ok(())
 }
 
-fn lower_parameter_gradients(
+/// Adds the dispatches of the gradients of the parameters.
+pub(super) fn lower_parameter_gradients(
     backward: &mut Backward<'_>,
     gemm: &Gemm,
     chunks: &[(Range<u32>, ArrayId)],

@@ -17,7 +17,8 @@ pub(crate) struct Training {
     /// The layer's number, for random numbers of its own.
     pub layer: u32,
     /// Whether the layer reads its weights from the storage buffer that an optimiser updates, where kernels read weights from
-    /// textures. Else a texture has a copy, which is written in every step.
+    /// textures. Else a texture has a copy, which is written in every step. Weights that Winograd's algorithm transforms in
+    /// every step are always read from the buffer.
     pub in_place: bool,
 }
 
@@ -104,7 +105,7 @@ impl Backward<'_> {
     /// The layer's packed weights and the array of its bias.
     pub fn parameters(&self) -> Option<(PackedWeights, ArrayId)> {
         match &self.program.parameters[self.forward.parameters.clone()] {
-            [Parameter::Weights(weights), Parameter::Vector(bias)] => Some(((**weights).clone(), bias.array)),
+            [Parameter::Weights(weights), Parameter::Vector(bias), ..] => Some(((**weights).clone(), bias.array)),
             _ => None,
         }
     }

@@ -124,6 +124,11 @@ impl<'a> Lowering<'a> {
         self.program.array(Array::quads("scratch", quads, storage, Role::Temporary))
     }
 
+    /// The program, for dispatches that other layers' passes have too.
+    pub fn program(&mut self) -> &mut Program {
+        self.program
+    }
+
     /// Adds a dispatch.
     pub fn dispatch(&mut self, work: Work, bound: &[Bound]) -> Result<(), ProgramError> {
         self.program.dispatch(self.name, work, bound)

@@ -4,11 +4,12 @@
 use super::{Init, initial_weights, without_softmax};
 use crate::{
     activation::Activation,
+    kernels::Algorithm,
     layers::{AvgPool, BatchNorm, Conv, Linear, LocalResponseNorm, MaxPool},
     network::Network,
     shape::Shape,
     weights::{Tensor, Weights, splitmix},
-    window::Window,
+    window::{Padding, Window},
 };
 
 /// Every layer that has a backward pass, with odd shapes, groups, and channels that are no multiple of four.
@@ -37,7 +38,22 @@ pub fn networks() -> Vec<Network> {
         .max_pool("pool3", MaxPool::new(2, 1))
         .local_response_norm("norm3", LocalResponseNorm { size: 4, beta: 0.6, ..LocalResponseNorm::TORCH_PAPER })
         .linear("fc4", Linear::new(2));
-    [alexnet, odd, strided].into_iter().map(|builder| builder.build().unwrap()).collect()
+    // All positions of kernels are adjacent, as Winograd's algorithm needs.
+    let adjacent = Network::builder("adjacent", Shape::new(6, 9, 11))
+        .conv("conv1", Conv::new(8, 3).padding(1).activation(Activation::Tanh))
+        .conv("conv2", Conv::new(64, 5).padding(Padding { top: 1, left: 2, bottom: 3, right: 4 }).groups(2).relu())
+        .max_pool("pool2", MaxPool::new(2, 2))
+        .conv("conv3", Conv::new(37, 3).padding(1).activation(Activation::Sigmoid))
+        .conv("conv4", Conv::new(10, 2).relu())
+        .linear("fc5", Linear::new(3));
+    [alexnet, odd, strided, adjacent].into_iter().map(|builder| builder.build().unwrap()).collect()
+}
+
+/// The algorithms by which the network's convolutions can be trained.
+pub fn algorithms(network: &Network) -> Vec<Algorithm> {
+    let direct = [Algorithm::Direct].into_iter();
+    let winograd = [2, 4].into_iter().filter(|_| network.name() == "adjacent").map(|tile| Algorithm::Winograd { tile });
+    direct.chain(winograd).collect()
 }
 
 /// Weights whose activations neither vanish nor grow.

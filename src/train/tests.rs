@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 use super::{
-    samples::{images, networks, weights},
+    samples::{algorithms, images, networks, weights},
     *,
 };
 use crate::{
@@ -56,7 +56,8 @@ fn twins_are_the_slopes_of_the_loss() {
     }
 }
 
-/// Every kernel configuration's gradients against the twins: ‖error‖ / ‖gradient‖ ≤ 1e-5.
+/// Every kernel configuration's gradients, directly and by Winograd's algorithm, against the twins:
+/// ‖error‖ / ‖gradient‖ ≤ 1e-5.
 #[test]
 fn gradients_are_those_of_the_twins() {
     let gpu = Gpu::for_tests();
@@ -64,20 +65,23 @@ fn gradients_are_those_of_the_twins() {
         let weights = weights(&network);
         let (inputs, classes) = images(&network, 5);
         let (expected, losses) = reference::gradients(&network, &weights, &wide(&inputs), &classes).unwrap();
-        for config in gpu.kernel_configs() {
+        let pairs = |config: KernelConfig| algorithms(&network).into_iter().map(move |algorithm| (config, algorithm));
+        for (config, algorithm) in gpu.kernel_configs().into_iter().flat_map(pairs) {
             if config.family == (Family::SubgroupBroadcast { lanes: 4 }) {
                 continue;
             }
             let builder = Trainer::builder(&gpu, &network, &weights).batch(5).at_once(2).dropout(0.0);
-            let mut trainer = builder.kernel_config(config).build().unwrap();
+            let builder = builder.kernel_config(config);
+            let builder = network.layers().iter().fold(builder, |b, layer| b.algorithm(&layer.name, algorithm));
+            let mut trainer = builder.build().unwrap();
             let mut report = trainer.step(&inputs, &classes, 0.0).unwrap();
             let report = trainer.wait(&mut report).unwrap();
             for (image, loss) in report.images.iter().zip(&losses) {
-                assert!((f64::from(image.loss) - loss).abs() < 1e-5, "{config:?}: {image:?} for {loss}");
+                assert!((f64::from(image.loss) - loss).abs() < 1e-5, "{config:?}, {algorithm:?}: {image:?} for {loss}");
             }
             for (name, gradient) in trainer.gradients().unwrap().unwrap() {
                 let error = reference::relative_error(&gradient.to_f32(), &expected[&name]);
-                assert!(error <= 1e-5, "{}, {config:?}, {name}: {error:e}", network.name());
+                assert!(error <= 1e-5, "{}, {config:?}, {algorithm:?}, {name}: {error:e}", network.name());
             }
         }
     }

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     gpu::{Gpu, error_scopes::Scopes},
-    kernels::{KernelConfig, Storage},
+    kernels::{Algorithm, Family, KernelConfig, Storage},
     network::Network,
     program::{Algorithms, Options},
     runtime::{PipelineError, RunError, avoid, executable::Executable, memory::Memory, requirements, ticket::Ring},
@@ -38,6 +38,7 @@ pub struct TrainerBuilder<'a> {
     rates: BTreeMap<String, f32>,
     class_weights: Vec<f32>,
     config: Option<KernelConfig>,
+    algorithms: Algorithms,
     state: Option<&'a TrainerState>,
 }
 
@@ -189,6 +190,14 @@ impl<'a> TrainerBuilder<'a> {
         self
     }
 
+    /// Sets the algorithm of the convolution called `layer`: [`Algorithm::Winograd`], for itself and the gradient of its input
+    /// where it applies, or with any other, directly. The default is Winograd's where that pays on adapters that are a processor,
+    /// and directly on GPUs, where it has not been measured. A network's first layer is always computed directly if it is strided.
+    pub fn algorithm(mut self, layer: impl Into<String>, algorithm: Algorithm) -> Self {
+        self.algorithms.insert(layer.into(), algorithm);
+        self
+    }
+
     /// Goes on from a state: its parameters, moments and number of steps. All else must be set as it was.
     pub fn resume(mut self, state: &'a TrainerState) -> Self {
         self.state = Some(state);
@@ -211,7 +220,7 @@ impl<'a> TrainerBuilder<'a> {
         // The optimiser's arrays are in storage buffers, whatever the weights are in.
         let limit = |storage| Memory::limit(gpu.device(), storage);
         let limit = limit(config.storage).min(limit(Storage::StorageBuffer));
-        let algorithms = &Algorithms::new();
+        let algorithms = &self.algorithms(config, at_once);
         let lowering = Options { config, batch: at_once, precision: Default::default(), algorithms, limit, top: 0 };
         let options = TrainingOptions {
             lowering,
@@ -253,6 +262,18 @@ impl<'a> TrainerBuilder<'a> {
         })
     }
 
+    /// The layers' algorithms, but for those computed directly.
+    fn algorithms(&self, config: KernelConfig, batch: usize) -> Algorithms {
+        let mut algorithms = self.algorithms.clone();
+        if matches!(config.family, Family::SubgroupBroadcast { .. }) {
+            for layer in self.network.layers() {
+                let best = || avoid::allowed_algorithm(config, layer, batch, self.gpu.blocklist());
+                algorithms.entry(layer.name.clone()).or_insert_with(best);
+            }
+        }
+        algorithms
+    }
+
     /// Checks the options, as [`TrainerBuilder::build`] does first.
     ///
     /// # Errors
@@ -279,7 +300,7 @@ impl<'a> TrainerBuilder<'a> {
         if self.class_weights.iter().any(|v| !(v.is_finite() && *v >= 0.0)) {
             return fail("weights of classes that are finite and not negative".into());
         }
-        for name in self.rates.keys() {
+        for name in self.rates.keys().chain(self.algorithms.keys()) {
             self.network.position(name).map_err(PipelineError::from)?;
         }
         let rate = |name: &str| self.rates.get(name).copied().unwrap_or(1.0);
@@ -309,6 +330,7 @@ impl Trainer {
             rates: BTreeMap::new(),
             class_weights: Vec::new(),
             config: None,
+            algorithms: Algorithms::new(),
             state: None,
         }
     }

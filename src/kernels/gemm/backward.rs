@@ -14,6 +14,9 @@ use crate::{
 const BROADCAST_QUADS: u32 = 8;
 /// Pixels that are multiplied at a time.
 const BROADCAST_PIXELS: u32 = 4;
+/// The number of rows of a part on a processor, at least: 256 KB of each operand, most of which consecutive workgroups share,
+/// stay in its caches, and parts are few.
+const BROADCAST_PART: usize = 2048;
 /// k quads and column quads per workgroup.
 const TILED_QUADS: u32 = 16;
 /// The number of rows that are summed before their sum is added to those of others.
@@ -22,6 +25,8 @@ const SPAN: u32 = 128;
 const ENOUGH_WORKGROUPS: usize = 512;
 /// The maximum number of parts that the rows are split into.
 const MOST_PARTS: usize = 16;
+/// The maximum number of weights of all parts on a processor: 32 MB.
+const MOST_PARTS_LEN: usize = 1 << 23;
 
 impl Gemm {
     /// The same product with each vector that a fully connected layer reads as one pixel.
@@ -41,10 +46,12 @@ impl Gemm {
         self.groups != self.conv.groups || self.rows_layout.is_some()
     }
 
-    /// The number of parts in which [`Gemm::weight_gradient`] sums the rows, so that a large GPU is busy.
+    /// The number of parts in which [`Gemm::weight_gradient`] sums the rows: so that a large GPU is busy, or that operands stay in
+    /// a processor's caches.
     pub fn gradient_parts(&self, config: KernelConfig) -> usize {
-        if !config.family.splits() {
-            return 1;
+        if let Family::SubgroupBroadcast { .. } = config.family {
+            let fit = MOST_PARTS_LEN / self.packing(config).packed_len().max(1);
+            return 1 << (self.rows() / BROADCAST_PART).min(MOST_PARTS).min(fit).max(1).ilog2();
         }
         let packing = self.packing(config);
         let tile = 4 * TILED_QUADS as usize;
@@ -67,8 +74,9 @@ impl Gemm {
         let (shader, workgroups) = match config.family {
             Family::SubgroupBroadcast { lanes } => {
                 settings.extend([("LANES", lanes), ("QUADS", BROADCAST_QUADS.min(lanes)), ("ROWS", BROADCAST_PIXELS)]);
+                settings.extend([("PARTS", parts), ("GROUPS", groups)]);
                 let tile = BROADCAST_QUADS.min(lanes);
-                ("weight_gradient_broadcast", [k_quads.div_ceil(tile), quads.div_ceil(lanes), groups])
+                ("weight_gradient_broadcast", [k_quads.div_ceil(tile), quads.div_ceil(lanes), groups * parts])
             }
             Family::WorkgroupTiled | Family::CooperativeMatrix { .. } => {
                 settings.extend([("PARTS", parts), ("GROUPS", groups)]);
