@@ -3,7 +3,7 @@
 #   benches/peers/run.sh [--slow] [--batch N] [--rounds N] [ADAPTER...]
 # ADAPTER: system (what Vulkan finds here), mesa25, swiftshader (Debian 12); by default all three.
 # Peers come from PyPI and crates.io, into target/peers: ONNX Runtime on the processor and with WebGPU, ncnn on the
-# processor and with Vulkan; with --slow also burn (wgpu) and wonnx, which build for many minutes.
+# processor and with Vulkan; with --slow also burn (wgpu), meganeura and wonnx, which build for many minutes.
 #
 # Medians are of N rounds (7); every round runs all of them in turn, see measure.py. THREADS (2) is for the peers on the
 # processor. Time with nothing else running. Where something else must run: BOOST=1 (as root, on Linux) puts the timed
@@ -42,7 +42,7 @@ venv() {
 venv python onnx==1.23.2 onnxruntime==1.31.1 ncnn==1.0.20261020
 venv python-webgpu onnxruntime-webgpu==1.27.0
 [ -e "$model/input.bin" ] || "$peers/python/bin/python" $here/model.py "$model" "$batch"
-for peer in ${slow:+burn wonnx}; do
+for peer in ${slow:+burn meganeura wonnx}; do
     say "building $peer"
     CARGO_TARGET_DIR=$peers/cargo cargo build --quiet --release --manifest-path "$here/$peer/Cargo.toml"
 done
@@ -57,7 +57,7 @@ for peer in onnxruntime-cpu ncnn-cpu ncnn-cpu-f32 ncnn-vulkan ncnn-vulkan-f32 on
     [ "$peer" != onnxruntime-webgpu ] || python=$peers/python-webgpu/bin/python
     workers+=("$peer=$python $here/worker.py $peer $model $batch ${THREADS:-2}")
 done
-for peer in ${slow:+burn wonnx}; do workers+=("$peer=$peers/cargo/release/peer-$peer $model $batch"); done
+for peer in ${slow:+burn meganeura wonnx}; do workers+=("$peer=$peers/cargo/release/peer-$peer $model $batch"); done
 
 # Without it every peer's log begins with a complaint.
 export XDG_RUNTIME_DIR=${XDG_RUNTIME_DIR:-$peers}
