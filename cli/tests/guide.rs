@@ -319,7 +319,7 @@ fn the_dispatches_are_planned() {
     let config = KernelConfig::new(Family::WorkgroupTiled, Storage::StorageBuffer);
     let mut expected = String::new();
     for dispatch in plan(&network, 1, config, Precision::F32).unwrap() {
-        writeln!(expected, "{:5} {:44} {:?}", dispatch.layer, dispatch.kernel, dispatch.workgroups).unwrap();
+        writeln!(expected, "{:5} {:47} {:?}", dispatch.layer, dispatch.kernel, dispatch.workgroups).unwrap();
     }
     assert!(chapter("kernels").contains(&expected), "the dispatches are\n{expected}");
 }

@@ -1,23 +1,19 @@
 //! Convolution: shaders/gemm_*.wgsl, matvec_*.wgsl, winograd_*.wgsl or grouped_conv.wgsl.
 
-use std::ops::Range;
-
 use serde::{Deserialize, Serialize};
 
 use super::{
     BackwardPass, Gradients, Operation,
     product::{lower_parameter_gradients, lower_product, lower_product_backward, product_algorithms},
+    winograd::{lower_trained_winograd, lower_winograd, lower_winograd_gradient, reads_packed},
 };
 use crate::{
-    activation::{Activation, Below},
+    activation::Activation,
     kernels::{
-        Algorithm, Convolution, Filters, Gemm, GroupedConv, KernelConfig, Packing, RowsLayout, Storage, Winograd, Work,
-        binding::{ADDEND, BIAS, WEIGHTS, X, Y},
+        Algorithm, Convolution, Filters, Gemm, GroupedConv, KernelConfig, RowsLayout, Storage, Winograd,
+        binding::{BIAS, WEIGHTS, X, Y},
     },
-    program::{
-        Array, ArrayId, Backward, Bound, Lowering, Options, Program, ProgramError, Role, Training, WeightArrays, read,
-        write,
-    },
+    program::{Backward, Lowering, ProgramError, WeightArrays, read, write},
     select,
     shape::Shape,
     window::{Padding, Window},
@@ -218,10 +214,10 @@ impl Operation for Conv {
         if let Algorithm::Winograd { tile } = lowering.algorithm
             && let Some(winograd) = Winograd::new(self.into(), input, output, batch, tile, layout)
         {
-            let direct = Gemm::conv(self.into(), input, output, batch).with_rows_layout(layout).packing(config);
             if lowering.training.is_none() {
                 return lower_winograd(lowering, &winograd);
             }
+            let direct = Gemm::conv(self.into(), input, output, batch).with_rows_layout(layout).packing(config);
             if reads_packed(&winograd, lowering.options, &direct, Filters::Same) {
                 return lower_trained_winograd(lowering, &winograd, direct);
             }
@@ -250,7 +246,10 @@ impl Operation for Conv {
             if backward.is_trained {
                 lower_parameter_gradients(backward, &gemm, &weights.chunks, bias)?;
             }
-            return lower_winograd_gradient(backward, &winograd, &weights.packing, array);
+            if backward.wants_input {
+                lower_winograd_gradient(backward, &winograd, &weights.packing, array)?;
+            }
+            return Ok(());
         }
         lower_product_backward(backward, &gemm)
     }
@@ -265,138 +264,4 @@ fn lower_grouped(lowering: &mut Lowering<'_>, grouped: &GroupedConv) -> Result<(
         lowering.dispatch(grouped.work(blocks), &bound)?;
     }
     Ok(())
-}
-
-/// Whether a device can transform weights packed by `direct`, all of which and the transformed ones fit a binding.
-fn reads_packed(winograd: &Winograd, options: Options<'_>, direct: &Packing, filters: Filters) -> bool {
-    let fits = |packing: &Packing| packing.packed_len() as u64 / 4 <= options.limit;
-    let config = options.config.exact();
-    winograd.reads_packed(config, direct, filters) && fits(direct) && fits(&winograd.packing(config))
-}
-
-/// Adds the steps of a convolution whose weights stay as they are.
-fn lower_winograd(lowering: &mut Lowering<'_>, winograd: &Winograd) -> Result<(), ProgramError> {
-    let config = lowering.config();
-    let packing = winograd.packing(config);
-    let quads = packing.bias_len() / 4;
-    let WeightArrays { chunks, .. } = lowering.weights(packing, Some(winograd.clone()))?;
-    let bias = lowering.channel_bias();
-    let no_bias = lowering.bias(quads, move |_| vec![0.0; 4 * quads]);
-    let (x, y) = (lowering.x(), lowering.y());
-    let steps = Steps { winograd, config, below: None, arrays: [x, y], last: read(BIAS, bias), chunks, no_bias };
-    steps.lower(lowering.name, lowering.program())
-}
-
-/// Adds those of one whose weights are trained: they are transformed in every run.
-fn lower_trained_winograd(
-    lowering: &mut Lowering<'_>,
-    winograd: &Winograd,
-    direct: Packing,
-) -> Result<(), ProgramError> {
-    let config = lowering.config();
-    lowering.training = lowering.training.map(|training| Training { in_place: true, ..training });
-    let WeightArrays { chunks, .. } = lowering.weights(direct.clone(), None)?;
-    let bias = lowering.bias(direct.bias_len() / 4, {
-        let direct = direct.clone();
-        move |bias| direct.pack_columns(bias)
-    });
-    let quads = winograd.packing(config).bias_len() / 4;
-    let no_bias = lowering.bias(quads, move |_| vec![0.0; 4 * quads]);
-    let (x, y, name) = (lowering.x(), lowering.y(), lowering.name);
-    let program = lowering.program();
-    let work = winograd.transform_packed(config, &direct, Filters::Same);
-    let chunks = transform(program, name, (winograd, config), work, chunks[0].1)?;
-    let steps = Steps { winograd, config, below: None, arrays: [x, y], last: read(BIAS, bias), chunks, no_bias };
-    steps.lower(name, program)
-}
-
-/// Adds those of the gradient of a convolution's input, by `winograd`, from the `weights` packed by `direct`.
-fn lower_winograd_gradient(
-    backward: &mut Backward<'_>,
-    winograd: &Winograd,
-    direct: &Packing,
-    weights: ArrayId,
-) -> Result<(), ProgramError> {
-    if !backward.wants_input {
-        return Ok(());
-    }
-    let config = backward.options.config;
-    let quads = winograd.packing(config).bias_len() / 4;
-    let no_bias = Array::quads("no bias", quads, Storage::StorageBuffer, Role::State);
-    let arrays = [backward.gradient, backward.dx()];
-    let (name, last, below) = (backward.name, read(ADDEND, backward.forward.x), Some(backward.below));
-    let program = &mut *backward.program;
-    let no_bias = program.array(no_bias);
-    let work = winograd.transform_packed(config, direct, Filters::Turned);
-    let chunks = transform(program, name, (winograd, config), work, weights)?;
-    Steps { winograd, config, below, arrays, last, chunks, no_bias }.lower(name, program)
-}
-
-/// Adds the transform of `weights`, and returns all column blocks with the array of the transformed weights.
-fn transform(
-    program: &mut Program,
-    name: &str,
-    (winograd, config): (&Winograd, KernelConfig),
-    work: Work,
-    weights: ArrayId,
-) -> Result<Vec<(Range<u32>, ArrayId)>, ProgramError> {
-    let packing = winograd.packing(config);
-    let quads = packing.packed_len() / 4;
-    let transformed = Array::quads("transformed weights", quads, config.storage, Role::Temporary);
-    let transformed = program.array(transformed);
-    program.dispatch(name, work, &[read(X, weights), write(Y, transformed)])?;
-    Ok(vec![(0..packing.blocks() as u32, transformed)])
-}
-
-/// The steps of a convolution by Winograd's algorithm.
-struct Steps<'a> {
-    winograd: &'a Winograd,
-    config: KernelConfig,
-    /// The activation function of the layer below, if it is the convolution of a gradient.
-    below: Option<Below>,
-    /// Input and output.
-    arrays: [ArrayId; 2],
-    /// What the last step binds besides.
-    last: Bound,
-    /// The transformed weights: column blocks, and their array.
-    chunks: Vec<(Range<u32>, ArrayId)>,
-    /// Zeros, as many as the products have columns.
-    no_bias: ArrayId,
-}
-
-impl Steps<'_> {
-    /// Adds two, three or five steps per part of the tiles: the input is transformed, multiplied with the weights, and
-    /// transformed back.
-    fn lower(self, name: &str, program: &mut Program) -> Result<(), ProgramError> {
-        let Self { winograd, config, below, arrays: [input, output], last: bound, chunks, no_bias } = self;
-        let mut scratch = |quads, storage| program.array(Array::quads("scratch", quads, storage, Role::Temporary));
-        let [storage, other] = config.storage.of_scratch();
-        let [quads, other_quads] = winograd.scratch(config.family);
-        let [first, second] = [scratch(quads, storage), scratch(other_quads, other)];
-        for tiles in winograd.parts(config.family) {
-            let steps = winograd.transform_input(config, &tiles);
-            let (mut x, last) = (input, steps.len() - 1);
-            for (step, work) in steps.into_iter().enumerate() {
-                let y = if step == last { first } else { second };
-                program.dispatch(name, work, &[read(X, x), write(Y, y)])?;
-                x = y;
-            }
-            let products = winograd.products(tiles.len());
-            for (blocks, weights) in &chunks {
-                let bound = [read(X, first), write(Y, second), read(WEIGHTS, *weights), read(BIAS, no_bias)];
-                program.dispatch(name, products.product(config, blocks), &bound)?;
-            }
-            let steps = winograd.transform_output(config, &tiles, below);
-            let (mut x, last) = (second, steps.len() - 1);
-            for (step, work) in steps.into_iter().enumerate() {
-                if step == last {
-                    program.dispatch(name, work, &[read(X, x), write(Y, output), bound])?;
-                } else {
-                    program.dispatch(name, work, &[read(X, x), write(Y, first)])?;
-                    x = first;
-                }
-            }
-        }
-        Ok(())
-    }
 }

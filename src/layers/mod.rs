@@ -10,6 +10,7 @@ mod local_response_norm;
 mod max_pool;
 mod product;
 mod softmax;
+mod winograd;
 
 use serde::{Deserialize, Serialize};
 
