@@ -51,9 +51,8 @@ pub fn networks() -> Vec<Network> {
 
 /// The algorithms by which the network's convolutions can be trained.
 pub fn algorithms(network: &Network) -> Vec<Algorithm> {
-    let direct = [Algorithm::Direct].into_iter();
-    let winograd = [2, 4].into_iter().filter(|_| network.name() == "adjacent").map(|tile| Algorithm::Winograd { tile });
-    direct.chain(winograd).collect()
+    let winograd = (network.name() == "adjacent").then_some(Algorithm::Winograd { tile: 4 });
+    [Algorithm::Direct].into_iter().chain(winograd).collect()
 }
 
 /// Weights whose activations neither vanish nor grow.
