@@ -4,11 +4,10 @@ use std::sync::Arc;
 
 use super::CompareError;
 use crate::{
-    kernels::Storage,
     model::{AlexNet, Model},
     network::{Layer, Network},
     picture::Preprocessing,
-    program::{Array, ArrayId, Numbers, Parameter, Program, Role, Vector},
+    program::{ArrayId, Numbers, Program},
     weights::{Weights, WeightsError},
 };
 
@@ -173,10 +172,7 @@ impl Lpips {
             weights.resize(4 * quads, 0.0);
             Ok(weights)
         });
-        let array = Array::quads("channel weights", quads, Storage::StorageBuffer, Role::Parameter);
-        let array = program.array(array);
-        program.parameters.push(Parameter::Vector(Vector { array, numbers }));
-        array
+        program.vector("channel weights", quads, numbers)
     }
 }
 

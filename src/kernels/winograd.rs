@@ -166,12 +166,12 @@ struct WeightsUniform {
     x_channels: u32,
 }
 
-/// Which convolution the weights are transformed for on a device.
+/// The convolution that weights are transformed for on a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Filters {
-    /// The one that they belong to.
+    /// The convolution that has these weights.
     Same,
-    /// The one that computes the gradient of its input.
+    /// The convolution that computes the gradient of that one's input.
     Turned,
 }
 
@@ -330,11 +330,9 @@ impl Winograd {
         let [x_columns, x_block_k, x_blocks, x_channels] =
             [packed.columns, packed.block_k, packed.blocks, packed.tap].map(|n| n as u32);
         let uniform = WeightsUniform { quads, column_quads, k, blocks, x_columns, x_block_k, x_blocks, x_channels };
-        let [m, r, n] = [self.tile, self.kernel(), self.reach()].map(|n| n as u32);
-        let turned = (filters == Filters::Turned).into();
-        let settings = [("WORKGROUP", WORKGROUP), ("M", m), ("R", r), ("N", n), ("TURNED", turned)];
-        let workgroups = [quads.div_ceil(WORKGROUP), 1, 1];
-        Work::new(Kernel::new("winograd_weights", settings), bytemuck::bytes_of(&uniform), workgroups)
+        let mut kernel = self.kernel_of("winograd_weights", WORKGROUP);
+        kernel.settings.push(("TURNED", (filters == Filters::Turned).into()));
+        Work::new(kernel, bytemuck::bytes_of(&uniform), [quads.div_ceil(WORKGROUP), 1, 1])
     }
 
     /// Whether [`Winograd::transform_packed`] can read weights packed by `packed`, and the last step, if there is a bias, the
@@ -404,6 +402,12 @@ impl Winograd {
         }
     }
 
+    /// The kernel of `shader` with `workgroup` invocations along x.
+    fn kernel_of(&self, shader: &'static str, workgroup: u32) -> Kernel {
+        let [m, r, n] = [self.tile, self.kernel(), self.reach()].map(|n| n as u32);
+        Kernel::new(shader, [("WORKGROUP", workgroup), ("M", m), ("R", r), ("N", n)])
+    }
+
     /// One step with `lines` lines per tile, and `workgroup` invocations along x.
     fn step(&self, shader: &'static str, workgroup: u32, pixels: Pixels, tiles: &Range<usize>, lines: usize) -> Work {
         let quads = pixels.rows * pixels.quads;
@@ -417,8 +421,7 @@ impl Winograd {
             tiles: tiles.len() as u32,
             relu: relu_flag(self.conv.activation),
         };
-        let [m, r, n] = [self.tile, self.kernel(), self.reach()].map(|n| n as u32);
-        let kernel = Kernel::new(shader, [("WORKGROUP", workgroup), ("M", m), ("R", r), ("N", n)]);
+        let kernel = self.kernel_of(shader, workgroup);
         let workgroups = [((tiles.len() * lines) as u32 * quads).div_ceil(workgroup), 1, 1];
         Work::new(kernel, bytemuck::bytes_of(&uniform), workgroups)
     }

@@ -1,11 +1,11 @@
 //! Convolutions by Winograd's algorithm: forward pass, and the gradient of the input.
 
-use std::ops::Range;
+use std::{ops::Range, sync::Arc};
 
 use crate::{
     activation::Below,
     kernels::{
-        Filters, KernelConfig, Packing, Storage, Winograd, Work,
+        Filters, KernelConfig, Packing, Winograd,
         binding::{ADDEND, BIAS, WEIGHTS, X, Y},
     },
     program::{
@@ -14,7 +14,7 @@ use crate::{
     },
 };
 
-/// Whether a device can transform weights packed by `direct`, all of which and the transformed ones fit a binding.
+/// Whether a device can transform weights packed by `direct`: both they and the transformed ones must fit one binding.
 pub(super) fn reads_packed(winograd: &Winograd, options: Options<'_>, direct: &Packing, filters: Filters) -> bool {
     let fits = |packing: &Packing| packing.packed_len() as u64 / 4 <= options.limit;
     let config = options.config.exact();
@@ -24,17 +24,14 @@ pub(super) fn reads_packed(winograd: &Winograd, options: Options<'_>, direct: &P
 /// Adds the steps of a convolution whose weights stay as they are.
 pub(super) fn lower_winograd(lowering: &mut Lowering<'_>, winograd: &Winograd) -> Result<(), ProgramError> {
     let config = lowering.config();
-    let packing = winograd.packing(config);
-    let quads = packing.bias_len() / 4;
-    let WeightArrays { chunks, .. } = lowering.weights(packing, Some(winograd.clone()))?;
+    let WeightArrays { chunks, .. } = lowering.weights(winograd.packing(config), Some(winograd.clone()))?;
     let bias = lowering.channel_bias();
-    let no_bias = lowering.bias(quads, move |_| vec![0.0; 4 * quads]);
     let (x, y) = (lowering.x(), lowering.y());
-    let steps = Steps { winograd, config, below: None, arrays: [x, y], last: read(BIAS, bias), chunks, no_bias };
+    let steps = Steps { winograd, config, below: None, arrays: [x, y], last: read(BIAS, bias), chunks };
     steps.lower(lowering.name, lowering.program())
 }
 
-/// Adds those of one whose weights are trained: they are transformed in every run.
+/// Adds the steps of a convolution in training, whose weights are transformed in every run.
 pub(super) fn lower_trained_winograd(
     lowering: &mut Lowering<'_>,
     winograd: &Winograd,
@@ -47,17 +44,14 @@ pub(super) fn lower_trained_winograd(
         let direct = direct.clone();
         move |bias| direct.pack_columns(bias)
     });
-    let quads = winograd.packing(config).bias_len() / 4;
-    let no_bias = lowering.bias(quads, move |_| vec![0.0; 4 * quads]);
     let (x, y, name) = (lowering.x(), lowering.y(), lowering.name);
     let program = lowering.program();
-    let work = winograd.transform_packed(config, &direct, Filters::Same);
-    let chunks = transform(program, name, (winograd, config), work, chunks[0].1)?;
-    let steps = Steps { winograd, config, below: None, arrays: [x, y], last: read(BIAS, bias), chunks, no_bias };
+    let chunks = transform(program, name, (winograd, config, Filters::Same), (&direct, chunks[0].1))?;
+    let steps = Steps { winograd, config, below: None, arrays: [x, y], last: read(BIAS, bias), chunks };
     steps.lower(name, program)
 }
 
-/// Adds those of the gradient of a convolution's input, by `winograd`, from the `weights` packed by `direct`.
+/// Adds the steps of the gradient of a convolution's input, from `weights` packed by `direct`.
 pub(super) fn lower_winograd_gradient(
     backward: &mut Backward<'_>,
     winograd: &Winograd,
@@ -65,29 +59,26 @@ pub(super) fn lower_winograd_gradient(
     weights: ArrayId,
 ) -> Result<(), ProgramError> {
     let config = backward.options.config;
-    let quads = winograd.packing(config).bias_len() / 4;
-    let no_bias = Array::quads("no bias", quads, Storage::StorageBuffer, Role::State);
     let arrays = [backward.gradient, backward.dx()];
     let (name, last, below) = (backward.name, read(ADDEND, backward.forward.x), Some(backward.below));
     let program = &mut *backward.program;
-    let no_bias = program.array(no_bias);
-    let work = winograd.transform_packed(config, direct, Filters::Turned);
-    let chunks = transform(program, name, (winograd, config), work, weights)?;
-    Steps { winograd, config, below, arrays, last, chunks, no_bias }.lower(name, program)
+    let chunks = transform(program, name, (winograd, config, Filters::Turned), (direct, weights))?;
+    Steps { winograd, config, below, arrays, last, chunks }.lower(name, program)
 }
 
-/// Adds the transform of `weights`, and returns all column blocks with the array of the transformed weights.
+/// Adds the transform of `weights`, packed by `direct`, and returns all column blocks with the array of the transformed
+/// weights.
 fn transform(
     program: &mut Program,
     name: &str,
-    (winograd, config): (&Winograd, KernelConfig),
-    work: Work,
-    weights: ArrayId,
+    (winograd, config, filters): (&Winograd, KernelConfig, Filters),
+    (direct, weights): (&Packing, ArrayId),
 ) -> Result<Vec<(Range<u32>, ArrayId)>, ProgramError> {
     let packing = winograd.packing(config);
     let quads = packing.packed_len() / 4;
     let transformed = Array::quads("transformed weights", quads, config.storage, Role::Temporary);
     let transformed = program.array(transformed);
+    let work = winograd.transform_packed(config, direct, filters);
     program.dispatch(name, work, &[read(X, weights), write(Y, transformed)])?;
     Ok(vec![(0..packing.blocks() as u32, transformed)])
 }
@@ -104,15 +95,15 @@ struct Steps<'a> {
     last: Bound,
     /// The transformed weights: column blocks, and their array.
     chunks: Vec<(Range<u32>, ArrayId)>,
-    /// Zeros, as many as the products have columns.
-    no_bias: ArrayId,
 }
 
 impl Steps<'_> {
     /// Adds two, three or five steps per part of the tiles: the input is transformed, multiplied with the weights, and
     /// transformed back.
     fn lower(self, name: &str, program: &mut Program) -> Result<(), ProgramError> {
-        let Self { winograd, config, below, arrays: [input, output], last: bound, chunks, no_bias } = self;
+        let Self { winograd, config, below, arrays: [input, output], last: bound, chunks } = self;
+        let quads = winograd.packing(config).bias_len() / 4;
+        let no_bias = program.vector("no bias", quads, Arc::new(move |_: &_| Ok(vec![0.0; 4 * quads])));
         let mut scratch = |quads, storage| program.array(Array::quads("scratch", quads, storage, Role::Temporary));
         let [storage, other] = config.storage.of_scratch();
         let [quads, other_quads] = winograd.scratch(config.family);

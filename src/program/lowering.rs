@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
 use super::{
     Array, ArrayId, Bound, Parameter, Program, ProgramError, QUAD, Role, Training,
-    parameters::{Numbers, PackedWeights, Vector},
+    parameters::{Numbers, PackedWeights},
     read, write,
 };
 use crate::{
@@ -124,7 +124,7 @@ impl<'a> Lowering<'a> {
         self.program.array(Array::quads("scratch", quads, storage, Role::Temporary))
     }
 
-    /// The program, for dispatches that other layers' passes have too.
+    /// The program that the layer is lowered into.
     pub fn program(&mut self) -> &mut Program {
         self.program
     }
@@ -178,9 +178,7 @@ impl<'a> Lowering<'a> {
 
     /// An array of `quads` vec4s in a storage buffer, which `numbers` computes from the model's weights.
     pub fn vector(&mut self, label: &'static str, quads: usize, numbers: Numbers) -> ArrayId {
-        let array = self.program.array(Array::quads(label, quads, Storage::StorageBuffer, Role::Parameter));
-        self.program.parameters.push(Parameter::Vector(Vector { array, numbers }));
-        array
+        self.program.vector(label, quads, numbers)
     }
 
     /// The layer's bias, laid out by `form` in `quads` vec4s.

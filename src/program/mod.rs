@@ -146,6 +146,13 @@ impl Program {
         ArrayId(self.arrays.len() - 1)
     }
 
+    /// Adds an array of `quads` vec4s in a storage buffer, which `numbers` computes from the model's weights.
+    pub fn vector(&mut self, label: &'static str, quads: usize, numbers: Numbers) -> ArrayId {
+        let array = self.array(Array::quads(label, quads, Storage::StorageBuffer, Role::Parameter));
+        self.parameters.push(Parameter::Vector(Vector { array, numbers }));
+        array
+    }
+
     /// The array with this id.
     pub fn get(&self, id: ArrayId) -> &Array {
         &self.arrays[id.0]

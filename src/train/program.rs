@@ -16,7 +16,7 @@ use crate::{
     network::{Layer, Network},
     program::{
         Array, ArrayId, Backward, Bound, Forward, MAX_BATCH, Options, PackedWeights, Parameter, Pass, Program,
-        ProgramError, Role, Trained, Training, Vector, read, write,
+        ProgramError, Role, Trained, Training, read, write,
     },
     shape::Shape,
 };
@@ -274,11 +274,9 @@ impl TrainingProgram {
             };
             let mask = match &place {
                 Place::Weight(packing, blocks) if has_gaps => {
-                    let mask = self.program.array(buffer("mask", Role::Parameter));
                     let (packing, blocks) = (packing.clone(), blocks.clone());
                     let numbers = Arc::new(move |_: &_| Ok(packing.mask(blocks.clone())));
-                    self.program.parameters.push(Parameter::Vector(Vector { array: mask, numbers }));
-                    Some(mask)
+                    Some(self.program.vector("mask", self.program.get(array).len() as usize, numbers))
                 }
                 _ => None,
             };

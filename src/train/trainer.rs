@@ -192,7 +192,8 @@ impl<'a> TrainerBuilder<'a> {
 
     /// Sets the algorithm of the convolution called `layer`: [`Algorithm::Winograd`], for itself and the gradient of its input
     /// where it applies, or with any other, directly. The default is Winograd's where that pays on adapters that are a processor,
-    /// and directly on GPUs, where it has not been measured. A network's first layer is always computed directly if it is strided.
+    /// and directly on GPUs, where it has not been measured. A network's first layer is computed directly if stride × channels
+    /// is a multiple of four.
     pub fn algorithm(mut self, layer: impl Into<String>, algorithm: Algorithm) -> Self {
         self.algorithms.insert(layer.into(), algorithm);
         self

@@ -49,11 +49,11 @@ impl Gemm {
     /// The number of parts in which [`Gemm::weight_gradient`] sums the rows: so that a large GPU is busy, or that operands stay in
     /// a processor's caches.
     pub fn gradient_parts(&self, config: KernelConfig) -> usize {
+        let packing = self.packing(config);
         if let Family::SubgroupBroadcast { .. } = config.family {
-            let fit = MOST_PARTS_LEN / self.packing(config).packed_len().max(1);
+            let fit = MOST_PARTS_LEN / packing.packed_len().max(1);
             return 1 << (self.rows() / BROADCAST_PART).min(MOST_PARTS).min(fit).max(1).ilog2();
         }
-        let packing = self.packing(config);
         let tile = 4 * TILED_QUADS as usize;
         let tiles = packing.block_k.div_ceil(tile) * (packing.blocks * packing.columns).div_ceil(tile) * self.groups;
         let fill = ENOUGH_WORKGROUPS / tiles.max(1);
@@ -69,17 +69,15 @@ impl Gemm {
         let uniform = flat.uniform(&packing, chunk);
         let (k_quads, quads) = (packing.block_k as u32 / 4, chunk.len() as u32 * packing.columns as u32 / 4);
         let (groups, parts) = (self.groups as u32, parts as u32);
-        let mut settings = vec![("ADD", add.into()), ("SPAN", SPAN)];
+        let mut settings = vec![("ADD", add.into()), ("SPAN", SPAN), ("PARTS", parts), ("GROUPS", groups)];
         settings.extend(dilated(flat.conv.window));
         let (shader, workgroups) = match config.family {
             Family::SubgroupBroadcast { lanes } => {
                 settings.extend([("LANES", lanes), ("QUADS", BROADCAST_QUADS.min(lanes)), ("ROWS", BROADCAST_PIXELS)]);
-                settings.extend([("PARTS", parts), ("GROUPS", groups)]);
                 let tile = BROADCAST_QUADS.min(lanes);
                 ("weight_gradient_broadcast", [k_quads.div_ceil(tile), quads.div_ceil(lanes), groups * parts])
             }
             Family::WorkgroupTiled | Family::CooperativeMatrix { .. } => {
-                settings.extend([("PARTS", parts), ("GROUPS", groups)]);
                 let tile = [k_quads, quads].map(|quads| quads.div_ceil(TILED_QUADS));
                 ("weight_gradient_tiled", [tile[0], tile[1], groups * parts])
             }
