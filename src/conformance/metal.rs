@@ -1,7 +1,15 @@
 //! naga's MSL as programs for the CPU (scripts/metal): each kernel variant of each layer of narrow AlexNets, run on the bytes
 //! that a device would get, against the f64 twin. Apple's compiler is not involved.
 
-use std::{borrow::Cow, collections::HashMap, env, ffi::OsString, fs, path::PathBuf, process::Command};
+use std::{
+    borrow::Cow,
+    collections::HashMap,
+    env,
+    ffi::OsString,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use half::f16;
 use tempfile::TempDir;
@@ -21,10 +29,26 @@ struct Processor {
     programs: HashMap<Kernel, PathBuf>,
 }
 
+/// The folder of the headers and of the program around a kernel.
+const METAL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/metal");
+
 impl Processor {
     fn new() -> Self {
         let compiler = env::var_os("CXX").unwrap_or_else(|| "c++".into());
-        Self { compiler, folder: tempfile::tempdir().unwrap(), programs: HashMap::new() }
+        let folder = tempfile::tempdir().unwrap();
+        let new = Self { compiler, folder, programs: HashMap::new() };
+        let metal = |name: &str| Path::new(METAL).join(name).into_os_string();
+        new.compile("run.o", &["-c".into(), metal("run.cpp")]);
+        // Most of a kernel's compilation would be its headers.
+        new.compile("run.hpp.gch", &["-x".into(), "c++-header".into(), metal("run.hpp")]);
+        new
+    }
+
+    /// Compiles to this file of the folder.
+    fn compile(&self, name: &str, arguments: &[OsString]) {
+        let options = ["-std=c++20", "-O1", "-w", "-fno-strict-aliasing", "-I", METAL, "-o"];
+        let output = Command::new(&self.compiler).args(options).arg(self.path(name)).args(arguments).output().unwrap();
+        assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -39,20 +63,18 @@ impl Processor {
         let shader = Shader::new(kernel);
         let msl = shader.msl((2, 4), Checks::Off);
         let ([x, y, z], call) = (shader.module.entry_points[0].workgroup_size, call(&msl));
-        let program = self.path(&format!("{}-{}", self.programs.len(), kernel.shader));
-        let source = program.with_extension("cpp");
-        let text = format!(
-            "#include \"run.hpp\"\n{msl}\nvoid call() {{ {call}; }}\nconst uint3 threads_per_threadgroup{{{x}, {y}, {z}}};\n"
-        );
-        fs::write(&source, text).unwrap();
-        let headers = concat!("-I", env!("CARGO_MANIFEST_DIR"), "/scripts/metal");
-        let arguments = ["-std=c++20", "-O1", "-w", "-fno-strict-aliasing", headers, "-o"];
+        let name = format!("{}-{}", self.programs.len(), kernel.shader);
+        let (program, source) = (self.path(&name), self.path(&format!("{name}.cpp")));
         // Four simdgroups, as the kernel with cooperative matrices expects, or for matrices of 16×16 fewer or more.
         let has = |setting| kernel.settings.contains(&setting);
-        let simdgroup = if has(("SIZE", 16)) && has(("THREADS", 128)) { "-DSIMDGROUP=64" } else { "-DSIMDGROUP=32" };
-        let output =
-            Command::new(&self.compiler).arg(simdgroup).args(arguments).args([&program, &source]).output().unwrap();
-        assert!(output.status.success(), "{}: {}", kernel.label(), String::from_utf8_lossy(&output.stderr));
+        let simdgroup = if has(("SIZE", 16)) && has(("THREADS", 128)) { 64 } else { 32 };
+        let text = format!(
+            "{msl}\nvoid call() {{ {call}; }}\nconst uint3 threads_per_threadgroup{{{x}, {y}, {z}}};\n\
+             const uint threads_per_simdgroup = {simdgroup};\n"
+        );
+        fs::write(&source, text).unwrap();
+        let header = self.path("run.hpp").into_os_string();
+        self.compile(&name, &["-include".into(), header, source.into(), self.path("run.o").into()]);
         self.programs.insert(kernel.clone(), program.clone());
         program
     }
