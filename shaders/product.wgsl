@@ -35,5 +35,8 @@ struct Gemm {
   in_group: u32,         // distance between the groups' parts of x, in quads
   out_group: u32,        // the same for y
   block_quads: u32,      // columns / 4 of one block
+//% if OPTIMIZER is defined
+//%   include "optimizer_uniform.wgsl"
+//% endif
 }
 @group(0) @binding(2) var<uniform> p: Gemm;

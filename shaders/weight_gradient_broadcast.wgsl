@@ -8,7 +8,10 @@
 // x: [n][in_height][in_width][in_quads], gradient: [n][out_height][out_width][out_quads]
 // y: [part][group][block][k][block_quads], bias_gradient: [part][group][block][block_quads]
 // Workgroups: (k blocks, column blocks, ${PARTS} parts of the rows · groups).
-//% if ADD
+//% if OPTIMIZER is defined
+//
+// The weights are updated at once, and y is not there: all other readers of the weights have run.
+//% elif ADD
 //
 // The gradients are added to those that are there.
 //% endif
@@ -16,7 +19,11 @@
 //% include "input.wgsl"
 //% include "gradient.wgsl"
 //% include "product.wgsl"
+//% if OPTIMIZER is defined
+//%   include "optimizer.wgsl"
+//% else
 @group(0) @binding(1) var<storage, read_write> y: array<vec4f>;
+//% endif
 @group(0) @binding(7) var<storage, read_write> bias_gradient: array<vec4f>;
 
 @compute @workgroup_size(${LANES})
@@ -113,7 +120,11 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(subgroup_invocation_i
   let out = (of_block * p.block_k + 4u * first_k) * p.block_quads + in_block;
 //% for r in range(4 * QUADS)
   if 4u * first_k + ${r}u < p.block_k {
+//%   if OPTIMIZER is defined
+    update(out + ${r}u * p.block_quads, sum${r});
+//%   else
     y[out + ${r}u * p.block_quads] {% if ADD %}+={% else %}={% endif %} sum${r};
+//%   endif
   }
 //% endfor
   if workgroup.x == 0u {

@@ -7,7 +7,10 @@
 // x: [n][in_height][in_width][in_quads], gradient: [n][out_height][out_width][out_quads]
 // y: [part][group][block][k][block_quads], bias_gradient: [part][group][block][block_quads]
 // Workgroups: (k blocks, column blocks, groups · parts). Each part sums its own share of the rows.
-//% if ADD
+//% if OPTIMIZER is defined
+//
+// The weights are updated at once, and y is not there: all other readers of the weights have run.
+//% elif ADD
 //
 // The gradients are added to those that are there.
 //% endif
@@ -15,7 +18,11 @@
 //% include "input.wgsl"
 //% include "gradient.wgsl"
 //% include "product.wgsl"
+//% if OPTIMIZER is defined
+//%   include "optimizer.wgsl"
+//% else
 @group(0) @binding(1) var<storage, read_write> y: array<vec4f>;
+//% endif
 @group(0) @binding(7) var<storage, read_write> bias_gradient: array<vec4f>;
 
 const ROWS = 8u;
@@ -109,7 +116,11 @@ fn main(@builtin(workgroup_id) dispatched: vec3u, @builtin(local_invocation_id) 
   let out = (of_block * p.block_k + 4u * (first_k + thread.y)) * p.block_quads + in_block;
 //% for r in range(8)
   if 4u * (first_k + thread.y) + ${r // 4 * 32 + r % 4}u < p.block_k {
+//%   if OPTIMIZER is defined
+    update(out + ${r // 4 * 32 + r % 4}u * p.block_quads, sum${r});
+//%   else
     y[out + ${r // 4 * 32 + r % 4}u * p.block_quads] {% if ADD %}+={% else %}={% endif %} sum${r};
+//%   endif
   }
 //% endfor
   if workgroup.x == 0u && thread.y == 0u {

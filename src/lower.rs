@@ -167,7 +167,7 @@ pub(crate) fn lower_input_gradient(
         gradient,
         below,
         training,
-        is_trained: false,
+        updating: None,
         wants_input: true,
         accumulates: false,
         input_gradient: None,

@@ -113,7 +113,7 @@ impl Job {
         let rows: Vec<[f32; 4]> =
             classes.iter().map(|&class| [class as f32, 1.0 / classes.len() as f32, 0.0, 0.0]).collect();
         bytes[training.targets.0] = bytemuck::cast_slice(&rows).to_vec();
-        let results = training.masters.iter().map(|master| master.gradient.0).collect();
+        let results = training.masters.iter().filter_map(|master| Some(master.gradient?.0)).collect();
         Self { program, bytes, results, layers: vec![], batch: classes.len(), top: None }
     }
 

@@ -169,7 +169,7 @@ pub(super) fn check(configs: impl IntoIterator<Item = KernelConfig>, mut run: im
                 let shapes: BTreeMap<String, Vec<usize>> = network.parameters().collect();
                 for master in &training.masters {
                     let (mut found, packed) =
-                        (vec![0.0; shapes[&master.tensor].iter().product()], job.read(master.gradient));
+                        (vec![0.0; shapes[&master.tensor].iter().product()], job.read(master.gradient.unwrap()));
                     match &master.place {
                         Place::Weight(packing, blocks) => packing.unpack(blocks.clone(), &packed, &mut found),
                         Place::Bias(packing) => found = packing.unpack_columns(&packed),

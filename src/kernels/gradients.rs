@@ -31,6 +31,43 @@ pub(crate) fn derivative(below: Below) -> Vec<(&'static str, u32)> {
     }
 }
 
+/// An optimiser's step for an array of parameters (shaders/optimizer.wgsl).
+#[derive(Clone, Debug)]
+pub(crate) struct OptimizerStep {
+    pub settings: Vec<(&'static str, u32)>,
+    /// The fields of shaders/optimizer_uniform.wgsl: factors of the array's rate and of its decay, and the optimiser's constants.
+    pub uniform: [f32; 6],
+}
+
+impl OptimizerStep {
+    /// The step of an array of which a mask tells the places of parameters, if `is_masked`.
+    pub fn masked(mut self, is_masked: bool) -> Self {
+        self.settings.push(("MASKED", is_masked.into()));
+        self
+    }
+
+    /// The step for `quads` vec4s, from their gradient. `clip` is the largest norm of all gradients together.
+    pub fn update(self, quads: usize, clip: Option<f32>) -> Work {
+        let mut kernel = Kernel::pointwise("update");
+        kernel.settings.extend(self.settings);
+        kernel.settings.push(("CLIPS", clip.is_some().into()));
+        let mut uniform = vec![quads as u32, clip.unwrap_or(0.0).to_bits()];
+        uniform.extend(self.uniform.map(f32::to_bits));
+        flat(kernel, bytemuck::cast_slice(&uniform), quads)
+    }
+}
+
+/// What a kernel does with the gradient of weights.
+#[derive(Clone, Debug)]
+pub(crate) enum GradientUse {
+    /// It is written.
+    Store,
+    /// It is added to the one that is there.
+    Add,
+    /// The weights are updated at once.
+    Update(OptimizerStep),
+}
+
 /// A pointwise kernel for `quads` vec4s in a row.
 pub(crate) fn flat(kernel: Kernel, uniform: &[u8], quads: usize) -> Work {
     Work::new(kernel, uniform, [(quads as u32).div_ceil(WORKGROUP), 1, 1])

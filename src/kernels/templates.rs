@@ -50,6 +50,8 @@ const SHADERS: &[(&str, &str)] = shaders![
     "matvec_tiled",
     "max_pool",
     "max_pool_gradient",
+    "optimizer",
+    "optimizer_uniform",
     "output",
     "packed",
     "pixel_difference",

@@ -243,13 +243,10 @@ impl Operation for Conv {
             && backward.program.get(array).storage == Storage::StorageBuffer
             && reads_packed(&winograd, backward.options, &weights.packing, Filters::Turned)
         {
-            if backward.is_trained {
-                lower_parameter_gradients(backward, &gemm, &weights.chunks, bias)?;
-            }
             if backward.wants_input {
                 lower_winograd_gradient(backward, &winograd, &weights.packing, array)?;
             }
-            return Ok(());
+            return lower_parameter_gradients(backward, &gemm, &weights, bias);
         }
         lower_product_backward(backward, &gemm)
     }

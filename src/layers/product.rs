@@ -1,15 +1,18 @@
 //! Layers that are a single matrix product: forward and backward pass.
 
-use std::ops::Range;
+use std::sync::Arc;
 
 use crate::{
     activation::Below,
     kernels::{
         Access, Algorithm, Family, Gemm, KernelConfig, Storage, activation_quads,
         binding::{ADDEND, BIAS, BIAS_GRADIENT, GRADIENT, SCALES, WEIGHTS, X, Y},
-        gradients,
+        gradients::{self, GradientUse},
     },
-    program::{ArrayId, Backward, Bound, Lowering, ProgramError, WeightArrays, read, write},
+    program::{
+        ArrayId, Backward, Bound, Lowering, PackedWeights, ProgramError, Trained, WeightArrays, read, update_bindings,
+        write,
+    },
 };
 
 /// The ways to compute a product in `config` other than Winograd's, for tuning; `tiles` are rows of workgroup tiles and parts.
@@ -53,15 +56,17 @@ pub(super) fn lower_product(lowering: &mut Lowering<'_>, gemm: Gemm) -> Result<(
     Ok(())
 }
 
-/// Adds the dispatches of the gradients of the parameters, if they are trained, and of the input, if it is wanted.
+/// Adds the dispatches of the gradient of the input, if it is wanted, and of those of the parameters, if they are trained.
 pub(super) fn lower_product_backward(backward: &mut Backward<'_>, gemm: &Gemm) -> Result<(), ProgramError> {
     let Some((weights, bias)) = backward.parameters() else { return Ok(()) };
-    if backward.is_trained {
-        lower_parameter_gradients(backward, gemm, &weights.chunks, bias)?;
+    if backward.wants_input {
+        lower_input_gradient(backward, gemm, &weights)?;
     }
-    if !backward.wants_input {
-        return Ok(());
-    }
+    lower_parameter_gradients(backward, gemm, &weights, bias)
+}
+
+/// Adds the dispatches of the gradient of the input.
+fn lower_input_gradient(backward: &mut Backward<'_>, gemm: &Gemm, weights: &PackedWeights) -> Result<(), ProgramError> {
     let config = backward.options.config;
     let mut sums = None;
     for (index, (blocks, array)) in weights.chunks.iter().enumerate() {
@@ -79,48 +84,69 @@ pub(super) fn lower_product_backward(backward: &mut Backward<'_>, gemm: &Gemm) -
     Ok(())
 }
 
-/// Adds the dispatches of the gradients of the parameters.
+/// Adds the dispatches of the gradients of the parameters, if they are trained. No dispatch of the layer may read its weights
+/// afterwards, since they may be updated.
 pub(super) fn lower_parameter_gradients(
     backward: &mut Backward<'_>,
     gemm: &Gemm,
-    chunks: &[(Range<u32>, ArrayId)],
+    weights: &PackedWeights,
     bias: ArrayId,
 ) -> Result<(), ProgramError> {
+    let Some(updating) = backward.updating.clone() else { return Ok(()) };
     let (config, adds) = (backward.options.config, backward.accumulates);
     let parts = gemm.gradient_parts(config);
     // An array that is written, or added to.
-    let update = |number, array, adds: bool| {
+    let written = |number, array, adds: bool| {
         let access = if adds { Access::ReadWrite } else { Access::Write };
         Bound { number, access, array }
     };
-    let bias_gradient = backward.gradient_of(bias, true, false);
+    let bias_gradient = backward.gradient_of(bias);
+    let moments = backward.moments_of(bias);
+    backward.trained.push(Trained { array: bias, is_bias: true, moments, mask: None, gradient: Some(bias_gradient) });
     let bias_quads = backward.program.get(bias).len() as usize;
     let bias_parts = match parts {
         1 => bias_gradient,
         _ => backward.scratch(parts * bias_quads, Storage::StorageBuffer),
     };
-    for (blocks, array) in chunks {
-        let gradient = backward.gradient_of(*array, false, gemm.has_gaps());
-        let quads = backward.program.get(*array).len() as usize;
-        let in_parts = match parts {
-            1 => gradient,
-            _ => backward.scratch(parts * quads, Storage::StorageBuffer),
-        };
+    for (blocks, array) in &weights.chunks {
+        let (array, of) = (*array, backward.program.get(*array));
+        let (storage, quads) = (of.storage, of.len() as usize);
+        let moments = backward.moments_of(array);
+        let mask = gemm.has_gaps().then(|| {
+            let (packing, blocks) = (weights.packing.clone(), blocks.clone());
+            backward.program.vector("mask", quads, Arc::new(move |_: &_| Ok(packing.mask(blocks.clone()))))
+        });
         let adds_at_once = adds && parts == 1;
-        let bound = [
+        let mut bound = vec![
             read(X, backward.forward.x),
             read(GRADIENT, backward.gradient),
-            update(Y, in_parts, adds_at_once),
-            update(BIAS_GRADIENT, bias_parts, adds_at_once),
+            written(BIAS_GRADIENT, bias_parts, adds_at_once),
         ];
-        backward.dispatch(gemm.weight_gradient(config, blocks, parts, adds_at_once), &bound)?;
-        if parts > 1 {
-            let bound = [read(X, in_parts), update(Y, gradient, adds)];
-            backward.dispatch(gradients::sum(parts, quads, adds), &bound)?;
-        }
+        let at_once = updating.at_once.clone().filter(|_| parts == 1 && storage == Storage::StorageBuffer);
+        let gradient = if let Some(step) = at_once {
+            bound.extend(update_bindings(updating.step, array, &moments, mask));
+            let gradient_use = GradientUse::Update(step.masked(mask.is_some()));
+            backward.dispatch(gemm.weight_gradient(config, blocks, parts, gradient_use), &bound)?;
+            None
+        } else {
+            let gradient = backward.gradient_of(array);
+            let in_parts = match parts {
+                1 => gradient,
+                _ => backward.scratch(parts * quads, Storage::StorageBuffer),
+            };
+            bound.push(written(Y, in_parts, adds_at_once));
+            let gradient_use = if adds_at_once { GradientUse::Add } else { GradientUse::Store };
+            backward.dispatch(gemm.weight_gradient(config, blocks, parts, gradient_use), &bound)?;
+            if parts > 1 {
+                let bound = [read(X, in_parts), written(Y, gradient, adds)];
+                backward.dispatch(gradients::sum(parts, quads, adds), &bound)?;
+            }
+            Some(gradient)
+        };
+        backward.trained.push(Trained { array, is_bias: false, moments, mask, gradient });
     }
     if parts > 1 {
-        let bound = [read(X, bias_parts), update(Y, bias_gradient, adds)];
+        let bound = [read(X, bias_parts), written(Y, bias_gradient, adds)];
         backward.dispatch(gradients::sum(parts, bias_quads, adds), &bound)?;
     }
     Ok(())

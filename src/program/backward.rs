@@ -1,9 +1,13 @@
 //! Lowering of a layer's backward pass into a program.
 
-use super::{Array, ArrayId, Bound, Options, Parameter, Program, ProgramError, Role, parameters::PackedWeights};
+use super::{Array, ArrayId, Bound, Options, Parameter, Program, ProgramError, Role, parameters::PackedWeights, read};
 use crate::{
     activation::Below,
-    kernels::{Precision, RowsLayout, Storage, Work, activation_quads},
+    kernels::{
+        Access, Precision, RowsLayout, Storage, Work, activation_quads,
+        binding::{MASK, MOMENT1, MOMENT2, PARAMETERS, STEP},
+        gradients::OptimizerStep,
+    },
     shape::Shape,
 };
 
@@ -27,11 +31,36 @@ pub(crate) struct Training {
 pub(crate) struct Trained {
     /// The array that the forward pass reads.
     pub array: ArrayId,
-    /// Their gradient, laid out as they are.
-    pub gradient: ArrayId,
     pub is_bias: bool,
-    /// Whether the packing has places without a parameter, whose gradient is not zero.
-    pub has_gaps: bool,
+    /// The optimiser's arrays, laid out as they are.
+    pub moments: Vec<ArrayId>,
+    /// Which numbers are parameters, where the packing has places without one, whose gradient is not zero.
+    pub mask: Option<ArrayId>,
+    /// Their gradient, laid out as they are; `None` where they are updated already.
+    pub gradient: Option<ArrayId>,
+}
+
+/// What an update binds, beside the gradient.
+pub(crate) fn update_bindings(
+    step: ArrayId,
+    parameters: ArrayId,
+    moments: &[ArrayId],
+    mask: Option<ArrayId>,
+) -> impl Iterator<Item = Bound> {
+    let updated = |number, array| Bound { number, access: Access::ReadWrite, array };
+    let moments = [MOMENT1, MOMENT2].into_iter().zip(moments).map(move |(number, &moment)| updated(number, moment));
+    [read(STEP, step), updated(PARAMETERS, parameters)].into_iter().chain(moments).chain(mask.map(|m| read(MASK, m)))
+}
+
+/// How a layer's parameters are updated.
+#[derive(Clone, Debug)]
+pub(crate) struct Updating {
+    /// The array of what differs from step to step.
+    pub step: ArrayId,
+    /// The number of the optimiser's arrays for each array of parameters.
+    pub moments: usize,
+    /// The optimiser's step of the weights, where it may be taken as soon as their gradient is there.
+    pub at_once: Option<OptimizerStep>,
 }
 
 /// The arrays of a layer whose forward pass is lowered.
@@ -62,8 +91,8 @@ pub(crate) struct Backward<'a> {
     /// The activation function in which the layer before it ends.
     pub below: Below,
     pub training: Training,
-    /// Whether its parameters are trained.
-    pub is_trained: bool,
+    /// How its parameters are updated, if they are trained.
+    pub updating: Option<Updating>,
     /// Whether the gradient of its input is wanted.
     pub wants_input: bool,
     /// Whether gradients are added to those that are there, which are kept from one run to the next.
@@ -110,14 +139,22 @@ impl Backward<'_> {
         }
     }
 
-    /// An array for the gradient of the parameters in `array`, in a storage buffer.
-    pub fn gradient_of(&mut self, array: ArrayId, is_bias: bool, has_gaps: bool) -> ArrayId {
+    /// An array for the gradient of `trained`, in a storage buffer.
+    pub fn gradient_of(&mut self, array: ArrayId) -> ArrayId {
         let role = if self.accumulates { Role::State } else { Role::Temporary };
+        self.like("parameter gradient", array, role)
+    }
+
+    /// The optimiser's arrays for the parameters in `array`.
+    pub fn moments_of(&mut self, array: ArrayId) -> Vec<ArrayId> {
+        let moments = self.updating.as_ref().map_or(0, |updating| updating.moments);
+        (0..moments).map(|_| self.like("moment", array, Role::State)).collect()
+    }
+
+    /// An array laid out as the parameters in `array`, in a storage buffer.
+    fn like(&mut self, label: &'static str, array: ArrayId, role: Role) -> ArrayId {
         let Array { bytes, .. } = *self.program.get(array);
         let storage = Storage::StorageBuffer;
-        let gradient = Array { label: "parameter gradient", bytes, precision: Precision::F32, storage, role };
-        let gradient = self.program.array(gradient);
-        self.trained.push(Trained { array, gradient, is_bias, has_gaps });
-        gradient
+        self.program.array(Array { label, bytes, precision: Precision::F32, storage, role })
     }
 }

@@ -11,7 +11,7 @@ mod parameters;
 
 use std::ops::Range;
 
-pub(crate) use backward::{Backward, Forward, Trained, Training};
+pub(crate) use backward::{Backward, Forward, Trained, Training, Updating, update_bindings};
 pub use error::ProgramError;
 pub(crate) use lowering::{Algorithms, Lowering, Options, WeightArrays};
 pub(crate) use memory::{Allocation, MemoryPlan};

@@ -120,7 +120,8 @@ impl Trainer {
         if self.at_once == self.batch {
             return Ok(None);
         }
-        let gradients = self.program.masters.iter().map(|master| (master.tensor.clone(), master, master.gradient));
+        let masters = self.program.masters.iter();
+        let gradients = masters.filter_map(|master| Some((master.tensor.clone(), master, master.gradient?)));
         Ok(Some(self.read(gradients)?))
     }
 

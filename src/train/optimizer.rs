@@ -1,6 +1,6 @@
 //! Optimisers.
 
-use crate::kernels::{Kernel, Work, gradients};
+use crate::kernels::gradients::OptimizerStep;
 
 /// How a step changes the parameters, with g a gradient, w a parameter, ε the learning rate and μ the momentum.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -83,43 +83,16 @@ impl Optimizer {
         }
     }
 
-    /// One step for `quads` vec4s of parameters (shaders/update.wgsl), with factors of the rate and of the decay. `clip` is the
-    /// largest norm of all gradients together.
-    pub(super) fn update(self, quads: usize, [rate, decay]: [f32; 2], is_masked: bool, clip: Option<f32>) -> Work {
-        let max_norm = clip.unwrap_or(0.0);
-        let mut uniform = Uniform { quads: quads as u32, rate, decay, max_norm, ..bytemuck::Zeroable::zeroed() };
-        let (number, has_momentum, nesterov) = match self {
+    /// Its step for an array of parameters, with factors of the rate and of the decay.
+    pub(super) fn step(self, [rate, decay]: [f32; 2]) -> OptimizerStep {
+        let (number, has_momentum, nesterov, constants) = match self {
             Self::Sgd { form, momentum, nesterov } => {
-                uniform.momentum = momentum;
-                (if form == SgdForm::Caffe { 0 } else { 1 }, momentum != 0.0, nesterov)
+                (if form == SgdForm::Caffe { 0 } else { 1 }, momentum != 0.0, nesterov, [momentum, 0.0, 0.0, 0.0])
             }
-            Self::AdamW { beta1, beta2, epsilon } => {
-                (uniform.beta1, uniform.beta2, uniform.epsilon) = (beta1, beta2, epsilon);
-                (2, true, false)
-            }
+            Self::AdamW { beta1, beta2, epsilon } => (2, true, false, [0.0, beta1, beta2, epsilon]),
         };
-        let mut kernel = Kernel::pointwise("update");
-        kernel.settings.extend([
-            ("OPTIMIZER", number),
-            ("MOMENTUM", has_momentum.into()),
-            ("NESTEROV", nesterov.into()),
-            ("MASKED", is_masked.into()),
-            ("CLIPS", clip.is_some().into()),
-        ]);
-        gradients::flat(kernel, bytemuck::bytes_of(&uniform), quads)
+        let settings = vec![("OPTIMIZER", number), ("MOMENTUM", has_momentum.into()), ("NESTEROV", nesterov.into())];
+        let [momentum, beta1, beta2, epsilon] = constants;
+        OptimizerStep { settings, uniform: [rate, decay, momentum, beta1, beta2, epsilon] }
     }
-}
-
-/// The `Update` struct of the shader.
-#[repr(C)]
-#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
-struct Uniform {
-    quads: u32,
-    rate: f32,
-    decay: f32,
-    momentum: f32,
-    beta1: f32,
-    beta2: f32,
-    epsilon: f32,
-    max_norm: f32,
 }

@@ -1,13 +1,13 @@
 //! A network's training step as a program: forward pass, loss, backward pass, and the optimiser.
 
-use std::{collections::BTreeMap, ops::Range, sync::Arc};
+use std::{collections::BTreeMap, ops::Range};
 
 use super::Optimizer;
 use crate::{
     activation::Below,
     kernels::{
-        Access, Packing, Precision, RowsLayout, Storage,
-        binding::{ADDEND, BIAS_GRADIENT, GRADIENT, MASK, MOMENT1, MOMENT2, NORM, PARAMETERS, STEP, X, Y},
+        Packing, RowsLayout, Storage,
+        binding::{ADDEND, BIAS_GRADIENT, GRADIENT, MASK, NORM, X, Y},
         gradients,
         reduce::{self, Reduced},
     },
@@ -15,8 +15,8 @@ use crate::{
     lower::{self, activation_of, check_activation, lay_out, lower_forward},
     network::{Layer, Network},
     program::{
-        Array, ArrayId, Backward, Bound, Forward, MAX_BATCH, Options, PackedWeights, Parameter, Pass, Program,
-        ProgramError, Role, Trained, Training, read, write,
+        Array, ArrayId, Backward, Forward, MAX_BATCH, Options, PackedWeights, Parameter, Pass, Program, ProgramError,
+        Role, Trained, Training, Updating, read, update_bindings, write,
     },
     shape::Shape,
 };
@@ -51,6 +51,13 @@ impl TrainingOptions<'_> {
         is_trainable(layer) && self.rate(layer) != 0.0
     }
 
+    /// How the layer's parameters are updated, if they are. What is added up or clipped is updated after the backward pass.
+    fn updating(&self, step: ArrayId, layer: &Layer) -> Option<Updating> {
+        let at_once = (!self.accumulates && self.clip.is_none())
+            .then(|| self.optimizer.step([self.rate(layer), self.weight_decay]));
+        self.is_updated(layer).then_some(Updating { step, moments: self.optimizer.moments(), at_once })
+    }
+
     /// What layer `index` needs, of which `step` has what differs from step to step.
     fn of_layer(&self, step: ArrayId, index: usize, layer: &Layer) -> Training {
         let step = (self.dropout > 0.0).then_some(step);
@@ -70,7 +77,8 @@ pub(crate) struct Master {
     pub array: ArrayId,
     /// The optimiser's arrays, laid out as they are.
     pub moments: Vec<ArrayId>,
-    pub gradient: ArrayId,
+    /// `None` where the kernel that computes it updates the parameters.
+    pub gradient: Option<ArrayId>,
 }
 
 /// An array of parameters that is to be updated.
@@ -197,7 +205,7 @@ impl TrainingProgram {
                 gradient,
                 below: Below { activation: below, ..Below::default() },
                 training: options.of_layer(self.step, index, layer),
-                is_trained: options.is_updated(layer),
+                updating: options.updating(self.step, layer),
                 wants_input: index > first,
                 accumulates: options.accumulates,
                 input_gradient: None,
@@ -229,17 +237,18 @@ impl TrainingProgram {
     /// The squared norm of all gradients together.
     fn lower_norm(&mut self, first: usize, pending: &[(usize, Vec<Update>)]) -> Result<ArrayId, ProgramError> {
         let all = || pending.iter().flat_map(|(_, updates)| updates);
-        let quads = |program: &Program, update: &Update| program.get(update.master.gradient).len() as usize;
-        let sums = all().map(|update| reduce::reduced(quads(&self.program, update))).sum();
+        let all = || all().filter_map(|update| Some((update.master.gradient?, update.mask)));
+        let quads = |program: &Program, gradient: ArrayId| program.get(gradient).len() as usize;
+        let sums = all().map(|(gradient, _)| reduce::reduced(quads(&self.program, gradient))).sum();
         let buffer = |label, quads| Array::quads(label, quads, Storage::StorageBuffer, Role::Temporary);
         let squares = self.program.array(buffer("squares", sums));
         let norm = self.program.array(buffer("norm", 1));
         let mut at = 0;
-        for update in all() {
-            let quads = quads(&self.program, update);
-            let work = reduce::reduce(0..quads, at, Reduced::Squares { masked: update.mask.is_some() });
-            let mut bound = vec![read(X, update.master.gradient), write(Y, squares)];
-            bound.extend(update.mask.map(|mask| read(MASK, mask)));
+        for (gradient, mask) in all() {
+            let quads = quads(&self.program, gradient);
+            let work = reduce::reduce(0..quads, at, Reduced::Squares { masked: mask.is_some() });
+            let mut bound = vec![read(X, gradient), write(Y, squares)];
+            bound.extend(mask.map(|mask| read(MASK, mask)));
             self.program.dispatch("norm", work, &bound)?;
             at += reduce::reduced(quads);
         }
@@ -248,7 +257,7 @@ impl TrainingProgram {
         Ok(norm)
     }
 
-    /// What is to be updated of a layer, with the optimiser's arrays.
+    /// What is updated of a layer.
     fn updates(
         &mut self,
         layer: &Layer,
@@ -261,24 +270,11 @@ impl TrainingProgram {
         }
         let factor = options.rate(layer);
         let Some((weights, masters)) = self.masters_of(forward) else { return vec![] };
-        let update = |Trained { array, gradient, is_bias, has_gaps }| {
-            let bytes = self.program.get(array).bytes;
-            let buffer =
-                |label, role| Array { label, bytes, precision: Precision::F32, storage: Storage::StorageBuffer, role };
-            let moments: Vec<ArrayId> =
-                (0..options.optimizer.moments()).map(|_| self.program.array(buffer("moment", Role::State))).collect();
+        let update = |Trained { array, is_bias, moments, mask, gradient }| {
             let blocks = weights.chunks.iter().find(|(_, chunk)| *chunk == array).map(|(blocks, _)| blocks.clone());
             let place = match blocks {
                 Some(blocks) if !is_bias => Place::Weight(weights.packing.clone(), blocks),
                 _ => Place::Bias(weights.packing.clone()),
-            };
-            let mask = match &place {
-                Place::Weight(packing, blocks) if has_gaps => {
-                    let (packing, blocks) = (packing.clone(), blocks.clone());
-                    let numbers = Arc::new(move |_: &_| Ok(packing.mask(blocks.clone())));
-                    Some(self.program.vector("mask", self.program.get(array).len() as usize, numbers))
-                }
-                _ => None,
             };
             let (rate, decay) = match is_bias {
                 true => (options.bias_rate, options.bias_decay),
@@ -309,17 +305,15 @@ impl TrainingProgram {
             return Ok(());
         }
         for Update { master, copy, mask, factors } in updates {
-            let updated = |number, array| Bound { number, access: Access::ReadWrite, array };
-            let mut bound =
-                vec![read(GRADIENT, master.gradient), updated(PARAMETERS, master.array), read(STEP, self.step)];
-            let moments = [MOMENT1, MOMENT2].into_iter().zip(&master.moments);
-            bound.extend(moments.map(|(number, &moment)| updated(number, moment)));
-            bound.extend(copy.map(|copy| write(Y, copy)));
-            bound.extend(mask.map(|mask| read(MASK, mask)));
-            bound.extend(norm.map(|norm| read(NORM, norm)));
-            let quads = self.program.get(master.array).len() as usize;
-            let work = options.optimizer.update(quads, factors, mask.is_some(), options.clip);
-            self.program.dispatch(&layer.name, work, &bound)?;
+            if let Some(gradient) = master.gradient {
+                let mut bound = vec![read(GRADIENT, gradient)];
+                bound.extend(update_bindings(self.step, master.array, &master.moments, mask));
+                bound.extend(copy.map(|copy| write(Y, copy)));
+                bound.extend(norm.map(|norm| read(NORM, norm)));
+                let quads = self.program.get(master.array).len() as usize;
+                let work = options.optimizer.step(factors).masked(mask.is_some()).update(quads, options.clip);
+                self.program.dispatch(&layer.name, work, &bound)?;
+            }
             self.masters.push(master);
         }
         self.program.end_step(Pass::UPDATE, index);

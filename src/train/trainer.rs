@@ -434,7 +434,9 @@ impl Trainer {
         let mut encoder = self.gpu.device().create_command_encoder(&Default::default());
         if begins && self.at_once < self.batch {
             for master in &self.program.masters {
-                if let Memory::Buffer(buffer) = self.executable.memory(master.gradient) {
+                if let Some(gradient) = master.gradient
+                    && let Memory::Buffer(buffer) = self.executable.memory(gradient)
+                {
                     encoder.clear_buffer(buffer, 0, None);
                 }
             }

@@ -5,7 +5,10 @@ use std::ops::Range;
 use super::{BROADCAST_ROWS, Gemm};
 use crate::{
     activation::Below,
-    kernels::{Family, Kernel, KernelConfig, Work, dilated, gradients::derivative},
+    kernels::{
+        Family, Kernel, KernelConfig, Work, dilated,
+        gradients::{GradientUse, derivative},
+    },
     shape::Shape,
     window::{Padding, Window},
 };
@@ -62,15 +65,26 @@ impl Gemm {
 
     /// The gradients of the weights of `chunk`, a range of column blocks, and of the bias. It binds x, the gradient of the
     /// output, y and the gradient of the bias; with several parts, [`sum`](crate::kernels::gradients::sum) adds theirs up.
-    /// `add` is whether the gradients are added to those that are there.
-    pub fn weight_gradient(&self, config: KernelConfig, chunk: &Range<u32>, parts: usize, add: bool) -> Work {
+    /// An update of the weights takes the place of y.
+    pub fn weight_gradient(
+        &self,
+        config: KernelConfig,
+        chunk: &Range<u32>,
+        parts: usize,
+        gradient_use: GradientUse,
+    ) -> Work {
         let packing = self.packing(config);
         let flat = self.flattened();
-        let uniform = flat.uniform(&packing, chunk);
+        let mut uniform = bytemuck::bytes_of(&flat.uniform(&packing, chunk)).to_vec();
         let (k_quads, quads) = (packing.block_k as u32 / 4, chunk.len() as u32 * packing.columns as u32 / 4);
         let (groups, parts) = (self.groups as u32, parts as u32);
-        let mut settings = vec![("ADD", add.into()), ("SPAN", SPAN), ("PARTS", parts), ("GROUPS", groups)];
+        let adds = matches!(gradient_use, GradientUse::Add);
+        let mut settings = vec![("ADD", adds.into()), ("SPAN", SPAN), ("PARTS", parts), ("GROUPS", groups)];
         settings.extend(dilated(flat.conv.window));
+        if let GradientUse::Update(step) = gradient_use {
+            settings.extend(step.settings);
+            uniform.extend_from_slice(bytemuck::bytes_of(&step.uniform));
+        }
         let (shader, workgroups) = match config.family {
             Family::SubgroupBroadcast { lanes } => {
                 settings.extend([("LANES", lanes), ("QUADS", BROADCAST_QUADS.min(lanes)), ("ROWS", BROADCAST_PIXELS)]);
@@ -83,7 +97,7 @@ impl Gemm {
             }
         };
         let multiply_adds = self.backward_multiply_adds(chunk.len() as u64 * packing.columns as u64);
-        Work { multiply_adds, ..Work::new(Kernel::new(shader, settings), bytemuck::bytes_of(&uniform), workgroups) }
+        Work { multiply_adds, ..Work::new(Kernel::new(shader, settings), &uniform, workgroups) }
     }
 
     /// The gradient of the input from the output channels of `chunk`, a range of column blocks, passed through
