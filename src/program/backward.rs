@@ -139,7 +139,7 @@ impl Backward<'_> {
         }
     }
 
-    /// An array for the gradient of `trained`, in a storage buffer.
+    /// An array for the gradient of the parameters in `array`.
     pub fn gradient_of(&mut self, array: ArrayId) -> ArrayId {
         let role = if self.accumulates { Role::State } else { Role::Temporary };
         self.like("parameter gradient", array, role)

@@ -109,13 +109,11 @@ fn parameters_move_as_the_optimisers_say() {
     let (inputs, classes) = images(&network, 6);
     let decay = 0.01;
     for optimizer in optimizers {
-        // Each kernel that updates weights at once.
-        let others = gpu.kernel_configs().into_iter().map(|config| (6, None, Some(config)));
-        let others =
-            others.filter(|(.., config)| config.is_none_or(|c| c.family != Family::SubgroupBroadcast { lanes: 4 }));
-        let ways = [(6, None, None), (4, None, None), (6, Some(0.5), None), (4, Some(0.5), None)];
-        let is_first = optimizer == optimizers[0] || optimizer == Optimizer::ADAMW;
-        for (at_once, clip, config) in ways.into_iter().chain(others.filter(|_| is_first)) {
+        // The other family's kernel that updates weights at once.
+        let tiled = KernelConfig { family: Family::WorkgroupTiled, storage: Storage::StorageBuffer };
+        let ways =
+            [(6, None, None), (4, None, None), (6, Some(0.5), None), (4, Some(0.5), None), (6, None, Some(tiled))];
+        for (at_once, clip, config) in ways {
             let start = weights(&network);
             let mut builder = Trainer::builder(&gpu, &network, &start).batch(6).at_once(at_once).optimizer(optimizer);
             builder = clip.map_or(builder.clone(), |norm| builder.clip(norm));
