@@ -40,12 +40,6 @@ pub(crate) struct OptimizerStep {
 }
 
 impl OptimizerStep {
-    /// The step of an array of which a mask tells the places of parameters, if `is_masked`.
-    pub fn masked(mut self, is_masked: bool) -> Self {
-        self.settings.push(("MASKED", is_masked.into()));
-        self
-    }
-
     /// The step for `quads` vec4s, from their gradient. `clip` is the largest norm of all gradients together.
     pub fn update(self, quads: usize, clip: Option<f32>) -> Work {
         let mut kernel = Kernel::pointwise("update");

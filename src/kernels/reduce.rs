@@ -19,19 +19,19 @@ pub(crate) enum Reduced {
     Results,
     /// Four values per vec4.
     Scalars,
-    /// Four values per vec4, of which the squares are summed; `masked` is whether a mask leaves some out.
-    Squares { masked: bool },
+    /// Four values per vec4, of which the squares are summed; those that a mask leaves out are not, where one is bound.
+    Squares,
 }
 
 /// One step of a reduction of these vec4s. Results are written from `first_out` on.
 pub(crate) fn reduce(quads: Range<usize>, first_out: usize, of: Reduced) -> Work {
     let uniform = [quads.start, quads.end, first_out].map(|n| n as u32);
-    let (number, masked) = match of {
-        Reduced::Results => (0, false),
-        Reduced::Scalars => (1, false),
-        Reduced::Squares { masked } => (2, masked),
+    let number = match of {
+        Reduced::Results => 0,
+        Reduced::Scalars => 1,
+        Reduced::Squares => 2,
     };
-    let settings = [("WORKGROUP", WORKGROUP), ("RUN", RUN as u32), ("OF", number), ("MASKED", masked.into())];
+    let settings = [("WORKGROUP", WORKGROUP), ("RUN", RUN as u32), ("OF", number)];
     let workgroups = [(reduced(quads.len()) as u32).div_ceil(WORKGROUP), 1, 1];
     Work::new(Kernel::new("reduce", settings), bytemuck::cast_slice(&uniform), workgroups)
 }

@@ -146,6 +146,7 @@ impl Kernel {
             }
         }
         values.insert("reads_bias", self.binding(binding::BIAS).is_some().into());
+        values.insert("MASKED", self.binding(binding::MASK).is_some().into());
         if let Some(precision) = self.weights() {
             values.insert("weights", precision.name().into());
         }

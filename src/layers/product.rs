@@ -125,8 +125,7 @@ pub(super) fn lower_parameter_gradients(
         let at_once = updating.at_once.clone().filter(|_| parts == 1 && storage == Storage::StorageBuffer);
         let gradient = if let Some(step) = at_once {
             bound.extend(update_bindings(updating.step, array, &moments, mask));
-            let gradient_use = GradientUse::Update(step.masked(mask.is_some()));
-            backward.dispatch(gemm.weight_gradient(config, blocks, parts, gradient_use), &bound)?;
+            backward.dispatch(gemm.weight_gradient(config, blocks, parts, GradientUse::Update(step)), &bound)?;
             None
         } else {
             let gradient = backward.gradient_of(array);

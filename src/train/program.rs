@@ -46,6 +46,12 @@ impl TrainingOptions<'_> {
         self.rates.get(&layer.name).copied().unwrap_or(1.0)
     }
 
+    /// Factors of the rate and of the decay of a layer's bias or weights.
+    fn factors(&self, layer: &Layer, is_bias: bool) -> [f32; 2] {
+        let [rate, decay] = if is_bias { [self.bias_rate, self.bias_decay] } else { [1.0; 2] };
+        [rate * self.rate(layer), decay * self.weight_decay]
+    }
+
     /// Whether the layer's parameters are updated.
     fn is_updated(&self, layer: &Layer) -> bool {
         is_trainable(layer) && self.rate(layer) != 0.0
@@ -53,8 +59,8 @@ impl TrainingOptions<'_> {
 
     /// How the layer's parameters are updated, if they are. What is added up or clipped is updated after the backward pass.
     fn updating(&self, step: ArrayId, layer: &Layer) -> Option<Updating> {
-        let at_once = (!self.accumulates && self.clip.is_none())
-            .then(|| self.optimizer.step([self.rate(layer), self.weight_decay]));
+        let is_at_once = !self.accumulates && self.clip.is_none();
+        let at_once = is_at_once.then(|| self.optimizer.step(self.factors(layer, false)));
         self.is_updated(layer).then_some(Updating { step, moments: self.optimizer.moments(), at_once })
     }
 
@@ -236,8 +242,8 @@ impl TrainingProgram {
 
     /// The squared norm of all gradients together.
     fn lower_norm(&mut self, first: usize, pending: &[(usize, Vec<Update>)]) -> Result<ArrayId, ProgramError> {
-        let all = || pending.iter().flat_map(|(_, updates)| updates);
-        let all = || all().filter_map(|update| Some((update.master.gradient?, update.mask)));
+        let gradient = |update: &Update| Some((update.master.gradient?, update.mask));
+        let all = || pending.iter().flat_map(|(_, updates)| updates).filter_map(gradient);
         let quads = |program: &Program, gradient: ArrayId| program.get(gradient).len() as usize;
         let sums = all().map(|(gradient, _)| reduce::reduced(quads(&self.program, gradient))).sum();
         let buffer = |label, quads| Array::quads(label, quads, Storage::StorageBuffer, Role::Temporary);
@@ -246,7 +252,7 @@ impl TrainingProgram {
         let mut at = 0;
         for (gradient, mask) in all() {
             let quads = quads(&self.program, gradient);
-            let work = reduce::reduce(0..quads, at, Reduced::Squares { masked: mask.is_some() });
+            let work = reduce::reduce(0..quads, at, Reduced::Squares);
             let mut bound = vec![read(X, gradient), write(Y, squares)];
             bound.extend(mask.map(|mask| read(MASK, mask)));
             self.program.dispatch("norm", work, &bound)?;
@@ -268,7 +274,6 @@ impl TrainingProgram {
         if trained.is_empty() {
             return vec![];
         }
-        let factor = options.rate(layer);
         let Some((weights, masters)) = self.masters_of(forward) else { return vec![] };
         let update = |Trained { array, is_bias, moments, mask, gradient }| {
             let blocks = weights.chunks.iter().find(|(_, chunk)| *chunk == array).map(|(blocks, _)| blocks.clone());
@@ -276,17 +281,13 @@ impl TrainingProgram {
                 Some(blocks) if !is_bias => Place::Weight(weights.packing.clone(), blocks),
                 _ => Place::Bias(weights.packing.clone()),
             };
-            let (rate, decay) = match is_bias {
-                true => (options.bias_rate, options.bias_decay),
-                false => (1.0, 1.0),
-            };
             let tensor = format!("{}.{}", layer.name, if is_bias { "bias" } else { "weight" });
             let master = masters.get(&array).copied().unwrap_or(array);
             Update {
                 master: Master { tensor, place, array: master, moments, gradient },
                 copy: (master != array).then_some(array),
                 mask,
-                factors: [factor * rate, decay * options.weight_decay],
+                factors: options.factors(layer, is_bias),
             }
         };
         trained.into_iter().map(update).collect()
@@ -311,7 +312,7 @@ impl TrainingProgram {
                 bound.extend(copy.map(|copy| write(Y, copy)));
                 bound.extend(norm.map(|norm| read(NORM, norm)));
                 let quads = self.program.get(master.array).len() as usize;
-                let work = options.optimizer.step(factors).masked(mask.is_some()).update(quads, options.clip);
+                let work = options.optimizer.step(factors).update(quads, options.clip);
                 self.program.dispatch(&layer.name, work, &bound)?;
             }
             self.masters.push(master);
